@@ -1,0 +1,44 @@
+//! What a player asks. The interchange has a [module of its own](crate::interchange).
+
+use crate::{ClientId, Problem, ProjectId, Ref, StageId, TenantId, UserId, Validate, validate::text};
+
+wire! {
+    /// A sign of life.
+    PingServiceRequest {
+        /// Any text of 1 to 64 characters.
+        message: String,
+    }
+    /// The answer.
+    PingServiceResponse {
+        /// Always `pong`.
+        message: String,
+    }
+    /// A new player.
+    CreateUserResponse {
+        /// The user.
+        user_id: UserId,
+        /// The password, shown here only.
+        password: String,
+    }
+    /// Where the player wants to play.
+    CreateClientRequest {
+        /// The tenant.
+        tenant: Ref<TenantId>,
+        /// The project.
+        project: Ref<ProjectId>,
+        /// The stage.
+        stage: Ref<StageId>,
+    }
+    /// The session.
+    CreateClientResponse {
+        /// Its id.
+        client_id: ClientId,
+    }
+}
+
+impl Validate for PingServiceRequest {
+    fn validate(&self) -> Result<(), Problem> {
+        text("message", &self.message, 64)
+    }
+}
+impl Validate for CreateClientRequest {}

@@ -1,0 +1,23 @@
+//! The words on the wire.
+//!
+//! Everything that crosses the network or a crate border: [`ids`], requests and responses by role, the
+//! messages of players, the commands of runtimes, and [`Problem`], the one error type. There is no logic
+//! here besides parsing, printing and [validation](mod@validate); there is no I/O and no database code.
+
+pub mod config;
+pub mod details;
+pub mod entrypoint;
+pub mod ids;
+pub mod interchange;
+pub mod problem;
+pub mod roles;
+pub mod time;
+pub mod validate;
+
+pub use ids::{
+    AliasId, ClientId, DeploymentId, EntryId, HostId, ImageId, LobbyId, MatchId, MatchmakerId, PermissionId,
+    PoolId, ProjectId, Ref, RuntimeId, Slot, StageId, TenantId, UserId, VersionId,
+};
+pub use problem::{Code, Kind, Problem};
+pub use roles::{ProjectPermission, Role, RuntimeQualifier, StagePermission, TenantPermission};
+pub use validate::Validate;

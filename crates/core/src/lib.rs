@@ -1,0 +1,32 @@
+//! The ground that every domain crate stands on.
+//!
+//! [`Db`] runs transactions in one schema at a time, [`Mint`] makes ids, [`Ownership`] says which slots this
+//! process may write, [`Clock`] is the only source of time, a [`Worker`] makes the world match the tables, and
+//! [`Caller`] says who asks.
+
+pub mod batch;
+pub mod caller;
+pub mod clock;
+pub mod db;
+pub mod mint;
+pub mod ownership;
+mod schema;
+pub mod worker;
+
+pub use batch::Batcher;
+pub use caller::Caller;
+pub use clock::{Clock, ManualClock, SystemClock, Ticks};
+pub use db::{Conn, Db, FencedTx, Schema};
+pub use mint::Mint;
+pub use ownership::Ownership;
+pub use worker::{Doorbell, Worker};
+
+/// The PostgreSQL schema of this crate: slots and their owners.
+pub const SCHEMA: Schema = Schema {
+    name: "core",
+    migrations: || {
+        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+            diesel_migrations::embed_migrations!("../../migrations/core");
+        MIGRATIONS
+    },
+};

@@ -1,0 +1,14 @@
+diesel::table! {
+    core.slot (number) {
+        number -> SmallInt,
+        node -> Text,
+        epoch -> BigInt,
+    }
+}
+
+diesel::table! {
+    core.mint (number) {
+        number -> SmallInt,
+        next_block -> Integer,
+    }
+}

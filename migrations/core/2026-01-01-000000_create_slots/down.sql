@@ -1,0 +1,1 @@
+drop table core.mint; drop table core.slot;
