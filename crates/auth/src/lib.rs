@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod ca;
+mod files;
+mod keys;
+mod passwords;
+mod revoked;
+mod secrets;
+mod tokens;
+
+pub use keys::Keys;
+pub use passwords::Passwords;
+pub use secrets::Secrets;
+pub use tokens::{Access, RegistryClaims, TokenConfig, Tokens, Verified, WsClaims};

@@ -1,0 +1,317 @@
+//! Tokens: issued by us, verified by us. The README has the table of all kinds.
+
+mod claims;
+mod config;
+
+use std::{fmt, sync::Arc};
+
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode};
+use moka::sync::Cache;
+use omgservers_api::{ClientId, Problem, Role, RuntimeId, UserId, problem::codes};
+use omgservers_core::Clock;
+
+use self::claims::{Audience, Claims};
+pub use self::config::TokenConfig;
+use crate::{Keys, revoked::Revoked};
+
+/// Longer texts are no token of ours; a registry token with many repositories is the longest.
+const LONGEST: usize = 16 * 1024;
+/// Bytes of verified API tokens and of verified registry tokens that are remembered.
+const API_CACHE: u64 = 96 << 20;
+const REGISTRY_CACHE: u64 = 8 << 20;
+/// What an entry takes besides the token's text, in bytes.
+const ENTRY: usize = 200;
+
+/// What an API token proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    /// A user of this role asks.
+    User {
+        /// Who.
+        id: UserId,
+        /// What the user is.
+        role: Role,
+    },
+    /// A game server asks.
+    Runtime(RuntimeId),
+}
+
+/// What a WebSocket token proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WsClaims {
+    /// A game server wants to speak to its players.
+    Runtime(RuntimeId),
+    /// A player wants to speak to the game server.
+    Player {
+        /// Who.
+        client: ClientId,
+        /// The game server.
+        runtime: RuntimeId,
+    },
+}
+
+impl WsClaims {
+    /// The game server whose room it is.
+    pub const fn runtime(self) -> RuntimeId {
+        match self {
+            Self::Runtime(runtime) | Self::Player { runtime, .. } => runtime,
+        }
+    }
+}
+
+/// What may be done with one resource of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Access {
+    /// `repository` or `registry`.
+    pub r#type: String,
+    /// The repository's name without host and tag.
+    pub name: String,
+    /// `pull`, `push`, `delete` or `*`.
+    pub actions: Vec<String>,
+}
+
+/// What a registry access token proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryClaims {
+    /// Whom the token was made for: a user id, or the backend itself.
+    pub subject: String,
+    /// What the bearer may do.
+    pub access: Vec<Access>,
+}
+
+/// Issues and verifies tokens.
+pub struct Tokens {
+    keys: Arc<Keys>,
+    clock: Arc<dyn Clock>,
+    config: TokenConfig,
+    revoked: Revoked,
+    api: Cache<String, Proof<Verified>>,
+    registry: Cache<String, Proof<Arc<RegistryClaims>>>,
+}
+
+/// A token that was verified once; the times are seconds of wall time.
+#[derive(Clone, Copy)]
+struct Proof<T> {
+    of: T,
+    issued: i64,
+    expires: i64,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens")
+            .field("keys", &self.keys)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tokens {
+    /// Signs with the newest of `keys` and verifies with all of them. Lives above 400 days are cut, for keys
+    /// are kept no longer.
+    pub fn new(keys: Arc<Keys>, clock: Arc<dyn Clock>, config: TokenConfig) -> Self {
+        Self {
+            keys,
+            clock,
+            config: config.cut(),
+            revoked: Revoked::default(),
+            api: remember(API_CACHE),
+            registry: remember(REGISTRY_CACHE),
+        }
+    }
+
+    /// The configured lives, for answers that tell how long a token is good for.
+    pub fn config(&self) -> &TokenConfig {
+        &self.config
+    }
+
+    /// A user's API token.
+    pub fn user(&self, id: UserId, role: Role) -> Result<String, Problem> {
+        let mut claims = self.claims(Audience::Api, id.to_string(), self.config.user);
+        claims.groups = vec![role.as_str().into()];
+        claims.user_id = Some(id);
+        self.sign(&claims)
+    }
+
+    /// A game server's API token.
+    pub fn runtime(&self, id: RuntimeId) -> Result<String, Problem> {
+        let mut claims = self.claims(Audience::Api, id.to_string(), self.config.runtime);
+        claims.groups = vec![RUNTIME.into()];
+        claims.runtime_id = Some(id);
+        self.sign(&claims)
+    }
+
+    /// A game server's WebSocket token.
+    pub fn ws_runtime(&self, id: RuntimeId) -> Result<String, Problem> {
+        let mut claims = self.claims(Audience::Ws, id.to_string(), self.config.ws);
+        claims.groups = vec![WEBSOCKET.into()];
+        (claims.runtime_id, claims.user_role) = (Some(id), Some(RUNTIME.into()));
+        self.sign(&claims)
+    }
+
+    /// A player's WebSocket token for one game server.
+    pub fn ws_player(&self, client: ClientId, runtime: RuntimeId) -> Result<String, Problem> {
+        let mut claims = self.claims(Audience::Ws, client.to_string(), self.config.ws);
+        claims.groups = vec![WEBSOCKET.into()];
+        (claims.runtime_id, claims.user_role) = (Some(runtime), Some(Role::Player.as_str().into()));
+        self.sign(&claims)
+    }
+
+    /// A registry access token with exactly `access`, also when that is empty. `subject` is shown in a
+    /// registry's logs.
+    pub fn registry(&self, subject: &str, access: &[Access]) -> Result<String, Problem> {
+        let mut claims = self.claims(Audience::Registry, subject.to_owned(), self.config.registry);
+        claims.access = Some(access.to_vec());
+        let mut header = Header::new(Algorithm::ES256);
+        header.x5c = Some(self.keys.registry().chain(self.clock.now())?.to_vec());
+        encode(&header, &claims, self.keys.registry().signing()).map_err(Problem::internal)
+    }
+
+    /// A token that is good for new registry access tokens, and for nothing else.
+    pub fn registry_refresh(&self, user: UserId) -> Result<String, Problem> {
+        let mut claims = self.claims(Audience::Refresh, user.to_string(), self.config.refresh);
+        claims.user_id = Some(user);
+        self.sign(&claims)
+    }
+
+    /// Checks an API token. Called for each request: a token that was verified before costs a look-up.
+    /// Problems: `auth.token`.
+    pub fn verify(&self, token: &str) -> Result<Verified, Problem> {
+        let now = self.now();
+        if let Some(proof) = self.api.get(token) {
+            return match self.still(now, &proof, proof.of.user()) {
+                Ok(()) => Ok(proof.of),
+                Err(problem) => {
+                    self.api.invalidate(token);
+                    Err(problem)
+                }
+            };
+        }
+        let claims = self.decode(token, Audience::Api)?;
+        let proof = Proof { of: claims.api()?, issued: claims.iat, expires: claims.exp };
+        self.still(now, &proof, proof.of.user())?;
+        self.api.insert(token.to_owned(), proof);
+        Ok(proof.of)
+    }
+
+    /// Checks a WebSocket token. Problems: `auth.token`.
+    pub fn verify_ws(&self, token: &str) -> Result<WsClaims, Problem> {
+        let claims = self.decode(token, Audience::Ws)?;
+        let proof = Proof { of: claims.ws()?, issued: claims.iat, expires: claims.exp };
+        self.still(self.now(), &proof, None)?;
+        Ok(proof.of)
+    }
+
+    /// Checks a registry access token; one that was verified before costs a look-up. Problems: `auth.token`.
+    pub fn verify_registry(&self, token: &str) -> Result<RegistryClaims, Problem> {
+        let now = self.now();
+        if let Some(proof) = self.registry.get(token) {
+            return match self.still(now, &proof, proof.of.subject.parse().ok()) {
+                Ok(()) => Ok(RegistryClaims::clone(&proof.of)),
+                Err(problem) => {
+                    self.registry.invalidate(token);
+                    Err(problem)
+                }
+            };
+        }
+        let claims = self.decode(token, Audience::Registry)?;
+        let (issued, expires) = (claims.iat, claims.exp);
+        let proof = Proof { of: Arc::new(claims.registry()?), issued, expires };
+        self.still(now, &proof, proof.of.subject.parse().ok())?;
+        let verified = RegistryClaims::clone(&proof.of);
+        self.registry.insert(token.to_owned(), proof);
+        Ok(verified)
+    }
+
+    /// Checks a refresh token. Who holds one may be gone for longer than this process lives: ask `accounts` for
+    /// the user. Problems: `auth.token`.
+    pub fn verify_refresh(&self, token: &str) -> Result<UserId, Problem> {
+        let claims = self.decode(token, Audience::Refresh)?;
+        let proof = Proof { of: claims.refresh()?, issued: claims.iat, expires: claims.exp };
+        self.still(self.now(), &proof, Some(proof.of))?;
+        Ok(proof.of)
+    }
+
+    /// Refuses what was issued to a user until now, in this process and as long as it lives.
+    pub fn revoke_user(&self, user: UserId) {
+        let longest = self.config.user.max(self.config.registry).max(self.config.refresh);
+        self.revoked.add(user, self.now(), seconds(longest));
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().timestamp()
+    }
+
+    fn claims(&self, audience: Audience, sub: String, life: std::time::Duration) -> Claims {
+        let now = self.now();
+        Claims {
+            iss: self.config.issuer.clone(),
+            iat: now,
+            exp: now.saturating_add(seconds(life)),
+            jti: format!("{:032x}", rand::random::<u128>()),
+            aud: audience.as_str().to_owned(),
+            sub,
+            ..Claims::default()
+        }
+    }
+
+    fn sign(&self, claims: &Claims) -> Result<String, Problem> {
+        self.keys.newest()?.sign(claims)
+    }
+
+    /// Checks everything but the times, which are the [`Clock`]'s business.
+    fn decode(&self, token: &str, audience: Audience) -> Result<Claims, Problem> {
+        if token.len() > LONGEST {
+            return Err(codes::WRONG_TOKEN.into());
+        }
+        let refused = |it| Problem::from(codes::WRONG_TOKEN).because(it);
+        let (algorithm, key) = if audience == Audience::Registry {
+            (Algorithm::ES256, self.keys.registry().verifying())
+        } else {
+            let kid = decode_header(token).map_err(refused)?.kid;
+            let key = kid.as_deref().and_then(|it| self.keys.find(it)).ok_or(codes::WRONG_TOKEN)?;
+            (Algorithm::EdDSA, &key.verifying)
+        };
+        let mut validation = Validation::new(algorithm);
+        validation.validate_exp = false;
+        validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
+        validation.set_issuer(&[&self.config.issuer]);
+        validation.set_audience(&[audience.as_str()]);
+        Ok(decode::<Claims>(token, key, &validation).map_err(refused)?.claims)
+    }
+
+    fn still<T>(&self, now: i64, proof: &Proof<T>, user: Option<UserId>) -> Result<(), Problem> {
+        if now >= proof.expires {
+            return Err(codes::WRONG_TOKEN.detail("the token has expired; ask for another one"));
+        }
+        if user.is_some_and(|it| self.revoked.covers(it, proof.issued)) {
+            return Err(codes::WRONG_TOKEN.detail("the token was revoked"));
+        }
+        Ok(())
+    }
+}
+
+impl Verified {
+    fn user(self) -> Option<UserId> {
+        match self {
+            Self::User { id, .. } => Some(id),
+            Self::Runtime(_) => None,
+        }
+    }
+}
+
+const RUNTIME: &str = "runtime";
+const WEBSOCKET: &str = "websocket";
+
+fn seconds(life: std::time::Duration) -> i64 {
+    i64::try_from(life.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Bounded by the bytes of the tokens, whose lengths outsiders choose.
+fn remember<T: Clone + Send + Sync + 'static>(bytes: u64) -> Cache<String, Proof<T>> {
+    let weigh = |token: &String, _: &Proof<T>| u32::try_from(token.len() + ENTRY).unwrap_or(u32::MAX);
+    Cache::builder().max_capacity(bytes).weigher(weigh).build()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+drop table accounts.name;
+drop table accounts.account;
