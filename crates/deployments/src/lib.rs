@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod pg;
+pub mod problems;
+mod rules;
+mod schema;
+mod service;
+mod store;
+mod worker;
+
+pub use pg::PgDeployments;
+pub use service::{DeploymentFull, Deployments};
+pub use worker::SweepOrphans;
+
+/// The PostgreSQL schema of this crate.
+pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
+    name: "deployments",
+    migrations: || {
+        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+            diesel_migrations::embed_migrations!("../../migrations/deployments");
+        MIGRATIONS
+    },
+};

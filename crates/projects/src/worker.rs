@@ -1,0 +1,101 @@
+//! Duties of this crate. Both look at what is, so that a missed ring or a lost race heals on the next run.
+
+use std::{sync::Arc, time::Duration};
+
+use omgservers_accounts::Accounts;
+use omgservers_api::{Problem, TenantId};
+use omgservers_core::{Db, Doorbell, Worker};
+use omgservers_tenants::Tenants;
+
+use crate::store::{self, project};
+
+const PERIOD: Duration = Duration::from_secs(30);
+const PAGE: i64 = 500;
+/// A project takes its stages, names and permissions along, so fewer of them go in one transaction.
+const BATCH: i64 = 100;
+
+/// Deletes the projects of tenants that are gone.
+#[derive(Clone)]
+pub struct SweepOrphans {
+    /// The database.
+    pub db: Db,
+    /// Which tenants exist.
+    pub tenants: Arc<dyn Tenants>,
+    /// Rung when projects were deleted: as those of `PgProjects`.
+    pub heirs: Vec<Doorbell>,
+}
+
+#[async_trait::async_trait]
+impl Worker for SweepOrphans {
+    fn name(&self) -> &'static str {
+        "projects.sweep_orphans"
+    }
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+    async fn run_once(&mut self) -> Result<usize, Problem> {
+        let (mut after, mut deleted, mut failed) = (None, 0, None);
+        loop {
+            let page = project::tenants_after(&mut *self.db.read().await?, after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            let alive = self.tenants.exist(&page).await?;
+            for tenant in page.into_iter().filter(|it| !alive.contains(it)) {
+                match self.sweep(tenant).await {
+                    Ok(some) => deleted += some,
+                    Err(problem) => {
+                        failed.get_or_insert(problem);
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(deleted), Err)
+    }
+}
+
+impl SweepOrphans {
+    async fn sweep(&self, tenant: TenantId) -> Result<usize, Problem> {
+        let mut deleted = 0;
+        loop {
+            let some = self.db.write(async |conn| project::delete_some(conn, tenant, BATCH).await).await?;
+            if some == 0 {
+                return Ok(deleted);
+            }
+            deleted += some;
+            self.heirs.iter().for_each(Doorbell::ring);
+        }
+    }
+}
+
+/// Deletes the permissions of users who are gone.
+#[derive(Clone)]
+pub struct SweepPermissions {
+    /// The database.
+    pub db: Db,
+    /// Which users exist.
+    pub accounts: Arc<dyn Accounts>,
+}
+
+#[async_trait::async_trait]
+impl Worker for SweepPermissions {
+    fn name(&self) -> &'static str {
+        "projects.sweep_permissions"
+    }
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+    async fn run_once(&mut self) -> Result<usize, Problem> {
+        let (mut after, mut deleted) = (None, 0);
+        loop {
+            let page = store::holders_after(&mut *self.db.read().await?, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(deleted) };
+            after = Some(*last);
+            let alive = self.accounts.exist(&page).await?;
+            let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
+            if !gone.is_empty() {
+                deleted +=
+                    self.db.write(async |conn| store::delete_permissions_of(conn, &gone).await).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Projects and stages on a real database.
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up must fail at once")]
+
+mod aliases;
+mod bed;
+mod deletion;
+mod gates;
+mod permissions;
+mod places;
+mod sweeps;

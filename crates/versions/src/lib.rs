@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod pg;
+pub mod problems;
+mod rules;
+mod schema;
+mod service;
+mod store;
+mod worker;
+
+pub use pg::PgVersions;
+pub use rules::Repository;
+pub use service::{PinnedImage, VersionFull, Versions, image_for};
+pub use worker::SweepOrphans;
+
+/// The PostgreSQL schema of this crate.
+pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
+    name: "versions",
+    migrations: || {
+        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+            diesel_migrations::embed_migrations!("../../migrations/versions");
+        MIGRATIONS
+    },
+};

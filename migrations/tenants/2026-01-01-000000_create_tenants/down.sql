@@ -1,0 +1,3 @@
+drop table tenants.permission;
+drop table tenants.name;
+drop table tenants.tenant;

@@ -1,0 +1,2 @@
+drop table versions.image;
+drop table versions.version;
