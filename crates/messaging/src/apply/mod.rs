@@ -1,0 +1,249 @@
+//! Changes of mailboxes and routes.
+//!
+//! All mailboxes that the ops name are locked at once; then the ops are checked and turned into steps that can't
+//! fail; then the steps are carried out. So either all ops are carried out or none, and nobody sees a part.
+
+mod change;
+
+use std::collections::HashMap;
+
+use omgservers_api::{
+    ClientId, DeploymentId, EntryId, Problem, RuntimeId, Slot, UserId, ids::Id as _, roles::Delivery,
+};
+
+use self::change::Change;
+use crate::{
+    Body, Commit, Mailbox, Mailboxes, Op, client_box::ClientBox, problems, qualifier::Qualifier,
+    runtime_box::RuntimeBox, shard::Locked, wakes::Wakes,
+};
+
+/// An op that was checked, with the ids that it needs.
+enum Step {
+    OpenClient {
+        client: ClientId,
+        user: UserId,
+        deployment: DeploymentId,
+        delivery: Delivery,
+    },
+    OpenRuntime {
+        runtime: RuntimeId,
+        deployment: DeploymentId,
+        delivery: Delivery,
+    },
+    Push {
+        to: Mailbox,
+        id: EntryId,
+        qualifier: Qualifier,
+        body: Body,
+    },
+    /// With an id for each message that waits for a runtime.
+    Route {
+        client: ClientId,
+        to: Option<RuntimeId>,
+        ids: Vec<EntryId>,
+    },
+    Close(Mailbox),
+    /// With an id for each message that a client said to the runtime and that it never got.
+    CloseRuntime {
+        runtime: RuntimeId,
+        ids: Vec<(ClientId, EntryId)>,
+    },
+    Remove(Mailbox),
+}
+
+/// Whether a mailbox takes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Absent,
+    Open,
+    Closed,
+}
+
+/// The locked mailboxes that the ops of one call name.
+struct Ground<'a> {
+    clients: Locked<'a, ClientId, ClientBox>,
+    runtimes: Locked<'a, RuntimeId, RuntimeBox>,
+}
+
+impl Mailboxes {
+    pub(crate) fn apply_ops(&self, ops: Vec<Op>) -> Result<Commit, Problem> {
+        self.must_own()?;
+        let mut wakes = Wakes::new(&self.journal);
+        let mut ground = self.lock(&ops);
+        let steps = self.check(&ground, ops)?;
+        if steps.is_empty() {
+            // What made these ops needless may not be durable yet.
+            return Ok(self.journal.so_far(&mut wakes));
+        }
+        let now = self.clock.ticks();
+        let mut change = Change {
+            ground: &mut ground,
+            writing: self.journal.write(),
+            now,
+            opened: Vec::new(),
+            closed: Vec::new(),
+        };
+        for step in steps {
+            change.carry_out(step, &mut wakes);
+        }
+        let Change { writing, opened, closed, .. } = change;
+        let commit = writing.commit(&mut wakes);
+        drop(ground);
+        self.silence.watch_all(opened.into_iter().map(|it| (it, now)));
+        self.abandoned.watch_all(closed.into_iter().map(|it| (it, now)));
+        Ok(commit)
+    }
+
+    /// Locks every mailbox that carrying the ops out may change.
+    fn lock(&self, ops: &[Op]) -> Ground<'_> {
+        let mut clients = Vec::new();
+        let mut runtimes = Vec::new();
+        let mut all_clients = false;
+        for op in ops {
+            match op {
+                Op::OpenClient { client, .. }
+                | Op::Push { to: Mailbox::Client(client), .. }
+                | Op::Close(Mailbox::Client(client))
+                | Op::Remove(Mailbox::Client(client)) => clients.push(*client),
+                Op::Route { client, to } => {
+                    clients.push(*client);
+                    runtimes.extend(*to);
+                }
+                Op::OpenRuntime { runtime, .. } | Op::Push { to: Mailbox::Runtime(runtime), .. } => {
+                    runtimes.push(*runtime);
+                }
+                Op::Close(Mailbox::Runtime(runtime)) | Op::Remove(Mailbox::Runtime(runtime)) => {
+                    // Who is with the runtime loses the route, and that isn't known before it is locked.
+                    runtimes.push(*runtime);
+                    all_clients = true;
+                }
+            }
+        }
+        let locked = if all_clients {
+            self.clients.lock_all()
+        } else {
+            self.clients.lock_some(clients.iter().copied())
+        };
+        // A client that moves leaves the runtime that it is with.
+        runtimes.extend(clients.iter().filter_map(|it| locked.get(*it)?.route));
+        Ground { clients: locked, runtimes: self.runtimes.lock_some(runtimes) }
+    }
+
+    /// Turns ops into steps. Problems: everything that [`apply`](crate::Messaging::apply) may answer.
+    fn check(&self, ground: &Ground<'_>, ops: Vec<Op>) -> Result<Vec<Step>, Problem> {
+        let mut steps = Vec::with_capacity(ops.len());
+        // What the mailboxes are after the ops that were checked.
+        let mut after: HashMap<Mailbox, Status> = HashMap::new();
+        let mut given_back: HashMap<ClientId, usize> = HashMap::new();
+        for op in ops {
+            let status = |it: Mailbox| after.get(&it).copied().unwrap_or_else(|| ground.status(it));
+            match op {
+                Op::OpenClient { client, user, deployment, delivery } => {
+                    if status(Mailbox::Client(client)) == Status::Absent {
+                        self.must_own_slot(client.slot())?;
+                        after.insert(Mailbox::Client(client), Status::Open);
+                        steps.push(Step::OpenClient { client, user, deployment, delivery });
+                    }
+                }
+                Op::OpenRuntime { runtime, deployment, delivery } => {
+                    if status(Mailbox::Runtime(runtime)) == Status::Absent {
+                        self.must_own_slot(runtime.slot())?;
+                        after.insert(Mailbox::Runtime(runtime), Status::Open);
+                        steps.push(Step::OpenRuntime { runtime, deployment, delivery });
+                    }
+                }
+                Op::Push { to, qualifier, body } => {
+                    if status(to) == Status::Open {
+                        steps.push(self.check_push(to, qualifier, body)?);
+                    }
+                }
+                Op::Route { client, to: Some(runtime) } => {
+                    if status(Mailbox::Client(client)) != Status::Open {
+                        return Err(
+                            problems::CLIENT_NOT_FOUND.detail(format!("client {client} can't be routed"))
+                        );
+                    }
+                    if status(Mailbox::Runtime(runtime)) != Status::Open {
+                        return Err(
+                            problems::RUNTIME_NOT_FOUND.detail(format!("nothing can be routed to {runtime}"))
+                        );
+                    }
+                    let pending = ground.clients.get(client).and_then(|it| it.pending.as_ref());
+                    let pending = pending.map_or(0, |it| it.len());
+                    let pending = pending.saturating_add(given_back.get(&client).copied().unwrap_or(0));
+                    let ids = (0..pending).map(|_| self.mint.child(runtime)).collect::<Result<_, _>>()?;
+                    steps.push(Step::Route { client, to: Some(runtime), ids });
+                }
+                Op::Route { client, to: None } => {
+                    if status(Mailbox::Client(client)) == Status::Open {
+                        steps.push(Step::Route { client, to: None, ids: Vec::new() });
+                    }
+                }
+                Op::Close(it) => {
+                    if status(it) == Status::Open {
+                        after.insert(it, Status::Closed);
+                        steps.push(match it {
+                            Mailbox::Client(_) => Step::Close(it),
+                            Mailbox::Runtime(runtime) => {
+                                let ids = self.check_close(ground, runtime)?;
+                                for (client, _) in &ids {
+                                    *given_back.entry(*client).or_default() += 1;
+                                }
+                                Step::CloseRuntime { runtime, ids }
+                            }
+                        });
+                    }
+                }
+                Op::Remove(it) => {
+                    if status(it) != Status::Absent {
+                        after.insert(it, Status::Absent);
+                        steps.push(Step::Remove(it));
+                    }
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    fn check_push(&self, to: Mailbox, qualifier: &'static str, body: Body) -> Result<Step, Problem> {
+        let unknown = || Problem::internal(format!("{qualifier} is no qualifier of a mailbox"));
+        let qualifier = Qualifier::of(qualifier).ok_or_else(unknown)?;
+        if body.contains('\0') {
+            // PostgreSQL would refuse it, and the whole batch with it, for ever.
+            return Err(Problem::internal("the body of an entry isn't JSON"));
+        }
+        let id = match to {
+            Mailbox::Client(client) => self.mint.child(client)?,
+            Mailbox::Runtime(runtime) => self.mint.child(runtime)?,
+        };
+        Ok(Step::Push { to, id, qualifier, body })
+    }
+
+    /// What clients said and the runtime never got waits for their next one. What it got may be what ended it.
+    fn check_close(
+        &self,
+        ground: &Ground<'_>,
+        runtime: RuntimeId,
+    ) -> Result<Vec<(ClientId, EntryId)>, Problem> {
+        let held = ground.runtimes.get(runtime).map(|it| it.inbox.unseen()).into_iter().flatten();
+        held.filter_map(change::speaker).map(|it| Ok((it, self.mint.child(it)?))).collect()
+    }
+
+    fn must_own_slot(&self, slot: Slot) -> Result<(), Problem> {
+        self.ownership.expected([slot]).map(drop)
+    }
+}
+
+impl Ground<'_> {
+    fn status(&self, mailbox: Mailbox) -> Status {
+        let inbox = match mailbox {
+            Mailbox::Client(client) => self.clients.get(client).map(|it| &it.inbox),
+            Mailbox::Runtime(runtime) => self.runtimes.get(runtime).map(|it| &it.inbox),
+        };
+        match inbox {
+            None => Status::Absent,
+            Some(it) if it.closed => Status::Closed,
+            Some(_) => Status::Open,
+        }
+    }
+}

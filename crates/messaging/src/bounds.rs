@@ -1,0 +1,36 @@
+//! How much fits.
+
+use std::time::Duration;
+
+/// The bounds of mailboxes, of answers, and of what waits for the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most entries in one mailbox. What the backend itself says isn't refused by it.
+    pub most_entries: usize,
+    /// Most bytes of bodies in one mailbox.
+    pub most_bytes: usize,
+    /// Most entries in one answer.
+    pub most_entries_per_answer: usize,
+    /// Most bytes of bodies in one answer; one entry is answered however large it is.
+    pub most_bytes_per_answer: usize,
+    /// Most messages of one client that wait for its first runtime.
+    pub pending: usize,
+    /// How long a change is waited for. The change isn't taken back afterwards: it becomes durable later.
+    pub commit_timeout: Duration,
+    /// Most changes that wait for the database; beyond, players and runtimes are refused.
+    pub most_unwritten: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            most_entries: 10_000,
+            most_bytes: 8 << 20,
+            most_entries_per_answer: 1_000,
+            most_bytes_per_answer: 1 << 20,
+            pending: 1_000,
+            commit_timeout: Duration::from_secs(15),
+            most_unwritten: 500_000,
+        }
+    }
+}

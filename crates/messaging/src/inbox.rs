@@ -1,0 +1,242 @@
+//! What waits in one mailbox, in memory.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use omgservers_api::EntryId;
+use tokio::sync::{Notify, futures::OwnedNotified};
+
+use crate::{Body, Bounds, Entry, journal::Place, qualifier::Qualifier, wakes::Wakes};
+
+/// One entry as it is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) id: EntryId,
+    pub(crate) qualifier: Qualifier,
+    pub(crate) body: Body,
+    /// Where the journal has it.
+    pub(crate) place: Place,
+}
+
+/// Entries in the order of their ids.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    entries: VecDeque<Held>,
+    bytes: usize,
+}
+
+/// An emptied queue keeps room for this many entries: more would be memory that a burst leaves behind.
+const KEPT_ROOM: usize = 32;
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether `count` entries with `bytes` of bodies fit.
+    pub(crate) fn fits(&self, count: usize, bytes: usize, most_entries: usize, most_bytes: usize) -> bool {
+        self.entries.len().saturating_add(count) <= most_entries
+            && self.bytes.saturating_add(bytes) <= most_bytes
+    }
+
+    /// Adds an entry whose id is above all others.
+    pub(crate) fn push(&mut self, held: Held) {
+        self.bytes = self.bytes.saturating_add(held.body.len());
+        self.entries.push_back(held);
+    }
+
+    /// Everything, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.entries.iter()
+    }
+
+    /// Takes everything out.
+    pub(crate) fn take(&mut self) -> VecDeque<Held> {
+        self.bytes = 0;
+        std::mem::take(&mut self.entries)
+    }
+
+    /// Takes the entries with these ids out; ids of others are ignored.
+    pub(crate) fn consume(&mut self, ids: &[EntryId], mut consumed: impl FnMut(Held)) {
+        let mut rest = ids.iter();
+        // Who fetches answers what it got, in its order: that is the front of the queue.
+        while let (Some(id), Some(front)) = (rest.as_slice().first(), self.entries.front()) {
+            if *id != front.id {
+                break;
+            }
+            rest.next();
+            if let Some(held) = self.entries.pop_front() {
+                self.bytes = self.bytes.saturating_sub(held.body.len());
+                consumed(held);
+            }
+        }
+        self.consume_scattered(rest.as_slice(), consumed);
+        if self.entries.is_empty() && self.entries.capacity() > KEPT_ROOM {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    fn consume_scattered(&mut self, ids: &[EntryId], mut consumed: impl FnMut(Held)) {
+        let (Some(front), Some(back)) = (self.entries.front(), self.entries.back()) else { return };
+        let mut ids: Vec<EntryId> =
+            ids.iter().copied().filter(|it| (front.id..=back.id).contains(it)).collect();
+        if ids.is_empty() {
+            return;
+        }
+        ids.sort_unstable();
+        let bytes = &mut self.bytes;
+        self.entries.retain(|held| {
+            let kept = ids.binary_search(&held.id).is_err();
+            if !kept {
+                *bytes = bytes.saturating_sub(held.body.len());
+                consumed(held.clone());
+            }
+            kept
+        });
+    }
+
+    /// The oldest entries, as many as one answer may have, at least one if there is one.
+    pub(crate) fn answer(&self, bounds: &Bounds) -> Vec<Entry> {
+        let mut bytes: usize = 0;
+        let fitting = self.entries.iter().take(bounds.most_entries_per_answer.max(1)).take_while(|held| {
+            let first = bytes == 0;
+            // An empty body counts too, or the first would stay the first.
+            bytes = bytes.saturating_add(held.body.len().max(1));
+            first || bytes <= bounds.most_bytes_per_answer
+        });
+        fitting
+            .map(|held| Entry { id: held.id, qualifier: held.qualifier.word(), body: Arc::clone(&held.body) })
+            .collect()
+    }
+}
+
+/// A mailbox's queue and who waits at it.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) queue: Queue,
+    pub(crate) closed: bool,
+    /// The newest entry that was in an answer of this process.
+    shown: Option<EntryId>,
+    /// There is one only after somebody has waited.
+    waiter: Option<Arc<Notify>>,
+}
+
+/// What somebody who looks into a mailbox sees.
+pub(crate) enum Look {
+    /// This waits, or nothing does and nothing needs to be waited for.
+    Entries(Vec<Entry>),
+    /// Nothing waits; this ends when it is worth looking again.
+    Nothing(OwnedNotified),
+}
+
+impl Inbox {
+    /// Adds an entry and wakes who waits for one.
+    pub(crate) fn push(&mut self, held: Held, wakes: &mut Wakes<'_>) {
+        self.queue.push(held);
+        self.wake(wakes);
+    }
+
+    /// Wakes who waits.
+    pub(crate) fn wake(&mut self, wakes: &mut Wakes<'_>) {
+        // One wake is for all: who waits longer takes the mailbox's waiter again.
+        if let Some(waiter) = self.waiter.take() {
+            wakes.receiver(&waiter);
+        }
+    }
+
+    /// Looks; `wait` says whether the caller would wait for something to arrive.
+    pub(crate) fn look(&mut self, bounds: &Bounds, wait: bool) -> Look {
+        if wait && !self.closed && self.queue.is_empty() {
+            let waiter = self.waiter.get_or_insert_with(Arc::default);
+            return Look::Nothing(Arc::clone(waiter).notified_owned());
+        }
+        let entries = self.queue.answer(bounds);
+        self.shown = self.shown.max(entries.last().map(|it| it.id));
+        Look::Entries(entries)
+    }
+
+    /// What nobody has seen yet, oldest first.
+    pub(crate) fn unseen(&self) -> impl Iterator<Item = &Held> {
+        self.queue.iter().filter(|it| Some(it.id) > self.shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omgservers_api::ids::Id as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(number: i64) -> EntryId {
+        EntryId::from_i64(number).unwrap()
+    }
+
+    fn queue(ids: impl IntoIterator<Item = i64>) -> Queue {
+        let mut queue = Queue::default();
+        for number in ids {
+            let body = "x".repeat(usize::try_from(number % 7).unwrap()).into();
+            queue.push(Held {
+                id: id(number),
+                qualifier: Qualifier::HANDLE_MESSAGE,
+                body,
+                place: Place::NOWHERE,
+            });
+        }
+        queue
+    }
+
+    fn ids(queue: &Queue) -> Vec<i64> {
+        queue.entries.iter().map(|it| it.id.get()).collect()
+    }
+
+    #[test]
+    fn an_answer_has_at_least_one_entry_and_else_keeps_its_bounds() {
+        let bounds = Bounds { most_bytes_per_answer: 5, most_entries_per_answer: 3, ..Bounds::default() };
+        // Bodies of 6 bytes, then of 1, 2, 3, 4.
+        let mut queue = queue([6, 8, 9, 10, 11]);
+        assert_eq!(queue.answer(&bounds).len(), 1, "one that is too large alone");
+        queue.consume(&[id(6)], drop);
+        assert_eq!(queue.answer(&bounds).len(), 2, "1 + 2 bytes, and 3 would be too much");
+        let few = Bounds { most_entries_per_answer: 3, ..Bounds::default() };
+        assert_eq!(queue.answer(&few).len(), 3);
+        // Bodies of no bytes count as well.
+        let empty = super::tests::queue([7, 14, 21, 28, 35, 42, 49]);
+        assert_eq!(empty.answer(&bounds).len(), 3);
+    }
+
+    #[test]
+    fn an_emptied_queue_gives_its_memory_back() {
+        let mut queue = queue(1..=1_000);
+        let all: Vec<EntryId> = (1..=1_000).map(id).collect();
+        queue.consume(&all, drop);
+        assert_eq!((queue.len(), queue.bytes, queue.entries.capacity()), (0, 0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn consuming_takes_exactly_what_is_named(
+            held in prop::collection::btree_set(1i64..60, 0..40),
+            named in prop::collection::vec(1i64..70, 0..60),
+            in_order in any::<bool>(),
+        ) {
+            let mut queue = queue(held.iter().copied());
+            let mut named = named;
+            if in_order {
+                named.sort_unstable();
+            }
+            let consumed_ids: Vec<EntryId> = named.iter().copied().map(id).collect();
+            let mut gone = Vec::new();
+            queue.consume(&consumed_ids, |it| gone.push(it.id.get()));
+            gone.sort_unstable();
+            let expected_gone: Vec<i64> = held.iter().copied().filter(|it| named.contains(it)).collect();
+            let expected_left: Vec<i64> = held.iter().copied().filter(|it| !named.contains(it)).collect();
+            prop_assert_eq!(gone, expected_gone);
+            prop_assert_eq!(queue.bytes, queue.entries.iter().map(|it| it.body.len()).sum::<usize>());
+            prop_assert_eq!(ids(&queue), expected_left);
+        }
+    }
+}

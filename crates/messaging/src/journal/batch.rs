@@ -1,0 +1,112 @@
+//! Batches: what is written in one transaction.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::Record;
+use crate::commit::{Completion, Fate};
+
+/// A batch isn't made larger than this, but for changes that belong together.
+pub(super) const MOST_RECORDS: usize = 4_000;
+/// And it isn't made larger than so many bytes of bodies.
+pub(super) const MOST_BYTES: usize = 4 << 20;
+/// Where the journal has an entry: which batch, and which record of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(super) batch: u64,
+    pub(super) record: usize,
+}
+
+impl Place {
+    /// Of an entry that isn't written at all.
+    pub(crate) const NOWHERE: Self = Self { batch: u64::MAX, record: 0 };
+    /// Of an entry that was read from the database.
+    pub(crate) const DATABASE: Self = Self { batch: 0, record: 0 };
+}
+
+/// Changes that are written in one transaction.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(super) number: u64,
+    pub(super) records: Vec<Record>,
+    pub(super) bytes: usize,
+    /// How many changes wait for it.
+    pub(super) commits: usize,
+    pub(super) completion: Arc<Completion>,
+}
+
+impl Batch {
+    fn new(number: u64, room: usize) -> Self {
+        Self {
+            number,
+            records: Vec::with_capacity(room),
+            bytes: 0,
+            commits: 0,
+            completion: Completion::new(number),
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.records.len() >= MOST_RECORDS || self.bytes >= MOST_BYTES
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Full batches, oldest first. Their numbers have no gaps, and the open one's is the next.
+    pub(super) full: VecDeque<Batch>,
+    pub(super) open: Batch,
+    /// Of the batch that the writer took last.
+    pub(super) taken: Arc<Completion>,
+    /// Somebody waits for the open batch.
+    pub(super) urgent: bool,
+    /// Since when something is in the open batch that nobody waits for.
+    pub(super) lazy_since: Option<Instant>,
+    /// The writer gathers until so many changes wait for the open batch; 0 when it doesn't.
+    pub(super) enough: usize,
+    /// Nothing is written any more, for this reason.
+    pub(super) stopped: Option<Fate>,
+}
+
+impl Waiting {
+    pub(super) fn new() -> Self {
+        let nothing = Completion::new(0);
+        nothing.finish(Fate::Durable);
+        Self {
+            full: VecDeque::new(),
+            open: Batch::new(1, 0),
+            taken: nothing,
+            urgent: false,
+            lazy_since: None,
+            enough: 0,
+            stopped: None,
+        }
+    }
+
+    /// Closes the open batch and opens the next one.
+    pub(super) fn roll(&mut self) -> Batch {
+        self.urgent = false;
+        self.lazy_since = None;
+        let next = Batch::new(self.open.number.saturating_add(1), self.open.records.len());
+        std::mem::replace(&mut self.open, next)
+    }
+
+    /// When everything so far is written.
+    pub(super) fn last(&self) -> &Arc<Completion> {
+        if self.open.records.is_empty() && self.stopped.is_none() {
+            self.full.back().map_or(&self.taken, |it| &it.completion)
+        } else {
+            &self.open.completion
+        }
+    }
+
+    /// A batch that the writer hasn't taken yet.
+    pub(super) fn batch_mut(&mut self, number: u64) -> Option<&mut Batch> {
+        if number == self.open.number {
+            return Some(&mut self.open);
+        }
+        let first = self.full.front()?.number;
+        self.full.get_mut(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+}

@@ -1,0 +1,182 @@
+//! The writer's own session with PostgreSQL, and one transaction in it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::join;
+use omgservers_api::ids::Id as _;
+use tokio_postgres::{Client, Config, Error, NoTls, Statement, types::ToSql};
+
+use super::{
+    record::{ClientRow, Consumed, Entries, Rows, RuntimeRow, Seqs},
+    sql,
+};
+
+/// A backend of PostgreSQL: its process and when it was started.
+pub(crate) type Backend = (i32, DateTime<Utc>);
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The data is another process's.
+    Lost,
+    /// Anything else: it is worth another attempt.
+    Database(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        // What PostgreSQL says is in the source, the error itself only says that it said something.
+        Self::Database(error.as_db_error().map_or_else(|| format!("{error:?}"), ToString::to_string))
+    }
+}
+
+/// A session.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) backend: Backend,
+    statements: Statements,
+}
+
+struct Statements {
+    fence: Statement,
+    insert: Statement,
+    insert_again: Statement,
+    consume: Statement,
+    seq: Statement,
+    seq_gone: Statement,
+    client: Statement,
+    runtime: Statement,
+    client_gone: Statement,
+    runtime_gone: Statement,
+}
+
+impl Statements {
+    async fn prepare(client: &Client) -> Result<Self, Error> {
+        Ok(Self {
+            fence: client.prepare(sql::FENCE).await?,
+            insert: client.prepare(sql::INSERT).await?,
+            insert_again: client.prepare(sql::INSERT_AGAIN).await?,
+            consume: client.prepare(sql::CONSUME).await?,
+            seq: client.prepare(sql::SEQ).await?,
+            seq_gone: client.prepare(sql::SEQ_GONE).await?,
+            client: client.prepare(sql::CLIENT).await?,
+            runtime: client.prepare(sql::RUNTIME).await?,
+            client_gone: client.prepare(sql::CLIENT_GONE).await?,
+            runtime_gone: client.prepare(sql::RUNTIME_GONE).await?,
+        })
+    }
+}
+
+impl Session {
+    /// Connects. What `predecessor` may still be doing is over before this returns: a transaction of an earlier
+    /// session must not come to life behind a later one.
+    pub(crate) async fn open(url: &str, predecessor: Option<Backend>) -> Result<Self, Failure> {
+        let mut config: Config = url.parse()?;
+        config.application_name("omgservers messaging").connect_timeout(Duration::from_secs(5));
+        config.tcp_user_timeout(Duration::from_secs(10));
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the writer's connection ended");
+            }
+        });
+        if let Some((pid, started)) = predecessor {
+            for row in client.query(sql::END_BACKEND, &[&pid, &started]).await? {
+                if !row.try_get(0)? {
+                    return Err(Failure::Database("the backend of the last session doesn't end".to_owned()));
+                }
+            }
+        }
+        client.batch_execute(sql::SETTINGS).await?;
+        let backend = client.query_one(sql::BACKEND, &[]).await?;
+        let backend = (backend.try_get(0)?, backend.try_get(1)?);
+        let statements = Statements::prepare(&client).await?;
+        Ok(Self { client, backend, statements })
+    }
+
+    /// The owners of slots, for [`Ownership::compare`].
+    pub(crate) async fn owners(&self, expected: &[(i16, i64)]) -> Result<Vec<(i16, i64)>, Error> {
+        let numbers: Vec<i16> = expected.iter().map(|it| it.0).collect();
+        let rows = self.client.query(sql::OWNERS, &[&numbers]).await?;
+        rows.iter().map(|it| Ok((it.try_get(0)?, it.try_get(1)?))).collect()
+    }
+
+    /// Writes everything in one transaction and one round trip: all statements are under way before the first
+    /// is answered. `again`: it may have been written before.
+    pub(crate) async fn write(
+        &self,
+        rows: &Rows<'_>,
+        fence: &[(i16, i64)],
+        again: bool,
+    ) -> Result<(), Error> {
+        let it = &self.statements;
+        let (numbers, epochs): (Vec<i16>, Vec<i64>) = fence.iter().copied().unzip();
+        let insert = if again { &it.insert_again } else { &it.insert };
+        let results = join!(
+            async { self.client.batch_execute("begin").await.map(|()| 0) },
+            async { self.run(&it.fence, &[&numbers, &epochs], false).await },
+            self.gone(&it.client_gone, &rows.clients_gone),
+            self.gone(&it.runtime_gone, &rows.runtimes_gone),
+            self.gone(&it.seq_gone, &rows.senders_gone),
+            self.clients(&rows.clients),
+            self.runtimes(&rows.runtimes),
+            self.consume(&rows.consumed),
+            self.entries(insert, &rows.entries),
+            self.seqs(&rows.seqs),
+            async { self.client.batch_execute("commit").await.map(|()| 0) },
+        );
+        // A transaction that failed answers its commit like one that didn't: every answer counts.
+        let (begin, fence, a, b, c, d, e, f, g, h, commit) = results;
+        for result in [begin, fence, a, b, c, d, e, f, g, h, commit] {
+            result?;
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &self,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+        skip: bool,
+    ) -> Result<u64, Error> {
+        if skip { Ok(0) } else { self.client.execute(statement, parameters).await }
+    }
+
+    async fn entries(&self, insert: &Statement, rows: &Entries<'_>) -> Result<u64, Error> {
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&rows.mailbox, &rows.id, &rows.kind, &rows.qualifier, &rows.body];
+        self.run(insert, &parameters, rows.id.is_empty()).await
+    }
+
+    async fn gone(&self, statement: &Statement, ids: &Vec<i64>) -> Result<u64, Error> {
+        self.run(statement, &[ids], ids.is_empty()).await
+    }
+
+    async fn consume(&self, rows: &Consumed) -> Result<u64, Error> {
+        self.run(&self.statements.consume, &[&rows.mailbox, &rows.id], rows.id.is_empty()).await
+    }
+
+    async fn seqs(&self, rows: &Seqs) -> Result<u64, Error> {
+        self.run(&self.statements.seq, &[&rows.mailbox, &rows.seq], rows.seq.is_empty()).await
+    }
+
+    async fn clients(&self, rows: &[&ClientRow]) -> Result<u64, Error> {
+        let id: Vec<i64> = rows.iter().map(|it| it.client.get()).collect();
+        let user: Vec<i64> = rows.iter().map(|it| it.user.get()).collect();
+        let deployment: Vec<i64> = rows.iter().map(|it| it.deployment.get()).collect();
+        let runtime: Vec<Option<i64>> = rows.iter().map(|it| it.runtime.map(|it| it.get())).collect();
+        let closed: Vec<bool> = rows.iter().map(|it| it.closed).collect();
+        let delivery: Vec<&str> = rows.iter().map(|it| it.delivery.as_str()).collect();
+        let parameters: [&(dyn ToSql + Sync); 6] = [&id, &user, &deployment, &runtime, &closed, &delivery];
+        self.run(&self.statements.client, &parameters, rows.is_empty()).await
+    }
+
+    async fn runtimes(&self, rows: &[&RuntimeRow]) -> Result<u64, Error> {
+        let id: Vec<i64> = rows.iter().map(|it| it.runtime.get()).collect();
+        let deployment: Vec<i64> = rows.iter().map(|it| it.deployment.get()).collect();
+        let closed: Vec<bool> = rows.iter().map(|it| it.closed).collect();
+        let delivery: Vec<&str> = rows.iter().map(|it| it.delivery.as_str()).collect();
+        self.run(&self.statements.runtime, &[&id, &deployment, &closed, &delivery], rows.is_empty()).await
+    }
+}

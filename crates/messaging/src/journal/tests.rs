@@ -1,0 +1,115 @@
+//! What a journal does without a database.
+
+use omgservers_api::{EntryId, ids::Id as _};
+
+use super::{
+    batch::{MOST_BYTES, MOST_RECORDS},
+    *,
+};
+use crate::{inbox::Held, qualifier::Qualifier};
+
+fn journal() -> Journal {
+    Journal::new(&Bounds::default())
+}
+
+fn held(journal: &Journal, id: i64, body: &str) -> Held {
+    let mut writing = journal.write();
+    let (id, body, qualifier) = (EntryId::from_i64(id).unwrap(), body.into(), Qualifier::HANDLE_MESSAGE);
+    let place = writing.entry(7, id, EntryKind::Waiting, qualifier, &body);
+    let _commit = writing.commit(&mut Wakes::new(journal));
+    Held { id, qualifier, body, place }
+}
+
+fn consume(journal: &Journal, held: &Held) {
+    let mut writing = journal.write();
+    writing.consumed(7, held);
+    writing.lazily(&mut Wakes::new(journal));
+}
+
+#[test]
+fn what_is_consumed_before_it_is_written_is_neither_written_nor_deleted() {
+    let journal = journal();
+    let (one, two) = (held(&journal, 1, "1"), held(&journal, 2, "2"));
+    consume(&journal, &one);
+    let batch = journal.take().unwrap();
+    let rows = record::Rows::fold(&batch.records);
+    assert_eq!((rows.entries.id.as_slice(), rows.consumed.id.as_slice()), ([2].as_slice(), [].as_slice()));
+    consume(&journal, &two);
+    assert!(journal.take().is_err(), "nobody waits for it");
+    journal.lock().urgent = true;
+    let batch = journal.take().unwrap();
+    let rows = record::Rows::fold(&batch.records);
+    assert_eq!((rows.entries.id.as_slice(), rows.consumed.id.as_slice()), ([].as_slice(), [2].as_slice()));
+}
+
+#[test]
+fn full_batches_are_written_in_order_and_what_waits_in_them_can_be_cancelled() {
+    let journal = journal();
+    let most = i64::try_from(MOST_RECORDS).unwrap();
+    let all: Vec<Held> = (1..=most * 2 + 1).map(|id| held(&journal, id, "1")).collect();
+    assert_eq!(journal.depth(), all.len());
+    for index in [0, MOST_RECORDS, 2 * MOST_RECORDS] {
+        consume(&journal, &all[index]);
+    }
+    let mut first = 1;
+    for size in [MOST_RECORDS, MOST_RECORDS, 1] {
+        let batch = journal.take().unwrap();
+        assert_eq!(batch.records.len(), size);
+        assert!(matches!(batch.records[0], Record::Cancelled));
+        let ids = record::Rows::fold(&batch.records).entries.id;
+        assert_eq!(ids, ((first + 1)..first + i64::try_from(size).unwrap()).collect::<Vec<_>>());
+        first += i64::try_from(size).unwrap();
+    }
+    assert!(journal.take().is_err());
+    assert_eq!(journal.depth(), 0);
+}
+
+#[test]
+fn a_batch_is_bounded_by_bytes() {
+    let journal = journal();
+    let large = "x".repeat(MOST_BYTES / 2);
+    for id in 1..=3 {
+        held(&journal, id, &large);
+    }
+    assert_eq!(journal.take().unwrap().records.len(), 2);
+    assert_eq!(journal.take().unwrap().records.len(), 1);
+}
+
+#[tokio::test]
+async fn after_the_end_everybody_is_told_and_nothing_is_kept() {
+    let journal = journal();
+    assert!(journal.write().commit(&mut Wakes::new(&journal)).is_durable(), "nothing was written");
+    held(&journal, 1, "1");
+    let one = journal.so_far(&mut Wakes::new(&journal));
+    journal.stop(Fate::Lost);
+    assert!(journal.is_lost());
+    let entry = held(&journal, 2, "2");
+    let late = journal.so_far(&mut Wakes::new(&journal));
+    consume(&journal, &entry);
+    for commit in [one, late, journal.write().commit(&mut Wakes::new(&journal))] {
+        assert!(commit.wait().await.unwrap_err().is(omgservers_core::ownership::NOT_OWNER));
+    }
+    assert_eq!(journal.depth(), 0);
+}
+
+#[tokio::test]
+async fn a_batch_gathers_those_who_waited_for_the_last_one_but_not_for_long() {
+    let journal = Arc::new(journal());
+    let slow = Duration::from_secs(1);
+    let gather = || {
+        let journal = Arc::clone(&journal);
+        tokio::spawn(async move { journal.gather(2, slow).await })
+    };
+    let first = gather();
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    held(&journal, 1, "1");
+    assert!(!first.is_finished());
+    held(&journal, 2, "2");
+    first.await.unwrap();
+    assert_eq!(journal.take().unwrap().commits, 2);
+    // Nobody comes: it ends by itself, and who was alone isn't waited for at all.
+    gather().await.unwrap();
+    journal.gather(1, slow).await;
+    assert!(start.elapsed() < slow / 4);
+}

@@ -1,0 +1,115 @@
+//! The one task that writes.
+
+use std::{sync::Arc, time::Duration};
+
+use omgservers_core::Ownership;
+use tokio::time::Instant;
+
+use super::{
+    Journal,
+    connection::{Backend, Failure, Session},
+    record::Rows,
+};
+use crate::{commit::Fate, meters::Meters};
+
+/// An attempt that takes longer has no connection any more.
+const ATTEMPT: Duration = Duration::from_secs(40);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// Writes one batch after the other, each for as long as it takes, until the data is another process's.
+pub(crate) struct Writer {
+    url: String,
+    journal: Arc<Journal>,
+    ownership: Ownership,
+    meters: Meters,
+    session: Option<Session>,
+    /// Of the session before.
+    predecessor: Option<Backend>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        url: &str,
+        journal: Arc<Journal>,
+        ownership: Ownership,
+        meters: Meters,
+        session: Session,
+    ) -> Self {
+        Self { url: url.to_owned(), journal, ownership, meters, session: Some(session), predecessor: None }
+    }
+
+    /// Runs until the data is lost; abort it to end earlier.
+    pub(crate) async fn run(mut self) {
+        let lost = self.ownership.lost().clone();
+        lost.run_until_cancelled(Box::pin(self.write_all())).await;
+        tracing::error!("another process owns the mailboxes: nothing is written any more");
+        self.ownership.lost().cancel();
+        self.journal.stop(Fate::Lost);
+    }
+
+    /// Ends when the data is lost.
+    async fn write_all(&mut self) {
+        loop {
+            let batch = self.journal.next().await;
+            self.meters.depth(self.journal.depth());
+            let rows = Rows::fold(&batch.records);
+            let start = Instant::now();
+            // Everything in it may have been consumed before it was written.
+            if rows.count() > 0 {
+                if self.write(&rows).await.is_err() {
+                    return;
+                }
+                self.meters.committed(rows.count(), start.elapsed());
+            }
+            batch.completion.finish(Fate::Durable);
+            self.journal.gather(batch.commits, start.elapsed()).await;
+        }
+    }
+
+    async fn write(&mut self, rows: &Rows<'_>) -> Result<(), Lost> {
+        let Ok(expected) = self.ownership.expected(rows.slots.iter().copied()) else { return Err(Lost) };
+        let mut pause = FIRST_PAUSE;
+        let mut again = false;
+        loop {
+            let attempt = tokio::time::timeout(ATTEMPT, self.attempt(rows, &expected, again)).await;
+            let reason = match attempt {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(Failure::Lost)) => return Err(Lost),
+                Ok(Err(Failure::Database(reason))) => reason,
+                Err(_elapsed) => "no answer".to_owned(),
+            };
+            tracing::warn!(%reason, rows = rows.count(), ?pause, "a batch of messages could not be written; it is tried again");
+            self.meters.failed();
+            self.predecessor = self.session.take().map(|it| it.backend).or(self.predecessor);
+            // Whether it was written isn't known.
+            again = true;
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        rows: &Rows<'_>,
+        expected: &[(i16, i64)],
+        again: bool,
+    ) -> Result<(), Failure> {
+        if let Some(closed) = self.session.take_if(|it| it.client.is_closed()) {
+            self.predecessor = Some(closed.backend);
+        }
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => none.insert(Session::open(&self.url, self.predecessor).await?),
+        };
+        if again {
+            // The fence fails like everything else does: here it is told apart.
+            let owners = session.owners(expected).await?;
+            self.ownership.compare(expected, owners).map_err(|_not_owner| Failure::Lost)?;
+        }
+        Ok(session.write(rows, expected, again).await?)
+    }
+}
+
+/// The data is another process's.
+struct Lost;

@@ -1,0 +1,165 @@
+//! The start: mailboxes as the database has them. Nothing but what waits is read, never history.
+
+use futures_util::{TryStreamExt as _, pin_mut};
+use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, ids::Id, roles::Delivery};
+use omgservers_core::{Ownership, Ticks};
+use tokio_postgres::{Client, Row, types::FromSql};
+
+use crate::{
+    client_box::ClientBox,
+    inbox::Held,
+    journal::{EntryKind, Place},
+    mailboxes::{Clients, Runtimes},
+    qualifier::Qualifier,
+    runtime_box::RuntimeBox,
+};
+
+/// One view of all tables, and plans for reading everything, which the session isn't made for.
+const BEGIN: &str = "begin isolation level repeatable read read only; set local statement_timeout = 0; \
+     set local idle_in_transaction_session_timeout = 0; set local enable_seqscan = on; set local work_mem = '128MB'";
+const CLIENTS: &str =
+    "select id, user_id, deployment_id, runtime_id, closed, delivery from messaging.client_box";
+const RUNTIMES: &str = "select id, deployment_id, closed, delivery from messaging.runtime_box";
+const SENDERS: &str = "select id, last_seq from messaging.sender";
+const ENTRIES: &str =
+    "select mailbox_id, id, kind, qualifier, body from messaging.entry order by mailbox_id, id";
+
+/// An entry of the database that no mailbox can take.
+pub(crate) struct Orphan {
+    pub(crate) mailbox: i64,
+    pub(crate) id: i64,
+}
+
+/// Reads the mailboxes in the slots of this process. `now` stands for the time that clients were last heard of: that
+/// the backend was away is no fault of theirs.
+pub(crate) async fn load(
+    database: &Client,
+    ownership: &Ownership,
+    now: Ticks,
+    clients: &Clients,
+    runtimes: &Runtimes,
+) -> Result<Vec<Orphan>, Problem> {
+    database.batch_execute(BEGIN).await.map_err(Problem::unavailable)?;
+    let owned = |it: EntryId| ownership.expected([it.slot()]).is_ok();
+    each(database, RUNTIMES, |row| {
+        let runtime: RuntimeId = id(row, 0)?;
+        if owned(as_entry(runtime)?) {
+            let mut it = RuntimeBox::new(id(row, 1)?, delivery(row, 3)?);
+            it.inbox.closed = get(row, 2)?;
+            runtimes.lock(runtime).insert(runtime, it);
+        }
+        Ok(())
+    })
+    .await?;
+    each(database, CLIENTS, |row| {
+        let client: ClientId = id(row, 0)?;
+        if owned(as_entry(client)?) {
+            let mut it = ClientBox::new(id(row, 1)?, id(row, 2)?, delivery(row, 5)?, now);
+            it.route = get::<Option<i64>>(row, 3)?.and_then(RuntimeId::from_i64);
+            it.inbox.closed = get(row, 4)?;
+            it.route = it.route.filter(|it| join(runtimes, *it, client));
+            clients.lock(client).insert(client, it);
+        }
+        Ok(())
+    })
+    .await?;
+    each(database, SENDERS, |row| {
+        let last_seq = u64::try_from(get::<i64>(row, 1)?).ok();
+        if let Ok(client) = id(row, 0)
+            && let Some(it) = clients.lock(client).get_mut(&client)
+        {
+            it.last_seq = last_seq;
+        } else if let Ok(runtime) = id(row, 0)
+            && let Some(it) = runtimes.lock(runtime).get_mut(&runtime)
+        {
+            it.last_seq = last_seq;
+        }
+        Ok(())
+    })
+    .await?;
+    let mut orphans = Vec::new();
+    each(database, ENTRIES, |row| {
+        let mailbox: EntryId = id(row, 0)?;
+        if owned(mailbox) && !put(row, mailbox, clients, runtimes)? {
+            orphans.push(Orphan { mailbox: mailbox.get(), id: get(row, 1)? });
+        }
+        Ok(())
+    })
+    .await?;
+    database.batch_execute("commit").await.map_err(Problem::unavailable)?;
+    Ok(orphans)
+}
+
+async fn each(
+    database: &Client,
+    query: &str,
+    mut read: impl FnMut(&Row) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let no_parameters: [i64; 0] = [];
+    let rows = database.query_raw(query, no_parameters).await.map_err(Problem::unavailable)?;
+    // A stream of rows, so that what waits is in memory only once.
+    pin_mut!(rows);
+    while let Some(row) = rows.try_next().await.map_err(Problem::unavailable)? {
+        read(&row)?;
+    }
+    Ok(())
+}
+
+/// Makes a client one of a runtime's; `false` when there is no such open runtime.
+fn join(runtimes: &Runtimes, runtime: RuntimeId, client: ClientId) -> bool {
+    match runtimes.lock(runtime).get_mut(&runtime) {
+        Some(it) if !it.inbox.closed => {
+            it.clients.insert(client);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Puts an entry where it waits; `false` when there is no such place.
+fn put(row: &Row, mailbox: EntryId, clients: &Clients, runtimes: &Runtimes) -> Result<bool, Problem> {
+    let kind: i16 = get(row, 2)?;
+    let number: i16 = get(row, 3)?;
+    let Some(qualifier) = Qualifier::from_i16(number) else {
+        // A newer version wrote it, and may come back for it.
+        tracing::warn!(%mailbox, number, "an entry of a mailbox has a qualifier that this version doesn't know");
+        return Ok(true);
+    };
+    let body = get::<&str>(row, 4)?.into();
+    let held = Held { id: id(row, 1)?, qualifier, body, place: Place::DATABASE };
+    // Ids are unique across kinds: a mailbox is a client's or a runtime's.
+    if let Some(client) = ClientId::from_i64(mailbox.get())
+        && let Some(it) = clients.lock(client).get_mut(&client)
+    {
+        if kind == EntryKind::Pending.number() {
+            it.pending.get_or_insert_default().push(held);
+        } else {
+            it.inbox.queue.push(held);
+        }
+        return Ok(true);
+    }
+    if let Some(runtime) = RuntimeId::from_i64(mailbox.get())
+        && let Some(it) = runtimes.lock(runtime).get_mut(&runtime)
+        && !it.inbox.closed
+    {
+        it.inbox.queue.push(held);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Problem> {
+    row.try_get(column).map_err(Problem::internal)
+}
+
+fn id<I: Id>(row: &Row, column: usize) -> Result<I, Problem> {
+    I::from_i64(get(row, column)?).ok_or_else(|| Problem::internal("an id in the database isn't positive"))
+}
+
+fn as_entry(it: impl Id) -> Result<EntryId, Problem> {
+    EntryId::from_i64(it.get()).ok_or_else(|| Problem::internal("an id isn't positive"))
+}
+
+fn delivery(row: &Row, column: usize) -> Result<Delivery, Problem> {
+    get::<&str>(row, column)?.parse().map_err(Problem::internal)
+}

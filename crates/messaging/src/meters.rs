@@ -1,0 +1,89 @@
+//! What operators see.
+
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+
+/// Handles that are looked up once.
+#[derive(Clone)]
+pub(crate) struct Meters {
+    commits: Counter,
+    failed: Counter,
+    rows: Histogram,
+    seconds: Histogram,
+    depth: Gauge,
+    to_runtimes: Counter,
+    to_clients: Counter,
+    duplicates: Counter,
+    refused: Counter,
+}
+
+impl Meters {
+    /// The recorder must be installed before.
+    pub(crate) fn new() -> Self {
+        describe_counter!("messaging_commits_total", "Transactions that wrote mailboxes.");
+        describe_counter!("messaging_commit_failures_total", "Attempts to write mailboxes that failed.");
+        describe_histogram!("messaging_commit_rows", "Rows in one transaction.");
+        describe_histogram!("messaging_commit_seconds", "From the start of a transaction to its commit.");
+        describe_gauge!("messaging_unwritten", "Changes that wait for the next transaction.");
+        describe_counter!("messaging_messages_total", "Messages that were put into mailboxes, by receiver.");
+        describe_counter!(
+            "messaging_duplicates_total",
+            "Messages that were said again and not delivered again."
+        );
+        describe_counter!(
+            "messaging_refused_total",
+            "Messages that were refused because a bound was reached."
+        );
+        Self {
+            commits: counter!("messaging_commits_total"),
+            failed: counter!("messaging_commit_failures_total"),
+            rows: histogram!("messaging_commit_rows"),
+            seconds: histogram!("messaging_commit_seconds"),
+            depth: gauge!("messaging_unwritten"),
+            to_runtimes: counter!("messaging_messages_total", "to" => "runtime"),
+            to_clients: counter!("messaging_messages_total", "to" => "client"),
+            duplicates: counter!("messaging_duplicates_total"),
+            refused: counter!("messaging_refused_total"),
+        }
+    }
+
+    pub(crate) fn committed(&self, rows: usize, took: Duration) {
+        self.commits.increment(1);
+        self.rows.record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+        self.seconds.record(took);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.increment(1);
+    }
+
+    pub(crate) fn depth(&self, records: usize) {
+        self.depth.set(f64::from(u32::try_from(records).unwrap_or(u32::MAX)));
+    }
+
+    pub(crate) fn to_runtimes(&self, count: usize) {
+        add(&self.to_runtimes, count);
+    }
+
+    pub(crate) fn to_clients(&self, count: usize) {
+        add(&self.to_clients, count);
+    }
+
+    pub(crate) fn duplicates(&self, count: usize) {
+        add(&self.duplicates, count);
+    }
+
+    pub(crate) fn refused(&self, count: usize) {
+        add(&self.refused, count);
+    }
+}
+
+fn add(counter: &Counter, count: usize) {
+    if count > 0 {
+        counter.increment(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+}

@@ -1,0 +1,30 @@
+//! The problems of this crate. Codes are part of the public API and never change their meaning.
+
+use omgservers_api::{Code, Kind};
+
+/// There is no such client, or not any more.
+pub const CLIENT_NOT_FOUND: Code =
+    Code::new("messaging.client_not_found", "OBJECT_NOT_FOUND", Kind::NotFound, "there is no such client");
+/// The client is another user's.
+pub const FOREIGN_CLIENT: Code = Code::new(
+    "messaging.foreign_client",
+    "WRONG_CLIENT_ID",
+    Kind::Invalid,
+    "the client belongs to another user",
+);
+/// There is no such runtime, or not any more.
+pub const RUNTIME_NOT_FOUND: Code =
+    Code::new("messaging.runtime_not_found", "RUNTIME_NOT_FOUND", Kind::NotFound, "there is no such runtime");
+/// The receiver doesn't fetch fast enough.
+pub const MAILBOX_FULL: Code =
+    Code::new("messaging.mailbox_full", "MAILBOX_FULL", Kind::Exhausted, "the receiver's mailbox is full");
+/// The database doesn't write fast enough, or not at all.
+pub const BACKLOG: Code = Code::new(
+    "messaging.backlog",
+    "SERVICE_UNAVAILABLE",
+    Kind::Unavailable,
+    "too many messages wait for the database; try again",
+);
+
+/// All of them.
+pub const ALL: &[Code] = &[CLIENT_NOT_FOUND, FOREIGN_CLIENT, RUNTIME_NOT_FOUND, MAILBOX_FULL, BACKLOG];

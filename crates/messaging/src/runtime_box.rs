@@ -1,0 +1,57 @@
+//! A runtime's mailbox.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use omgservers_api::{ClientId, DeploymentId, RuntimeId, ids::SenderSeq, roles::Delivery};
+use omgservers_core::Ticks;
+
+use crate::{RuntimeInfo, commit::Completion, inbox::Inbox, journal::RuntimeRow};
+
+/// What is known of a runtime.
+#[derive(Debug)]
+pub(crate) struct RuntimeBox {
+    pub(crate) deployment: DeploymentId,
+    pub(crate) delivery: Delivery,
+    pub(crate) inbox: Inbox,
+    /// Who is with it: exactly the clients whose route is this runtime.
+    pub(crate) clients: BTreeSet<ClientId>,
+    /// Its own counter of the last command that was taken.
+    pub(crate) last_seq: Option<u64>,
+    /// When that is durable.
+    pub(crate) accepted: Option<Arc<Completion>>,
+    /// When it last exchanged.
+    pub(crate) last_seen: Option<Ticks>,
+}
+
+impl RuntimeBox {
+    pub(crate) fn new(deployment: DeploymentId, delivery: Delivery) -> Self {
+        Self {
+            deployment,
+            delivery,
+            inbox: Inbox::default(),
+            clients: BTreeSet::new(),
+            last_seq: None,
+            accepted: None,
+            last_seen: None,
+        }
+    }
+
+    pub(crate) fn info(&self) -> RuntimeInfo {
+        RuntimeInfo {
+            deployment: self.deployment,
+            clients: self.clients.len(),
+            last_seen: self.last_seen,
+            last_seq: self.last_seq.map(SenderSeq),
+        }
+    }
+
+    /// As the database keeps it.
+    pub(crate) fn row(&self, runtime: RuntimeId) -> RuntimeRow {
+        RuntimeRow {
+            runtime,
+            deployment: self.deployment,
+            delivery: self.delivery,
+            closed: self.inbox.closed,
+        }
+    }
+}

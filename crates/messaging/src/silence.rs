@@ -1,0 +1,100 @@
+//! Who was not heard of for long, without a look at everybody.
+//!
+//! A heap of mailboxes by the time at which they were last heard of *when they were put in*. What is heard of
+//! later doesn't touch the heap: only when such a mailbox comes to the top it is put back with its newer time.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{Mutex, PoisonError},
+};
+
+use omgservers_api::ClientId;
+use omgservers_core::Ticks;
+
+/// Mailboxes by the time that they were last heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Silence(Mutex<BinaryHeap<Reverse<(Ticks, ClientId)>>>);
+
+impl Silence {
+    /// Watches a mailbox.
+    pub(crate) fn watch(&self, client: ClientId, last_seen: Ticks) {
+        self.watch_all([(client, last_seen)]);
+    }
+
+    /// Watches mailboxes.
+    pub(crate) fn watch_all(&self, clients: impl IntoIterator<Item = (ClientId, Ticks)>) {
+        let mut heap = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heap.extend(clients.into_iter().map(|(client, last_seen)| Reverse((last_seen, client))));
+    }
+
+    fn oldest(&self, before: Ticks) -> Option<ClientId> {
+        let mut heap = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Reverse((last_seen, _)) = heap.peek()?;
+        if *last_seen < before { heap.pop().map(|it| it.0.1) } else { None }
+    }
+
+    /// At most `most` that were not heard of since `before`. `last_seen` is asked for what the heap can't know;
+    /// `None` means that the mailbox isn't watched any more. It is called without the heap's lock.
+    pub(crate) fn since(
+        &self,
+        before: Ticks,
+        most: usize,
+        last_seen: impl Fn(ClientId) -> Option<Ticks>,
+    ) -> Vec<ClientId> {
+        let mut silent = Vec::new();
+        while silent.len() < most {
+            let Some(client) = self.oldest(before) else { break };
+            match last_seen(client) {
+                Some(seen) if seen >= before => self.watch(client, seen),
+                Some(seen) => silent.push((client, seen)),
+                None => {}
+            }
+        }
+        // They stay watched until they are closed or gone; not earlier, or they would be found again at once.
+        self.watch_all(silent.iter().copied());
+        silent.into_iter().map(|it| it.0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, collections::BTreeMap};
+
+    use omgservers_api::ids::Id as _;
+
+    use super::*;
+
+    fn id(number: i64) -> ClientId {
+        ClientId::from_i64(number).unwrap()
+    }
+
+    #[test]
+    fn the_silent_are_found_again_until_they_are_gone() {
+        let silence = Silence::default();
+        let mut seen: BTreeMap<ClientId, Ticks> = (1..=4).map(|it| (id(it), Ticks(0))).collect();
+        silence.watch_all(seen.iter().map(|it| (*it.0, *it.1)));
+        seen.insert(id(2), Ticks(50));
+        let ask = |seen: &BTreeMap<ClientId, Ticks>, before, most| {
+            silence.since(Ticks(before), most, |it| seen.get(&it).copied())
+        };
+        assert!(ask(&seen, 0, 10).is_empty());
+        assert_eq!(ask(&seen, 10, 2), [id(1), id(3)], "no more than asked for");
+        assert_eq!(ask(&seen, 10, 10), [id(1), id(3), id(4)]);
+        seen.remove(&id(1));
+        assert_eq!(ask(&seen, 10, 10), [id(3), id(4)]);
+        assert_eq!(ask(&seen, 60, 10), [id(3), id(4), id(2)]);
+    }
+
+    #[test]
+    fn it_looks_only_at_those_that_may_be_silent() {
+        let silence = Silence::default();
+        silence.watch_all((1..=10_000).map(|it| (id(it), Ticks(u64::try_from(it).unwrap()))));
+        let looked = Cell::new(0);
+        let found = silence.since(Ticks(6), 100, |it| {
+            looked.set(looked.get() + 1);
+            Some(Ticks(u64::try_from(it.get()).unwrap()))
+        });
+        assert_eq!((found.len(), looked.get()), (5, 5));
+    }
+}

@@ -1,0 +1,192 @@
+//! Mailboxes on a database of their own.
+
+use std::{
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use omgservers_api::{
+    ClientId, DeploymentId, EntryId, Problem, RuntimeId, UserId,
+    ids::SenderSeq,
+    interchange::{command, message},
+    roles::Delivery,
+};
+use omgservers_core::{Mint, Ownership};
+use omgservers_messaging::{Bounds, Entry, FromClient, Mailbox, Mailboxes, Messaging as _, Op, SCHEMA, To};
+use omgservers_testkit::Ground;
+use serde_json::value::RawValue;
+use tokio_postgres::{Client, NoTls};
+
+pub(crate) const NOW: Duration = Duration::ZERO;
+
+pub(crate) struct Fixture {
+    pub(crate) ground: Ground,
+    pub(crate) mailboxes: Running,
+    pub(crate) bounds: Bounds,
+    pub(crate) user: UserId,
+    pub(crate) deployment: DeploymentId,
+}
+
+/// Mailboxes that can be dropped before others are opened.
+pub(crate) struct Running(Option<Arc<Mailboxes>>);
+
+impl Deref for Running {
+    type Target = Arc<Mailboxes>;
+    fn deref(&self) -> &Arc<Mailboxes> {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        Self::with(Bounds::default()).await
+    }
+
+    pub(crate) async fn with(bounds: Bounds) -> Self {
+        let ground = Ground::new(&[SCHEMA]).await;
+        let mailboxes = Running(Some(open(&ground, bounds).await));
+        let (user, deployment) = (ground.mint.root().unwrap(), ground.mint.root().unwrap());
+        Self { ground, mailboxes, bounds, user, deployment }
+    }
+
+    /// What a crash and a new start of the process are: nothing is flushed, slots and ids are taken again.
+    pub(crate) async fn crash(&mut self) {
+        self.mailboxes.0 = None;
+        self.ground.ownership = Ownership::take(&self.ground.db, "test").await.unwrap();
+        self.ground.mint = Mint::take(&self.ground.db).await.unwrap();
+        self.mailboxes.0 = Some(open(&self.ground, self.bounds).await);
+    }
+
+    pub(crate) async fn client(&self) -> ClientId {
+        self.client_with(Delivery::Durable).await
+    }
+
+    pub(crate) async fn client_with(&self, delivery: Delivery) -> ClientId {
+        let client = self.ground.mint.child(self.user).unwrap();
+        self.apply(vec![self.open_client(client, delivery)]).await;
+        client
+    }
+
+    pub(crate) fn open_client(&self, client: ClientId, delivery: Delivery) -> Op {
+        Op::OpenClient { client, user: self.user, deployment: self.deployment, delivery }
+    }
+
+    pub(crate) async fn runtime(&self) -> RuntimeId {
+        self.runtime_with(Delivery::Durable).await
+    }
+
+    pub(crate) async fn runtime_with(&self, delivery: Delivery) -> RuntimeId {
+        let runtime = self.ground.mint.root().unwrap();
+        self.apply(vec![Op::OpenRuntime { runtime, deployment: self.deployment, delivery }]).await;
+        runtime
+    }
+
+    /// A client that is with a runtime.
+    pub(crate) async fn pair(&self) -> (ClientId, RuntimeId) {
+        let (client, runtime) = (self.client().await, self.runtime().await);
+        self.apply(vec![Op::Route { client, to: Some(runtime) }]).await;
+        (client, runtime)
+    }
+
+    pub(crate) async fn apply(&self, ops: Vec<Op>) {
+        self.mailboxes.apply(ops).unwrap().wait().await.unwrap();
+    }
+
+    /// A client says something, with counters from `first` on, and gets its answer.
+    pub(crate) async fn say(
+        &self,
+        client: ClientId,
+        first: u64,
+        texts: &[&str],
+    ) -> Result<Vec<Entry>, Problem> {
+        says(&self.mailboxes, self.user, client, first, texts).await
+    }
+
+    pub(crate) async fn fetch(&self, client: ClientId) -> Vec<Entry> {
+        self.mailboxes.exchange_client(self.user, client, &[], &[], NOW).await.unwrap()
+    }
+
+    pub(crate) async fn consume(&self, client: ClientId, consumed: &[EntryId]) -> Vec<Entry> {
+        self.mailboxes.exchange_client(self.user, client, &[], consumed, NOW).await.unwrap()
+    }
+
+    pub(crate) async fn fetch_runtime(&self, runtime: RuntimeId) -> Vec<Entry> {
+        self.mailboxes.exchange_runtime(runtime, &[], NOW).await.unwrap()
+    }
+
+    /// A runtime says something; who got nothing.
+    pub(crate) async fn respond(&self, runtime: RuntimeId, to: To<'_>, text: &str) -> Vec<ClientId> {
+        let (commit, missed) = self.mailboxes.say(runtime, to, &raw(text)).unwrap();
+        commit.wait().await.unwrap();
+        missed
+    }
+
+    /// A connection of the test's own to the database.
+    pub(crate) async fn sql(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(self.ground.test_db.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    pub(crate) async fn count(&self, sql: &Client, table: &str) -> i64 {
+        sql.query_one(&format!("select count(*) from messaging.{table}"), &[]).await.unwrap().get(0)
+    }
+}
+
+pub(crate) async fn open(ground: &Ground, bounds: Bounds) -> Arc<Mailboxes> {
+    Mailboxes::open(&ground.db, ground.clock(), ground.mint.clone(), ground.ownership.clone(), bounds)
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn says(
+    mailboxes: &Mailboxes,
+    user: UserId,
+    client: ClientId,
+    first: u64,
+    texts: &[&str],
+) -> Result<Vec<Entry>, Problem> {
+    let data: Vec<Box<RawValue>> = texts.iter().map(|it| raw(it)).collect();
+    let outgoing: Vec<FromClient<'_>> =
+        data.iter().zip(first..).map(|(data, seq)| FromClient { seq: Some(SenderSeq(seq)), data }).collect();
+    mailboxes.exchange_client(user, client, &outgoing, &[], NOW).await
+}
+
+pub(crate) fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap()
+}
+
+pub(crate) fn welcome(client: ClientId) -> Op {
+    push(Mailbox::Client(client), message::SERVER_WELCOME, "{\"hello\":1}")
+}
+
+pub(crate) fn init(runtime: RuntimeId) -> Op {
+    push(Mailbox::Runtime(runtime), command::INIT_RUNTIME, "{}")
+}
+
+pub(crate) fn push(to: Mailbox, qualifier: &'static str, body: &str) -> Op {
+    Op::Push { to, qualifier, body: body.into() }
+}
+
+pub(crate) fn bodies(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().map(|it| &*it.body).collect()
+}
+
+pub(crate) fn ids(entries: &[Entry]) -> Vec<EntryId> {
+    entries.iter().map(|it| it.id).collect()
+}
+
+/// As a runtime gets what a client says.
+pub(crate) fn handled(client: ClientId, text: &str) -> String {
+    format!("{{\"client_id\":\"{client}\",\"message\":{text}}}")
+}
+
+/// Waits until something is so; a test that waits too long fails.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

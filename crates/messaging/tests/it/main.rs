@@ -1,0 +1,13 @@
+//! Mailboxes on a real database.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it doesn't expect must fail"
+)]
+
+mod bounds;
+mod durability;
+mod exchange;
+mod fixture;
+mod model;
+mod routes;
