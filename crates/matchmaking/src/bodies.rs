@@ -1,0 +1,66 @@
+//! The bodies of what the backend says to players and runtimes.
+
+use omgservers_api::{
+    ClientId, LobbyId, MatchmakerId, Problem, RuntimeId, RuntimeQualifier, UserId,
+    interchange::{
+        AddClient, ClientRef, DisconnectionReason, InitRuntime, LobbyRuntimeConfig, MatchmakerAssignment,
+        Reason, RuntimeAssignment, RuntimeConfig, RuntimeVersionConfig, ServerWelcome,
+    },
+};
+use omgservers_messaging::Body;
+use omgservers_versions::VersionFull;
+use serde_json::value::RawValue;
+
+fn body(fields: &impl serde::Serialize) -> Result<Body, Problem> {
+    serde_json::to_string(fields).map(Body::from).map_err(Problem::internal)
+}
+
+pub(crate) fn welcome(version: &VersionFull) -> Result<Body, Problem> {
+    body(&ServerWelcome {
+        tenant_id: version.tenant_id,
+        version_id: version.id,
+        version_created: version.created,
+    })
+}
+
+pub(crate) fn matchmaker(matchmaker_id: MatchmakerId) -> Result<Body, Problem> {
+    body(&MatchmakerAssignment { matchmaker_id })
+}
+
+fn lobby_config(lobby_id: LobbyId, version: &VersionFull, user_data: bool) -> RuntimeConfig {
+    RuntimeConfig {
+        lobby_config: Some(LobbyRuntimeConfig { lobby_id }),
+        match_config: None,
+        version_config: RuntimeVersionConfig {
+            modes: version.config.modes.clone(),
+            user_data: version.config.user_data.clone().filter(|_| user_data),
+        },
+    }
+}
+
+pub(crate) fn init_lobby(lobby: LobbyId, version: &VersionFull) -> Result<Body, Problem> {
+    body(&InitRuntime { runtime_config: lobby_config(lobby, version, true) })
+}
+
+/// The same for all clients of a lobby. The developer's own configuration isn't the players' business.
+pub(crate) fn lobby_assignment(
+    runtime_id: RuntimeId,
+    lobby: LobbyId,
+    version: &VersionFull,
+) -> Result<Body, Problem> {
+    let runtime_config = lobby_config(lobby, version, false);
+    body(&RuntimeAssignment { runtime_id, runtime_qualifier: RuntimeQualifier::Lobby, runtime_config })
+}
+
+pub(crate) fn add_client(user_id: UserId, client_id: ClientId, profile: &str) -> Result<Body, Problem> {
+    let profile = RawValue::from_string(profile.to_owned()).map_err(Problem::internal)?;
+    body(&AddClient { user_id, client_id, group_name: None, profile })
+}
+
+pub(crate) fn client(client_id: ClientId) -> Result<Body, Problem> {
+    body(&ClientRef { client_id })
+}
+
+pub(crate) fn disconnection(reason: Reason) -> Result<Body, Problem> {
+    body(&DisconnectionReason { reason })
+}

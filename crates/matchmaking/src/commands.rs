@@ -1,0 +1,141 @@
+//! What runtimes want done.
+
+use omgservers_api::{
+    ClientId, Kind, Problem, RuntimeId,
+    interchange::{
+        ClientRef, Outgoing, Reason, RejectedCommand, RequestMatchmaking, SetProfile, ToAll, ToClient,
+        ToClients, UpgradeConnection, command,
+    },
+};
+use omgservers_messaging::{ClientInfo, Commit, To};
+use serde::Deserialize;
+
+use crate::{PgMatchmaking, problems};
+
+impl PgMatchmaking {
+    /// Carries `commands` out one after another and waits until their effects are durable. A command that can't
+    /// be carried out is answered and stops nothing, unless that is the backend's own fault: then the runtime has
+    /// to ask again. Problems: `unavailable`.
+    pub(crate) async fn carry_out(
+        &self,
+        runtime: RuntimeId,
+        commands: &[Outgoing<'_>],
+    ) -> Result<Vec<RejectedCommand>, Problem> {
+        let mut rejected = Vec::new();
+        let mut commit = Commit::none();
+        for (index, it) in commands.iter().enumerate() {
+            // What has to wait may be broken off there, so its counter is noted after it: twice changes nothing.
+            let waits = matches!(it.qualifier.as_ref(), command::SET_PROFILE | command::KICK_CLIENT);
+            if (!waits || self.is_repeated(runtime, it)) && !self.note(runtime, it, &mut commit)? {
+                continue;
+            }
+            match self.execute(runtime, it).await {
+                Ok(done) => commit = commit.join(done),
+                Err(problem) if waits && problem.kind() == Kind::Unavailable => return Err(problem),
+                Err(problem) => {
+                    tracing::info!(runtime.id = %runtime, command = %it.qualifier, %problem, "a command was not carried out");
+                    rejected.push(RejectedCommand {
+                        index,
+                        qualifier: it.qualifier.clone().into_owned(),
+                        code: problem.code().to_owned(),
+                        detail: problem.sentence().to_owned(),
+                    });
+                }
+            }
+            if waits {
+                self.note(runtime, it, &mut commit)?;
+            }
+        }
+        commit.wait().await?;
+        Ok(rejected)
+    }
+
+    fn is_repeated(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> bool {
+        let last = self.parts.messaging.runtime(runtime).and_then(|it| it.last_seq);
+        it.id.is_some() && it.id <= last
+    }
+
+    /// Notes the counter of a command; `false` when it was noted before.
+    fn note(&self, runtime: RuntimeId, it: &Outgoing<'_>, commit: &mut Commit) -> Result<bool, Problem> {
+        let Some(seq) = it.id else { return Ok(true) };
+        let (accepted, fresh) = self.parts.messaging.accept(runtime, seq)?;
+        *commit = std::mem::take(commit).join(accepted);
+        Ok(fresh)
+    }
+
+    async fn execute(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Result<Commit, Problem> {
+        match it.qualifier.as_ref() {
+            command::RESPOND_CLIENT => {
+                let body: ToClient<'_> = body(it)?;
+                self.say(runtime, To::One(body.client_id), body.message)
+            }
+            command::MULTICAST_MESSAGE => {
+                let body: ToClients<'_> = body(it)?;
+                self.say(runtime, To::Some(&body.clients), body.message)
+            }
+            command::BROADCAST_MESSAGE => {
+                let body: ToAll<'_> = body(it)?;
+                self.say(runtime, To::All, body.message)
+            }
+            command::SET_PROFILE => {
+                let body: SetProfile<'_> = body(it)?;
+                let info = self.here(runtime, body.client_id)?;
+                let full = self.parts.deployments.full(info.deployment).await?;
+                self.parts.players.set_profile(info.user, full.deployment.stage_id, body.profile).await?;
+                Ok(Commit::none())
+            }
+            command::KICK_CLIENT => {
+                let body: ClientRef = body(it)?;
+                self.here(runtime, body.client_id)?;
+                self.disconnect(body.client_id, Reason::ClientKicked).await?;
+                Ok(Commit::none())
+            }
+            command::STOP_MATCHMAKING => {
+                Err(problems::NOT_FOR_LOBBIES.detail("a lobby has no matchmaking to stop"))
+            }
+            command::REQUEST_MATCHMAKING => {
+                let body: RequestMatchmaking<'_> = body(it)?;
+                self.here(runtime, body.client_id)?;
+                Err(problems::UNSUPPORTED.detail("matches are not part of this version of the backend"))
+            }
+            command::UPGRADE_CONNECTION => {
+                let body: UpgradeConnection<'_> = body(it)?;
+                self.here(runtime, body.client_id)?;
+                Err(problems::UNSUPPORTED.detail("the dispatcher is not part of this version of the backend"))
+            }
+            other => Err(problems::UNKNOWN_COMMAND.detail(format!("there is no command {other:?}"))),
+        }
+    }
+
+    /// Whoever is with the runtime gets the message; the others are named in the problem.
+    fn say(
+        &self,
+        runtime: RuntimeId,
+        to: To<'_>,
+        message: &serde_json::value::RawValue,
+    ) -> Result<Commit, Problem> {
+        let (commit, missed) = self.parts.messaging.say(runtime, to, message)?;
+        if missed.is_empty() {
+            return Ok(commit);
+        }
+        let names: Vec<String> = missed.iter().take(20).map(ToString::to_string).collect();
+        let more = missed.len().saturating_sub(names.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(problems::CLIENT_NOT_HERE
+            .detail(format!("not with this runtime, or with a full mailbox: {}{more}", names.join(", "))))
+    }
+
+    fn here(&self, runtime: RuntimeId, client: ClientId) -> Result<ClientInfo, Problem> {
+        self.parts.messaging.client(client).filter(|it| it.route == Some(runtime) && !it.closed).ok_or_else(
+            || problems::CLIENT_NOT_HERE.detail(format!("client {client} isn't with this runtime")),
+        )
+    }
+}
+
+/// The fields of a command. Nothing, `null` and `[]` stand for no fields.
+fn body<'a, T: Deserialize<'a>>(it: &Outgoing<'a>) -> Result<T, Problem> {
+    let text = it.body.map_or("{}", |it| it.get());
+    let text = if matches!(text, "null" | "[]") { "{}" } else { text };
+    serde_json::from_str(text)
+        .map_err(|error| problems::WRONG_BODY.detail(format!("`body` of {}: {error}", it.qualifier)))
+}

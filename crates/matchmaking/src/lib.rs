@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+mod bodies;
+mod commands;
+mod details;
+mod halls;
+mod pg;
+pub mod problems;
+pub mod rules;
+mod schema;
+mod service;
+mod store;
+mod tend;
+mod worker;
+
+pub use pg::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
+pub use service::{Matchmaking, RuntimeAnswer};
+pub use worker::{ExpireClients, ForgetClosed, Survey, Tend, WatchRuntimes};
+
+/// The PostgreSQL schema of this crate.
+pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
+    name: "matchmaking",
+    migrations: || {
+        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+            diesel_migrations::embed_migrations!("../../migrations/matchmaking");
+        MIGRATIONS
+    },
+};

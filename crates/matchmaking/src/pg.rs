@@ -1,0 +1,297 @@
+//! [`Matchmaking`] on PostgreSQL and mailboxes.
+
+use std::{sync::Arc, time::Duration};
+
+use omgservers_api::{
+    ClientId, DeploymentId, EntryId, LobbyId, MatchmakerId, Problem, ProjectId, Ref, RuntimeId, StageId,
+    StagePermission, TenantId,
+    details::DeploymentDetails,
+    ids::Id as _,
+    interchange::{Outgoing, Reason, command, message},
+    problem::codes,
+};
+use omgservers_core::{Caller, Clock, Db, Mint, Ownership};
+use omgservers_deployments::{DeploymentFull, Deployments};
+use omgservers_messaging::{Mailbox, Messaging, Op};
+use omgservers_players::Players;
+use omgservers_projects::Projects;
+use omgservers_runtimes::Runtimes;
+use omgservers_versions::Versions;
+
+use crate::{
+    Matchmaking, RuntimeAnswer, bodies,
+    halls::{Cell, Halls},
+    store::{self, MatchmakerRow},
+    tend::Fate,
+};
+
+/// Times of matchmaking.
+#[derive(Debug, Clone)]
+pub struct MatchmakingConfig {
+    /// A client that isn't heard of for this long is disconnected.
+    pub client_inactive: Duration,
+    /// A runtime that doesn't poll for this long, counted from the start of its container, is replaced.
+    pub runtime_inactive: Duration,
+    /// A client that waits for a runtime for this long is disconnected.
+    pub wait_timeout: Duration,
+    /// How long an empty lobby is kept from when it was made, unless its version says otherwise.
+    pub lobby_min_lifetime: Duration,
+    /// How long what waits for a disconnected client is kept after it last asked.
+    pub closed_kept: Duration,
+}
+
+impl Default for MatchmakingConfig {
+    fn default() -> Self {
+        Self {
+            client_inactive: Duration::from_secs(30),
+            runtime_inactive: Duration::from_secs(30),
+            wait_timeout: Duration::from_secs(300),
+            lobby_min_lifetime: Duration::from_secs(60),
+            closed_kept: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What [`PgMatchmaking`] stands on.
+pub struct MatchmakingParts {
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub mint: Mint,
+    /// The slots of this process.
+    pub ownership: Ownership,
+    /// Permissions.
+    pub projects: Arc<dyn Projects>,
+    /// What versions say.
+    pub versions: Arc<dyn Versions>,
+    /// What should run.
+    pub deployments: Arc<dyn Deployments>,
+    /// Mailboxes and routes.
+    pub messaging: Arc<dyn Messaging>,
+    /// Game servers.
+    pub runtimes: Arc<dyn Runtimes>,
+    /// Profiles.
+    pub players: Arc<dyn Players>,
+    /// Times.
+    pub config: MatchmakingConfig,
+}
+
+/// The lobbies of one database.
+pub struct PgMatchmaking {
+    pub(crate) parts: MatchmakingParts,
+    pub(crate) halls: Arc<Halls>,
+}
+
+impl PgMatchmaking {
+    /// Starts with what the database and the mailboxes have; [`Survey`](crate::Survey) brings it in.
+    pub fn new(parts: MatchmakingParts) -> Arc<Self> {
+        Arc::new(Self { parts, halls: Arc::default() })
+    }
+
+    /// A matchmaker of the deployment: made when there is none, else one that the client's id picks.
+    async fn matchmaker_for(&self, cell: &Cell, client: ClientId) -> Result<MatchmakerId, Problem> {
+        let pick = |ids: &[MatchmakerId]| {
+            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+            let index = client.get().checked_rem(count).and_then(|it| usize::try_from(it).ok())?;
+            ids.get(index).copied()
+        };
+        if let Some(id) = pick(&cell.matchmakers()) {
+            return Ok(id);
+        }
+        let _hall = cell.hall.lock().await;
+        let rows = store::matchmakers(&mut *self.parts.db.read().await?, cell.id).await?;
+        let mut ids: Vec<MatchmakerId> = rows.into_iter().map(|it| it.id).collect();
+        if ids.is_empty() {
+            ids.push(self.add_matchmaker(cell.id).await?);
+        }
+        let picked = pick(&ids);
+        *cell.matchmakers() = ids;
+        picked.ok_or_else(|| Problem::internal("a deployment without a matchmaker"))
+    }
+
+    async fn add_matchmaker(&self, deployment: DeploymentId) -> Result<MatchmakerId, Problem> {
+        let id: MatchmakerId = self.parts.mint.child(deployment)?;
+        let row = MatchmakerRow { deployment_id: deployment, id, created: self.parts.clock.now() };
+        let slots = [deployment.slot()];
+        self.parts
+            .db
+            .write_owned(&self.parts.ownership, &slots, async |mut tx| {
+                store::insert_matchmaker(&mut tx, &row).await
+            })
+            .await?;
+        Ok(id)
+    }
+
+    /// Ends a client's session: it is told why, its runtime is told that it left.
+    pub(crate) async fn disconnect(&self, client: ClientId, reason: Reason) -> Result<bool, Problem> {
+        let Some(info) = self.parts.messaging.client(client) else { return Ok(false) };
+        let cell = self.halls.cell(info.deployment);
+        let _hall = cell.hall.lock().await;
+        // It may have been routed or disconnected meanwhile.
+        let Some(info) = self.parts.messaging.client(client).filter(|it| !it.closed) else {
+            return Ok(false);
+        };
+        let commit = self.parts.messaging.apply(disconnect_ops(client, info.route, reason)?)?;
+        commit.wait().await?;
+        self.halls.touch(info.deployment);
+        Ok(true)
+    }
+
+    /// The deployment behind an id of the request, if the caller may manage it.
+    async fn managed(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        deployment: DeploymentId,
+    ) -> Result<Arc<DeploymentFull>, Problem> {
+        let full = self.parts.deployments.full(deployment).await?;
+        if tenant.is_some_and(|it| it != full.deployment.tenant_id) {
+            return Err(omgservers_deployments::problems::NOT_FOUND.into());
+        }
+        let (tenant, stage) = (full.deployment.tenant_id, full.deployment.stage_id);
+        self.parts.projects.require_stage(caller, tenant, stage, StagePermission::DeploymentManager).await?;
+        Ok(full)
+    }
+}
+
+/// What disconnecting a client is made of.
+pub(crate) fn disconnect_ops(
+    client: ClientId,
+    route: Option<RuntimeId>,
+    reason: Reason,
+) -> Result<Vec<Op>, Problem> {
+    let mut ops = vec![Op::Push {
+        to: Mailbox::Client(client),
+        qualifier: message::DISCONNECTION_REASON,
+        body: bodies::disconnection(reason)?,
+    }];
+    if let Some(runtime) = route {
+        let body = bodies::client(client)?;
+        ops.push(Op::Push { to: Mailbox::Runtime(runtime), qualifier: command::DELETE_CLIENT, body });
+    }
+    ops.push(Op::Close(Mailbox::Client(client)));
+    Ok(ops)
+}
+
+#[async_trait::async_trait]
+impl Matchmaking for PgMatchmaking {
+    async fn create_client(
+        &self,
+        caller: &Caller,
+        tenant: &Ref<TenantId>,
+        project: &Ref<ProjectId>,
+        stage: &Ref<StageId>,
+    ) -> Result<ClientId, Problem> {
+        let place = self.parts.players.enter(caller, tenant, project, stage).await?;
+        let deployment = place.deployment.deployment.id;
+        let version = self.parts.versions.config(place.deployment.deployment.version_id).await?;
+        let client: ClientId = self.parts.mint.child(place.user)?;
+        let cell = self.halls.cell(deployment);
+        let matchmaker = self.matchmaker_for(&cell, client).await?;
+        let delivery = place.deployment.config.delivery;
+        let to = Mailbox::Client(client);
+        let commit = self.parts.messaging.apply(vec![
+            Op::OpenClient { client, user: place.user, deployment, delivery },
+            Op::Push { to, qualifier: message::SERVER_WELCOME, body: bodies::welcome(&version)? },
+            Op::Push { to, qualifier: message::MATCHMAKER_ASSIGNMENT, body: bodies::matchmaker(matchmaker)? },
+        ])?;
+        commit.wait().await?;
+        cell.arrive(client, self.parts.clock.ticks());
+        self.halls.touch(deployment);
+        Ok(client)
+    }
+
+    async fn exchange(
+        &self,
+        caller: &Caller,
+        commands: &[Outgoing<'_>],
+        consumed: &[EntryId],
+        wait: Duration,
+    ) -> Result<RuntimeAnswer, Problem> {
+        let Caller::Runtime(runtime) = *caller else { return Err(codes::WRONG_ROLE.into()) };
+        let info =
+            self.parts.messaging.runtime(runtime).ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
+        let rejected = self.carry_out(runtime, commands).await?;
+        let first = info.last_seen.is_none();
+        // The first poll opens the lobby: that must not wait for something to arrive.
+        let wait_first = if first { Duration::ZERO } else { wait };
+        let mut incoming = self.parts.messaging.exchange_runtime(runtime, consumed, wait_first).await?;
+        if first {
+            self.halls.touch(info.deployment);
+            if incoming.is_empty() && !wait.is_zero() {
+                incoming = self.parts.messaging.exchange_runtime(runtime, &[], wait).await?;
+            }
+        }
+        Ok(RuntimeAnswer { incoming, rejected })
+    }
+
+    async fn details(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+    ) -> Result<DeploymentDetails, Problem> {
+        let full = self.parts.deployments.get(caller, tenant, deployment).await?;
+        self.show(&full).await
+    }
+
+    async fn request_lobby(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+    ) -> Result<(), Problem> {
+        self.managed(caller, Some(tenant), deployment).await?;
+        self.halls.cell(deployment).request();
+        self.halls.touch(deployment);
+        Ok(())
+    }
+
+    async fn delete_lobby(&self, caller: &Caller, lobby: LobbyId) -> Result<bool, Problem> {
+        let row = store::lobby(&mut *self.parts.db.read().await?, lobby).await?;
+        let Some(row) = row.filter(|it| !it.closing) else { return Ok(false) };
+        let full = self.managed(caller, None, row.deployment_id).await?;
+        let cell = self.halls.cell(full.deployment.id);
+        let mut hall = cell.hall.lock().await;
+        self.load(&cell, &mut hall, &full).await?;
+        let deleted = self.close_lobby(&cell, &mut hall, lobby, Fate::Disconnected).await?;
+        self.halls.touch(full.deployment.id);
+        Ok(deleted)
+    }
+
+    async fn request_matchmaker(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+    ) -> Result<(), Problem> {
+        self.managed(caller, Some(tenant), deployment).await?;
+        let cell = self.halls.cell(deployment);
+        let _hall = cell.hall.lock().await;
+        self.add_matchmaker(deployment).await?;
+        // Read again when the next client needs one.
+        cell.matchmakers().clear();
+        Ok(())
+    }
+
+    async fn delete_matchmaker(&self, caller: &Caller, matchmaker: MatchmakerId) -> Result<bool, Problem> {
+        let Some(row) = store::matchmaker(&mut *self.parts.db.read().await?, matchmaker).await? else {
+            return Ok(false);
+        };
+        self.managed(caller, None, row.deployment_id).await?;
+        let cell = self.halls.cell(row.deployment_id);
+        let _hall = cell.hall.lock().await;
+        let slots = [row.deployment_id.slot()];
+        let deleted = self
+            .parts
+            .db
+            .write_owned(&self.parts.ownership, &slots, async |mut tx| {
+                store::delete_matchmaker(&mut tx, row.deployment_id, matchmaker).await
+            })
+            .await?;
+        cell.matchmakers().clear();
+        Ok(deleted > 0)
+    }
+}

@@ -1,0 +1,347 @@
+//! What a deployment's lobbies need next: a pure function of what is.
+
+use std::time::Duration;
+
+use omgservers_api::{ClientId, LobbyId};
+
+/// Where a lobby stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LobbyState {
+    /// Its game server hasn't polled yet.
+    Starting,
+    /// Its game server takes clients.
+    Ready,
+    /// Its game server failed or hung, or the lobby was on its way out when the process ended.
+    Broken,
+}
+
+/// A lobby.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LobbyFacts {
+    /// Which.
+    pub id: LobbyId,
+    /// Where it stands.
+    pub state: LobbyState,
+    /// How many clients are in it.
+    pub clients: u32,
+    /// Since it was made.
+    pub age: Duration,
+}
+
+/// A client without a runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingFacts {
+    /// Who.
+    pub client: ClientId,
+    /// For how long.
+    pub waited: Duration,
+}
+
+/// A deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// It is the newest of its stage.
+    pub active: bool,
+    /// Lobbies that are kept without clients while it is active.
+    pub min_lobbies: u32,
+    /// Most lobbies at a time.
+    pub max_lobbies: u32,
+    /// Most clients of a lobby.
+    pub capacity: u32,
+    /// How long an empty lobby of an active deployment is kept, from when it was made.
+    pub min_lifetime: Duration,
+    /// How long a client waits before it is told that there is nothing for it.
+    pub wait_timeout: Duration,
+    /// How long no lobby may be opened yet, after failures.
+    pub pause: Duration,
+    /// Lobbies that were asked for on top.
+    pub requested: u32,
+    /// Its lobbies, by id.
+    pub lobbies: Vec<LobbyFacts>,
+    /// Who waits, first come first.
+    pub waiting: Vec<WaitingFacts>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Close a lobby that broke; its clients wait again, and the next one may have to wait.
+    Discard(LobbyId),
+    /// Close an empty lobby that nobody needs.
+    Close(LobbyId),
+    /// Put a client into a lobby.
+    Assign {
+        /// Who.
+        client: ClientId,
+        /// Where.
+        lobby: LobbyId,
+    },
+    /// Tell a client that there is nothing for it.
+    GiveUp(ClientId),
+    /// Open so many lobbies.
+    Open(u32),
+    /// Nothing is left and nothing will come: the deployment can go.
+    Retire,
+}
+
+/// What to do next, and after what time to ask again though nothing happened.
+pub fn plan(facts: &Facts) -> (Vec<Step>, Option<Duration>) {
+    let mut steps: Vec<Step> = broken(facts).map(|it| Step::Discard(it.id)).collect();
+    let (assigned, left) = assign(facts);
+    let waiting_left: Vec<&WaitingFacts> = facts.waiting.iter().skip(facts.waiting.len() - left).collect();
+    steps.extend(assigned);
+    let gives_up = |it: &&&WaitingFacts| it.waited >= facts.wait_timeout;
+    steps.extend(waiting_left.iter().filter(gives_up).map(|it| Step::GiveUp(it.client)));
+    let still = waiting_left.iter().filter(|it| it.waited < facts.wait_timeout).count();
+
+    let wanted = lobbies_to_open(facts, still);
+    if wanted > 0 && facts.pause.is_zero() {
+        steps.push(Step::Open(wanted));
+    }
+    if facts.waiting.is_empty() {
+        steps.extend(spare_lobbies(facts).into_iter().map(Step::Close));
+    }
+    if !facts.active && facts.lobbies.is_empty() && facts.waiting.is_empty() && facts.requested == 0 {
+        steps.push(Step::Retire);
+    }
+    let again = ask_again(facts, wanted > 0);
+    (steps, again)
+}
+
+fn broken(facts: &Facts) -> impl Iterator<Item = &LobbyFacts> {
+    facts.lobbies.iter().filter(|it| it.state == LobbyState::Broken)
+}
+
+/// First come first served, into the fullest lobby that has room: players meet, and empty lobbies can go. Answers
+/// how many clients are left without.
+fn assign(facts: &Facts) -> (Vec<Step>, usize) {
+    let mut room: Vec<(u32, LobbyId)> = facts
+        .lobbies
+        .iter()
+        .filter(|it| it.state == LobbyState::Ready && it.clients < facts.capacity)
+        .map(|it| (it.clients, it.id))
+        .collect();
+    // The fullest last, and of equals the oldest: the next one to fill is popped.
+    room.sort_unstable_by_key(|(clients, id)| (*clients, std::cmp::Reverse(*id)));
+    let mut steps = Vec::new();
+    let mut waiting = facts.waiting.iter();
+    while let Some((clients, lobby)) = room.pop() {
+        let seats = usize::try_from(facts.capacity - clients).unwrap_or(usize::MAX);
+        steps.extend(waiting.by_ref().take(seats).map(|it| Step::Assign { client: it.client, lobby }));
+        if waiting.len() == 0 {
+            break;
+        }
+    }
+    (steps, waiting.len())
+}
+
+fn lobbies_to_open(facts: &Facts, without_seat: usize) -> u32 {
+    let living = facts.lobbies.iter().filter(|it| it.state != LobbyState::Broken);
+    let count = u32::try_from(living.clone().count()).unwrap_or(u32::MAX);
+    let starting =
+        u32::try_from(living.filter(|it| it.state == LobbyState::Starting).count()).unwrap_or(u32::MAX);
+    let without_seat = u32::try_from(without_seat).unwrap_or(u32::MAX);
+    let needed = without_seat.div_ceil(facts.capacity.max(1)).saturating_sub(starting);
+    let warm = if facts.active { facts.min_lobbies.saturating_sub(count) } else { 0 };
+    needed.max(warm).saturating_add(facts.requested).min(facts.max_lobbies.saturating_sub(count))
+}
+
+/// Empty lobbies that nobody needs. Of an active deployment the newest go first and `min_lobbies` stay.
+fn spare_lobbies(facts: &Facts) -> Vec<LobbyId> {
+    let living = facts.lobbies.iter().filter(|it| it.state != LobbyState::Broken);
+    let keep = if facts.active { facts.min_lobbies } else { 0 };
+    let most = living.clone().count().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
+    let old_enough = |it: &&LobbyFacts| !facts.active || it.age >= facts.min_lifetime;
+    let mut spare: Vec<LobbyId> =
+        living.filter(|it| it.clients == 0).filter(old_enough).map(|it| it.id).collect();
+    spare.sort_unstable_by_key(|it| std::cmp::Reverse(*it));
+    spare.truncate(most);
+    spare
+}
+
+fn ask_again(facts: &Facts, wants_lobby: bool) -> Option<Duration> {
+    let pause = (wants_lobby && !facts.pause.is_zero()).then_some(facts.pause);
+    let empty = facts.lobbies.iter().filter(|it| it.clients == 0 && it.age < facts.min_lifetime);
+    let grown_old = empty.map(|it| facts.min_lifetime - it.age).min();
+    // Who has waited long enough is told in this very plan.
+    let patient = facts.waiting.iter().filter(|it| it.waited < facts.wait_timeout);
+    let patience = patient.map(|it| facts.wait_timeout - it.waited).min();
+    [pause, grown_old, patience].into_iter().flatten().filter(|it| !it.is_zero()).min()
+}
+
+/// How long to wait before the next lobby after so many failures in a row: the first is replaced at once.
+pub fn pause_after(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        more => Duration::from_secs(1 << (more - 2).min(6)).min(Duration::from_secs(60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use omgservers_api::ids::Id as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lobby(id: i64, state: LobbyState, clients: u32, age: u64) -> LobbyFacts {
+        LobbyFacts { id: LobbyId::from_i64(id).unwrap(), state, clients, age: Duration::from_secs(age) }
+    }
+    fn client(id: i64) -> WaitingFacts {
+        WaitingFacts { client: ClientId::from_i64(id).unwrap(), waited: Duration::ZERO }
+    }
+    fn facts() -> Facts {
+        Facts {
+            active: true,
+            min_lobbies: 0,
+            max_lobbies: 100,
+            capacity: 4,
+            min_lifetime: Duration::from_secs(60),
+            wait_timeout: Duration::from_secs(300),
+            pause: Duration::ZERO,
+            requested: 0,
+            lobbies: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+    fn steps(facts: &Facts) -> Vec<Step> {
+        plan(facts).0
+    }
+
+    #[test]
+    fn a_deployment_without_players_starts_nothing() {
+        assert_eq!(plan(&facts()), (vec![], None));
+    }
+
+    #[test]
+    fn the_first_player_opens_one_lobby_and_the_next_ones_none() {
+        let mut it = Facts { waiting: vec![client(1)], ..facts() };
+        assert_eq!(steps(&it), [Step::Open(1)]);
+        it.lobbies.push(lobby(9, LobbyState::Starting, 0, 0));
+        it.waiting.push(client(2));
+        assert_eq!(steps(&it), []);
+    }
+
+    #[test]
+    fn players_gather_in_the_fullest_lobby_that_has_room() {
+        let lobbies = vec![
+            lobby(1, LobbyState::Ready, 1, 0),
+            lobby(2, LobbyState::Ready, 3, 0),
+            lobby(3, LobbyState::Ready, 4, 0),
+        ];
+        let it = Facts { lobbies, waiting: vec![client(1), client(2)], ..facts() };
+        let into = |client: i64, lobby: i64| Step::Assign {
+            client: ClientId::from_i64(client).unwrap(),
+            lobby: LobbyId::from_i64(lobby).unwrap(),
+        };
+        assert_eq!(steps(&it), [into(1, 2), into(2, 1)]);
+    }
+
+    #[test]
+    fn warm_lobbies_are_kept_and_a_fresh_empty_one_is_not_closed_at_once() {
+        let it = Facts { min_lobbies: 2, ..facts() };
+        assert_eq!(steps(&it), [Step::Open(2)]);
+        let young = Facts { lobbies: vec![lobby(1, LobbyState::Ready, 0, 59)], ..facts() };
+        assert_eq!(plan(&young), (vec![], Some(Duration::from_secs(1))));
+        let old = Facts { lobbies: vec![lobby(1, LobbyState::Ready, 0, 60)], ..facts() };
+        assert_eq!(steps(&old), [Step::Close(LobbyId::from_i64(1).unwrap())]);
+        let warm = Facts { min_lobbies: 1, ..old };
+        assert_eq!(steps(&warm), []);
+    }
+
+    #[test]
+    fn a_replaced_deployment_keeps_its_players_then_closes_its_lobbies_then_goes() {
+        let full = Facts { active: false, lobbies: vec![lobby(1, LobbyState::Ready, 2, 5)], ..facts() };
+        assert_eq!(steps(&full), []);
+        let empty = Facts { lobbies: vec![lobby(1, LobbyState::Ready, 0, 5)], ..full };
+        assert_eq!(steps(&empty), [Step::Close(LobbyId::from_i64(1).unwrap())]);
+        let gone = Facts { lobbies: vec![], ..empty };
+        assert_eq!(steps(&gone), [Step::Retire]);
+    }
+
+    #[test]
+    fn after_failures_the_next_lobby_waits_and_in_the_end_the_player_is_told() {
+        let pause = Duration::from_secs(8);
+        let mut it = Facts { pause, waiting: vec![client(1)], ..facts() };
+        assert_eq!(plan(&it), (vec![], Some(pause)));
+        it.waiting[0].waited = it.wait_timeout;
+        assert_eq!(steps(&it), [Step::GiveUp(ClientId::from_i64(1).unwrap())]);
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_minute() {
+        let seconds: Vec<u64> = (0..12).map(|it| pause_after(it).as_secs()).collect();
+        assert_eq!(seconds, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
+    }
+
+    fn any_facts() -> impl Strategy<Value = Facts> {
+        let state =
+            prop_oneof![Just(LobbyState::Starting), Just(LobbyState::Ready), Just(LobbyState::Broken)];
+        let lobbies = prop::collection::vec((state, 0u32..6, 0u64..120), 0..8);
+        let waiting = prop::collection::vec(0u64..400, 0..40);
+        (any::<bool>(), 0u32..4, 1u32..10, 1u32..6, 0u64..10, 0u32..3, lobbies, waiting).prop_map(
+            |(active, min_lobbies, max_lobbies, capacity, pause, requested, lobbies, waiting)| Facts {
+                active,
+                min_lobbies,
+                max_lobbies,
+                capacity,
+                pause: Duration::from_secs(pause),
+                requested,
+                lobbies: lobbies
+                    .into_iter()
+                    .zip(1..)
+                    .map(|((state, clients, age), id)| {
+                        let clients = if state == LobbyState::Ready { clients.min(capacity) } else { 0 };
+                        lobby(id, state, clients, age)
+                    })
+                    .collect(),
+                waiting: waiting
+                    .into_iter()
+                    .zip(1..)
+                    .map(|(waited, id)| WaitingFacts { waited: Duration::from_secs(waited), ..client(id) })
+                    .collect(),
+                ..facts()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_keeps_every_bound(facts in any_facts()) {
+            let (steps, _) = plan(&facts);
+            let mut clients: BTreeMap<LobbyId, u32> = facts.lobbies.iter().map(|it| (it.id, it.clients)).collect();
+            let state: HashMap<LobbyId, LobbyState> = facts.lobbies.iter().map(|it| (it.id, it.state)).collect();
+            let mut handled = HashMap::new();
+            let mut opened = 0;
+            for step in &steps {
+                match step {
+                    Step::Assign { client, lobby } => {
+                        prop_assert_eq!(state[lobby], LobbyState::Ready);
+                        *clients.get_mut(lobby).unwrap() += 1;
+                        prop_assert!(handled.insert(*client, ()).is_none(), "a client is handled once");
+                    }
+                    Step::GiveUp(client) => prop_assert!(handled.insert(*client, ()).is_none()),
+                    Step::Discard(lobby) => prop_assert_eq!(state[lobby], LobbyState::Broken),
+                    Step::Close(lobby) => prop_assert_eq!(clients[lobby], 0, "no lobby with clients is closed"),
+                    Step::Open(count) => opened += count,
+                    Step::Retire => prop_assert!(!facts.active && facts.lobbies.is_empty() && facts.waiting.is_empty()),
+                }
+            }
+            prop_assert!(clients.values().all(|it| *it <= facts.capacity), "no lobby above its capacity");
+            let living = facts.lobbies.iter().filter(|it| it.state != LobbyState::Broken).count();
+            let living = u32::try_from(living).unwrap();
+            prop_assert!(opened + living <= facts.max_lobbies.max(living));
+        }
+
+        #[test]
+        fn waiting_clients_always_have_something_to_wait_for(facts in any_facts()) {
+            let (steps, again) = plan(&facts);
+            let handled = steps.iter().filter(|it| matches!(it, Step::Assign { .. } | Step::GiveUp(_))).count();
+            if handled < facts.waiting.len() {
+                prop_assert!(again.is_some(), "a clock runs for those who are left");
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+use omgservers_api::{
+    ClientId, DeploymentId, EntryId, LobbyId, MatchmakerId, Problem, ProjectId, Ref, StageId, TenantId,
+    details::DeploymentDetails,
+    interchange::{Outgoing, RejectedCommand},
+};
+use omgservers_core::Caller;
+use omgservers_messaging::Entry;
+
+/// The answer to a runtime.
+#[derive(Debug)]
+pub struct RuntimeAnswer {
+    /// What waits for it, oldest first.
+    pub incoming: Vec<Entry>,
+    /// Its commands that were not carried out.
+    pub rejected: Vec<RejectedCommand>,
+}
+
+/// What the HTTP API and tools may ask of matchmaking.
+#[async_trait::async_trait]
+pub trait Matchmaking: Send + Sync {
+    /// Makes a session of a player in a stage: the welcome waits in it when the call returns, a lobby follows.
+    /// Problems: those of [`Players::enter`](omgservers_players::Players::enter).
+    async fn create_client(
+        &self,
+        caller: &Caller,
+        tenant: &Ref<TenantId>,
+        project: &Ref<ProjectId>,
+        stage: &Ref<StageId>,
+    ) -> Result<ClientId, Problem>;
+
+    /// A runtime's exchange: carries its commands out one after another, drops what was consumed, and answers
+    /// what waits, up to `wait` for something to arrive. A command that can't be carried out is in the answer and
+    /// stops nothing. Problems: `auth.role`, `messaging.runtime_not_found`, `unavailable`.
+    async fn exchange(
+        &self,
+        caller: &Caller,
+        commands: &[Outgoing<'_>],
+        consumed: &[EntryId],
+        wait: Duration,
+    ) -> Result<RuntimeAnswer, Problem>;
+
+    /// A deployment with its lobbies, runtimes and their failures. Problems: `auth.permission` without the
+    /// project's PROJECT_VIEWER, `deployments.not_found`.
+    async fn details(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+    ) -> Result<DeploymentDetails, Problem>;
+
+    /// Opens one more lobby. Needs the stage's DEPLOYMENT_MANAGER. Problems: `auth.permission`,
+    /// `deployments.not_found`.
+    async fn request_lobby(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+    ) -> Result<(), Problem>;
+
+    /// Deletes a lobby; its clients are told INTERNAL_FAILURE. Needs the stage's DEPLOYMENT_MANAGER. `false` when
+    /// there is none. Problems: `auth.permission`.
+    async fn delete_lobby(&self, caller: &Caller, lobby: LobbyId) -> Result<bool, Problem>;
+
+    /// Makes one more matchmaker. Needs the stage's DEPLOYMENT_MANAGER. Problems: `auth.permission`,
+    /// `deployments.not_found`.
+    async fn request_matchmaker(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+    ) -> Result<(), Problem>;
+
+    /// Deletes a matchmaker. Needs the stage's DEPLOYMENT_MANAGER. `false` when there is none. Problems:
+    /// `auth.permission`.
+    async fn delete_matchmaker(&self, caller: &Caller, matchmaker: MatchmakerId) -> Result<bool, Problem>;
+}

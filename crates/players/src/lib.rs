@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod pg;
+mod schema;
+mod service;
+mod store;
+mod worker;
+
+pub use pg::{PgPlayers, PlayersParts};
+pub use service::{Place, Players};
+pub use worker::SweepOrphans;
+
+/// The PostgreSQL schema of this crate.
+pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
+    name: "players",
+    migrations: || {
+        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+            diesel_migrations::embed_migrations!("../../migrations/players");
+        MIGRATIONS
+    },
+};

@@ -1,0 +1,66 @@
+//! Duties of this crate.
+
+use std::{sync::Arc, time::Duration};
+
+use omgservers_accounts::Accounts;
+use omgservers_api::Problem;
+use omgservers_core::{Db, Worker};
+use omgservers_projects::Projects;
+
+use crate::store;
+
+const PAGE: i64 = 500;
+
+/// Deletes the profiles of users and stages that are gone. It looks at what is, so a lost race heals on the next
+/// run.
+pub struct SweepOrphans {
+    /// The database.
+    pub db: Db,
+    /// Which users exist.
+    pub accounts: Arc<dyn Accounts>,
+    /// Which stages exist.
+    pub projects: Arc<dyn Projects>,
+}
+
+#[async_trait::async_trait]
+impl Worker for SweepOrphans {
+    fn name(&self) -> &'static str {
+        "players.sweep_orphans"
+    }
+    fn period(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+    async fn run_once(&mut self) -> Result<usize, Problem> {
+        Ok(self.sweep_stages().await? + self.sweep_users().await?)
+    }
+}
+
+impl SweepOrphans {
+    async fn sweep_stages(&self) -> Result<usize, Problem> {
+        let (mut after, mut deleted) = (None, 0);
+        loop {
+            let page = store::stages_after(&mut *self.db.read().await?, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(deleted) };
+            after = Some(*last);
+            let alive = self.projects.stages_exist(&page).await?;
+            let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
+            if !gone.is_empty() {
+                deleted += self.db.write(async |conn| store::delete_of_stages(conn, &gone).await).await?;
+            }
+        }
+    }
+
+    async fn sweep_users(&self) -> Result<usize, Problem> {
+        let (mut after, mut deleted) = (None, 0);
+        loop {
+            let page = store::users_after(&mut *self.db.read().await?, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(deleted) };
+            after = Some(*last);
+            let alive = self.accounts.exist(&page).await?;
+            let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
+            if !gone.is_empty() {
+                deleted += self.db.write(async |conn| store::delete_of_users(conn, &gone).await).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a server is told about its containers and their hosts.
+
+use std::{path::PathBuf, time::Duration};
+
+use omgservers_api::{HostId, PoolId};
+
+use crate::scheduler::Strategy;
+
+/// How runtimes are run.
+#[derive(Debug, Clone)]
+pub struct RuntimesConfig {
+    /// What runtimes reach this backend at: their `OMGSERVERS_SERVICE_URL`.
+    pub service_url: String,
+    /// CPU of a runtime that doesn't say; 100 = one core.
+    pub default_cpu: u32,
+    /// Memory of a runtime that doesn't say, MiB.
+    pub default_memory: u32,
+    /// Which host takes the next one.
+    pub strategy: Strategy,
+    /// How long a container may take to end after SIGTERM.
+    pub stop_grace: Duration,
+    /// How long making and starting a container may take before it counts as failed.
+    pub start_timeout: Duration,
+    /// How long pulling an image may take before it counts as failed.
+    pub pull_timeout: Duration,
+    /// How long a host may be silent before its runtimes count as lost.
+    pub lost_after: Duration,
+    /// For the simulation: a run of the reconciler waits for the steps that it began, for each as long as this
+    /// at most, and looks at every host each time. `None` in servers: no step holds up another one.
+    pub inline: Option<Duration>,
+}
+
+impl Default for RuntimesConfig {
+    fn default() -> Self {
+        Self {
+            service_url: "http://host.docker.internal:8080".into(),
+            default_cpu: 100,
+            default_memory: 512,
+            strategy: Strategy::Pack,
+            stop_grace: Duration::from_secs(3),
+            start_timeout: Duration::from_secs(60),
+            pull_timeout: Duration::from_secs(600),
+            lost_after: Duration::from_secs(30),
+            inline: None,
+        }
+    }
+}
+
+/// Whether a host takes new containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostState {
+    /// It does.
+    Active,
+    /// It doesn't, for the time being; what runs there goes on.
+    Cordoned,
+    /// It doesn't, and leaves the pool when it is empty.
+    Draining,
+}
+
+impl HostState {
+    /// The word in the database.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// The state of this word; what isn't known takes nothing.
+    pub(crate) fn of(word: &str) -> Self {
+        match word {
+            "active" => Self::Active,
+            "draining" => Self::Draining,
+            _ => Self::Cordoned,
+        }
+    }
+}
+
+/// A Docker host as the operator describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    /// `unix:///path`, or `tcp://name:port`.
+    pub uri: String,
+    /// A folder with `ca.pem`, `cert.pem` and `key.pem`: the connection is mutual TLS then.
+    pub tls: Option<PathBuf>,
+    /// CPU for runtimes, 100 = one core: 800 for eight cores.
+    pub cpu: u32,
+    /// Memory for runtimes, MiB.
+    pub memory: u32,
+    /// The most containers.
+    pub max_containers: u32,
+    /// Whether it takes new ones.
+    pub state: HostState,
+    /// Where players reach the host, if they do.
+    pub public_address: Option<String>,
+}
+
+impl HostConfig {
+    /// The Docker daemon of this machine, with all of the machine's `cores` and `memory` (MiB).
+    pub fn local(cores: u32, memory: u32) -> Self {
+        Self {
+            uri: "unix:///var/run/docker.sock".into(),
+            tls: None,
+            cpu: cores.saturating_mul(100),
+            memory,
+            max_containers: 1000,
+            state: HostState::Active,
+            public_address: None,
+        }
+    }
+}
+
+/// A host of the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its pool.
+    pub pool: PoolId,
+    /// Its id.
+    pub id: HostId,
+    /// What the operator says of it.
+    pub config: HostConfig,
+}

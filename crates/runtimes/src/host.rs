@@ -1,0 +1,268 @@
+//! The one seam to the outside: a machine that runs containers.
+
+pub mod docker;
+pub mod fake;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use futures_util::stream::BoxStream;
+use omgservers_api::{DeploymentId, Problem, RuntimeId, RuntimeQualifier, TenantId};
+
+use crate::Host;
+
+/// One attempt to run a runtime. The epoch grows with each attempt, so an older container is never taken for
+/// the present one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt {
+    /// The runtime.
+    pub runtime: RuntimeId,
+    /// Which attempt, from 1.
+    pub epoch: u32,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.runtime, self.epoch)
+    }
+}
+
+/// What a container is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// Which attempt it is.
+    pub attempt: Attempt,
+    /// Containers of one tenant share a network.
+    pub tenant: TenantId,
+    /// What it is part of.
+    pub deployment: DeploymentId,
+    /// Lobby or match.
+    pub qualifier: RuntimeQualifier,
+    /// What it runs.
+    pub image: ImageName,
+    /// CPU, 100 = one core.
+    pub cpu: u32,
+    /// Memory in MiB; there is no swap.
+    pub memory: u32,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Labels besides those that say which container it is.
+    pub labels: Vec<(String, String)>,
+}
+
+/// An image by its content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageName {
+    /// The repository, without host and tag.
+    pub repository: String,
+    /// `sha256:…` of the manifest.
+    pub digest: String,
+}
+
+/// Where a container stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Made, and not started yet.
+    Created,
+    /// It runs.
+    Running,
+    /// It came to an end.
+    Ended,
+    /// It isn't there.
+    Gone,
+}
+
+/// A container of ours as the host lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Container {
+    /// Which attempt it is.
+    pub attempt: Attempt,
+    /// Where it stands.
+    pub status: Status,
+}
+
+/// How a container came to an end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Exit {
+    /// The exit code of its process.
+    pub code: i64,
+    /// Whether the kernel ended it for lack of memory.
+    pub out_of_memory: bool,
+    /// The end of its log, at most [`LOG_TAIL_BYTES`] and [`LOG_TAIL_LINES`].
+    pub log_tail: String,
+}
+
+/// The most bytes of a log that are kept.
+pub const LOG_TAIL_BYTES: usize = 8 * 1024;
+/// The most lines of a log that are kept.
+pub const LOG_TAIL_LINES: usize = 40;
+
+/// What a closer look at a container shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// Made, and not started.
+    Created,
+    /// It runs.
+    Running,
+    /// It came to an end.
+    Ended(Exit),
+    /// It isn't there.
+    Gone,
+}
+
+/// Something happened to a container of ours. A hint: who hears it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostEvent {
+    /// Which container.
+    pub attempt: Attempt,
+    /// What it is said to be since.
+    pub status: Status,
+}
+
+/// Why a host didn't do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// It doesn't answer.
+    #[error("the Docker host doesn't answer: {0}")]
+    Unreachable(String),
+    /// The image isn't there.
+    #[error("the image is not on the Docker host: {0}")]
+    NoImage(String),
+    /// It answers that it can't.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Mints tokens that allow a Docker host to pull one repository.
+#[async_trait::async_trait]
+pub trait PullTokens: Send + Sync {
+    /// A registry token for pulling `repository`, good for at least 15 minutes.
+    async fn token(&self, repository: &str) -> Result<String, Problem>;
+}
+
+/// A machine that runs containers. "Already so" is success everywhere: stopping what is gone, making what is
+/// there. Every method may be called at any time and from many tasks.
+#[async_trait::async_trait]
+pub trait ContainerHost: Send + Sync {
+    /// Whether it answers.
+    async fn ping(&self) -> Result<(), HostError>;
+
+    /// All containers of this installation, also those that came to an end.
+    async fn list(&self) -> Result<Vec<Container>, HostError>;
+
+    /// Makes sure that the image is there. A token is asked for only when it has to be pulled.
+    async fn ensure_image(&self, image: &ImageName, tokens: &dyn PullTokens) -> Result<(), HostError>;
+
+    /// Makes and starts a container. A container of the same attempt with other contents is replaced. After a
+    /// failure nothing is left where the host still answers.
+    async fn start(&self, spec: &ContainerSpec) -> Result<(), HostError>;
+
+    /// A closer look at a container: if it came to an end, how.
+    async fn look(&self, attempt: Attempt) -> Result<Sight, HostError>;
+
+    /// Ends a container, after `grace` by force, and removes it.
+    async fn remove(&self, attempt: Attempt, grace: Duration) -> Result<(), HostError>;
+
+    /// Clears away what containers leave behind: networks of tenants without a container. Called after each
+    /// [`list`](Self::list).
+    async fn tidy(&self) -> Result<(), HostError>;
+
+    /// What happens to containers of this installation from now on. Ends with an error when the host goes away.
+    async fn events(&self) -> Result<BoxStream<'static, Result<HostEvent, HostError>>, HostError>;
+}
+
+/// Reaches the hosts of a pool.
+pub trait HostConnector: Send + Sync {
+    /// A client for `host`; it is kept as long as the process lives. Nothing is sent to the host.
+    fn connect(&self, host: &Host) -> Result<Arc<dyn ContainerHost>, HostError>;
+}
+
+/// A piece of a log.
+pub(crate) struct Piece {
+    /// Whether it was written to the standard error.
+    pub(crate) error: bool,
+    /// What was written.
+    pub(crate) text: Vec<u8>,
+}
+
+/// The end of a log that is kept, fit for PostgreSQL, which has no NUL in a text. Both streams are read at the
+/// same time, so a program's last words may stand before much else that it said earlier: up to half of the lines
+/// are errors, wherever they stand.
+pub(crate) fn log_tail(log: &[Piece]) -> String {
+    let clean = |line: &str| -> String {
+        let mut kept: String = line.chars().filter(|it| *it == '\t' || !it.is_control()).collect();
+        while kept.len() >= LOG_TAIL_BYTES {
+            kept.remove(0);
+        }
+        kept
+    };
+    let mut lines: Vec<(bool, String)> = Vec::new();
+    for piece in log {
+        let from = piece.text.len().saturating_sub(LOG_TAIL_BYTES);
+        let text = String::from_utf8_lossy(piece.text.get(from..).unwrap_or_default());
+        lines.extend(text.lines().map(|it| (piece.error, clean(it))));
+    }
+    let (mut all, mut bytes) = (0usize, 0usize);
+    let mut keep = vec![false; lines.len()];
+    for errors_only in [true, false] {
+        for ((error, line), keep) in lines.iter().zip(&mut keep).rev() {
+            let most = if errors_only { LOG_TAIL_LINES / 2 } else { LOG_TAIL_LINES };
+            let fits = bytes.saturating_add(line.len()) < LOG_TAIL_BYTES && all < most;
+            if *keep || (errors_only && !error) {
+                continue;
+            }
+            if !fits {
+                break;
+            }
+            *keep = true;
+            all = all.saturating_add(1);
+            bytes = bytes.saturating_add(line.len()).saturating_add(1);
+        }
+    }
+    let kept: Vec<&str> = lines.iter().zip(&keep).filter(|it| *it.1).map(|it| it.0.1.as_str()).collect();
+    kept.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn piece(error: bool, text: &str) -> Piece {
+        Piece { error, text: text.into() }
+    }
+
+    #[test]
+    fn the_tail_is_the_end() {
+        let log: Vec<Piece> = (1..=100).map(|it| piece(false, &format!("line {it}\n"))).collect();
+        let tail = log_tail(&log);
+        assert!(tail.starts_with("line 61\n") && tail.ends_with("line 100"), "{tail}");
+    }
+
+    #[test]
+    fn errors_are_kept_where_much_was_said_after_them() {
+        let mut log = vec![piece(true, "thread 'main' panicked\n")];
+        log.extend((1..=100).map(|it| piece(false, &format!("line {it}\n"))));
+        let tail = log_tail(&log);
+        assert!(tail.starts_with("thread 'main' panicked\nline 62\n"), "{tail}");
+        assert_eq!(tail.lines().count(), LOG_TAIL_LINES);
+    }
+
+    #[test]
+    fn a_log_without_line_ends_is_cut_in_front() {
+        let tail = log_tail(&[piece(false, &format!("{}the end", "x".repeat(20_000)))]);
+        assert!(tail.ends_with("the end") && tail.len() > LOG_TAIL_BYTES / 2, "{}", tail.len());
+    }
+
+    proptest! {
+        #[test]
+        fn any_log_makes_a_tail_that_can_be_kept(
+            log in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..3_000)), 0..12),
+        ) {
+            let log: Vec<Piece> = log.into_iter().map(|(error, text)| Piece { error, text }).collect();
+            let tail = log_tail(&log);
+            prop_assert!(tail.len() <= LOG_TAIL_BYTES && tail.lines().count() <= LOG_TAIL_LINES);
+            prop_assert!(!tail.contains('\0'));
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Docker hosts. bollard is used here and nowhere else.
+
+mod body;
+mod connect;
+mod network;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use bollard::{
+    Docker,
+    auth::DockerCredentials,
+    container::LogOutput,
+    errors::Error,
+    models::{
+        ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Now,
+        ContainerSummaryStateEnum as Listed,
+    },
+    query_parameters::{
+        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder,
+        InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    },
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use omgservers_api::{RuntimeId, TenantId};
+
+use self::network::Networks;
+use super::{
+    Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
+    Piece, PullTokens, Sight, Status, log_tail,
+};
+use crate::{Host, HostConfig};
+
+/// The label with the installation's id.
+pub const INSTALLATION: &str = "omgservers.installation";
+const RUNTIME: &str = "omgservers.runtime";
+const EPOCH: &str = "omgservers.epoch";
+const DEPLOYMENT: &str = "omgservers.deployment";
+const TENANT: &str = "omgservers.tenant";
+const QUALIFIER: &str = "omgservers.qualifier";
+
+/// How much of a log is read to find what is worth keeping.
+const LOG_READ_LINES: usize = 400;
+const LOG_READ_BYTES: usize = 256 * 1024;
+
+/// Where hosts take images from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Images {
+    /// They pull `<address>/<repository>@<digest>` from a registry, with a token of ours. Docker takes loopback
+    /// addresses without TLS; others need TLS or the daemon's leave.
+    Registry {
+        /// `host:port`, as the Docker hosts reach it.
+        address: String,
+    },
+    /// Whoever runs the host has loaded them: the digest is the id of a local image. Nothing is ever pulled.
+    Local,
+}
+
+/// How containers are made on Docker hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerConfig {
+    /// Tells the containers of this installation from others on the same host; must never change.
+    pub installation: String,
+    /// Where hosts take images from.
+    pub images: Images,
+    /// The most processes and threads of a container.
+    pub pids_limit: u32,
+    /// The most open files of a process.
+    pub open_files: u32,
+    /// The size of `/tmp`, MiB; it counts as memory of the container.
+    pub tmp_size: u32,
+}
+
+impl DockerConfig {
+    /// The usual bounds.
+    pub fn new(installation: impl Into<String>, images: Images) -> Self {
+        let installation = installation.into();
+        Self { installation, images, pids_limit: 256, open_files: 4096, tmp_size: 16 }
+    }
+
+    /// The installation's id as a part of names.
+    fn short(&self) -> String {
+        self.installation
+            .chars()
+            .map(|it| if it.is_ascii_alphanumeric() { it.to_ascii_lowercase() } else { '-' })
+            .take(24)
+            .collect()
+    }
+}
+
+/// Reaches Docker hosts.
+#[derive(Debug, Clone)]
+pub struct DockerConnector {
+    config: Arc<DockerConfig>,
+}
+
+impl DockerConnector {
+    /// Makes containers as `config` says.
+    pub fn new(config: DockerConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+}
+
+impl HostConnector for DockerConnector {
+    fn connect(&self, host: &Host) -> Result<Arc<dyn ContainerHost>, HostError> {
+        Ok(Arc::new(DockerHost::connect(Arc::clone(&self.config), &host.config)?))
+    }
+}
+
+/// A Docker host.
+pub struct DockerHost {
+    docker: Docker,
+    config: Arc<DockerConfig>,
+    networks: Networks,
+    /// One pull per image at a time; who waits finds the image.
+    pulls: Mutex<HashMap<ImageName, Weak<tokio::sync::Mutex<()>>>>,
+    /// The tenants that had containers at the last list.
+    tenants: Mutex<HashSet<TenantId>>,
+}
+
+impl DockerHost {
+    /// A client. Nothing is sent yet.
+    pub fn connect(config: Arc<DockerConfig>, host: &HostConfig) -> Result<Self, HostError> {
+        let docker = connect::docker(host)?;
+        let networks = Networks::new(docker.clone(), Arc::clone(&config));
+        Ok(Self { docker, config, networks, pulls: Mutex::default(), tenants: Mutex::default() })
+    }
+
+    fn name(&self, attempt: Attempt) -> String {
+        // Ids are unique in one database only: two installations on one host may have the same.
+        format!("omg-{}-{attempt}", self.config.short())
+    }
+
+    fn reference(&self, image: &ImageName) -> String {
+        match &self.config.images {
+            Images::Registry { address } => format!("{address}/{}@{}", image.repository, image.digest),
+            Images::Local => image.digest.clone(),
+        }
+    }
+
+    fn ours(&self) -> HashMap<String, Vec<String>> {
+        HashMap::from([("label".to_owned(), vec![format!("{INSTALLATION}={}", self.config.installation)])])
+    }
+
+    async fn is_there(&self, reference: &str) -> Result<bool, HostError> {
+        match self.docker.inspect_image(reference).await {
+            Ok(_) => Ok(true),
+            Err(error) if status_of(&error) == Some(404) => Ok(false),
+            Err(error) => Err(host_error(&error)),
+        }
+    }
+
+    fn pull_turn(&self, image: &ImageName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        pulls.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = pulls.get(image).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
+        pulls.insert(image.clone(), Arc::downgrade(&turn));
+        turn
+    }
+
+    async fn pull(&self, address: &str, image: &ImageName, token: String) -> Result<(), HostError> {
+        let from = format!("{address}/{}", image.repository);
+        let options = CreateImageOptionsBuilder::default().from_image(&from).tag(&image.digest).build();
+        let credentials = DockerCredentials { registrytoken: Some(token), ..Default::default() };
+        let pulled = self.docker.create_image(Some(options), None, Some(credentials));
+        pulled.try_for_each(|_progress| async { Ok(()) }).await.map_err(|it| host_error(&it))
+    }
+
+    async fn inspect(&self, name: &str) -> Result<Option<ContainerInspectResponse>, HostError> {
+        match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
+            Ok(it) => Ok(Some(it)),
+            Err(error) if status_of(&error) == Some(404) => Ok(None),
+            Err(error) => Err(host_error(&error)),
+        }
+    }
+
+    /// Makes the container. One of the same name with another environment is of an earlier life of the runtime:
+    /// it would have a password that nobody knows any more.
+    async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<(), HostError> {
+        let options = || Some(CreateContainerOptionsBuilder::default().name(name).build());
+        let Err(error) = self.docker.create_container(options(), body.clone()).await else { return Ok(()) };
+        match status_of(&error) {
+            Some(409) => {
+                let there = self.inspect(name).await?.and_then(|it| it.config?.env).unwrap_or_default();
+                if body.env.iter().flatten().all(|it| there.contains(it)) {
+                    return Ok(());
+                }
+                self.remove_now(name).await?;
+                self.docker
+                    .create_container(options(), body)
+                    .await
+                    .map(drop)
+                    .map_err(|error| create_error(&error))
+            }
+            _ => Err(create_error(&error)),
+        }
+    }
+
+    async fn remove_now(&self, name: &str) -> Result<(), HostError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(name, Some(options)).await {
+            Ok(()) => Ok(()),
+            // Gone, or going.
+            Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(host_error(&error)),
+        }
+    }
+
+    async fn exit(&self, name: &str, state: &ContainerState) -> Exit {
+        let options =
+            LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&LOG_READ_LINES.to_string()).build();
+        let (mut log, mut bytes) = (VecDeque::new(), 0usize);
+        let mut pieces = self.docker.logs(name, Some(options));
+        while let Some(Ok(piece)) = pieces.next().await {
+            let error = matches!(piece, LogOutput::StdErr { .. });
+            let text = piece.into_bytes().to_vec();
+            bytes = bytes.saturating_add(text.len());
+            log.push_back(Piece { error, text });
+            // A line has no bound of its own.
+            while bytes > LOG_READ_BYTES
+                && let Some(oldest) = log.pop_front()
+            {
+                bytes = bytes.saturating_sub(oldest.text.len());
+            }
+        }
+        Exit {
+            code: state.exit_code.unwrap_or(-1),
+            out_of_memory: state.oom_killed.unwrap_or(false),
+            log_tail: log_tail(log.make_contiguous()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl ContainerHost for DockerHost {
+    async fn ping(&self) -> Result<(), HostError> {
+        self.docker.ping().await.map(drop).map_err(|it| host_error(&it))
+    }
+
+    async fn list(&self) -> Result<Vec<Container>, HostError> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&self.ours()).build();
+        let found = self.docker.list_containers(Some(options)).await.map_err(|it| host_error(&it))?;
+        let mut tenants = HashSet::new();
+        let mut list = Vec::with_capacity(found.len());
+        for it in found {
+            let labels = it.labels.unwrap_or_default();
+            tenants.extend(labels.get(TENANT).and_then(|it| it.parse::<TenantId>().ok()));
+            let status = match it.state {
+                Some(Listed::CREATED) => Status::Created,
+                Some(Listed::EXITED | Listed::DEAD | Listed::REMOVING) => Status::Ended,
+                _ => Status::Running,
+            };
+            list.extend(attempt_of(&labels).map(|attempt| Container { attempt, status }));
+        }
+        *self.tenants.lock().unwrap_or_else(PoisonError::into_inner) = tenants;
+        Ok(list)
+    }
+
+    async fn ensure_image(&self, image: &ImageName, tokens: &dyn PullTokens) -> Result<(), HostError> {
+        let reference = self.reference(image);
+        if self.is_there(&reference).await? {
+            return Ok(());
+        }
+        let Images::Registry { address } = &self.config.images else {
+            return Err(HostError::NoImage(reference));
+        };
+        let turn = self.pull_turn(image);
+        let _turn = turn.lock().await;
+        if self.is_there(&reference).await? {
+            return Ok(());
+        }
+        let token = tokens
+            .token(&image.repository)
+            .await
+            .map_err(|it| HostError::Refused(format!("no token for the registry: {}", it.sentence())))?;
+        self.pull(address, image, token).await
+    }
+
+    async fn start(&self, spec: &ContainerSpec) -> Result<(), HostError> {
+        let name = self.name(spec.attempt);
+        // Held until the container is in the network, which therefore can't be removed as unused.
+        let network = self.networks.of(spec.tenant).await?;
+        let body = body::create(&self.config, spec, self.reference(&spec.image), network.id());
+        let started = match self.create(&name, body).await {
+            Ok(()) => self
+                .docker
+                .start_container(&name, None::<StartContainerOptions>)
+                .await
+                .map_err(|it| host_error(&it)),
+            Err(error) => Err(error),
+        };
+        if let Err(HostError::Refused(reason)) = &started {
+            let _removed = self.remove_now(&name).await;
+            if reason.contains("network") {
+                // Somebody may have removed it.
+                drop(network);
+                self.networks.forget(spec.tenant).await;
+            }
+        }
+        started
+    }
+
+    async fn look(&self, attempt: Attempt) -> Result<Sight, HostError> {
+        let name = self.name(attempt);
+        let Some(state) = self.inspect(&name).await?.map(|it| it.state.unwrap_or_default()) else {
+            return Ok(Sight::Gone);
+        };
+        Ok(match state.status {
+            Some(Now::CREATED) => Sight::Created,
+            Some(Now::EXITED | Now::DEAD | Now::REMOVING) => Sight::Ended(self.exit(&name, &state).await),
+            _ => Sight::Running,
+        })
+    }
+
+    async fn remove(&self, attempt: Attempt, grace: Duration) -> Result<(), HostError> {
+        let name = self.name(attempt);
+        let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        match self.docker.stop_container(&name, Some(options)).await {
+            Ok(()) => {}
+            Err(error) if status_of(&error) == Some(404) => return Ok(()),
+            Err(error) => match host_error(&error) {
+                unreachable @ HostError::Unreachable(_) => return Err(unreachable),
+                // Ended or never started, or it can't be stopped: force is next.
+                HostError::Refused(_) | HostError::NoImage(_) => {}
+            },
+        }
+        self.remove_now(&name).await
+    }
+
+    async fn tidy(&self) -> Result<(), HostError> {
+        let used = self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.networks.tidy(&used).await
+    }
+
+    async fn events(&self) -> Result<BoxStream<'static, Result<HostEvent, HostError>>, HostError> {
+        let mut filters = self.ours();
+        filters.insert("type".into(), vec!["container".into()]);
+        filters.insert("event".into(), ["start", "oom", "die", "destroy"].map(String::from).into());
+        let options = EventsOptionsBuilder::default().filters(&filters).build();
+        let events = self.docker.events(Some(options)).map_err(|it| host_error(&it));
+        let ours = events.try_filter_map(|it| async move {
+            let status = match it.action.as_deref() {
+                Some("start") => Status::Running,
+                Some("oom" | "die") => Status::Ended,
+                Some("destroy") => Status::Gone,
+                _ => return Ok(None),
+            };
+            let labels = it.actor.and_then(|it| it.attributes).unwrap_or_default();
+            Ok(attempt_of(&labels).map(|attempt| HostEvent { attempt, status }))
+        });
+        Ok(ours.boxed())
+    }
+}
+
+/// Which attempt the container with these labels is.
+fn attempt_of(labels: &HashMap<String, String>) -> Option<Attempt> {
+    let runtime: RuntimeId = labels.get(RUNTIME)?.parse().ok()?;
+    let epoch: u32 = labels.get(EPOCH)?.parse().ok()?;
+    Some(Attempt { runtime, epoch })
+}
+
+fn status_of(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+fn create_error(error: &Error) -> HostError {
+    match (status_of(error), host_error(error)) {
+        (Some(404), HostError::Refused(reason)) if reason.contains("image") => HostError::NoImage(reason),
+        (_, other) => other,
+    }
+}
+
+fn host_error(error: &Error) -> HostError {
+    match error {
+        Error::DockerResponseServerError { message, .. } => HostError::Refused(message.clone()),
+        Error::DockerStreamError { error } => HostError::Refused(error.clone()),
+        Error::JsonDataError { message, .. } => {
+            HostError::Refused(format!("the daemon's answer isn't understood: {message}"))
+        }
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            HostError::Unreachable(text)
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! A simulated Docker host: for tests, for the simulation, and to try the backend without Docker.
+//!
+//! Nothing happens by itself and nothing takes time: what goes wrong is scripted, what containers do is told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use omgservers_api::{RuntimeId, TenantId};
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
+    PullTokens, Sight, Status,
+};
+use crate::Host;
+
+/// What a host is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    /// Pulling an image.
+    Pull,
+    /// Making a container.
+    Create,
+    /// Starting a container that was made.
+    Start,
+    /// Looking at a container.
+    Look,
+    /// Stopping and removing a container.
+    Remove,
+    /// Listing containers.
+    List,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The host refuses, with this reason.
+    Refuse(String),
+    /// There is no answer until [`FakeHost::release`], and nothing is done before.
+    Hang,
+    /// It is done, and the answer is lost.
+    LoseAnswer,
+    /// It is done, and there is no answer until [`FakeHost::release`].
+    HoldAnswer,
+}
+
+/// What becomes of the answer to a call that is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Given,
+    Lost,
+    Held,
+}
+
+/// A simulated container.
+#[derive(Debug, Clone)]
+pub struct FakeContainer {
+    /// What it was made of; the environment holds its runtime's id and password.
+    pub spec: ContainerSpec,
+    /// Where it stands.
+    pub status: Status,
+    /// How it came to an end.
+    pub exit: Option<Exit>,
+}
+
+/// A simulated Docker host. Clones are the same host.
+#[derive(Clone)]
+pub struct FakeHost {
+    state: Arc<Mutex<State>>,
+    released: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    unreachable: bool,
+    images: BTreeSet<ImageName>,
+    networks: BTreeSet<TenantId>,
+    containers: BTreeMap<Attempt, FakeContainer>,
+    next: BTreeMap<Call, VecDeque<Fault>>,
+    always: BTreeMap<Call, Fault>,
+    counts: BTreeMap<Call, usize>,
+    listeners: Vec<mpsc::UnboundedSender<Result<HostEvent, HostError>>>,
+}
+
+impl Default for FakeHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeHost {
+    /// A host that has nothing and does what it is asked.
+    pub fn new() -> Self {
+        Self { state: Arc::default(), released: Arc::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the next call of this kind go wrong; further ones queue up.
+    pub fn fail_next(&self, call: Call, fault: Fault) {
+        self.state().next.entry(call).or_default().push_back(fault);
+    }
+
+    /// Lets all calls of this kind go wrong, or none any more.
+    pub fn fail_always(&self, call: Call, fault: Option<Fault>) {
+        let always = &mut self.state().always;
+        match fault {
+            Some(fault) => drop(always.insert(call, fault)),
+            None => drop(always.remove(&call)),
+        }
+    }
+
+    /// Lets the calls that hang go on.
+    pub fn release(&self) {
+        self.released.notify_waiters();
+    }
+
+    /// Ends all troubles: nothing goes wrong any more, nothing hangs, the host is reachable.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.unreachable = false;
+        state.next.clear();
+        state.always.clear();
+        drop(state);
+        self.release();
+    }
+
+    /// Cuts the network, or mends it. Containers don't notice.
+    pub fn set_reachable(&self, reachable: bool) {
+        let mut state = self.state();
+        state.unreachable = !reachable;
+        if !reachable {
+            state.listeners.clear();
+        }
+    }
+
+    /// Lets the container of a runtime come to an end by itself. `false` when none runs.
+    pub fn exit(&self, runtime: RuntimeId, exit: Exit) -> bool {
+        let mut state = self.state();
+        let running =
+            |it: &&mut FakeContainer| it.spec.attempt.runtime == runtime && it.status == Status::Running;
+        let Some(container) = state.containers.values_mut().rfind(running) else { return false };
+        container.status = Status::Ended;
+        container.exit = Some(exit);
+        let attempt = container.spec.attempt;
+        state.tell(attempt, Status::Ended);
+        true
+    }
+
+    /// Lets the kernel end the container of a runtime for lack of memory. `false` when none runs.
+    pub fn run_out_of_memory(&self, runtime: RuntimeId) -> bool {
+        self.exit(runtime, Exit { code: 137, out_of_memory: true, log_tail: String::new() })
+    }
+
+    /// Removes all containers of a runtime behind the backend's back. `false` when there is none.
+    pub fn vanish(&self, runtime: RuntimeId) -> bool {
+        let mut state = self.state();
+        let gone: Vec<Attempt> =
+            state.containers.keys().copied().filter(|it| it.runtime == runtime).collect();
+        for attempt in &gone {
+            state.containers.remove(attempt);
+            state.tell(*attempt, Status::Gone);
+        }
+        !gone.is_empty()
+    }
+
+    /// Puts a running container there that the backend didn't ask for.
+    pub fn appear(&self, spec: ContainerSpec) {
+        let mut state = self.state();
+        let attempt = spec.attempt;
+        state.containers.insert(attempt, FakeContainer { spec, status: Status::Running, exit: None });
+        state.tell(attempt, Status::Running);
+    }
+
+    /// All containers, by runtime and epoch.
+    pub fn containers(&self) -> Vec<FakeContainer> {
+        self.state().containers.values().cloned().collect()
+    }
+
+    /// The running containers of a runtime: one, unless something is wrong.
+    pub fn running(&self, runtime: RuntimeId) -> Vec<FakeContainer> {
+        let runs = |it: &&FakeContainer| it.spec.attempt.runtime == runtime && it.status == Status::Running;
+        self.state().containers.values().filter(runs).cloned().collect()
+    }
+
+    /// The environment of a runtime's running container.
+    pub fn env(&self, runtime: RuntimeId) -> Option<BTreeMap<String, String>> {
+        self.running(runtime).pop().map(|it| it.spec.env)
+    }
+
+    /// The images that are there.
+    pub fn images(&self) -> Vec<ImageName> {
+        self.state().images.iter().cloned().collect()
+    }
+
+    /// Forgets an image, as an operator does who clears the disk.
+    pub fn forget_images(&self) {
+        self.state().images.clear();
+    }
+
+    /// The tenants that have a network.
+    pub fn networks(&self) -> Vec<TenantId> {
+        self.state().networks.iter().copied().collect()
+    }
+
+    /// How often it was asked for this; an image that was there counts as no pull.
+    pub fn count(&self, call: Call) -> usize {
+        self.state().counts.get(&call).copied().unwrap_or(0)
+    }
+
+    /// Whether it answers at all, and what goes wrong with this call. Says whether the answer is lost.
+    async fn meet(&self, call: Call) -> Result<Answer, HostError> {
+        let (released, fault) = {
+            let mut state = self.state();
+            if state.unreachable {
+                return Err(cut());
+            }
+            let count = state.counts.entry(call).or_default();
+            *count = count.saturating_add(1);
+            let next = state.next.get_mut(&call).and_then(VecDeque::pop_front);
+            (self.released.notified(), next.or_else(|| state.always.get(&call).cloned()))
+        };
+        match fault {
+            None => Ok(Answer::Given),
+            Some(Fault::Refuse(reason)) => Err(HostError::Refused(reason)),
+            Some(Fault::LoseAnswer) => Ok(Answer::Lost),
+            Some(Fault::HoldAnswer) => Ok(Answer::Held),
+            Some(Fault::Hang) => {
+                released.await;
+                if self.state().unreachable { Err(cut()) } else { Ok(Answer::Given) }
+            }
+        }
+    }
+
+    async fn answer(&self, how: Answer) -> Result<(), HostError> {
+        match how {
+            Answer::Given => Ok(()),
+            Answer::Lost => Err(HostError::Unreachable("the answer was lost".into())),
+            Answer::Held => {
+                self.released.notified().await;
+                if self.state().unreachable { Err(cut()) } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl State {
+    fn run(&mut self, attempt: Attempt) {
+        if let Some(container) = self.containers.get_mut(&attempt)
+            && container.status == Status::Created
+        {
+            container.status = Status::Running;
+            self.tell(attempt, Status::Running);
+        }
+    }
+
+    fn forget(&mut self, attempt: Attempt) {
+        if self.containers.remove(&attempt).is_some() {
+            self.tell(attempt, Status::Gone);
+        }
+    }
+
+    fn tell(&mut self, attempt: Attempt, status: Status) {
+        self.listeners.retain(|it| it.send(Ok(HostEvent { attempt, status })).is_ok());
+    }
+}
+
+fn cut() -> HostError {
+    HostError::Unreachable("the network is cut".into())
+}
+
+#[async_trait::async_trait]
+impl ContainerHost for FakeHost {
+    async fn ping(&self) -> Result<(), HostError> {
+        if self.state().unreachable { Err(cut()) } else { Ok(()) }
+    }
+
+    async fn list(&self) -> Result<Vec<Container>, HostError> {
+        let lost = self.meet(Call::List).await?;
+        let list = self
+            .state()
+            .containers
+            .values()
+            .map(|it| Container { attempt: it.spec.attempt, status: it.status })
+            .collect();
+        self.answer(lost).await.map(|()| list)
+    }
+
+    async fn ensure_image(&self, image: &ImageName, tokens: &dyn PullTokens) -> Result<(), HostError> {
+        self.ping().await?;
+        if self.state().images.contains(image) {
+            return Ok(());
+        }
+        let lost = self.meet(Call::Pull).await?;
+        tokens.token(&image.repository).await.map_err(|it| HostError::Refused(it.to_string()))?;
+        self.state().images.insert(image.clone());
+        self.answer(lost).await
+    }
+
+    async fn start(&self, spec: &ContainerSpec) -> Result<(), HostError> {
+        let unanswered = self.meet(Call::Create).await?;
+        {
+            let mut state = self.state();
+            if !state.images.contains(&spec.image) {
+                return Err(HostError::NoImage(spec.image.digest.clone()));
+            }
+            state.networks.insert(spec.tenant);
+            let same = state.containers.get(&spec.attempt).is_some_and(|it| it.spec == *spec);
+            if !same {
+                let made = FakeContainer { spec: spec.clone(), status: Status::Created, exit: None };
+                state.containers.insert(spec.attempt, made);
+            }
+        }
+        self.answer(unanswered).await?;
+        let lost = match self.meet(Call::Start).await {
+            Ok(lost) => lost,
+            Err(error) => {
+                if matches!(error, HostError::Refused(_)) {
+                    self.state().containers.remove(&spec.attempt);
+                }
+                return Err(error);
+            }
+        };
+        self.state().run(spec.attempt);
+        self.answer(lost).await
+    }
+
+    async fn look(&self, attempt: Attempt) -> Result<Sight, HostError> {
+        let lost = self.meet(Call::Look).await?;
+        let sight = match self.state().containers.get(&attempt) {
+            None => Sight::Gone,
+            Some(it) => match it.status {
+                Status::Created => Sight::Created,
+                Status::Running => Sight::Running,
+                Status::Ended | Status::Gone => Sight::Ended(it.exit.clone().unwrap_or_default()),
+            },
+        };
+        self.answer(lost).await.map(|()| sight)
+    }
+
+    async fn remove(&self, attempt: Attempt, _grace: Duration) -> Result<(), HostError> {
+        let lost = self.meet(Call::Remove).await?;
+        self.state().forget(attempt);
+        self.answer(lost).await
+    }
+
+    async fn tidy(&self) -> Result<(), HostError> {
+        let mut state = self.state();
+        let used: BTreeSet<TenantId> = state.containers.values().map(|it| it.spec.tenant).collect();
+        state.networks.retain(|it| used.contains(it));
+        Ok(())
+    }
+
+    async fn events(&self) -> Result<BoxStream<'static, Result<HostEvent, HostError>>, HostError> {
+        self.ping().await?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state().listeners.push(sender);
+        Ok(stream::unfold(receiver, async |mut it| it.recv().await.map(|event| (event, it))).boxed())
+    }
+}
+
+impl HostConnector for FakeHost {
+    fn connect(&self, _host: &Host) -> Result<Arc<dyn ContainerHost>, HostError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+/// Simulated hosts by their URI.
+#[derive(Clone, Default)]
+pub struct FakeHosts(BTreeMap<String, FakeHost>);
+
+impl FakeHosts {
+    /// These hosts, by URI.
+    pub fn new(hosts: impl IntoIterator<Item = (String, FakeHost)>) -> Self {
+        Self(hosts.into_iter().collect())
+    }
+}
+
+impl HostConnector for FakeHosts {
+    fn connect(&self, host: &Host) -> Result<Arc<dyn ContainerHost>, HostError> {
+        let found = self.0.get(&host.config.uri).cloned();
+        let found =
+            found.ok_or_else(|| HostError::Unreachable(format!("no simulated host {}", host.config.uri)))?;
+        Ok(Arc::new(found))
+    }
+}

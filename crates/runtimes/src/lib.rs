@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+pub mod host;
+mod inner;
+mod pg;
+pub mod problems;
+pub mod rules;
+pub mod scheduler;
+mod schema;
+mod service;
+mod store;
+mod worker;
+
+pub use config::{Host, HostConfig, HostState, RuntimesConfig};
+pub use host::{
+    ContainerHost, HostConnector, PullTokens,
+    docker::{DockerConfig, DockerConnector, DockerHost, Images},
+    fake::{FakeHost, FakeHosts},
+};
+pub use pg::{PgRuntimes, RuntimesParts};
+pub use scheduler::Strategy;
+pub use service::*;
+pub use worker::{Reconcile, SweepFailures};
+
+/// The PostgreSQL schema of this crate.
+pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
+    name: "runtimes",
+    migrations: || {
+        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+            diesel_migrations::embed_migrations!("../../migrations/runtimes");
+        MIGRATIONS
+    },
+};

@@ -1,0 +1,302 @@
+//! [`Runtimes`] on PostgreSQL.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use omgservers_api::{
+    DeploymentId, HostId, PoolId, Problem, RuntimeId, Slot,
+    details::{ContainerFailure, RuntimeDetails},
+    ids::Id as _,
+    problem::codes,
+};
+use omgservers_auth::Secrets;
+use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Host, HostConfig, HostConnector, HostState, NewRuntime, PullTokens, RuntimeState, Runtimes,
+    RuntimesConfig,
+    inner::Inner,
+    problems,
+    rules::{Desired, Observed},
+    store::{self, Row},
+    worker::{Reconcile, watch},
+};
+
+/// What [`PgRuntimes`] is made of.
+pub struct RuntimesParts {
+    /// Where runtimes and hosts are kept.
+    pub db: Db,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids of hosts.
+    pub mint: Mint,
+    /// The slots of this process.
+    pub ownership: Ownership,
+    /// Makes the passwords of runtimes.
+    pub secrets: Secrets,
+    /// Lets hosts pull.
+    pub pull_tokens: Arc<dyn PullTokens>,
+    /// How runtimes are run.
+    pub config: RuntimesConfig,
+    /// Reaches the hosts.
+    pub hosts: Arc<dyn HostConnector>,
+}
+
+/// The runtimes of one database. Cheap to clone.
+#[derive(Clone)]
+pub struct PgRuntimes {
+    inner: Arc<Inner>,
+}
+
+/// How long a host may take to answer a ping.
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl PgRuntimes {
+    /// Serves runtimes. Nothing runs until [`reconciler`](Self::reconciler) does.
+    pub fn new(parts: RuntimesParts) -> Self {
+        Self { inner: Inner::new(parts) }
+    }
+
+    /// Makes the pool what the operator describes. Hosts that are not described any more take nothing new, and
+    /// go when they are empty. Problems: `runtimes.wrong_host`.
+    pub async fn ensure_pool(&self, hosts: &[HostConfig]) -> Result<PoolId, Problem> {
+        for (index, host) in hosts.iter().enumerate() {
+            check_host(index, host, hosts)?;
+        }
+        let (found, known) = {
+            let mut conn = self.inner.db.read().await?;
+            (store::pool(&mut conn).await?, store::hosts(&mut conn).await?)
+        };
+        let pool = found.map_or_else(|| self.inner.mint.root(), Ok)?;
+        let wanted: Vec<Host> = hosts
+            .iter()
+            .map(|it| Ok(Host { pool, id: self.inner.mint.child(pool)?, config: it.clone() }))
+            .collect::<Result<_, Problem>>()?;
+        let gone: Vec<HostId> = known
+            .iter()
+            .filter(|it| !hosts.iter().any(|new| new.uri == it.config.uri))
+            .map(|it| it.id)
+            .collect();
+        let at = self.inner.clock.now();
+        self.inner
+            .db
+            .write_owned(&self.inner.ownership, &[pool.slot()], async |mut tx| {
+                if found.is_none() {
+                    store::insert_pool(&mut tx, pool, at).await?;
+                }
+                for host in &wanted {
+                    store::put_host(&mut tx, host, at).await?;
+                }
+                for host in &gone {
+                    store::drop_host(&mut tx, pool, *host).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        self.inner.reload_links().await?;
+        self.inner.bell.ring();
+        Ok(pool)
+    }
+
+    /// The hosts of the pool.
+    pub async fn hosts(&self) -> Result<Vec<Host>, Problem> {
+        Ok(self.inner.links().await?.iter().map(|it| it.host.clone()).collect())
+    }
+
+    /// The worker that makes containers what the rows say, to be run with [`doorbell`](Self::doorbell). One at
+    /// a time.
+    pub fn reconciler(&self) -> Reconcile {
+        Reconcile::new(Arc::clone(&self.inner))
+    }
+
+    /// Wakes the reconciler.
+    pub fn doorbell(&self) -> Doorbell {
+        self.inner.bell.clone()
+    }
+
+    /// Listens to the hosts until `stop`, so that the reconciler hears of ends within moments. Without it the
+    /// reconciler sees them within its period.
+    pub async fn watch(&self, stop: CancellationToken) {
+        watch::run(Arc::clone(&self.inner), stop).await;
+    }
+
+    fn row(&self, new: &NewRuntime) -> Result<Row, Problem> {
+        let limit = |field: &str, value: u32, default: u32| {
+            i32::try_from(if value == 0 { default } else { value }).ok().filter(|it| *it > 0).ok_or_else(
+                || problems::WRONG_LIMITS.detail(format!("`{field}` must be between 1 and {}", i32::MAX)),
+            )
+        };
+        Ok(Row {
+            id: new.id,
+            tenant_id: new.tenant,
+            deployment_id: new.deployment,
+            qualifier: new.qualifier,
+            repository: new.image.repository.clone(),
+            digest: new.image.digest.clone(),
+            cpu: limit("cpu_limit", new.cpu_limit, self.inner.config.default_cpu)?,
+            memory: limit("memory_limit", new.memory_limit, self.inner.config.default_memory)?,
+            labels: serde_json::to_value(&new.labels).map_err(Problem::internal)?,
+            created: self.inner.clock.now(),
+            desired: store::RUN.into(),
+            observed: store::PENDING.into(),
+            epoch: 0,
+            host_id: None,
+            password_digest: None,
+            started: None,
+            failures: 0,
+            last_failure: None,
+        })
+    }
+
+    fn state(&self, row: &Row) -> RuntimeState {
+        match (row.desired(), row.observed()) {
+            (Desired::Stop, _) => RuntimeState::Stopping,
+            (Desired::Run, Observed::Pending) => {
+                RuntimeState::Starting { failures: row.failures(), attempt: row.epoch() }
+            }
+            (Desired::Run, Observed::Running) => RuntimeState::Running {
+                started: row.started.unwrap_or(row.created),
+                since: self.inner.since(row.id),
+                attempt: row.epoch(),
+            },
+            (Desired::Run, Observed::Failed) => {
+                RuntimeState::Failed(row.last_failure().unwrap_or_else(|| {
+                    // The recorder writes both in one statement; this keeps a hand-made row from being fatal.
+                    ContainerFailure {
+                        at: row.created,
+                        reason: "no reason was recorded".into(),
+                        exit_code: None,
+                        out_of_memory: false,
+                        log_tail: String::new(),
+                    }
+                }))
+            }
+        }
+    }
+}
+
+fn check_host(index: usize, host: &HostConfig, all: &[HostConfig]) -> Result<(), Problem> {
+    let wrong = |why: &str| Err(problems::WRONG_HOST.detail(format!("host {}: {why}", host.uri)));
+    if !(host.uri.starts_with("unix://") || host.uri.starts_with("tcp://")) {
+        return wrong("`uri` must begin with unix:// or tcp://");
+    }
+    if host.cpu == 0 || i32::try_from(host.cpu).is_err() {
+        return wrong("`cpu` must be above 0; 100 is one core");
+    }
+    if host.memory == 0 || i32::try_from(host.memory).is_err() {
+        return wrong("`memory` must be above 0; it is in MiB");
+    }
+    if all.iter().take(index).any(|it| it.uri == host.uri) {
+        return wrong("`uri` is there twice");
+    }
+    Ok(())
+}
+
+#[async_trait::async_trait]
+impl Runtimes for PgRuntimes {
+    async fn create(&self, new: &NewRuntime) -> Result<(), Problem> {
+        let row = self.row(new)?;
+        let _mark = self.inner.mark(&[new.id]);
+        self.inner
+            .db
+            .write_owned(&self.inner.ownership, &[new.id.slot()], async |tx| store::insert(tx, &row).await)
+            .await?;
+        Ok(())
+    }
+
+    async fn stop(&self, ids: &[RuntimeId]) -> Result<(), Problem> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let known = store::by_ids(&mut *self.inner.db.read().await?, ids).await?;
+        let mut by_slot: BTreeMap<Slot, Vec<RuntimeId>> = BTreeMap::new();
+        for row in known.iter().filter(|it| it.desired() == Desired::Run) {
+            by_slot.entry(row.id.slot()).or_default().push(row.id);
+        }
+        for (slot, ids) in by_slot {
+            let _mark = self.inner.mark(&ids);
+            self.inner
+                .db
+                .write_owned(&self.inner.ownership, &[slot], async |tx| store::wish_stop(tx, &ids).await)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn verify(&self, runtime: RuntimeId, password: &str) -> Result<(), Problem> {
+        let rows = store::by_ids(&mut *self.inner.db.read().await?, &[runtime]).await?;
+        let row = rows.first();
+        let digest = row.and_then(|it| it.password_digest.as_deref()).unwrap_or_default();
+        let right = self.inner.secrets.matches(password, digest);
+        match row {
+            Some(row) if right => match (row.desired(), row.observed()) {
+                (Desired::Run, Observed::Pending | Observed::Running) => Ok(()),
+                _ => Err(problems::STOPPED.into()),
+            },
+            _ => Err(codes::WRONG_CREDENTIALS.into()),
+        }
+    }
+
+    async fn states(&self, ids: &[RuntimeId]) -> Result<HashMap<RuntimeId, RuntimeState>, Problem> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = store::by_ids(&mut *self.inner.db.read().await?, ids).await?;
+        Ok(rows.iter().map(|it| (it.id, self.state(it))).collect())
+    }
+
+    async fn of_deployment(&self, deployment: DeploymentId) -> Result<Vec<RuntimeDetails>, Problem> {
+        let rows = store::of_deployment(&mut *self.inner.db.read().await?, deployment).await?;
+        Ok(rows.into_iter().map(details).collect())
+    }
+
+    async fn failures(&self, deployment: DeploymentId) -> Result<Vec<ContainerFailure>, Problem> {
+        store::failures(&mut *self.inner.db.read().await?, deployment).await
+    }
+
+    async fn wanted(&self) -> Result<Vec<(RuntimeId, DeploymentId)>, Problem> {
+        store::wanted(&mut *self.inner.db.read().await?).await
+    }
+
+    fn changed(&self) -> Doorbell {
+        self.inner.changed.clone()
+    }
+
+    async fn ping_host(&self, uri: &str) -> Result<bool, Problem> {
+        let links = self.inner.links().await?;
+        let link = links.iter().find(|it| it.host.config.uri == uri).ok_or(problems::UNKNOWN_HOST)?;
+        let Ok(client) = link.client(self.inner.connector.as_ref()) else { return Ok(false) };
+        Ok(tokio::time::timeout(PING_TIMEOUT, client.ping()).await.is_ok_and(|it| it.is_ok()))
+    }
+}
+
+fn details(row: Row) -> RuntimeDetails {
+    let state = match (row.desired(), row.observed()) {
+        (Desired::Stop, _) => "stopping",
+        (Desired::Run, Observed::Running) => "running",
+        (Desired::Run, Observed::Failed) => "failed",
+        (Desired::Run, Observed::Pending) if row.epoch > 0 || row.failures > 0 => "starting",
+        (Desired::Run, Observed::Pending) => "pending",
+    };
+    RuntimeDetails {
+        id: row.id,
+        qualifier: row.qualifier,
+        state: state.into(),
+        created: row.created,
+        started: row.started,
+        clients: 0,
+        failures: row.failures(),
+        last_failure: row.last_failure(),
+    }
+}
+
+impl HostState {
+    /// Whether hosts in this state take new containers.
+    pub(crate) fn is_open(self) -> bool {
+        self == Self::Active
+    }
+}

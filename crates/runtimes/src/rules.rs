@@ -1,0 +1,374 @@
+//! The life of a runtime as a pure function of what is wished, what is seen and what time it is; and the
+//! health of a host as a function of its answers.
+
+use std::time::Duration;
+
+use omgservers_core::Ticks;
+
+use crate::host::Status;
+
+/// What the service wishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desired {
+    /// It should run.
+    Run,
+    /// It should not, any more.
+    Stop,
+}
+
+/// What the reconciler has recorded of a runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observed {
+    /// It didn't run yet.
+    Pending,
+    /// It runs.
+    Running,
+    /// It came to an end by itself.
+    Failed,
+}
+
+/// A runtime as the rules see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// What is wished.
+    pub desired: Desired,
+    /// What is recorded.
+    pub observed: Observed,
+    /// Whether an attempt holds a host. A running one does.
+    pub placed: bool,
+    /// No attempt before this.
+    pub not_before: Ticks,
+    /// The last attempt failed because no host had room: it may go ahead of its time when there is room again.
+    pub cramped: bool,
+}
+
+/// Whether a host can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It hasn't answered yet.
+    Unknown,
+    /// It answers.
+    Up,
+    /// It missed three answers: it gets nothing new.
+    Suspect,
+    /// It was silent for so long that what ran there counts as gone.
+    Lost,
+}
+
+/// What is known of the place where a runtime is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// How its host is.
+    pub health: Health,
+    /// Where the container of its present attempt stands; `None` as long as the host hasn't told.
+    pub status: Option<Status>,
+}
+
+/// What to do about a runtime now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    Rest,
+    /// Nothing before this.
+    Wait(Ticks),
+    /// Begin an attempt: a host, a new epoch, a new password.
+    Place,
+    /// Look at its container: it is said to have ended.
+    Look,
+    /// Record that it runs.
+    Adopt,
+    /// Give the host back: the attempt was interrupted, and nothing is there of it.
+    Release,
+    /// Remove the container of an interrupted attempt.
+    Discard,
+    /// Record that the attempt failed; another one follows.
+    FailAttempt(&'static str),
+    /// Record that it came to an end.
+    Fail(&'static str),
+    /// Stop and remove its container.
+    Remove,
+    /// Forget it: it is stopped and nothing is there of it.
+    Delete,
+}
+
+/// The reason that is recorded when a host is lost.
+pub const HOST_LOST: &str = "host lost: the Docker host doesn't answer any more";
+
+/// What to do about a runtime for which no step is under way.
+pub fn next(life: Life, view: View, now: Ticks) -> Step {
+    let lost = view.health == Health::Lost;
+    match (life.desired, life.observed) {
+        (Desired::Stop, _) if !life.placed || lost => Step::Delete,
+        (Desired::Stop, _) => Step::Remove,
+        (Desired::Run, Observed::Failed) => Step::Rest,
+        (Desired::Run, Observed::Running) => match view.status {
+            _ if lost => Step::Fail(HOST_LOST),
+            Some(Status::Ended | Status::Gone | Status::Created) if view.health == Health::Up => Step::Look,
+            _ => Step::Rest,
+        },
+        (Desired::Run, Observed::Pending) if !life.placed => {
+            if life.cramped || now >= life.not_before {
+                Step::Place
+            } else {
+                Step::Wait(life.not_before)
+            }
+        }
+        (Desired::Run, Observed::Pending) => match view.status {
+            _ if lost => Step::FailAttempt(HOST_LOST),
+            _ if view.health != Health::Up => Step::Rest,
+            None => Step::Rest,
+            Some(Status::Running) => Step::Adopt,
+            Some(Status::Ended) => Step::Look,
+            Some(Status::Created) => Step::Discard,
+            Some(Status::Gone) => Step::Release,
+        },
+    }
+}
+
+/// How long to wait after this many failures: 1 s, doubled each time, 60 s at most.
+pub fn pause(failures: u32) -> Duration {
+    let doubled = 1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+    Duration::from_secs(doubled.clamp(1, 60))
+}
+
+/// A host that misses this many answers gets nothing new.
+const SUSPECT_AFTER: u32 = 3;
+
+/// Misses that are closer together count as one.
+const MISS_APART: Duration = Duration::from_secs(1);
+
+/// The answers of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulse {
+    known: bool,
+    heard: Ticks,
+    misses: u32,
+    missed: Ticks,
+}
+
+impl Pulse {
+    /// Of a host that is first heard of now.
+    pub fn new(now: Ticks) -> Self {
+        Self { known: false, heard: now, misses: 0, missed: Ticks(0) }
+    }
+
+    /// It answered.
+    pub fn answered(&mut self, now: Ticks) {
+        *self = Self { known: true, heard: now, misses: 0, missed: now };
+    }
+
+    /// It didn't answer.
+    pub fn silent(&mut self, now: Ticks) {
+        if self.misses == 0 || now.since(self.missed) >= MISS_APART {
+            self.misses = self.misses.saturating_add(1);
+            self.missed = now;
+        }
+    }
+
+    /// Whether it left the last question unanswered.
+    pub fn is_missing(&self) -> bool {
+        self.misses > 0
+    }
+
+    /// How it is.
+    pub fn health(&self, now: Ticks, lost_after: Duration) -> Health {
+        // Time alone makes nothing lost: this process itself may have slept.
+        match (self.misses >= SUSPECT_AFTER, now.since(self.heard) >= lost_after, self.known) {
+            (true, true, _) => Health::Lost,
+            (_, _, false) => Health::Unknown,
+            (true, false, true) => Health::Suspect,
+            (false, _, true) => Health::Up,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::select};
+
+    use super::*;
+
+    const DESIRED: [Desired; 2] = [Desired::Run, Desired::Stop];
+    const STATUS: [Option<Status>; 5] =
+        [None, Some(Status::Created), Some(Status::Running), Some(Status::Ended), Some(Status::Gone)];
+    const HEALTH: [Health; 4] = [Health::Unknown, Health::Up, Health::Suspect, Health::Lost];
+
+    prop_compose! {
+        fn any_life()(
+            desired in select(&DESIRED[..]),
+            observed in select(&[Observed::Pending, Observed::Running, Observed::Failed][..]),
+            placed in any::<bool>(), not_before in 0u64..100, cramped in any::<bool>(),
+        ) -> Life {
+            // The recorder keeps this: what runs has a host, what failed has none.
+            let placed = match observed {
+                Observed::Pending => placed,
+                Observed::Running => true,
+                Observed::Failed => false,
+            };
+            Life { desired, observed, placed, not_before: Ticks(not_before), cramped }
+        }
+    }
+
+    prop_compose! {
+        fn any_view()(health in select(&HEALTH[..]), status in select(&STATUS[..])) -> View {
+            View { health, status }
+        }
+    }
+
+    /// A world of one runtime on one host, where every step succeeds unless `trouble` says otherwise.
+    struct World {
+        life: Life,
+        view: View,
+        container: Status,
+        now: Ticks,
+        deleted: bool,
+        starts: u32,
+    }
+
+    impl World {
+        fn take(&mut self, step: Step, start_fails: bool) {
+            match step {
+                Step::Rest | Step::Wait(_) => {}
+                Step::Place => {
+                    assert_ne!(self.container, Status::Running, "a second container for one runtime");
+                    self.starts += 1;
+                    if start_fails {
+                        self.life.not_before = self.now.plus(pause(self.starts));
+                        self.life.cramped = false;
+                    } else {
+                        (self.life.placed, self.container) = (true, Status::Running);
+                        self.life.observed = Observed::Running;
+                    }
+                }
+                Step::Look => match self.container {
+                    Status::Running => {}
+                    Status::Created | Status::Ended | Status::Gone => {
+                        (self.life.observed, self.life.placed) = (Observed::Failed, false);
+                    }
+                },
+                Step::Adopt => self.life.observed = Observed::Running,
+                Step::Release => self.life.placed = false,
+                Step::Discard => self.container = Status::Gone,
+                Step::FailAttempt(_) => self.life.placed = false,
+                Step::Fail(_) => (self.life.observed, self.life.placed) = (Observed::Failed, false),
+                Step::Remove => {
+                    self.container = Status::Gone;
+                    self.life.placed = false;
+                }
+                Step::Delete => self.deleted = true,
+            }
+            if self.view.health == Health::Up {
+                self.view.status = Some(self.container);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_should_stop_is_never_started(life in any_life(), view in any_view(), now in 0u64..200) {
+            let step = next(Life { desired: Desired::Stop, ..life }, view, Ticks(now));
+            prop_assert!(matches!(step, Step::Remove | Step::Delete), "{:?}", step);
+        }
+
+        #[test]
+        fn an_attempt_begins_only_when_no_other_holds_a_host(life in any_life(), view in any_view(), now in 0u64..200) {
+            if next(life, view, Ticks(now)) == Step::Place {
+                prop_assert!(!life.placed && life.desired == Desired::Run && life.observed == Observed::Pending);
+                prop_assert!(life.cramped || now >= life.not_before.0);
+            }
+        }
+
+        #[test]
+        fn nothing_that_runs_is_touched(life in any_life(), health in select(&HEALTH[..3]), now in 0u64..200) {
+            let life = Life { desired: Desired::Run, observed: Observed::Running, placed: true, ..life };
+            prop_assert_eq!(next(life, View { health, status: Some(Status::Running) }, Ticks(now)), Step::Rest);
+        }
+
+        #[test]
+        fn nothing_is_concluded_from_a_host_that_does_not_answer(life in any_life(), status in select(&STATUS[..]), now in 0u64..200) {
+            for health in [Health::Unknown, Health::Suspect] {
+                let step = next(life, View { health, status }, Ticks(now));
+                prop_assert!(!matches!(step, Step::Look | Step::Fail(_) | Step::FailAttempt(_) | Step::Adopt | Step::Release), "{:?}", step);
+            }
+        }
+
+        #[test]
+        fn every_story_comes_to_the_wished_end(
+            life in any_life(), container in select(&[Status::Created, Status::Running, Status::Ended, Status::Gone][..]),
+            troubles in proptest::collection::vec(any::<bool>(), 0..6), lost in any::<bool>(),
+        ) {
+            // A container belongs to an attempt; without one there is none.
+            let container = if life.placed { container } else { Status::Gone };
+            let view = View { health: if lost { Health::Lost } else { Health::Up }, status: Some(container) };
+            let mut world = World { life, view, container, now: Ticks(100), deleted: false, starts: 0 };
+            if lost {
+                world.container = Status::Gone;
+            }
+            let mut troubles = troubles.into_iter();
+            for _ in 0..40 {
+                match next(world.life, world.view, world.now) {
+                    Step::Wait(until) => world.now = until,
+                    step => {
+                        let fails = step == Step::Place && troubles.next().unwrap_or(false);
+                        world.take(step, fails);
+                        // Another host takes it.
+                        if !world.life.placed {
+                            world.view.health = Health::Up;
+                        }
+                    }
+                }
+                if world.deleted {
+                    break;
+                }
+            }
+            match life.desired {
+                Desired::Stop => prop_assert!(world.deleted && (lost || world.container == Status::Gone)),
+                Desired::Run => {
+                    prop_assert!(!world.deleted);
+                    let ended = matches!(world.life.observed, Observed::Running | Observed::Failed);
+                    prop_assert!(ended, "{:?}", world.life);
+                    if world.life.observed == Observed::Running {
+                        prop_assert_eq!(world.container, Status::Running);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn pauses_grow_and_stay_within_a_minute(failures in 0u32..200) {
+            prop_assert!(pause(failures) <= pause(failures + 1));
+            prop_assert!((1..=60).contains(&pause(failures).as_secs()));
+        }
+    }
+
+    #[test]
+    fn the_first_pauses_are_short() {
+        assert_eq!([1, 2, 3, 4, 7].map(|it| pause(it).as_secs()), [1, 2, 4, 8, 60]);
+    }
+
+    #[test]
+    fn three_misses_make_a_host_suspect_and_thirty_seconds_make_it_lost() {
+        let lost_after = Duration::from_secs(30);
+        let mut pulse = Pulse::new(Ticks(0));
+        assert_eq!(pulse.health(Ticks(0), lost_after), Health::Unknown);
+        pulse.answered(Ticks(1_000));
+        for (at, health) in [(3_000, Health::Up), (5_000, Health::Up), (7_000, Health::Suspect)] {
+            pulse.silent(Ticks(at));
+            assert_eq!(pulse.health(Ticks(at), lost_after), health, "{at}");
+        }
+        assert_eq!(pulse.health(Ticks(30_999), lost_after), Health::Suspect);
+        assert_eq!(pulse.health(Ticks(31_000), lost_after), Health::Lost);
+        pulse.answered(Ticks(40_000));
+        assert_eq!(pulse.health(Ticks(90_000), lost_after), Health::Up, "time alone makes nothing lost");
+    }
+
+    #[test]
+    fn misses_of_one_moment_count_once() {
+        let mut pulse = Pulse::new(Ticks(0));
+        pulse.answered(Ticks(0));
+        for _ in 0..10 {
+            pulse.silent(Ticks(5_000));
+        }
+        assert_eq!(pulse.health(Ticks(5_000), Duration::from_secs(30)), Health::Up);
+    }
+}

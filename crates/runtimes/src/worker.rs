@@ -1,0 +1,13 @@
+//! The duties of this crate.
+
+mod ops;
+mod reconcile;
+mod record;
+mod seat;
+mod settle;
+mod steps;
+mod sweep;
+pub(crate) mod watch;
+
+pub use reconcile::Reconcile;
+pub use sweep::SweepFailures;

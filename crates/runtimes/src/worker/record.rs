@@ -1,0 +1,185 @@
+//! What the reconciler writes down. Each fact is one transaction in the runtime's slot, checked against who owns it.
+
+use omgservers_api::{HostId, Problem, RuntimeId, details::ContainerFailure, ids::Id as _};
+use omgservers_core::Ticks;
+
+use super::reconcile::Reconcile;
+use crate::{
+    rules,
+    store::{self, Row},
+};
+
+/// The pause after the database failed.
+const DB_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Reconcile {
+    /// Reads a row and makes sure that this process still owns it: a process that lost its slots must not remove
+    /// the containers of its successor.
+    pub(super) async fn read_fenced(&self, id: RuntimeId) -> Result<Option<Row>, Problem> {
+        self.inner
+            .db
+            .write_owned(&self.inner.ownership, &[id.slot()], async |mut tx| {
+                Ok(store::by_ids(tx.conn(), &[id]).await?.pop())
+            })
+            .await
+    }
+
+    pub(super) async fn begin(
+        &mut self,
+        id: RuntimeId,
+        host: HostId,
+        password: &str,
+        now: Ticks,
+    ) -> Option<Row> {
+        let row = self.entries.get(&id)?.row.clone();
+        let digest = self.inner.secrets.digest(password);
+        let written = self
+            .inner
+            .db
+            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| {
+                store::begin(tx, &row, host, &digest).await
+            })
+            .await;
+        let row = self.recorded(id, written, now)?;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            (entry.reserved, entry.cramped) = (None, false);
+        }
+        Some(row)
+    }
+
+    pub(super) async fn record_running(&mut self, id: RuntimeId, now: Ticks) {
+        let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
+        let started = self.inner.clock.now();
+        // Before the row says so: who reads the row finds the moment.
+        self.inner.set_since(id, Some(now));
+        let written = self
+            .inner
+            .db
+            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| {
+                store::set_running(tx, &row, started).await
+            })
+            .await;
+        if self.recorded(id, written, now).is_some() {
+            metrics::counter!("omgservers_containers_started_total").increment(1);
+            self.inner.changed.ring();
+        }
+    }
+
+    pub(super) async fn release(&mut self, id: RuntimeId, now: Ticks) {
+        let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
+        let written = self
+            .inner
+            .db
+            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| store::release(tx, &row).await)
+            .await;
+        self.recorded(id, written, now);
+    }
+
+    pub(super) async fn delete(&mut self, id: RuntimeId, now: Ticks) {
+        let written = self
+            .inner
+            .db
+            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| store::delete(tx, id).await)
+            .await;
+        match written {
+            Ok(_) => {
+                self.entries.remove(&id);
+                self.inner.set_since(id, None);
+                self.changed = self.changed.saturating_add(1);
+                self.inner.changed.ring();
+            }
+            Err(problem) => self.troubled(id, problem, now),
+        }
+    }
+
+    /// Records a failed attempt; another one follows after a pause.
+    pub(super) async fn fail_attempt(
+        &mut self,
+        id: RuntimeId,
+        failure: ContainerFailure,
+        cramped: bool,
+        now: Ticks,
+    ) {
+        if let Some(row) = self.record_failure(id, &failure, false, now).await
+            && let Some(entry) = self.entries.get_mut(&id)
+        {
+            entry.not_before = now.plus(rules::pause(row.failures()));
+            (entry.cramped, entry.reserved) = (cramped, None);
+        }
+    }
+
+    /// Records that a runtime came to an end.
+    pub(super) async fn fail(&mut self, id: RuntimeId, failure: ContainerFailure, now: Ticks) {
+        if self.record_failure(id, &failure, true, now).await.is_some() {
+            self.inner.set_since(id, None);
+        }
+    }
+
+    async fn record_failure(
+        &mut self,
+        id: RuntimeId,
+        failure: &ContainerFailure,
+        for_good: bool,
+        now: Ticks,
+    ) -> Option<Row> {
+        let row = self.entries.get(&id)?.row.clone();
+        let body = serde_json::to_value(failure).ok()?;
+        let (db, ownership) = (&self.inner.db, &self.inner.ownership);
+        // The note lives with the deployment, in another slot perhaps. It comes first and may come twice.
+        let noted = db
+            .write_owned(ownership, &[row.deployment_id.slot()], async |tx| {
+                store::note_failure(tx, &row, failure.at, &body).await
+            })
+            .await;
+        let written = match noted {
+            Ok(()) => {
+                db.write_owned(ownership, &[id.slot()], async |tx| {
+                    if for_good {
+                        store::set_failed(tx, &row, &body).await
+                    } else {
+                        store::set_attempt_failed(tx, &row, &body).await
+                    }
+                })
+                .await
+            }
+            Err(problem) => Err(problem),
+        };
+        let row = self.recorded(id, written, now)?;
+        let kind = if for_good { "ended" } else { "start" };
+        metrics::counter!("omgservers_container_failures_total", "kind" => kind).increment(1);
+        tracing::warn!(runtime.id = %id, deployment.id = %row.deployment_id, failures = row.failures,
+            reason = failure.reason, exit_code = failure.exit_code, "a runtime failed");
+        self.inner.changed.ring();
+        Some(row)
+    }
+
+    /// Takes the row as it was written. `None` when it wasn't: then it is read again.
+    fn recorded(&mut self, id: RuntimeId, written: Result<Option<Row>, Problem>, now: Ticks) -> Option<Row> {
+        match written {
+            Ok(Some(row)) => {
+                self.changed = self.changed.saturating_add(1);
+                self.put(row.clone(), now);
+                Some(row)
+            }
+            Ok(None) => {
+                self.inner.put_back([id]);
+                self.again = true;
+                None
+            }
+            Err(problem) => {
+                self.troubled(id, problem, now);
+                None
+            }
+        }
+    }
+
+    fn troubled(&mut self, id: RuntimeId, problem: Problem, now: Ticks) {
+        // It may have been written all the same.
+        self.inner.put_back([id]);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.not_before = entry.not_before.max(now.plus(DB_PAUSE));
+            entry.cramped = false;
+        }
+        self.trouble.get_or_insert(problem);
+    }
+}

@@ -1,0 +1,12 @@
+//! Containers on the real Docker daemon of this machine; skipped where there is none.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect must fail at once"
+)]
+
+mod bench;
+mod containers;
+mod installation;
+mod service;
+mod tls;

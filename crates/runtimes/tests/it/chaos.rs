@@ -1,0 +1,134 @@
+//! Random wishes, faults of the host and faults of the database; when it is quiet again, everything must be as
+//! it was wished.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use omgservers_api::RuntimeId;
+use omgservers_core::{Worker as _, db::Fault as DbFault};
+use omgservers_runtimes::{
+    NewRuntime, RuntimeState, Runtimes as _,
+    host::{
+        Exit,
+        fake::{Call, Fault},
+    },
+};
+
+use crate::world::World;
+
+/// A small generator of our own: the same seed tells the same story.
+struct Dice(AtomicU64);
+
+impl Dice {
+    fn roll(&self, sides: u64) -> u64 {
+        let mut x = self.0.load(Ordering::SeqCst);
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.0.store(x, Ordering::SeqCst);
+        x % sides
+    }
+}
+
+async fn story(seed: u64) {
+    let mut world = World::new().await;
+    let dice = Arc::new(Dice(AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)));
+    let trouble = Arc::new(AtomicBool::new(true));
+    world.ground.db = world.ground.db.with_faults({
+        let (dice, trouble) = (Arc::clone(&dice), Arc::clone(&trouble));
+        Arc::new(move || {
+            let faults = [DbFault::BeforeBegin, DbFault::BeforeCommit, DbFault::AfterCommit];
+            (trouble.load(Ordering::SeqCst) && dice.roll(12) == 0)
+                .then(|| faults[usize::try_from(dice.roll(3)).unwrap()])
+        })
+    });
+    world.restart();
+    let (mut wanted, mut stopped): (Vec<RuntimeId>, Vec<RuntimeId>) = (Vec::new(), Vec::new());
+    for _ in 0..60 {
+        act(&mut world, &dice, &mut wanted, &mut stopped).await;
+        let _failed = world.reconciler.run_once().await;
+        world.ground.clock.advance(Duration::from_millis(dice.roll(3000)));
+    }
+    trouble.store(false, Ordering::SeqCst);
+    world.host.heal();
+    // Stops that the database refused are asked for again, as who owns a runtime does.
+    world.runtimes.stop(&stopped).await.unwrap();
+    world.pass(130).await;
+    check(&world, &wanted, &stopped, seed).await;
+}
+
+async fn act(world: &mut World, dice: &Dice, wanted: &mut Vec<RuntimeId>, stopped: &mut Vec<RuntimeId>) {
+    let pick = |from: &[RuntimeId]| {
+        let count = u64::try_from(from.len()).unwrap();
+        (count > 0).then(|| from[usize::try_from(dice.roll(count)).unwrap()])
+    };
+    match dice.roll(12) {
+        0..=2 => {
+            let new = NewRuntime { cpu_limit: 10, memory_limit: 20, ..world.lobby() };
+            for _attempt in 0..20 {
+                if world.runtimes.create(&new).await.is_ok() {
+                    wanted.push(new.id);
+                    break;
+                }
+            }
+        }
+        3 => {
+            if let Some(id) = pick(wanted) {
+                let _refused = world.runtimes.stop(&[id]).await;
+                wanted.retain(|it| *it != id);
+                stopped.push(id);
+            }
+        }
+        4 => drop(pick(wanted).map(|it| world.host.exit(it, Exit { code: 1, ..Exit::default() }))),
+        5 => drop(pick(wanted).map(|it| world.host.vanish(it))),
+        6 => {
+            let calls = [Call::Pull, Call::Create, Call::Start, Call::Look, Call::Remove, Call::List];
+            let faults = [Fault::Refuse("no".into()), Fault::LoseAnswer, Fault::Hang];
+            let call = calls[usize::try_from(dice.roll(6)).unwrap()];
+            world.host.fail_next(call, faults[usize::try_from(dice.roll(3)).unwrap()].clone());
+        }
+        7 => world.host.set_reachable(dice.roll(2) == 0),
+        8 => world.host.release(),
+        9 => world.restart(),
+        10 => {
+            if let Some(id) = pick(wanted) {
+                let epoch = u32::try_from(dice.roll(4)).unwrap();
+                if world.host.containers().iter().all(|it| it.spec.attempt.runtime != id) {
+                    world.host.appear(world.foreign(id, epoch + 40));
+                }
+            }
+        }
+        _ => world.host.forget_images(),
+    }
+}
+
+async fn check(world: &World, wanted: &[RuntimeId], stopped: &[RuntimeId], seed: u64) {
+    let states = world.states(wanted).await;
+    for id in wanted {
+        let containers = world.host.running(*id);
+        match &states[id] {
+            RuntimeState::Running { .. } => {
+                assert_eq!(containers.len(), 1, "seed {seed}: {id} has one container");
+                let password = &containers[0].spec.env["OMGSERVERS_PASSWORD"];
+                assert!(world.runtimes.verify(*id, password).await.is_ok(), "seed {seed}: {id} is let in");
+            }
+            RuntimeState::Failed(_) => assert_eq!(containers.len(), 0, "seed {seed}: {id} failed"),
+            other => panic!("seed {seed}: {id} is {other:?}"),
+        }
+    }
+    assert!(world.states(stopped).await.is_empty(), "seed {seed}: what was stopped is gone");
+    let running = states.values().filter(|it| matches!(it, RuntimeState::Running { .. })).count();
+    assert_eq!(world.host.containers().len(), running, "seed {seed}: nothing else is there");
+}
+
+#[tokio::test]
+async fn whatever_happens_everything_comes_to_the_wished_end() {
+    for seed in 1..=12 {
+        story(seed).await;
+    }
+}

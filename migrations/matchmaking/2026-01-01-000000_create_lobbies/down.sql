@@ -1,0 +1,1 @@
+drop table matchmaking.matchmaker; drop table matchmaking.lobby;

@@ -1,0 +1,4 @@
+drop table runtimes.failure;
+drop table runtimes.runtime;
+drop table runtimes.host;
+drop table runtimes.pool;
