@@ -1,0 +1,40 @@
+#![doc = include_str!("../README.md")]
+
+mod blobs;
+mod disk;
+mod events;
+mod manifests;
+pub mod problems;
+mod registry;
+mod rules;
+mod schema;
+mod store;
+mod tokens;
+mod uploads;
+mod worker;
+
+pub use blobs::Blob;
+pub use events::{Event, Events, Target};
+pub use manifests::{Accepted, Found, Referrers, Tags};
+pub use registry::Registry;
+pub use rules::{
+    digest::{Algorithm, Digest},
+    manifest::{MOST_MANIFEST_BYTES, OCI_INDEX},
+    name::repository,
+    range::{Wanted, chunk, wanted},
+    route::Route,
+    scope::{Action, Scope, allows, parse as scopes},
+};
+pub use tokens::RegistryTokens;
+pub use uploads::{Appended, Progress};
+pub use worker::CollectGarbage;
+
+/// The PostgreSQL schema of this crate.
+pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
+    name: "registry",
+    migrations: || {
+        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+            diesel_migrations::embed_migrations!("../../migrations/registry");
+        MIGRATIONS
+    },
+};

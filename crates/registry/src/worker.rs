@@ -1,0 +1,184 @@
+//! The collector of garbage.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use omgservers_api::{Problem, VersionId};
+use omgservers_core::{Conn, Worker};
+use omgservers_projects::Projects;
+use omgservers_versions::Repository;
+
+use crate::{Digest, Registry, store};
+
+/// How long content that nothing uses stays: longer than the pushes that count on it.
+const GRACE: chrono::Duration = chrono::Duration::hours(1);
+/// How long an upload waits for its next part.
+const UPLOAD_LIFE: chrono::Duration = chrono::Duration::hours(24);
+/// How many rows or files are looked at together.
+const SOME: usize = 500;
+
+/// Whether content that was last used at `touched` should be marked as in use. Far less than the grace, and
+/// seldom enough to cost nothing.
+pub(crate) fn wants_touch(touched: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now.signed_duration_since(touched) > GRACE / 6
+}
+
+/// Removes what nothing needs: repositories of projects that are gone, tags of versions that are gone,
+/// manifests without a tag that no version has and no deployment runs, blobs that no manifest names, uploads
+/// that nobody goes on with, and files that no repository knows.
+#[derive(Clone)]
+pub struct CollectGarbage {
+    /// What is cleaned.
+    pub registry: Registry,
+    /// Tells which projects exist.
+    pub projects: Arc<dyn Projects>,
+}
+
+#[async_trait::async_trait]
+impl Worker for CollectGarbage {
+    fn name(&self) -> &'static str {
+        "registry.collect_garbage"
+    }
+    fn period(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+    async fn run_once(&mut self) -> Result<usize, Problem> {
+        let mut removed = self.forget_projects().await?;
+        let mut after: Option<Repository> = None;
+        loop {
+            let page = self.page(after.as_ref()).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            for repository in &page {
+                removed += self.clean(repository).await?;
+            }
+        }
+        removed += self.end_uploads().await?;
+        removed += self.remove_files().await?;
+        Ok(removed)
+    }
+}
+
+impl CollectGarbage {
+    async fn page(&self, after: Option<&Repository>) -> Result<Vec<Repository>, Problem> {
+        store::repositories(&mut *self.registry.inner.db.read().await?, after, limit()).await
+    }
+
+    async fn forget_projects(&self) -> Result<usize, Problem> {
+        let db = &self.registry.inner.db;
+        let (mut removed, mut after) = (0, None);
+        loop {
+            let page = self.page(after.as_ref()).await?;
+            let Some(last) = page.last() else { return Ok(removed) };
+            after = Some(*last);
+            let ids: Vec<_> = page.iter().map(|it| it.project).collect();
+            let alive = self.projects.exist(&ids).await?;
+            for it in page.iter().filter(|it| !alive.contains(&it.project)) {
+                removed += db
+                    .write(async |conn| store::delete_repositories(conn, it.tenant, it.project).await)
+                    .await?;
+            }
+        }
+    }
+
+    /// Cleans one repository, from tags down to blobs.
+    async fn clean(&self, repository: &Repository) -> Result<usize, Problem> {
+        let inner = &self.registry.inner;
+        let now = inner.clock.now();
+        let before = now - GRACE;
+        let mut removed = self.forget_versions(repository).await?;
+        let loose = store::loose_manifests(&mut *inner.db.read().await?, repository, before).await?;
+        // Asked only when there is something to decide.
+        let needed = if loose.is_empty() { HashSet::new() } else { self.needed(repository).await? };
+        for digest in loose.iter().filter(|it| !needed.contains(*it)) {
+            let delete = async |conn: &mut Conn| {
+                store::delete_loose_manifest(conn, repository, digest, before, now).await
+            };
+            removed += usize::from(inner.db.write(delete).await?);
+        }
+        let links =
+            inner.db.write(async |conn| store::delete_loose_links(conn, repository, before).await).await?;
+        Ok(removed + links)
+    }
+
+    /// Deletes the tags of versions that are gone.
+    async fn forget_versions(&self, repository: &Repository) -> Result<usize, Problem> {
+        let inner = &self.registry.inner;
+        let (mut removed, mut after) = (0, String::new());
+        loop {
+            let tags = store::tags(&mut *inner.db.read().await?, repository, &after, limit()).await?;
+            let Some(last) = tags.last() else { return Ok(removed) };
+            after.clone_from(last);
+            let id = |it: &String| it.parse::<VersionId>().ok();
+            let alive = inner.versions.exist(&tags.iter().filter_map(id).collect::<Vec<_>>()).await?;
+            for tag in tags.iter().filter(|it| !id(it).is_some_and(|it| alive.contains(&it))) {
+                let gone =
+                    inner.db.write(async |conn| store::delete_tag(conn, repository, tag).await).await?;
+                removed += usize::from(gone);
+            }
+        }
+    }
+
+    /// The digests that a deployment runs or a version of the project has.
+    async fn needed(&self, repository: &Repository) -> Result<HashSet<String>, Problem> {
+        let inner = &self.registry.inner;
+        let mut needed = HashSet::new();
+        // Versions first: what is deployed meanwhile is what a version has.
+        for version in inner.versions.of_project(repository.project).await? {
+            needed.extend(inner.versions.images(version.id).await?.into_iter().map(|it| it.digest));
+        }
+        needed.extend(inner.deployments.pinned_digests().await?);
+        Ok(needed)
+    }
+
+    async fn end_uploads(&self) -> Result<usize, Problem> {
+        let inner = &self.registry.inner;
+        let before = inner.clock.now() - UPLOAD_LIFE;
+        let mut removed =
+            inner.db.write(async |conn| store::delete_stale_uploads(conn, before).await).await?;
+        for some in inner.disk.upload_ids().await?.chunks(SOME) {
+            let known = store::uploads_among(&mut *inner.db.read().await?, some).await?;
+            for id in some.iter().filter(|it| !known.contains(it)) {
+                inner.sessions.end(id);
+                inner.disk.remove_upload(id).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes the files that no repository knows.
+    async fn remove_files(&self) -> Result<usize, Problem> {
+        let inner = &self.registry.inner;
+        let mut removed = 0;
+        for some in inner.disk.blobs().await?.chunks(SOME) {
+            let names: Vec<String> = some.iter().map(Digest::to_string).collect();
+            let known = store::digests_in_use(&mut *inner.db.read().await?, &names).await?;
+            for digest in some.iter().filter(|it| !known.contains(&it.to_string())) {
+                removed += usize::from(self.remove_file(digest).await?);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes the file of a digest, unless somebody made use of it since it was looked at.
+    async fn remove_file(&self, digest: &Digest) -> Result<bool, Problem> {
+        let inner = &self.registry.inner;
+        let names = [digest.to_string()];
+        inner
+            .db
+            .write(async |conn| {
+                store::claim_bytes(conn, digest).await?;
+                if !store::digests_in_use(conn, &names).await?.is_empty() {
+                    return Ok(false);
+                }
+                inner.disk.remove_blob(digest).await?;
+                Ok(true)
+            })
+            .await
+    }
+}
+
+fn limit() -> i64 {
+    i64::try_from(SOME).unwrap_or(i64::MAX)
+}
