@@ -1,0 +1,214 @@
+//! One request and its answer.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use omgservers_api::{
+    Kind, Problem, Ref, Role, UserId,
+    entrypoint::{
+        CreateTokenRequest, CreateTokenResponse, player::PingServiceRequest, player::PingServiceResponse,
+    },
+    problem::{ErrorBody, UNAVAILABLE},
+};
+use reqwest::{Url, header, redirect};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::problems::{ADDRESS, FOREIGN_ANSWER, VALUE};
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long an answer may take, beside the time that was asked to wait.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// A backend. Cloning is cheap, and clones share their connections.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    base: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// The backend at `base_url`, e.g. `http://localhost:8080`. Nothing is sent yet. Problems:
+    /// `client.address`.
+    pub fn new(base_url: &str) -> Result<Self, Problem> {
+        let url: Url =
+            base_url.parse().map_err(|error| ADDRESS.detail(format!("`{base_url}` is no URL: {error}")))?;
+        match url.scheme() {
+            "http" => {}
+            "https" if cfg!(feature = "tls") => {}
+            "https" => return Err(ADDRESS.detail("this program was built without TLS: use an http URL")),
+            other => {
+                return Err(ADDRESS.detail(format!("the URL starts with `{other}:`, not http: or https:")));
+            }
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .redirect(redirect::Policy::none())
+            .user_agent(concat!("omgservers-client/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| ADDRESS.detail(format!("TLS can't be set up: {}", root(&error))))?;
+        Ok(Self(Arc::new(Inner { base: base_url.trim_end_matches('/').to_owned(), http })))
+    }
+
+    /// The address that it was made with, without a slash at the end.
+    pub fn base_url(&self) -> &str {
+        &self.0.base
+    }
+
+    /// A token for a user of `role`. Runtimes have another request:
+    /// [`Runtime::create_token`](crate::runtime::Runtime::create_token).
+    pub async fn create_token(
+        &self,
+        role: Role,
+        user: impl fmt::Display,
+        password: &str,
+    ) -> Result<String, Problem> {
+        let request =
+            CreateTokenRequest { user: reference::<UserId>("user", user)?, password: password.to_owned() };
+        let answer: CreateTokenResponse = self.call(role.as_str(), "create-token", None, &request).await?;
+        Ok(answer.raw_token)
+    }
+
+    /// Whether the backend answers; no token needed.
+    pub async fn ping(&self, request: &PingServiceRequest) -> Result<PingServiceResponse, Problem> {
+        self.call("player", "ping-service", None, request).await
+    }
+
+    /// Calls an endpoint that has no method of its own.
+    pub async fn call<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        role: &str,
+        verb: &str,
+        token: Option<&str>,
+        request: &Q,
+    ) -> Result<A, Problem> {
+        let body = serde_json::to_vec(request).map_err(|error| VALUE.detail(error.to_string()))?;
+        self.exchange(role, verb, token, body.into(), Duration::ZERO).await
+    }
+
+    /// Sends a body that may be answered only after `wait`.
+    pub(crate) async fn exchange<A: DeserializeOwned>(
+        &self,
+        role: &str,
+        verb: &str,
+        token: Option<&str>,
+        body: Bytes,
+        wait: Duration,
+    ) -> Result<A, Problem> {
+        let base = &self.0.base;
+        let mut request = self
+            .0
+            .http
+            .post(format!("{base}/service/v1/entrypoint/{role}/request/{verb}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .timeout(ANSWER.saturating_add(wait))
+            .body(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.map_err(|error| self.unreachable(error))?;
+        let status = answer.status();
+        let pause = retry_after(answer.headers());
+        let bytes = answer.bytes().await.map_err(|error| self.unreachable(error))?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| self.foreign(status.as_u16(), &bytes).because(error));
+        }
+        let problem = match serde_json::from_slice::<ErrorBody>(&bytes) {
+            Ok(body) => Problem::from_wire(status.as_u16(), body),
+            Err(error) => self.foreign(status.as_u16(), &bytes).because(error),
+        };
+        Err(match pause {
+            Some(pause) => problem.retry_after(pause),
+            None => problem,
+        })
+    }
+
+    /// The problem of a request that got no answer.
+    fn unreachable(&self, error: reqwest::Error) -> Problem {
+        let base = &self.0.base;
+        let sentence = if error.is_timeout() && !error.is_connect() {
+            format!("{base} didn't answer in time")
+        } else if error.is_connect() {
+            format!("{base} can't be reached: {}", root(&error))
+        } else {
+            format!("the connection to {base} broke: {}", root(&error))
+        };
+        UNAVAILABLE.detail(sentence).because(error)
+    }
+
+    /// The problem of an answer that the backend doesn't give.
+    fn foreign(&self, status: u16, body: &[u8]) -> Problem {
+        let text = String::from_utf8_lossy(body);
+        let start: String = text.trim().chars().take(200).collect();
+        let what = if start.is_empty() { "an empty body".to_owned() } else { format!("`{start}`") };
+        let detail =
+            format!("{} answered {status} with {what}, which isn't what the backend says", self.0.base);
+        if Kind::of_status(status) == Kind::Internal || status < 400 {
+            return FOREIGN_ANSWER.detail(detail);
+        }
+        Problem::from_wire(
+            status,
+            ErrorBody {
+                qualifier: FOREIGN_ANSWER.qualifier.to_owned(),
+                code: FOREIGN_ANSWER.code.to_owned(),
+                detail,
+                request_id: String::new(),
+            },
+        )
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.0.base).finish()
+    }
+}
+
+/// A token, kept out of debug output.
+#[derive(Clone)]
+pub(crate) struct Token(Arc<str>);
+
+impl Token {
+    pub(crate) fn new(token: &str) -> Self {
+        Self(token.into())
+    }
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// An id or alias from whatever prints as one.
+pub(crate) fn reference<I: omgservers_api::ids::Id>(
+    field: &str,
+    value: impl fmt::Display,
+) -> Result<Ref<I>, Problem> {
+    Ref::parse(&value.to_string()).map_err(|reason| VALUE.detail(format!("`{field}` {reason}")))
+}
+
+/// Whether the same request may work later.
+pub(crate) fn transient(problem: &Problem) -> bool {
+    matches!(problem.kind(), Kind::Internal | Kind::Unavailable | Kind::Exhausted)
+        || problem.is(FOREIGN_ANSWER)
+}
+
+fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds.min(60)))
+}
+
+/// The innermost cause: the outer ones only say that something failed.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+pub mod endpoints;
+#[cfg(feature = "fake")]
+pub mod fake;
+mod flow;
+mod http;
+pub mod player;
+pub mod problems;
+mod retry;
+pub mod runtime;
+
+pub use endpoints::{Admin, Developer, ENDPOINTS, Support};
+pub use http::Client;
+pub use omgservers_api as api;
+pub use player::{Event, Player, Session};
+pub use retry::Retry;
+pub use runtime::{Command, Runtime};

@@ -1,0 +1,26 @@
+//! Problems that arise on this side of the wire.
+
+use omgservers_api::{Code, Kind};
+
+/// Something answered that isn't the backend, or not as the backend does.
+pub const FOREIGN_ANSWER: Code = Code::new(
+    "client.foreign_answer",
+    "INTERNAL_EXCEPTION_OCCURRED",
+    Kind::Internal,
+    "the answer isn't the backend's",
+);
+/// The address of the backend can't be used.
+pub const ADDRESS: Code =
+    Code::new("client.address", "WRONG_ARGUMENT", Kind::Invalid, "the address of the backend can't be used");
+/// A value can't be written as JSON, or is no id or alias.
+pub const VALUE: Code = Code::new("client.value", "WRONG_ARGUMENT", Kind::Invalid, "a value can't be sent");
+/// A variable that the backend puts into the environment of every runtime is missing or wrong.
+pub const ENVIRONMENT: Code = Code::new(
+    "client.environment",
+    "WRONG_CONFIGURATION",
+    Kind::Invalid,
+    "the environment isn't that of a runtime",
+);
+
+/// All of them.
+pub const ALL: &[Code] = &[FOREIGN_ANSWER, ADDRESS, VALUE, ENVIRONMENT];

@@ -1,0 +1,19 @@
+//! Both sides of the interchange and the administration against a fake backend.
+
+#[cfg(test)]
+mod administration;
+#[cfg(test)]
+mod player;
+#[cfg(test)]
+mod runtime;
+
+use std::time::Duration;
+
+use omgservers_client::Retry;
+
+/// Pauses that a test can afford.
+const QUICK: Retry = Retry {
+    first: Duration::from_millis(2),
+    most: Duration::from_millis(10),
+    patience: Some(Duration::from_millis(200)),
+};

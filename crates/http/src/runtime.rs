@@ -1,0 +1,77 @@
+//! What runtimes ask.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json},
+};
+use omgservers_api::{
+    Problem,
+    entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
+    interchange::RuntimeInterchangeRequest,
+};
+
+use crate::{
+    Services,
+    auth::{As, Runtime},
+    body::{Body, RawBody, decode},
+    entries,
+    mount::Mount,
+    player::{schema, wait},
+    problem::{Answer, HttpProblem},
+};
+
+const ROLE: &str = "runtime";
+
+pub(crate) fn mount(mount: &mut Mount<'_>) {
+    mount.post::<schema::RuntimeInterchange, schema::RuntimeInterchangeAnswer, _, _>(
+        ROLE,
+        "interchange",
+        true,
+        interchange,
+    );
+    mount.post::<CreateRuntimeTokenRequest, CreateRuntimeTokenResponse, _, _>(
+        ROLE,
+        "create-token",
+        false,
+        create_token,
+    );
+}
+
+async fn create_token(
+    services: Data<Services>,
+    Body(request): Body<CreateRuntimeTokenRequest>,
+) -> Answer<CreateRuntimeTokenResponse> {
+    services.runtimes.verify(request.runtime_id, &request.password).await?;
+    Ok(Json(CreateRuntimeTokenResponse {
+        api_token: services.tokens.runtime(request.runtime_id)?,
+        ws_token: services.tokens.ws_runtime(request.runtime_id)?,
+    }))
+}
+
+async fn interchange(
+    services: Data<Services>,
+    who: As<Runtime>,
+    body: RawBody,
+) -> Result<HttpResponse, HttpProblem> {
+    let request: RuntimeInterchangeRequest<'_> = decode(&body.0)?;
+    let (commands, consumed) = (&request.outgoing_commands, &request.consumed_commands);
+    let mut answer = services.matchmaking.exchange(&who.caller, commands, consumed, Duration::ZERO).await?;
+    if answer.incoming.is_empty()
+        && let Some(wait) = wait(request.wait)
+    {
+        // The commands are carried out; only the waiting may be broken off.
+        tokio::select! {
+            waited = services.matchmaking.exchange(&who.caller, &[], &[], wait) => answer.incoming = waited?.incoming,
+            () = services.draining.cancelled() => {}
+        }
+    }
+    let rest = if answer.rejected.is_empty() {
+        String::new()
+    } else {
+        let list = serde_json::to_string(&answer.rejected).map_err(Problem::internal)?;
+        format!(",\"rejected_commands\":{list}")
+    };
+    Ok(entries::answer("incoming_commands", &answer.incoming, &rest))
+}
