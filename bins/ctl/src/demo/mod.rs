@@ -1,0 +1,68 @@
+//! The whole way on one machine: from an empty directory to two players in a game.
+
+mod backend;
+mod docker;
+mod farewell;
+mod play;
+mod sample;
+mod steps;
+mod studio;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use self::{backend::Backend, docker::Docker, sample::Sample, steps::Steps, studio::Studio};
+
+/// Shows the whole way: starts a backend unless one runs, pushes and deploys the sample game server, and lets two
+/// players meet. The backend is left running.
+#[derive(Debug, Parser)]
+#[command(name = "omgservers-demo", version)]
+pub struct Demo {
+    /// The backend's program.
+    #[arg(long, value_name = "PATH", default_value = "target/release/omgservers")]
+    pub(crate) server_binary: PathBuf,
+    /// Where the backend keeps everything.
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub(crate) data_dir: PathBuf,
+    /// The backend's port.
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The sample game server, statically linked. Without it cargo builds it here.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) sample: Option<PathBuf>,
+}
+
+/// Walks the way and tells each step with the time that it took.
+pub async fn demonstrate(demo: &Demo) -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    let steps = &mut steps;
+    let docker = steps.step("Docker answers", Docker::find()).await?;
+    let sample =
+        steps.step("The sample game server is built", Sample::prepare(demo.sample.as_deref())).await?;
+    let backend = steps.step("The backend answers", Backend::ensure(demo)).await?;
+    steps.note(&backend.how())?;
+    let credentials = backend.credentials()?;
+
+    let studio = Studio::found(&backend.client, &credentials, steps).await?;
+    let image = format!(
+        "localhost:{}/omgservers/{}/{}/universal:{}",
+        demo.port, studio.tenant, studio.project, studio.version
+    );
+    steps.step("An image FROM scratch is made of it", docker.import(&sample, &image)).await?;
+    let user = studio.developer_user.to_string();
+    let registry = format!("localhost:{}", demo.port);
+    steps.step("docker login", docker.login(&registry, &user, &studio.developer_password)).await?;
+    steps.step("docker push", docker.push(&image)).await?;
+    steps.note(&image)?;
+    let deployment = studio.deploy(steps).await?;
+
+    let played = play::play(&backend.client, &studio, steps).await;
+    if played.is_err() {
+        // The reason is most often in a container.
+        studio.tell_failures(deployment, steps).await?;
+        steps.note(&format!("see also {}", backend.log.display()))?;
+    }
+    played?;
+    farewell::tell(demo, &backend, &studio, deployment, steps)
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+mod app;
+mod cli;
+mod commands;
+mod demo;
+mod output;
+mod store;
+mod values;
+
+pub use app::{report, run};
+pub use cli::Cli;
+pub use demo::{Demo, demonstrate};

@@ -1,0 +1,58 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A backend for authoritative game servers.
+#[derive(Debug, Parser)]
+#[command(name = "omgservers", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server until it is told to stop (SIGTERM or ^C; a second one stops it at once).
+    Serve(Sources),
+    /// Bring the database up to date, and do nothing else.
+    Migrate(Sources),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look after the keys that tokens are signed with.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Print the OpenAPI document of the HTTP API.
+    Openapi,
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print what is in effect, secrets as ***.
+    Print(Sources),
+    /// Say everything that is wrong, and fail if anything is.
+    Check(Sources),
+    /// Print a file with every setting, its meaning and its default.
+    Example,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Add a key that signs from the next start on. Tokens that were signed with older keys stay good.
+    Rotate(Sources),
+}
+
+/// Where the configuration comes from. Variables OMGSERVERS__SECTION__KEY come on top of the file.
+#[derive(Debug, Args)]
+pub(crate) struct Sources {
+    /// A TOML file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where to keep everything that must survive.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}

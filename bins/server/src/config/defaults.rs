@@ -1,0 +1,119 @@
+//! The defaults.
+
+use super::{
+    ClientsConfig, Config, DatabaseConfig, LimitsConfig, LobbiesConfig, LogConfig, LogFormat,
+    MessagingConfig, RegistryConfig, RegistryMode, RuntimesConfig, ServerConfig, Strategy, TokensConfig,
+};
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "./data".into(),
+            server: ServerConfig::default(),
+            database: DatabaseConfig::default(),
+            registry: RegistryConfig::default(),
+            tokens: TokensConfig::default(),
+            limits: LimitsConfig::default(),
+            runtimes: RuntimesConfig::default(),
+            clients: ClientsConfig::default(),
+            lobbies: LobbiesConfig::default(),
+            messaging: MessagingConfig::default(),
+            pool: super::PoolConfig::default(),
+            bootstrap: super::BootstrapConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            bind: "0.0.0.0:8080".into(),
+            public_url: None,
+            workers: 0,
+            max_connections: 50_000,
+            keep_alive_seconds: 75,
+            request_head_seconds: 10,
+            body_limit_bytes: 10 * 1024 * 1024,
+            unready_seconds: 0,
+            drain_seconds: 5,
+            shutdown_grace_seconds: 20,
+        }
+    }
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: None, url_file: None, pool_size: 16, bin_dir: None }
+    }
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self { mode: RegistryMode::Embedded, address: None, event_secret: None, event_secret_file: None }
+    }
+}
+
+impl Default for TokensConfig {
+    fn default() -> Self {
+        Self {
+            user_seconds: 86_400,
+            runtime_seconds: 31_536_000,
+            websocket_seconds: 60,
+            registry_seconds: 1800,
+            registry_login_seconds: 31_536_000,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { enabled: true, anonymous_per_second: 100, anonymous_burst: 2000, trusted_proxies: Vec::new() }
+    }
+}
+
+impl Default for RuntimesConfig {
+    fn default() -> Self {
+        Self {
+            service_url: None,
+            inactive_interval_seconds: 30,
+            default_cpu: 100,
+            default_memory_mb: 512,
+            pids_limit: 256,
+            strategy: Strategy::Pack,
+        }
+    }
+}
+
+impl Default for ClientsConfig {
+    fn default() -> Self {
+        Self { inactive_interval_seconds: 30, wait_timeout_seconds: 300 }
+    }
+}
+
+impl Default for LobbiesConfig {
+    fn default() -> Self {
+        Self { min_lifetime_seconds: 60 }
+    }
+}
+
+impl Default for MessagingConfig {
+    fn default() -> Self {
+        Self {
+            mailbox_entries: 10_000,
+            mailbox_bytes: 8 * 1024 * 1024,
+            answer_entries: 1000,
+            answer_bytes: 1024 * 1024,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Pretty,
+            // What a client sends that is no HTTP (Docker tries TLS first) is no error of ours.
+            filter: "info,actix_server=warn,actix_http::h1::dispatcher=off".into(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The listening socket.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+
+use anyhow::Context as _;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::config::ServerConfig;
+
+/// What waits while all workers are busy.
+const BACKLOG: i32 = 4096;
+
+/// A socket to listen on.
+pub struct Socket {
+    /// The socket.
+    pub listener: TcpListener,
+    /// Somebody else holds it too, so that clients can wait in it while no server runs.
+    pub inherited: bool,
+}
+
+impl Socket {
+    /// The one that was handed over, or one of our own where the configuration says.
+    pub fn open(config: &ServerConfig, handed: Option<TcpListener>) -> anyhow::Result<Self> {
+        if let Some(listener) = handed {
+            return Ok(Self { listener, inherited: true });
+        }
+        let addresses = config.bind.to_socket_addrs().context("server.bind")?;
+        let mut last = None;
+        for address in addresses {
+            match bind(address) {
+                Ok(listener) => return Ok(Self { listener, inherited: false }),
+                Err(error) => last = Some(error),
+            }
+        }
+        let reason = last.map_or_else(|| "it names no address".to_owned(), |it| it.to_string());
+        anyhow::bail!("can't listen on {} (server.bind): {reason}", config.bind)
+    }
+}
+
+/// With an address that is still in use by connections of an earlier server, which the standard library's own
+/// way allows too, and with a longer queue, which it doesn't.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &address)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}

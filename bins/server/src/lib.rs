@@ -1,0 +1,22 @@
+//! The program `omgservers` as a library.
+//!
+//! [`Server::start`] is the map of the system; everything else here is what a process needs around it:
+//! configuration, the data directory, PostgreSQL, the HTTP listener, systemd, the log.
+
+pub mod addresses;
+pub mod bootstrap;
+pub mod config;
+pub mod data_dir;
+pub mod database;
+pub mod http;
+pub mod postgres;
+mod server;
+mod services;
+mod settings;
+pub mod systemd;
+pub mod telemetry;
+pub mod workers;
+
+pub use config::Config;
+pub use server::{Process, Running, Server};
+pub use services::SCHEMAS;

@@ -1,0 +1,138 @@
+//! The map of the system: what there is, what it is made of, and in which order it starts and stops.
+
+use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use omgservers_auth::Keys;
+use omgservers_core::{Db, Mint, Ownership, SystemClock};
+use omgservers_messaging::Messaging;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    addresses::Addresses,
+    bootstrap::{NewCredentials, bootstrap},
+    config::{Config, ServerConfig},
+    data_dir::DataDir,
+    database::{self, Database},
+    http::{AddressLimit, Drain, Health, Http, Parts, Routes, Socket},
+    services::{Ground, SCHEMAS, Services},
+    workers::Workers,
+};
+
+/// What there is once per process and not once per server.
+#[derive(Default)]
+pub struct Process {
+    /// A listening socket that was handed over; it replaces `server.bind`.
+    pub socket: Option<TcpListener>,
+    /// The figures behind `/metrics`.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// Starts servers.
+pub struct Server;
+
+/// A server that runs.
+pub struct Running {
+    /// Where it listens.
+    pub addr: std::net::SocketAddr,
+    /// How it is reached.
+    pub addresses: Addresses,
+    /// Users that were made in this start.
+    pub new_users: Vec<NewCredentials>,
+    /// Where their passwords are kept.
+    pub credentials_file: PathBuf,
+    config: ServerConfig,
+    http: Http,
+    workers: Workers,
+    messaging: Arc<dyn Messaging>,
+    ownership: Ownership,
+    database: Database,
+    /// Locked until everything else has stopped.
+    _data: DataDir,
+}
+
+impl Server {
+    /// Starts a server; when this returns it answers.
+    pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
+        // The ground.
+        let data = DataDir::open(&config.data_dir)?;
+        let keys = Arc::new(Keys::load_or_create(&data.join("keys")).context("keys")?);
+        let database = Database::open(&config, &data).await?;
+        let migrated = Db::migrate(database.url(), SCHEMAS).await.context("migrations")?;
+        tracing::info!(?migrated, "the database is up to date");
+        let db = Db::connect(database.url(), config.database.pool_size).await.context("database")?;
+        let ownership = Ownership::take(&db, data.installation()).await.context("slots")?;
+        let mint = Mint::take(&db).await.context("ids")?;
+        let ground = Ground { keys, db, clock: Arc::new(SystemClock::default()), mint, ownership };
+        let socket = Socket::open(&config.server, process.socket)?;
+        let addresses = Addresses::new(&config, socket.listener.local_addr()?);
+
+        // Services, left to right, and the first users.
+        let services = Services::build(&ground, &config, &data, &addresses).await?;
+        let credentials_file = data.join("credentials.txt");
+        let new_users = bootstrap(&*services.accounts, &config.bootstrap, &credentials_file).await?;
+
+        // Duties.
+        let workers = Workers::default();
+        services.start_duties(&ground, &workers);
+        let limit = AddressLimit::new(&config.limits).map(Arc::new);
+        if let Some(limit) = &limit {
+            workers.spawn(|stop| forget_addresses(Arc::clone(limit), stop));
+        }
+
+        // The face.
+        let (drain, metrics) = (Drain::default(), process.metrics);
+        let health = Health::new(vec![("database", database::check(&ground.db))], move || {
+            metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default()
+        });
+        let api = services.for_http(&ground, &config, &addresses, drain.token().clone());
+        let routes: Routes = Arc::new(move |app| omgservers_http::routes(&api, app));
+        let parts = Parts { health, routes, limit, drain };
+        let http = Http::start(&config.server, socket, parts).context("HTTP")?;
+        Ok(Running {
+            addr: http.addr,
+            addresses,
+            new_users,
+            credentials_file,
+            config: config.server,
+            http,
+            workers,
+            messaging: services.messaging,
+            ownership: ground.ownership,
+            database,
+            _data: data,
+        })
+    }
+}
+
+impl Running {
+    /// Ends when another server has taken the database; then this one must stop.
+    pub async fn lost(&self) {
+        self.ownership.lost().cancelled().await;
+    }
+
+    /// Stops from the outside in: no request fails, nothing that was acknowledged is lost. Game servers keep
+    /// running.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let patience = Duration::from_secs(self.config.shutdown_grace_seconds.into());
+        let closed = self.http.stop(&self.config).await;
+        self.workers.stop(patience).await;
+        let flushed = tokio::time::timeout(patience, self.messaging.flush()).await;
+        // Its writer goes with it, before its database does.
+        drop(self.messaging);
+        self.database.close(patience).await;
+        closed.context("HTTP")?;
+        Ok(flushed.context("messages could not be written in time")??)
+    }
+}
+
+async fn forget_addresses(limit: Arc<AddressLimit>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => limit.forget(),
+        }
+    }
+}

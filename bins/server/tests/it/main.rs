@@ -1,0 +1,8 @@
+//! The program as its users meet it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod configuration;
+mod life;
+mod postgres;
+mod program;
+mod restart;
