@@ -1,0 +1,6 @@
+//! The lobby against a fake backend, and as a process.
+
+#[cfg(test)]
+mod lobby;
+#[cfg(test)]
+mod process;

@@ -1,0 +1,89 @@
+//! The empty interchange of players: what a backend does all day.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::ensure;
+use omgservers_tests::Backend;
+
+use crate::{
+    baseline::EXCHANGE,
+    load::{Script, request},
+    lobby::{Entrant, Game},
+    process::Baseline,
+    report::{Bar, Figure},
+    rounds::{Rounds, Side},
+};
+
+const CONNECTIONS: usize = 64;
+
+struct Exchange(Arc<[u8]>);
+
+impl Script for Exchange {
+    fn request(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn answered(&mut self, body: &[u8]) -> anyhow::Result<bool> {
+        ensure!(body == br#"{"incoming_messages":[]}"#, "not empty: {}", String::from_utf8_lossy(body));
+        Ok(true)
+    }
+}
+
+fn exchange(address: SocketAddr, entrant: &Entrant) -> Arc<[u8]> {
+    let client = entrant.session.client_id();
+    let body = format!(r#"{{"client_id":"{client}","outgoing_messages":[],"consumed_messages":[]}}"#);
+    request(address, EXCHANGE, Some(&entrant.token), &body).into()
+}
+
+pub(crate) async fn measure(
+    backend: &Backend,
+    game: &Game,
+    baseline: &Baseline,
+    rounds: Rounds,
+) -> anyhow::Result<Vec<Figure>> {
+    let mut entrants = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        let mut entrant = game.sign_up().await?;
+        entrant.until_assigned().await?;
+        entrants.push(entrant);
+    }
+    drain(&mut entrants).await?;
+    let address = backend.address();
+    let ours: Vec<_> = entrants.iter().map(|it| exchange(address, it)).collect();
+    let theirs: Vec<_> = entrants.iter().map(|it| exchange(baseline.address, it)).collect();
+    let scripts = |all: Vec<Arc<[u8]>>| move || all.iter().map(|it| Exchange(Arc::clone(it))).collect();
+    let ours = Side { address, process: backend.process(), scripts: scripts(ours) };
+    let theirs = Side { address: baseline.address, process: baseline.id(), scripts: scripts(theirs) };
+    let it = tokio::task::spawn_blocking(move || {
+        let compared: anyhow::Result<_> = rounds.compare("empty interchange", &ours, &theirs);
+        compared
+    })
+    .await??;
+    let what = "bare actix-web";
+    Ok(vec![
+        Figure::new("exchange_throughput", "Empty interchange, 64 connections", "per s")
+            .compared(it.ours.per_second, what, it.baseline.per_second)
+            .ratio(it.throughput, Bar::AtLeast(0.6)),
+        Figure::new("exchange_p99", "Empty interchange, 64 connections, p99", "µs")
+            .compared(it.ours.p99, what, it.baseline.p99)
+            .ratio(it.p99, Bar::AtMost(3.0)),
+        Figure::new("exchange_cpu", "Empty interchange, time of a core in the server", "µs")
+            .compared(it.ours.cpu, what, it.baseline.cpu)
+            .ratio(it.ours.cpu / it.baseline.cpu, Bar::None),
+    ])
+}
+
+/// Fetches everything until nothing comes any more.
+async fn drain(entrants: &mut [Entrant]) -> anyhow::Result<()> {
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let mut count = 0;
+        for entrant in &mut *entrants {
+            count += entrant.session.exchange(Duration::ZERO).await?.len();
+        }
+        if count == 0 {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the lobby doesn't fall silent")
+}

@@ -1,0 +1,112 @@
+//! Alternating rounds of ours and of a baseline.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    load::{self, Outcome, Script},
+    process,
+};
+
+/// How many, and how long each is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rounds {
+    pub(crate) count: usize,
+    pub(crate) time: Duration,
+}
+
+/// One of two that are compared.
+pub(crate) struct Side<F> {
+    pub(crate) address: SocketAddr,
+    pub(crate) process: u32,
+    pub(crate) scripts: F,
+}
+
+/// What rounds have brought: medians.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Compared {
+    pub(crate) ours: Sample,
+    pub(crate) baseline: Sample,
+    /// Ours in parts of the baseline.
+    pub(crate) throughput: f64,
+    /// The same of the 99th percentile of time.
+    pub(crate) p99: f64,
+}
+
+/// One round, or the medians of several.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) per_second: f64,
+    /// Microseconds.
+    pub(crate) p50: f64,
+    /// Microseconds.
+    pub(crate) p99: f64,
+    /// Microseconds of a core that the server's process took for one unit.
+    pub(crate) cpu: f64,
+}
+
+impl Rounds {
+    /// Compares ours with a baseline. Blocks.
+    pub(crate) fn compare<A: Script, B: Script>(
+        self,
+        what: &str,
+        ours: &Side<impl Fn() -> Vec<A>>,
+        baseline: &Side<impl Fn() -> Vec<B>>,
+    ) -> anyhow::Result<Compared> {
+        // Both warm, and not counted.
+        load::run(baseline.address, (baseline.scripts)(), Duration::from_secs(1))?;
+        load::run(ours.address, (ours.scripts)(), Duration::from_secs(1))?;
+        let mut pairs = Vec::with_capacity(self.count);
+        for round in 1..=self.count {
+            let (theirs, our) = (self.round(baseline)?, self.round(ours)?);
+            eprintln!(
+                "{what}, round {round}: {:.0} per s, baseline {:.0}; p99 {:.2} ms, baseline {:.2}; µs of a core {:.1}, baseline {:.1}",
+                our.per_second,
+                theirs.per_second,
+                our.p99 / 1e3,
+                theirs.p99 / 1e3,
+                our.cpu,
+                theirs.cpu
+            );
+            pairs.push((our, theirs));
+        }
+        let of = |read: &dyn Fn(&(Sample, Sample)) -> f64| median(pairs.iter().map(read));
+        let sample = |side: &dyn Fn(&(Sample, Sample)) -> Sample| Sample {
+            per_second: of(&|it| side(it).per_second),
+            p50: of(&|it| side(it).p50),
+            p99: of(&|it| side(it).p99),
+            cpu: of(&|it| side(it).cpu),
+        };
+        Ok(Compared {
+            ours: sample(&|it| it.0),
+            baseline: sample(&|it| it.1),
+            throughput: of(&|it| it.0.per_second / it.1.per_second),
+            p99: of(&|it| it.0.p99 / it.1.p99),
+        })
+    }
+
+    fn round<S: Script>(self, side: &Side<impl Fn() -> Vec<S>>) -> anyhow::Result<Sample> {
+        let before = process::cpu_time(side.process)?;
+        let it: Outcome = load::run(side.address, (side.scripts)(), self.time)?;
+        let cpu = process::cpu_time(side.process)?.saturating_sub(before);
+        let micros = |it: Duration| it.as_secs_f64() * 1e6;
+        Ok(Sample {
+            per_second: it.per_second,
+            p50: micros(it.p50),
+            p99: micros(it.p99),
+            cpu: micros(cpu) / f64::from(it.all.max(1)),
+        })
+    }
+}
+
+/// The one in the middle; not a number if there are none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    percentile(values, 50)
+}
+
+/// The one that `100 - part` of a hundred exceed; not a number if there are none.
+pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, part: usize) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let rank = (values.len() * part).div_ceil(100);
+    values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,99 @@
+//! Sign-up: a user and its first token.
+
+use std::net::SocketAddr;
+
+use anyhow::ensure;
+use omgservers_tests::Backend;
+use serde::Deserialize;
+
+use crate::{
+    baseline::INSERT,
+    load::{Script, request},
+    process::Baseline,
+    report::{Bar, Figure},
+    rounds::{Rounds, Side},
+};
+
+const CONNECTIONS: usize = 32;
+const CREATE_USER: &str = "/service/v1/entrypoint/player/request/create-user";
+const CREATE_TOKEN: &str = "/service/v1/entrypoint/player/request/create-token";
+
+/// Makes a user, and then a token for it.
+struct SignUp {
+    address: SocketAddr,
+    create: Vec<u8>,
+    /// Set between the two.
+    token: Option<Vec<u8>>,
+}
+
+#[derive(Deserialize)]
+struct Made<'a> {
+    user_id: &'a str,
+    password: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Signed<'a> {
+    raw_token: &'a str,
+}
+
+impl Script for SignUp {
+    fn request(&self) -> &[u8] {
+        self.token.as_ref().unwrap_or(&self.create)
+    }
+
+    fn answered(&mut self, body: &[u8]) -> anyhow::Result<bool> {
+        if self.token.take().is_some() {
+            let signed: Signed<'_> = serde_json::from_slice(body)?;
+            ensure!(signed.raw_token.len() > 100, "no token");
+            return Ok(true);
+        }
+        let Made { user_id, password } = serde_json::from_slice(body)?;
+        let body = format!(r#"{{"user_id":"{user_id}","password":"{password}"}}"#);
+        self.token = Some(request(self.address, CREATE_TOKEN, None, &body));
+        Ok(false)
+    }
+}
+
+struct Insert(Vec<u8>);
+
+impl Script for Insert {
+    fn request(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn answered(&mut self, body: &[u8]) -> anyhow::Result<bool> {
+        ensure!(body.starts_with(br#"{"user_id":"#), "no row");
+        Ok(true)
+    }
+}
+
+pub(crate) async fn measure(
+    backend: &Backend,
+    baseline: &Baseline,
+    rounds: Rounds,
+) -> anyhow::Result<Vec<Figure>> {
+    let address = backend.address();
+    let ours = move || {
+        let create = || request(address, CREATE_USER, None, "{}");
+        (0..CONNECTIONS).map(|_| SignUp { address, create: create(), token: None }).collect()
+    };
+    let theirs = baseline.address;
+    let inserts = move || (0..CONNECTIONS).map(|_| Insert(request(theirs, INSERT, None, "{}"))).collect();
+    let ours = Side { address, process: backend.process(), scripts: ours };
+    let theirs = Side { address: theirs, process: baseline.id(), scripts: inserts };
+    let it = tokio::task::spawn_blocking(move || {
+        let compared: anyhow::Result<_> = rounds.compare("sign-up", &ours, &theirs);
+        compared
+    })
+    .await??;
+    let what = "one durable insert per request";
+    Ok(vec![
+        Figure::new("sign_up_throughput", "Pairs of sign-up and token, 32 connections", "per s")
+            .compared(it.ours.per_second, what, it.baseline.per_second)
+            .ratio(it.throughput, Bar::AtLeast(0.6)),
+        Figure::new("sign_up_p99", "Pairs of sign-up and token, 32 connections, p99", "µs")
+            .compared(it.ours.p99, what, it.baseline.p99)
+            .ratio(it.p99, Bar::None),
+    ])
+}

@@ -1,0 +1,12 @@
+//! The contract over real HTTP: every endpoint's gates, bad input, and the generated document.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on must fail at once"
+)]
+
+mod bad_input;
+mod bench;
+mod document;
+mod gates;
+mod roles;

@@ -1,0 +1,12 @@
+//! The real binary with real PostgreSQL, real Docker and the stock Docker client.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on must fail at once"
+)]
+
+mod flows;
+mod lobbies;
+mod registry;
+mod restarts;

@@ -1,0 +1,223 @@
+//! The quiet after the story: nothing goes wrong any more, and everything must come to its end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use omgservers_api::{DeploymentId, ids::Id as _};
+
+use crate::world::{SYSTEM, Verdict, Way, World};
+
+/// Rounds after which everything must have come to its end, and how long each takes.
+const MOST_ROUNDS: usize = 120;
+const ROUND: Duration = Duration::from_secs(5);
+
+impl World {
+    /// Ends all troubles and waits until the world is as it should be.
+    pub(crate) async fn come_to_rest(&mut self) -> Verdict {
+        self.say("quiet");
+        self.script.disarm().await;
+        self.hosts.iter().for_each(omgservers_runtimes::FakeHost::heal);
+        if self.doomed_stage {
+            // What was tried may have failed; this time it doesn't.
+            let (tenant, project, stage) = (self.tenant, self.project, self.stage.into());
+            let deleted = self.backend().projects.delete_stage(&SYSTEM, tenant, project, &stage).await;
+            deleted.map_err(|it| format!("a stage can't be deleted: {it:?}"))?;
+        }
+        let mut wrong = String::new();
+        for round in 0..MOST_ROUNDS {
+            self.round(round % 6 == 0).await?;
+            match self.is_at_rest().await {
+                Ok(()) => return self.check_profiles().await,
+                Err(what) => wrong = what,
+            }
+            self.pass(ROUND);
+        }
+        Err(format!("no rest: {wrong}"))
+    }
+
+    /// Everybody does what they have to do.
+    pub(crate) async fn round(&mut self, sweep: bool) -> Verdict {
+        for index in 0..self.players.len() {
+            let session = self.players[index].session.as_ref();
+            if session.is_some_and(|it| !it.silent && !it.is_over()) {
+                self.exchange(index, 0, Way::Whole).await?;
+            }
+        }
+        self.meet_servers();
+        for attempt in self.living() {
+            self.poll(attempt, None, Way::Whole).await?;
+        }
+        self.run_all(sweep).await
+    }
+
+    /// Runs all duties once.
+    pub(crate) async fn run_all(&mut self, sweep: bool) -> Verdict {
+        let count = self.backend().sweeps.len();
+        for index in 0..if sweep { count } else { 0 } {
+            let result = self.backend_mut().sweeps[index].run_once().await;
+            result.map_err(|it| format!("{} fails: {it:?}", self.backend().sweeps[index].name()))?;
+        }
+        for index in 0..self.backend().duties.len() {
+            let result = self.backend_mut().duties[index].run_once().await;
+            if let Err(problem) = result {
+                let name = self.backend().duties[index].name();
+                self.say(format!("{name} fails: {problem:?}"));
+            }
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the world is as it should be; if not, what isn't.
+    async fn is_at_rest(&mut self) -> Verdict {
+        self.check_containers().await?;
+        let running = self.living();
+        let backend = self.backend();
+        for (client, info) in backend.messaging.clients() {
+            if info.closed {
+                continue;
+            }
+            let speaks = self.players.iter().filter_map(|it| it.session.as_ref());
+            if !speaks.into_iter().any(|it| it.client == client && !it.silent) {
+                return Err(format!("client {client} doesn't speak and is still there"));
+            }
+            let Some(route) = info.route else { return Err(format!("client {client} still waits")) };
+            let server = running.iter().filter(|it| it.runtime == route).find_map(|it| self.servers.get(it));
+            let Some(server) = server else {
+                return Err(format!("client {client} is with {route}, which doesn't run"));
+            };
+            if !server.members.contains_key(&client) {
+                return Err(format!("client {client} is with {route}, which doesn't know it"));
+            }
+        }
+        let speaking = self.players.iter().filter_map(|it| it.session.as_ref());
+        for session in speaking.filter(|it| !it.silent && !it.is_over()) {
+            self.check_session(session)?;
+        }
+        Ok(())
+    }
+
+    fn check_session(&self, session: &crate::player::Session) -> Verdict {
+        let client = session.client;
+        let info = self.backend().messaging.client(client);
+        let Some(info) = info.filter(|it| !it.closed) else {
+            return Err(format!("client {client} is over and doesn't know it"));
+        };
+        if session.assigned.last() != info.route.as_ref() {
+            return Err(format!(
+                "client {client} was told {:?} and is with {:?}",
+                session.assigned, info.route
+            ));
+        }
+        session.check_heard()?;
+        let none = BTreeSet::new();
+        let heard = self.taken.get(&client).unwrap_or(&none);
+        let acknowledged = session.acknowledged.map_or(0, |it| it + 1);
+        if let Some(missing) = (0..acknowledged).find(|it| !heard.contains(it)) {
+            return Err(format!("message {missing} of client {client} was acknowledged and never arrived"));
+        }
+        Ok(())
+    }
+
+    /// Lobbies, runtimes, mailboxes and containers are the same.
+    async fn check_containers(&self) -> Verdict {
+        let deployments: BTreeMap<i64, bool> = self
+            .select(
+                "select id, created = max(created) over (partition by stage_id) from deployments.deployment",
+            )
+            .await
+            .iter()
+            .map(|it| (it.get(0), it.get(1)))
+            .collect();
+        let mut lobbies: BTreeMap<i64, i64> = BTreeMap::new();
+        for row in self.select("select runtime_id, deployment_id, closing from matchmaking.lobby").await {
+            let (runtime, deployment): (i64, i64) = (row.get(0), row.get(1));
+            if row.get(2) {
+                return Err(format!("the lobby with runtime {runtime} is still being closed"));
+            }
+            if !deployments.contains_key(&deployment) {
+                return Err(format!("a lobby of deployment {deployment}, which is gone"));
+            }
+            lobbies.insert(runtime, deployment);
+        }
+        let all: BTreeSet<i64> = lobbies.keys().copied().collect();
+        same("runtimes", self.ids("select id from runtimes.runtime").await, &all)?;
+        let mailboxes = self.backend().messaging.runtimes().into_iter().map(|it| it.0.get()).collect();
+        same("mailboxes", mailboxes, &all)?;
+        same("mailboxes in the database", self.ids("select id from messaging.runtime_box").await, &all)?;
+        let running = self.ids("select id from runtimes.runtime where observed = 'running'").await;
+        let containers: Vec<_> = self.hosts.iter().flat_map(|it| it.containers()).collect();
+        same("containers", containers.iter().map(|it| it.spec.attempt.runtime.get()).collect(), &running)?;
+        if containers.len() != running.len() {
+            return Err("a runtime has two containers".into());
+        }
+        // Warm lobbies may wait for room for ever.
+        let cores: u32 = self.around.pool.iter().map(|it| it.cpu / 100).sum();
+        if running.len() < usize::try_from(cores).unwrap() {
+            same("running runtimes", running, &all)?;
+        }
+        let stuck = self
+            .living()
+            .into_iter()
+            .find(|it| self.servers.get(it).is_none_or(|it| it.hung || it.dismissed));
+        if let Some(stuck) = stuck {
+            return Err(format!("game server {stuck} does nothing and still runs"));
+        }
+        self.check_replaced(&deployments, &lobbies)
+    }
+
+    /// Replaced deployments have clients, or go.
+    fn check_replaced(&self, deployments: &BTreeMap<i64, bool>, lobbies: &BTreeMap<i64, i64>) -> Verdict {
+        let clients = self.backend().messaging.clients();
+        let in_use: BTreeSet<DeploymentId> =
+            clients.iter().filter(|it| !it.1.closed).map(|it| it.1.deployment).collect();
+        for (id, newest) in deployments {
+            let deployment = DeploymentId::from_i64(*id).unwrap();
+            if self.doomed_stage {
+                return Err(format!("deployment {id} outlives its stage"));
+            }
+            if !newest && !in_use.contains(&deployment) {
+                return Err(format!("deployment {id} is replaced and empty and doesn't go"));
+            }
+            let warm = usize::try_from(self.config.min_lobbies).unwrap();
+            if *newest && lobbies.values().filter(|it| *it == id).count() < warm {
+                return Err(format!("deployment {id} has fewer than {warm} lobbies"));
+            }
+        }
+        let gone = in_use.into_iter().find(|it| !deployments.contains_key(&it.get()));
+        gone.map_or(Ok(()), |it| Err(format!("deployment {it} is gone and has clients")))
+    }
+
+    async fn check_profiles(&self) -> Verdict {
+        if self.doomed_stage {
+            return Ok(());
+        }
+        let users: Vec<_> = self.profiles.keys().copied().collect();
+        let found = self.backend().players.profiles(self.stage, &users).await;
+        let found = found.map_err(|it| format!("no profiles: {it:?}"))?;
+        for (user, profile) in &self.profiles {
+            let found = &found[user];
+            if !profile.possible.contains(&**found) {
+                return Err(format!(
+                    "user {user} has the profile {found}, expected one of {:?}",
+                    profile.possible
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn ids(&self, query: &str) -> BTreeSet<i64> {
+        self.select(query).await.iter().map(|it| it.get(0)).collect()
+    }
+
+    async fn select(&self, query: &str) -> Vec<tokio_postgres::Row> {
+        self.sql.query(query, &[]).await.unwrap()
+    }
+}
+
+fn same(what: &str, found: BTreeSet<i64>, expected: &BTreeSet<i64>) -> Verdict {
+    if found == *expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}")) }
+}

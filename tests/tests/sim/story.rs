@@ -1,0 +1,398 @@
+//! What happens: one step after another, drawn from the seed.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::OptionFuture;
+use omgservers_api::{LobbyId, Problem, RuntimeId, ids::Id as _};
+use omgservers_runtimes::host::{
+    Attempt, Exit, Status,
+    fake::{Call, Fault},
+};
+
+use crate::{
+    dice::Dice,
+    faults::{Trouble, any_fault, begin_only},
+    world::{SYSTEM, Verdict, Way, World},
+};
+
+/// What a step is.
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    Play,
+    Serve,
+    Work,
+    Together,
+    Sweep,
+    Round,
+    Pass,
+    Jump,
+    StepWall,
+    Develop,
+    TroubleHost,
+    TroubleContainer,
+    Restart,
+}
+
+const DEEDS: &[(usize, Deed)] = &[
+    (30, Deed::Play),
+    (24, Deed::Serve),
+    (24, Deed::Work),
+    (12, Deed::Together),
+    (2, Deed::Sweep),
+    (12, Deed::Round),
+    (8, Deed::Pass),
+    (1, Deed::Jump),
+    (1, Deed::StepWall),
+    (3, Deed::Develop),
+    (4, Deed::TroubleHost),
+    (3, Deed::TroubleContainer),
+    (4, Deed::Restart),
+];
+
+impl World {
+    /// One step.
+    pub(crate) async fn happen(&mut self, dice: &mut Dice) -> Verdict {
+        let deed = dice.weighted(DEEDS);
+        let way = self.way(dice, deed);
+        match deed {
+            Deed::Play => self.play(dice, way).await?,
+            Deed::Serve => self.serve(dice, way).await?,
+            Deed::Work => self.work(dice, way).await?,
+            Deed::Together => self.together(dice).await?,
+            Deed::Sweep => {
+                let index = dice.below(self.backend().sweeps.len());
+                let done = self.backend_mut().sweeps[index].run_once().await;
+                let name = self.backend().sweeps[index].name();
+                self.say(format!("{name}: {:?}", done.map_err(|it| it.to_string())));
+            }
+            Deed::Round => {
+                self.say("a round");
+                self.round(false).await?;
+            }
+            Deed::Pass => self.pass(Duration::from_millis(100 << dice.below(7))),
+            Deed::Jump => {
+                let seconds = *dice.pick(&[31, 45, 61, 100, 301]).unwrap();
+                self.say(format!("{seconds} s pass"));
+                self.pass(Duration::from_secs(seconds));
+            }
+            Deed::StepWall => {
+                let by = chrono::Duration::seconds(*dice.pick(&[-3600, -1, 3600]).unwrap());
+                self.say(format!("wall time steps by {by}"));
+                self.backend().clock.step_wall(by);
+            }
+            Deed::Develop => self.develop(dice, way).await,
+            Deed::TroubleHost => self.trouble_host(dice),
+            Deed::TroubleContainer => self.trouble_container(dice).await,
+            Deed::Restart => self.end_life(dice).await?,
+        }
+        self.script.disarm().await;
+        self.check()
+    }
+
+    /// Draws how the calls of a step are made, and what goes wrong in the database.
+    fn way(&mut self, dice: &mut Dice, deed: Deed) -> Way {
+        let (after, fault) = (dice.below(4), any_fault(dice));
+        // Which transaction is the first is known, of those under way together the others aren't.
+        let after = if matches!(deed, Deed::Together) { 0 } else { after };
+        let drawn = dice.weighted(&[
+            (80, Way::Whole),
+            (5, Way::Unanswered),
+            (5, Way::Cancelled),
+            (3, Way::Begun(0)),
+            (2, Way::Begun(3)),
+        ]);
+        let way =
+            if matches!(deed, Deed::Round | Deed::Restart | Deed::Together) { Way::Whole } else { drawn };
+        if way == Way::Cancelled {
+            self.script.arm(after, Trouble::Cancel);
+        } else if dice.percent(12) {
+            self.say(format!("the transaction after {after} fails: {fault:?}"));
+            self.script.arm(after, Trouble::Once(fault));
+        }
+        if way != Way::Whole {
+            self.say(format!("{way:?}"));
+        }
+        way
+    }
+
+    async fn play(&mut self, dice: &mut Dice, way: Way) -> Verdict {
+        let index = dice.below(self.players.len());
+        let session = self.players[index].session.as_mut();
+        match session {
+            Some(it) if !it.is_over() && !it.silent => {
+                if dice.percent(3) {
+                    it.silent = true;
+                    let client = it.client;
+                    self.say(format!("client {client} falls silent"));
+                    return Ok(());
+                }
+                let fresh = dice.weighted(&[(3, 0), (4, 1), (2, 2), (1, 5)]);
+                self.exchange(index, fresh, way).await
+            }
+            _ => self.enter(index, way).await,
+        }
+    }
+
+    async fn serve(&mut self, dice: &mut Dice, way: Way) -> Verdict {
+        self.meet_servers();
+        let living = self.living();
+        let Some(attempt) = dice.pick(&living).copied() else { return Ok(()) };
+        self.poll(attempt, Some(dice), way).await
+    }
+
+    async fn work(&mut self, dice: &mut Dice, way: Way) -> Verdict {
+        let index = dice.below(self.backend().duties.len());
+        let script = self.script.clone();
+        let duty = &mut self.backend_mut().duties[index];
+        let name = duty.name();
+        // A duty isn't cancelled while its process lives.
+        let way = if way == Way::Unanswered { Way::Whole } else { way };
+        let done = Self::call(&script, way, duty.run_once()).await;
+        self.say(format!("{name}: {:?}", done.as_ref().map(|it| it.as_ref().map_err(ToString::to_string))));
+        match done {
+            Some(_) => Ok(()),
+            None => {
+                self.say("the backend is killed in the middle of it");
+                self.kill().await
+            }
+        }
+    }
+
+    /// A duty, a player and a game server at the same time, and sometimes a developer.
+    async fn together(&mut self, dice: &mut Dice) -> Verdict {
+        self.meet_servers();
+        let living = self.living();
+        let attempt = dice.pick(&living).copied();
+        let mut server = attempt.and_then(|it| self.take_server(it));
+        let polling = server.as_mut().map(|it| self.polling(it, Some(&mut *dice)));
+        let index = dice.below(self.players.len());
+        let (fresh, duty) =
+            (1 + u64::try_from(dice.below(2)).unwrap(), dice.below(self.backend().duties.len()));
+        let active = self.players[index].session.as_ref().is_some_and(|it| !it.is_over() && !it.silent);
+        let (mut entering, mut exchanging) = (None, None);
+        let mut said = Vec::new();
+        if active {
+            let (says, work) = self.exchanging(index, fresh);
+            (said, exchanging) = (says, Some(work));
+        } else {
+            entering = Some(self.entering(index));
+        }
+        let deleting = if dice.percent(20) { self.deleting_lobby(dice).await } else { None };
+        let at = duty;
+        let mut duty = self.backend_mut().duties.remove(at);
+        let name = duty.name();
+        self.say(format!(
+            "together: {name}, player {index}, {attempt:?}, deletes a lobby: {}",
+            deleting.is_some()
+        ));
+        let (polled, entered, answered, deleted, done) = tokio::join!(
+            OptionFuture::from(polling),
+            OptionFuture::from(entering),
+            OptionFuture::from(exchanging),
+            OptionFuture::from(deleting),
+            duty.run_once(),
+        );
+        self.backend_mut().duties.insert(at, duty);
+        self.say(format!("{name}: {:?}, lobby deleted: {deleted:?}", done.map_err(|it| it.to_string())));
+        // What the backend answers before it lets a session end is not seen by a player whose session has ended.
+        if let Some(mut server) = server {
+            let verdict = self.polled(&mut server, polled, false);
+            self.servers.insert(server.attempt, server);
+            verdict?;
+        }
+        if entered.is_some() {
+            self.entered(index, entered)?;
+        }
+        if answered.is_some() {
+            self.check()?;
+            self.answered(index, &said, &answered)?;
+        }
+        Ok(())
+    }
+
+    /// The call with which a developer deletes a lobby.
+    async fn deleting_lobby(
+        &mut self,
+        dice: &mut Dice,
+    ) -> Option<impl Future<Output = Result<bool, Problem>> + use<>> {
+        let query = "select id, runtime_id from matchmaking.lobby order by id";
+        let lobbies: Vec<(LobbyId, RuntimeId)> = self
+            .sql
+            .query(query, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|it| (LobbyId::from_i64(it.get(0)).unwrap(), RuntimeId::from_i64(it.get(1)).unwrap()))
+            .collect();
+        let (lobby, runtime) = dice.pick(&lobbies).copied()?;
+        self.doomed_runtimes.insert(runtime);
+        self.say(format!("the lobby of {runtime} is to be deleted"));
+        let matchmaking = Arc::clone(&self.backend().matchmaking);
+        Some(async move { matchmaking.delete_lobby(&SYSTEM, lobby).await })
+    }
+
+    /// The backend ends, in the middle of something perhaps, and starts again.
+    async fn end_life(&mut self, dice: &mut Dice) -> Verdict {
+        match dice.below(4) {
+            0 => {
+                self.say("the backend restarts in order");
+                self.restart().await
+            }
+            1 => {
+                self.say("the backend is killed");
+                self.kill().await
+            }
+            2 => {
+                let (index, after) = (dice.below(self.backend().duties.len()), dice.below(5));
+                let fault = any_fault(dice);
+                self.script.arm(after, Trouble::AndAllAfter(fault));
+                let duty = &mut self.backend_mut().duties[index];
+                let name = duty.name();
+                let _whatever = duty.run_once().await;
+                self.say(format!("the backend is killed in {name}, {fault:?} after {after} transactions"));
+                self.kill().await
+            }
+            _ => {
+                let (index, turns) = (dice.below(self.backend().duties.len()), dice.below(6));
+                let duty = &mut self.backend_mut().duties[index];
+                let name = duty.name();
+                let _whatever = begin_only(duty.run_once(), turns).await;
+                self.say(format!("the backend is killed in {name} after {turns} turns"));
+                self.kill().await
+            }
+        }
+    }
+
+    async fn develop(&mut self, dice: &mut Dice, way: Way) {
+        let script = self.script.clone();
+        let newest = self.backend().deployments.newest(self.stage).await.ok().map(|it| it.deployment.id);
+        match dice.weighted(&[(10, 0), (6, 1), (4, 2), (6, 3), (4, 4), (1, 5)]) {
+            0 => {
+                let version = dice.below(self.versions.len());
+                let done = self.deploy(version, way).await;
+                self.say(format!(
+                    "a version is deployed: {:?}",
+                    done.map(|it| it.map_err(|it| it.to_string()))
+                ));
+            }
+            1 => {
+                let Some(work) = self.deleting_lobby(dice).await else { return };
+                let done = Self::call(&script, way, work).await;
+                self.say(format!("a lobby is deleted: {:?}", done.map(|it| it.map_err(|it| it.to_string()))));
+            }
+            2 => {
+                let Some(id) = newest else { return };
+                self.doomed_deployments.insert(id);
+                let work = self.backend().deployments.delete(&SYSTEM, self.tenant, id);
+                let done = Self::call(&script, way, work).await;
+                self.say(format!(
+                    "deployment {id} is deleted: {:?}",
+                    done.map(|it| it.map_err(|it| it.to_string()))
+                ));
+                // Players want to go on.
+                self.script.disarm().await;
+                let _done = self.deploy(0, Way::Whole).await;
+            }
+            3 => {
+                let Some(id) = newest else { return };
+                let work = self.backend().matchmaking.request_lobby(&SYSTEM, self.tenant, id);
+                let done = Self::call(&script, way, work).await;
+                self.say(format!(
+                    "a lobby is requested: {:?}",
+                    done.map(|it| it.map_err(|it| it.to_string()))
+                ));
+            }
+            4 => {
+                let Some(id) = newest else { return };
+                let work = self.backend().matchmaking.request_matchmaker(&SYSTEM, self.tenant, id);
+                let done = Self::call(&script, way, work).await;
+                self.say(format!(
+                    "a matchmaker is requested: {:?}",
+                    done.map(|it| it.map_err(|it| it.to_string()))
+                ));
+            }
+            _ => {
+                self.doomed_stage = true;
+                let (tenant, project) = (self.tenant, self.project);
+                let backend = self.backend();
+                let (of_stage, of_project, of_tenant) = (self.stage.into(), project.into(), tenant.into());
+                let work = match dice.below(3) {
+                    0 => backend.projects.delete_stage(&SYSTEM, tenant, project, &of_stage),
+                    1 => backend.projects.delete(&SYSTEM, tenant, &of_project),
+                    _ => backend.tenants.delete(&SYSTEM, &of_tenant),
+                };
+                let done = Self::call(&script, way, work).await;
+                let done = done.map(|it| it.map_err(|it| it.to_string()));
+                self.say(format!("the stage is deleted, or what it is in: {done:?}"));
+            }
+        }
+    }
+
+    fn trouble_host(&mut self, dice: &mut Dice) {
+        let index = dice.below(self.hosts.len());
+        let host = self.hosts[index].clone();
+        let calls = [Call::Pull, Call::Create, Call::Start, Call::Look, Call::Remove, Call::List];
+        let call = *dice.pick(&calls).unwrap();
+        let fault = match dice.below(4) {
+            0 => Fault::Refuse("no".into()),
+            1 => Fault::Hang,
+            2 => Fault::HoldAnswer,
+            _ => Fault::LoseAnswer,
+        };
+        match dice.below(10) {
+            0 => host.set_reachable(false),
+            1 => host.set_reachable(true),
+            2 => host.fail_always(call, Some(fault.clone())),
+            3 => host.fail_always(call, None),
+            4 => host.release(),
+            5 => host.heal(),
+            6 => host.forget_images(),
+            // Containers that run though their start seemed to fail, and can't be removed for a while.
+            7 => {
+                host.fail_next(Call::Start, Fault::LoseAnswer);
+                host.fail_always(Call::Remove, Some(Fault::Refuse("busy".into())));
+            }
+            _ => host.fail_next(call, fault.clone()),
+        }
+        self.say(format!("host {index} has trouble or loses it: {call:?} {fault:?}"));
+    }
+
+    async fn trouble_container(&mut self, dice: &mut Dice) {
+        self.meet_servers();
+        let living = self.living();
+        let Some(attempt) = dice.pick(&living).copied() else { return };
+        let runtime = attempt.runtime;
+        let running = "select 1 from runtimes.runtime where id = $1 and observed = 'running'";
+        let confirmed = !self.sql.query(running, &[&runtime.get()]).await.unwrap().is_empty();
+        // That somebody removes a container whose start isn't confirmed, while the backend restarts, is too much.
+        let what = match dice.below(5) {
+            2 if !confirmed => 0,
+            what => what,
+        };
+        let host = self.hosts.iter().find(|it| has(it, attempt)).cloned();
+        let Some(host) = host else { return };
+        match what {
+            0 => {
+                let _ran =
+                    host.exit(runtime, Exit { code: 1, out_of_memory: false, log_tail: "bad luck".into() });
+            }
+            1 => {
+                let _ran = host.run_out_of_memory(runtime);
+            }
+            2 => {
+                let _was = host.vanish(runtime);
+            }
+            _ => {
+                if let Some(server) = self.servers.get_mut(&attempt) {
+                    server.hung = true;
+                }
+            }
+        }
+        let words = ["crashes", "is out of memory", "vanishes", "hangs", "hangs"];
+        self.say(format!("game server {attempt} {}", words[what]));
+    }
+}
+
+fn has(host: &omgservers_runtimes::FakeHost, attempt: Attempt) -> bool {
+    host.containers().iter().any(|it| it.spec.attempt == attempt && it.status == Status::Running)
+}
