@@ -1,0 +1,44 @@
+# Every target is a command that can as well be typed; see scripts/.
+
+.DEFAULT_GOAL := help
+# The backend that `make run` left behind.
+PIDFILE = data/server.pid
+
+.PHONY: setup run stop test check bench generate sim clean-data help
+
+SEEDS ?= 200
+FILTER ?=
+
+setup: ## Install what is missing (Debian), start Docker
+	@scripts/setup.sh
+
+run: setup ## Build, start the backend, and show the main job with two players and a game
+	cargo build --locked --release --bin omgservers --bin omgctl --bin omgservers-demo
+	cargo run --locked --release --bin omgservers-demo
+
+stop: ## Stop the backend that `make run` left behind
+	@if [ -e $(PIDFILE) ]; then kill "$$(cat $(PIDFILE))" && rm -f $(PIDFILE) && echo "asked it to stop"; else echo "it doesn't run"; fi
+
+test: setup ## All tests, on real PostgreSQL and real Docker; FILTER=name picks some
+	@scripts/test.sh $(FILTER)
+
+check: ## Format, lints, documentation, rules between crates, generated files
+	@scripts/check.sh
+
+bench: setup ## Figures of whole flows against baselines; REPORT_ONLY=1 never fails, FLOWS=a,b picks some
+	cargo build --locked --release --bin omgservers
+	cargo bench --locked -p omgservers-tests --bench flows -- $(if $(REPORT_ONLY),--report-only) $(if $(FLOWS),--only $(FLOWS))
+
+generate: ## Write the files that are generated from the code
+	UPDATE_GENERATED=1 cargo test --locked --quiet --workspace --tests checked_in
+
+sim: ## The seeded simulation; SEEDS=n runs so many
+	OMG_SIM_SEEDS=$(SEEDS) cargo test --locked --release -p omgservers-tests --test sim -- --nocapture
+
+clean-data: ## Delete ./data: the database, the images, the keys
+	@if [ -e data/lock ] && ! flock -n data/lock true; then echo "a server uses ./data: stop it first" >&2; exit 1; fi
+	rm -rf data
+
+help: ## Show this
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || \
+		sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
