@@ -23,7 +23,7 @@ const LINE: &[&str] = &[
 ];
 
 /// What every domain crate stands on.
-const GROUND: &[&str] = &["omgservers-api", "omgservers-core", "omgservers-auth"];
+const GROUND: &[&str] = &["omgservers-api", "omgservers-core", "omgservers-auth", "omgservers-matcher"];
 
 /// The other crates of ours and which crates of ours they may use; `line` stands for all domain crates.
 const OTHERS: &[(&str, &[&str])] = &[
@@ -31,13 +31,22 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("omgservers-core", &["omgservers-api"]),
     ("omgservers-auth", &["omgservers-api", "omgservers-core"]),
     ("omgservers-testkit", &["omgservers-api", "omgservers-core"]),
+    ("omgservers-matcher", &["omgservers-api"]),
+    ("omgservers-dispatcher", &["omgservers-api"]),
     ("omgservers-client", &["omgservers-api"]),
     ("omgservers-ctl", &["omgservers-api", "omgservers-client"]),
     ("omgservers-lobby-echo", &["omgservers-api", "omgservers-client"]),
     ("omgservers-registry", &["omgservers-api", "omgservers-core", "omgservers-auth", "line"]),
     (
         "omgservers-http",
-        &["omgservers-api", "omgservers-core", "omgservers-auth", "omgservers-registry", "line"],
+        &[
+            "omgservers-api",
+            "omgservers-core",
+            "omgservers-auth",
+            "omgservers-registry",
+            "omgservers-dispatcher",
+            "line",
+        ],
     ),
     (
         "omgservers-server",
@@ -46,6 +55,8 @@ const OTHERS: &[(&str, &[&str])] = &[
             "omgservers-core",
             "omgservers-auth",
             "omgservers-registry",
+            "omgservers-dispatcher",
+            "omgservers-matcher",
             "omgservers-http",
             "line",
         ],

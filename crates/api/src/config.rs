@@ -1,5 +1,8 @@
 //! The configuration that a developer gives a version, and what of it a deployment uses.
 
+mod matchmaking;
+mod ports;
+
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +12,14 @@ use crate::{
     Problem, Validate,
     roles::Delivery,
     validate::{invalid, text},
+};
+
+pub use self::{
+    matchmaking::{
+        AfterTimeout, EqualExpansion, EqualRule, MatchRule, MatchRules, PartyConfig, RangeExpansion,
+        RangeRule, TimeoutConfig,
+    },
+    ports::{PortConfig, PortProtocol},
 };
 
 /// Most modes of a version, and most groups of a mode.
@@ -33,8 +44,8 @@ pub struct VersionConfig {
     pub deployment: Option<DeploymentConfig>,
 }
 
-/// One mode: how many players a match of it has, and in which groups.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One mode: how many players a match of it has, in which groups, and who is matched with whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ModeConfig {
     /// Its name, unique in the version.
@@ -45,6 +56,20 @@ pub struct ModeConfig {
     pub max_players: u32,
     /// Its groups (teams); at least one.
     pub groups: Vec<GroupConfig>,
+    /// Who is matched with whom; absent: whoever comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matchmaking: Option<MatchRules>,
+    /// Matches whose game servers are kept started without players while the deployment is active.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_matches: u32,
+    /// Most matches at a time; absent: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_matches: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One group of a mode.
@@ -100,6 +125,9 @@ pub struct ResourceConfig {
     pub cpu_limit: u32,
     /// Memory in MiB; 0 takes the server's default.
     pub memory_limit: u32,
+    /// Ports of the container that players connect to directly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortConfig>,
 }
 
 impl Default for DeploymentConfig {
@@ -148,6 +176,7 @@ impl DeploymentConfig {
         if self.lobby.max_assignments == 0 {
             return Err(invalid(&format!("{field}.lobby.max_assignments"), "must be greater than 0"));
         }
+        ports::check(&format!("{field}.match.ports"), &self.r#match.ports)?;
         Ok(())
     }
 }
@@ -163,6 +192,13 @@ fn check_mode(field: &str, mode: &ModeConfig) -> Result<(), Problem> {
         let field = format!("{field}.groups[{index}]");
         text(&format!("{field}.name"), &group.name, 64)?;
         sizes(&field, group.min_players, group.max_players)?;
+    }
+    if mode.max_matches.is_some_and(|it| it == 0 || it < mode.min_matches) {
+        let why = "must be greater than 0 and not below `min_matches`";
+        return Err(invalid(&format!("{field}.max_matches"), why));
+    }
+    if let Some(rules) = &mode.matchmaking {
+        rules.check(&format!("{field}.matchmaking"), mode)?;
     }
     let fewest: u64 = mode.groups.iter().map(|it| u64::from(it.min_players)).sum();
     let most: u64 = mode.groups.iter().map(|it| u64::from(it.max_players)).sum();

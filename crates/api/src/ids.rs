@@ -160,6 +160,8 @@ ids! {
     LobbyId;
     /// A match.
     MatchId;
+    /// One wish of a client, or of a party of clients, to be matched.
+    TicketId;
     /// A matchmaker of a deployment.
     MatchmakerId;
     /// A pool of Docker hosts.

@@ -2,14 +2,16 @@
 //!
 //! Free-form values are [`RawValue`]s: they pass through byte for byte. Requests borrow from the body.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 
 use crate::{
     ClientId, EntryId, LobbyId, MatchId, MatchmakerId, RuntimeId, RuntimeQualifier, TenantId, UserId,
-    VersionId, config::ModeConfig, ids::SenderSeq,
+    VersionId,
+    config::{ModeConfig, PortProtocol},
+    ids::SenderSeq,
 };
 
 /// Longest time that an interchange may wait, milliseconds.
@@ -106,6 +108,8 @@ pub mod message {
     pub const CONNECTION_UPGRADE: &str = "CONNECTION_UPGRADE_MESSAGE";
     /// [`DisconnectionReason`](super::DisconnectionReason).
     pub const DISCONNECTION_REASON: &str = "DISCONNECTION_REASON_MESSAGE";
+    /// [`MatchmakingFailure`](super::MatchmakingFailure).
+    pub const MATCHMAKING_FAILURE: &str = "MATCHMAKING_FAILURE_MESSAGE";
     /// `{message}`: what a runtime says.
     pub const SERVER_OUTGOING: &str = "SERVER_OUTGOING_MESSAGE";
 
@@ -116,6 +120,7 @@ pub mod message {
         RUNTIME_ASSIGNMENT,
         CONNECTION_UPGRADE,
         DISCONNECTION_REASON,
+        MATCHMAKING_FAILURE,
         SERVER_OUTGOING,
     ];
 }
@@ -143,6 +148,8 @@ pub mod command {
     pub const BROADCAST_MESSAGE: &str = "BROADCAST_MESSAGE";
     /// From a lobby: [`RequestMatchmaking`](super::RequestMatchmaking).
     pub const REQUEST_MATCHMAKING: &str = "REQUEST_MATCHMAKING";
+    /// From a lobby: [`ClientRef`](super::ClientRef).
+    pub const CANCEL_MATCHMAKING: &str = "CANCEL_MATCHMAKING";
     /// From a runtime: [`ClientRef`](super::ClientRef).
     pub const KICK_CLIENT: &str = "KICK_CLIENT";
     /// From a match: no fields.
@@ -187,6 +194,31 @@ pub struct RuntimeAssignment {
     pub runtime_qualifier: RuntimeQualifier,
     /// What the runtime is.
     pub runtime_config: RuntimeConfig,
+    /// How to connect to it directly, if its version names ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<DirectConnection>,
+}
+
+/// How a player connects to a game server without the backend in between.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectConnection {
+    /// Host name or address.
+    pub address: String,
+    /// The published ports.
+    pub ports: Vec<DirectPort>,
+    /// Proves to the game server who connects; short-lived, checked with the key in its environment.
+    pub token: String,
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectPort {
+    /// Its name in the version's configuration.
+    pub name: String,
+    /// How it is spoken to.
+    pub protocol: PortProtocol,
+    /// The port on the host.
+    pub port: u16,
 }
 
 /// What a runtime is. One of the first two is null.
@@ -214,6 +246,8 @@ pub struct MatchRuntimeConfig {
     pub matchmaker_id: MatchmakerId,
     /// The match.
     pub match_id: MatchId,
+    /// The name of its mode.
+    pub mode: String,
 }
 
 /// What the version says to runtimes and players. Players get null for `user_data`: it is the server's business.
@@ -260,6 +294,38 @@ pub enum Reason {
     InternalFailure,
     /// A lobby sent it away.
     ClientKicked,
+}
+
+/// Body of `MATCHMAKING_FAILURE_MESSAGE`: a wish to be matched ended without a match.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchmakingFailure {
+    /// The mode that was asked for.
+    pub mode: String,
+    /// Why.
+    pub reason: MatchmakingFailureReason,
+    /// The same for people.
+    pub detail: String,
+}
+
+/// Why a wish to be matched ended without a match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MatchmakingFailureReason {
+    /// The version has no such mode.
+    UnknownMode,
+    /// The request doesn't fulfil what the mode's rules ask for.
+    Refused,
+    /// Too many wait already.
+    QueueFull,
+    /// Nobody fitting came in time.
+    Timeout,
+    /// The player, its lobby, or a member of its party took it back.
+    Cancelled,
+    /// Another request of the same client took its place.
+    Replaced,
+    /// The lobby or the deployment went away.
+    InternalFailure,
 }
 
 /// Body of `INIT_RUNTIME`.
@@ -347,6 +413,37 @@ pub struct RequestMatchmaking<'a> {
     /// The mode's name.
     #[serde(borrow)]
     pub mode: Cow<'a, str>,
+    /// The clients of its party, all of this lobby; they are matched together, into one group.
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientId>,
+    /// What the mode's rules look at: numbers, texts and booleans.
+    #[serde(default, deserialize_with = "attributes", skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
+}
+
+/// Attributes of a ticket by name.
+pub type Attributes = BTreeMap<String, Attribute>;
+
+/// What a ticket says of itself under one name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(untagged)]
+pub enum Attribute {
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// Yes or no.
+    Flag(bool),
+}
+
+/// `null` and an empty Lua table (`[]`) are no attributes.
+fn attributes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Attributes, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    if matches!(raw.get(), "null" | "[]") {
+        return Ok(Attributes::new());
+    }
+    serde_json::from_str(raw.get()).map_err(de::Error::custom)
 }
 
 /// Body of `UPGRADE_CONNECTION`.

@@ -16,7 +16,7 @@ pub mod validate;
 
 pub use ids::{
     AliasId, ClientId, DeploymentId, EntryId, HostId, ImageId, LobbyId, MatchId, MatchmakerId, PermissionId,
-    PoolId, ProjectId, Ref, RuntimeId, Slot, StageId, TenantId, UserId, VersionId,
+    PoolId, ProjectId, Ref, RuntimeId, Slot, StageId, TenantId, TicketId, UserId, VersionId,
 };
 pub use problem::{Code, Kind, Problem};
 pub use roles::{ProjectPermission, Role, RuntimeQualifier, StagePermission, TenantPermission};

@@ -325,7 +325,15 @@ impl Runtime {
 
     /// Asks for a match of a mode of the version's configuration.
     pub fn request_matchmaking(&mut self, client_id: ClientId, mode: &str) -> Result<SenderSeq, Problem> {
-        self.queue(command::REQUEST_MATCHMAKING, &RequestMatchmaking { client_id, mode: mode.into() })
+        self.queue(
+            command::REQUEST_MATCHMAKING,
+            &RequestMatchmaking {
+                clients: Vec::new(),
+                attributes: std::collections::BTreeMap::new(),
+                client_id,
+                mode: mode.into(),
+            },
+        )
     }
 
     /// In a match: no further clients, please.

@@ -49,7 +49,12 @@ pub(crate) fn lobby_assignment(
     version: &VersionFull,
 ) -> Result<Body, Problem> {
     let runtime_config = lobby_config(lobby, version, false);
-    body(&RuntimeAssignment { runtime_id, runtime_qualifier: RuntimeQualifier::Lobby, runtime_config })
+    body(&RuntimeAssignment {
+        runtime_id,
+        runtime_qualifier: RuntimeQualifier::Lobby,
+        runtime_config,
+        direct: None,
+    })
 }
 
 pub(crate) fn add_client(user_id: UserId, client_id: ClientId, profile: &str) -> Result<Body, Problem> {

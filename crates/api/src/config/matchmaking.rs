@@ -1,0 +1,242 @@
+//! Who is matched with whom. `docs/matchmaking.md` explains the language.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ModeConfig, unique};
+use crate::{
+    Problem,
+    validate::{invalid, text},
+};
+
+/// Most rules of a mode, and most expansions of a rule.
+pub(super) const MOST_RULES: usize = 16;
+/// Longest time that a rule may name, seconds.
+pub(super) const MOST_SECONDS: u32 = 86_400;
+
+/// What tickets of a mode have to fulfil beyond its sizes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct MatchRules {
+    /// Several clients on one ticket; absent: as many as fit into a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party: Option<PartyConfig>,
+    /// All of them have to hold.
+    pub rules: Vec<MatchRule>,
+    /// What happens to a ticket that waits too long; absent: it waits on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<TimeoutConfig>,
+}
+
+/// Bounds of a party: it comes on one ticket and stays in one group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PartyConfig {
+    /// Most clients of a ticket.
+    pub max_size: u32,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MatchRule {
+    /// A number that lies close together.
+    Range(RangeRule),
+    /// A value that is the same for all.
+    Equal(EqualRule),
+    /// The groups' averages of a number lie close together.
+    TeamBalance(RangeRule),
+}
+
+/// How far apart a number may be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RangeRule {
+    /// Its name, unique in the mode.
+    pub name: String,
+    /// The attribute that it looks at.
+    pub attribute: String,
+    /// The greatest difference.
+    pub max_difference: f64,
+    /// The value of a ticket without the attribute; absent: such a ticket is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<f64>,
+    /// How it widens while a ticket waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expansions: Vec<RangeExpansion>,
+}
+
+/// From when on a number may be further apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct RangeExpansion {
+    /// Seconds of waiting.
+    pub after: u32,
+    /// The greatest difference from then on; null: any.
+    pub max_difference: Option<f64>,
+}
+
+/// What must be the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct EqualRule {
+    /// Its name, unique in the mode.
+    pub name: String,
+    /// The attribute that it looks at; tickets without it are equal to each other.
+    pub attribute: String,
+    /// When it is given up for a ticket that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expansion: Option<EqualExpansion>,
+}
+
+/// From when on a value may differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct EqualExpansion {
+    /// Seconds of waiting.
+    pub after: u32,
+}
+
+/// When a ticket has waited too long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TimeoutConfig {
+    /// Seconds of waiting.
+    pub after: u32,
+    /// What happens then.
+    pub then: AfterTimeout,
+    /// Seconds after which a ticket that was relaxed or may start smaller fails all the same; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_after: Option<u32>,
+    /// For `start_smaller`: fewest players of a match from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_players: Option<u32>,
+}
+
+/// What happens to a ticket that has waited too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AfterTimeout {
+    /// It ends without a match.
+    Fail,
+    /// The rules no longer hold for it, the sizes do.
+    Relax,
+    /// A match may start with fewer players.
+    StartSmaller,
+}
+
+impl MatchRule {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Range(it) | Self::TeamBalance(it) => &it.name,
+            Self::Equal(it) => &it.name,
+        }
+    }
+
+    /// The attribute that it looks at.
+    pub fn attribute(&self) -> &str {
+        match self {
+            Self::Range(it) | Self::TeamBalance(it) => &it.attribute,
+            Self::Equal(it) => &it.attribute,
+        }
+    }
+}
+
+impl MatchRules {
+    pub(super) fn check(&self, field: &str, mode: &ModeConfig) -> Result<(), Problem> {
+        if let Some(party) = &self.party {
+            let most = mode.groups.iter().map(|it| it.max_players).max().unwrap_or(0);
+            if party.max_size == 0 || party.max_size > most {
+                let why = format!("must be 1 to {most}: a party stays in one group");
+                return Err(invalid(&format!("{field}.party.max_size"), &why));
+            }
+        }
+        if self.rules.len() > MOST_RULES {
+            return Err(invalid(
+                &format!("{field}.rules"),
+                &format!("must have at most {MOST_RULES} entries"),
+            ));
+        }
+        unique(&format!("{field}.rules"), self.rules.iter().map(MatchRule::name))?;
+        for (index, rule) in self.rules.iter().enumerate() {
+            check_rule(&format!("{field}.rules[{index}]"), rule)?;
+        }
+        self.timeout.as_ref().map_or(Ok(()), |it| it.check(&format!("{field}.timeout"), mode))
+    }
+}
+
+fn check_rule(field: &str, rule: &MatchRule) -> Result<(), Problem> {
+    text(&format!("{field}.name"), rule.name(), 64)?;
+    text(&format!("{field}.attribute"), rule.attribute(), 64)?;
+    match rule {
+        MatchRule::Range(it) | MatchRule::TeamBalance(it) => check_range(field, it),
+        MatchRule::Equal(EqualRule { expansion: Some(it), .. }) => {
+            seconds(&format!("{field}.expansion.after"), it.after)
+        }
+        MatchRule::Equal(_) => Ok(()),
+    }
+}
+
+fn check_range(field: &str, rule: &RangeRule) -> Result<(), Problem> {
+    let mut last = (0, difference(&format!("{field}.max_difference"), rule.max_difference)?);
+    if rule.default.is_some_and(|it| !it.is_finite()) {
+        return Err(invalid(&format!("{field}.default"), "must be a number"));
+    }
+    if rule.expansions.len() > MOST_RULES {
+        let why = format!("must have at most {MOST_RULES} entries");
+        return Err(invalid(&format!("{field}.expansions"), &why));
+    }
+    for (index, it) in rule.expansions.iter().enumerate() {
+        let field = format!("{field}.expansions[{index}]");
+        seconds(&format!("{field}.after"), it.after)?;
+        let wide = it
+            .max_difference
+            .map_or(Ok(f64::INFINITY), |it| difference(&format!("{field}.max_difference"), it))?;
+        if it.after <= last.0 {
+            return Err(invalid(&format!("{field}.after"), "must be later than the expansion before"));
+        }
+        if wide < last.1 {
+            return Err(invalid(&format!("{field}.max_difference"), "must not be below the one before"));
+        }
+        last = (it.after, wide);
+    }
+    Ok(())
+}
+
+impl TimeoutConfig {
+    fn check(&self, field: &str, mode: &ModeConfig) -> Result<(), Problem> {
+        seconds(&format!("{field}.after"), self.after)?;
+        if let Some(fail_after) = self.fail_after {
+            seconds(&format!("{field}.fail_after"), fail_after)?;
+            if self.then == AfterTimeout::Fail || fail_after <= self.after {
+                let why = "must be later than `after`, and is not for `then: fail`";
+                return Err(invalid(&format!("{field}.fail_after"), why));
+            }
+        }
+        match (self.then, self.min_players) {
+            (AfterTimeout::StartSmaller, Some(it)) if it > 0 && it < mode.min_players => Ok(()),
+            (AfterTimeout::StartSmaller, _) => Err(invalid(
+                &format!("{field}.min_players"),
+                "must be 1 or more, and below the mode's `min_players`",
+            )),
+            (_, Some(_)) => {
+                Err(invalid(&format!("{field}.min_players"), "is only for `then: start_smaller`"))
+            }
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+fn seconds(field: &str, given: u32) -> Result<(), Problem> {
+    if given == 0 || given > MOST_SECONDS {
+        return Err(invalid(field, &format!("must be 1 to {MOST_SECONDS} seconds")));
+    }
+    Ok(())
+}
+
+fn difference(field: &str, given: f64) -> Result<f64, Problem> {
+    if given.is_finite() && given >= 0.0 { Ok(given) } else { Err(invalid(field, "must be a number from 0")) }
+}
