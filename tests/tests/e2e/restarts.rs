@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -37,9 +37,15 @@ async fn a_planned_restart_keeps_players_lobbies_and_containers() {
 }
 
 /// Polls as the Defold SDK does, and counts what fails: one failed request ends such a player for good.
-async fn poll(url: String, token: String, client: String, stop: Arc<AtomicBool>) -> (u32, Vec<String>) {
+async fn poll(
+    url: String,
+    token: String,
+    client: String,
+    rounds: Arc<AtomicU32>,
+    stop: Arc<AtomicBool>,
+) -> Vec<String> {
     let http = reqwest::Client::new();
-    let (mut rounds, mut failures, mut consumed) = (0, Vec::new(), Vec::<Value>::new());
+    let (mut failures, mut consumed) = (Vec::new(), Vec::<Value>::new());
     while !stop.load(Ordering::Relaxed) {
         let body = json!({"client_id": client, "outgoing_messages": [], "consumed_messages": consumed});
         let sent = http.post(&url).bearer_auth(&token).json(&body).send().await;
@@ -52,10 +58,19 @@ async fn poll(url: String, token: String, client: String, stop: Arc<AtomicBool>)
             Ok(answer) => failures.push(format!("{}", answer.status())),
             Err(error) => failures.push(format!("{error:?}")),
         }
-        rounds += 1;
+        rounds.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    (rounds, failures)
+    failures
+}
+
+/// Waits until everybody polls: a restart that nobody notices shows nothing.
+async fn all_poll(pollers: &[Arc<AtomicU32>]) {
+    let before: Vec<u32> = pollers.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+    let polled = || pollers.iter().zip(&before).all(|(now, before)| now.load(Ordering::Relaxed) > before + 2);
+    while !polled() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +80,7 @@ async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_g
     let before = backend.containers();
     let base = format!("{}/service/v1/entrypoint/player/request", backend.url());
     let stop = Arc::new(AtomicBool::new(false));
-    let mut pollers = Vec::new();
+    let (mut pollers, mut rounds) = (Vec::new(), Vec::new());
     for _ in 0..8 {
         let http = reqwest::Client::new();
         let user: Value =
@@ -76,18 +91,24 @@ async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_g
         let client =
             http.post(format!("{base}/create-client")).bearer_auth(&token).json(&place).send().await.unwrap();
         let client = client.json::<Value>().await.unwrap()["client_id"].as_str().unwrap().to_owned();
-        pollers.push(tokio::spawn(poll(format!("{base}/interchange"), token, client, Arc::clone(&stop))));
+        let count = Arc::new(AtomicU32::new(0));
+        let polling =
+            poll(format!("{base}/interchange"), token, client, Arc::clone(&count), Arc::clone(&stop));
+        pollers.push(tokio::spawn(polling));
+        rounds.push(count);
     }
     for _ in 0..2 {
+        all_poll(&rounds).await;
         backend.stop();
         backend.launch().await;
     }
+    all_poll(&rounds).await;
     player.say("back again").unwrap();
     wait_for(&mut player, |it| matches!(it, Event::Message(raw) if raw.get().contains("back again"))).await;
     stop.store(true, Ordering::Relaxed);
     for poller in pollers {
-        let (rounds, failures) = poller.await.unwrap();
-        assert!(rounds > 5 && failures.is_empty(), "{} of {rounds} failed: {failures:?}", failures.len());
+        let failures = poller.await.unwrap();
+        assert!(failures.is_empty(), "{} failed: {failures:?}", failures.len());
     }
     assert_eq!(backend.containers(), before, "the lobby didn't notice");
 }
