@@ -2,6 +2,7 @@
 
 use omgservers_api::{
     ClientId, Kind, Problem, RuntimeId,
+    ids::SenderSeq,
     interchange::{
         ClientRef, Outgoing, Reason, RejectedCommand, RequestMatchmaking, SetProfile, ToAll, ToClient,
         ToClients, UpgradeConnection, command,
@@ -26,7 +27,13 @@ impl PgMatchmaking {
         for (index, it) in commands.iter().enumerate() {
             // What has to wait may be broken off there, so its counter is noted after it: twice changes nothing.
             let waits = matches!(it.qualifier.as_ref(), command::SET_PROFILE | command::KICK_CLIENT);
-            if (!waits || self.is_repeated(runtime, it)) && !self.note(runtime, it, &mut commit)? {
+            // What speaks notes its counter with its messages, or a kill in between would lose them.
+            let speaks = matches!(
+                it.qualifier.as_ref(),
+                command::RESPOND_CLIENT | command::MULTICAST_MESSAGE | command::BROADCAST_MESSAGE
+            );
+            let notes = !speaks && (!waits || self.is_repeated(runtime, it));
+            if notes && !self.note(runtime, it, &mut commit)? {
                 continue;
             }
             match self.execute(runtime, it).await {
@@ -67,15 +74,15 @@ impl PgMatchmaking {
         match it.qualifier.as_ref() {
             command::RESPOND_CLIENT => {
                 let body: ToClient<'_> = body(it)?;
-                self.say(runtime, To::One(body.client_id), body.message)
+                self.say(runtime, it.id, To::One(body.client_id), body.message)
             }
             command::MULTICAST_MESSAGE => {
                 let body: ToClients<'_> = body(it)?;
-                self.say(runtime, To::Some(&body.clients), body.message)
+                self.say(runtime, it.id, To::Some(&body.clients), body.message)
             }
             command::BROADCAST_MESSAGE => {
                 let body: ToAll<'_> = body(it)?;
-                self.say(runtime, To::All, body.message)
+                self.say(runtime, it.id, To::All, body.message)
             }
             command::SET_PROFILE => {
                 let body: SetProfile<'_> = body(it)?;
@@ -111,10 +118,11 @@ impl PgMatchmaking {
     fn say(
         &self,
         runtime: RuntimeId,
+        seq: Option<SenderSeq>,
         to: To<'_>,
         message: &serde_json::value::RawValue,
     ) -> Result<Commit, Problem> {
-        let (commit, missed) = self.parts.messaging.say(runtime, to, message)?;
+        let (commit, missed) = self.parts.messaging.say(runtime, seq, to, message)?;
         if missed.is_empty() {
             return Ok(commit);
         }

@@ -191,7 +191,7 @@ async fn broadcasts(
         speakers.spawn(async move {
             while Instant::now() < until {
                 let receivers = mailboxes.clients_of(runtime).len();
-                let (commit, missed) = mailboxes.say(runtime, To::All, &message).expect("say");
+                let (commit, missed) = mailboxes.say(runtime, None, To::All, &message).expect("say");
                 commit.wait().await.expect("commit");
                 let reached = receivers.saturating_sub(missed.len());
                 count.fetch_add(u64::try_from(reached).unwrap_or(0), Ordering::Relaxed);

@@ -40,7 +40,7 @@ pub struct Mailboxes {
     pub(crate) ownership: Ownership,
     pub(crate) bounds: Bounds,
     pub(crate) meters: Meters,
-    writer: AbortHandle,
+    pub(crate) writer: AbortHandle,
 }
 
 impl Mailboxes {
@@ -142,10 +142,11 @@ impl Messaging for Mailboxes {
     fn say(
         &self,
         runtime: RuntimeId,
+        seq: Option<SenderSeq>,
         to: To<'_>,
         message: &RawValue,
     ) -> Result<(Commit, Vec<ClientId>), Problem> {
-        self.runtime_says(runtime, to, message)
+        self.runtime_says(runtime, seq, to, message)
     }
 
     fn accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(Commit, bool), Problem> {

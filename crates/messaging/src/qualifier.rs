@@ -14,6 +14,7 @@ const WORDS: &[(u8, &str)] = &[
     (4, message::CONNECTION_UPGRADE),
     (5, message::DISCONNECTION_REASON),
     (6, message::SERVER_OUTGOING),
+    (7, message::MATCHMAKING_FAILURE),
     (16, command::INIT_RUNTIME),
     (17, command::ADD_CLIENT),
     (18, command::ADD_MATCH_CLIENT),

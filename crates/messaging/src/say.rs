@@ -11,74 +11,94 @@ use serde_json::value::RawValue;
 
 use crate::{
     Body, Commit, Mailboxes, To,
+    client_box::ClientBox,
     inbox::Held,
-    journal::{EntryKind, Place, Record},
+    journal::{EntryKind, Place, Record, Writing},
     problems,
     qualifier::Qualifier,
+    runtime_box::RuntimeBox,
+    shard::Locked,
     wakes::Wakes,
 };
+
+/// Most bytes that one message may become: it is written in one batch, and a parameter of a statement of `PostgreSQL`
+/// has less than 1 GiB.
+const MOST_BYTES_OF_A_SAY: usize = 512 << 20;
 
 impl Mailboxes {
     pub(crate) fn runtime_says(
         &self,
         runtime: RuntimeId,
+        seq: Option<SenderSeq>,
         to: To<'_>,
         message: &RawValue,
     ) -> Result<(Commit, Vec<ClientId>), Problem> {
         self.must_own()?;
-        let (mut clients, delivery) = self.receivers(runtime, to)?;
-        if delivery == Delivery::Durable && !self.journal.has_room() {
-            self.meters.refused(clients.len());
+        let receivers = self.receivers(runtime, to)?;
+        let body: Body = format!("{{\"message\":{}}}", message.get()).into();
+        let mut wakes = Wakes::new(&self.journal);
+        // All at once, so that the counter and all that it counts are in one batch.
+        let mut clients = self.clients.lock_some(receivers.iter().copied());
+        let mut shard = self.runtimes.lock(runtime);
+        let it = shard.get_mut(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
+        if let Some(original) = self.original(it, seq) {
+            return Ok((original, Vec::new()));
+        }
+        if it.delivery == Delivery::Durable && !self.journal.has_room() {
+            self.meters.refused(receivers.len());
             return Err(Problem::from(problems::BACKLOG).retry_after(Duration::from_secs(1)));
         }
-        let body: Body = format!("{{\"message\":{}}}", message.get()).into();
-        // Those of one shard together: a lock for each shard, not for each client.
-        clients.sort_unstable_by_key(|it| (self.clients.index(*it), *it));
-        clients.dedup();
-        let mut commit = Commit::none();
-        let mut missed = Vec::new();
-        for group in clients.chunk_by(|one, two| self.clients.index(*one) == self.clients.index(*two)) {
-            commit = commit.join(self.say_in_shard(runtime, group, &body, &mut missed));
+        let mut writing = None;
+        let missed = self.deliver(runtime, &mut clients, &receivers, &body, &mut writing, &mut wakes);
+        let counted = seq.map(|seq| self.count(runtime, it, seq, &mut writing)).unwrap_or_default();
+        let commit = writing.map(|it| it.commit(&mut wakes)).unwrap_or_default();
+        if counted {
+            it.accepted = commit.completion();
         }
-        self.meters.to_clients(clients.len().saturating_sub(missed.len()));
+        self.meters.to_clients(receivers.len().saturating_sub(missed.len()));
         self.meters.refused(missed.len());
-        missed.sort_unstable();
         Ok((commit, missed))
     }
 
-    fn receivers(&self, runtime: RuntimeId, to: To<'_>) -> Result<(Vec<ClientId>, Delivery), Problem> {
+    /// Whom it is for, each once, by id.
+    fn receivers(&self, runtime: RuntimeId, to: To<'_>) -> Result<Vec<ClientId>, Problem> {
         let shard = self.runtimes.lock(runtime);
         let it = shard.get(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
-        let clients = match to {
+        let mut clients = match to {
             To::One(client) => vec![client],
             To::Some(clients) => clients.to_vec(),
-            To::All => it.clients.iter().copied().collect(),
+            To::All => return Ok(it.clients.iter().copied().collect()),
         };
-        Ok((clients, it.delivery))
+        drop(shard);
+        clients.sort_unstable();
+        clients.dedup();
+        Ok(clients)
     }
 
-    /// Says it to clients of one shard.
-    fn say_in_shard(
-        &self,
+    /// Puts it into the mailboxes of those who are with the runtime and have room; the others.
+    fn deliver<'a>(
+        &'a self,
         runtime: RuntimeId,
-        clients: &[ClientId],
+        clients: &mut Locked<'_, ClientId, ClientBox>,
+        receivers: &[ClientId],
         body: &Body,
-        missed: &mut Vec<ClientId>,
-    ) -> Commit {
-        let Some(first) = clients.first() else { return Commit::none() };
-        let mut wakes = Wakes::new(&self.journal);
-        let mut shard = self.clients.lock(*first);
-        let mut writing = None;
-        for client in clients {
-            let room = shard.get_mut(client).filter(|it| {
+        writing: &mut Option<Writing<'a>>,
+        wakes: &mut Wakes<'_>,
+    ) -> Vec<ClientId> {
+        let qualifier = Qualifier::SERVER_OUTGOING;
+        let mut bytes: usize = 0;
+        let mut missed = Vec::new();
+        for client in receivers {
+            bytes = bytes.saturating_add(body.len());
+            let room = clients.get_mut(*client).filter(|it| {
                 it.route == Some(runtime)
+                    && bytes <= MOST_BYTES_OF_A_SAY
                     && it.inbox.queue.fits(1, body.len(), self.bounds.most_entries, self.bounds.most_bytes)
             });
             let (Some(it), Ok(id)) = (room, self.mint.child(*client)) else {
                 missed.push(*client);
                 continue;
             };
-            let qualifier = Qualifier::SERVER_OUTGOING;
             let place = match it.delivery {
                 Delivery::Ephemeral => Place::NOWHERE,
                 Delivery::Durable => writing.get_or_insert_with(|| self.journal.write()).entry(
@@ -89,9 +109,9 @@ impl Mailboxes {
                     body,
                 ),
             };
-            it.inbox.push(Held { id, qualifier, body: Body::clone(body), place }, &mut wakes);
+            it.inbox.push(Held { id, qualifier, body: Body::clone(body), place }, wakes);
         }
-        writing.map(|it| it.commit(&mut wakes)).unwrap_or_default()
+        missed
     }
 
     pub(crate) fn accept_command(
@@ -103,19 +123,39 @@ impl Mailboxes {
         let mut wakes = Wakes::new(&self.journal);
         let mut shard = self.runtimes.lock(runtime);
         let it = shard.get_mut(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
-        if Some(seq.0) <= it.last_seq {
-            let original = it.accepted.as_ref().map(|it| self.journal.commit_of(it));
-            self.meters.duplicates(1);
-            return Ok((original.unwrap_or_default(), false));
+        if let Some(original) = self.original(it, Some(seq)) {
+            return Ok((original, false));
         }
-        it.last_seq = Some(seq.0);
-        if it.delivery == Delivery::Ephemeral {
-            return Ok((Commit::none(), true));
-        }
-        let mut writing = self.journal.write();
-        writing.add(Record::Seq { mailbox: runtime.get(), seq: seq.0 });
+        let mut writing = None;
+        self.count(runtime, it, seq, &mut writing);
+        let Some(writing) = writing else { return Ok((Commit::none(), true)) };
         let commit = writing.commit(&mut wakes);
         it.accepted = commit.completion();
         Ok((commit, true))
+    }
+
+    /// When the command of this counter, if it was seen before, is durable.
+    fn original(&self, it: &RuntimeBox, seq: Option<SenderSeq>) -> Option<Commit> {
+        if seq.is_none() || seq.map(|it| it.0) > it.last_seq {
+            return None;
+        }
+        self.meters.duplicates(1);
+        Some(it.accepted.as_ref().map(|it| self.journal.commit_of(it)).unwrap_or_default())
+    }
+
+    /// Notes a runtime's counter; whether it is written.
+    fn count<'a>(
+        &'a self,
+        runtime: RuntimeId,
+        it: &mut RuntimeBox,
+        seq: SenderSeq,
+        writing: &mut Option<Writing<'a>>,
+    ) -> bool {
+        it.last_seq = Some(seq.0);
+        if it.delivery == Delivery::Durable {
+            let record = Record::Seq { mailbox: runtime.get(), seq: seq.0 };
+            writing.get_or_insert_with(|| self.journal.write()).add(record);
+        }
+        it.delivery == Delivery::Durable
     }
 }

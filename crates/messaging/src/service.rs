@@ -169,17 +169,21 @@ pub trait Messaging: Send + Sync {
         wait: Duration,
     ) -> Result<Vec<Entry>, Problem>;
 
-    /// A runtime speaks to clients that are with it: one SERVER_OUTGOING_MESSAGE each, one payload for all.
-    /// Answers the clients that got none because they aren't with it or their mailbox is full. Problems:
-    /// `messaging.runtime_not_found`, `messaging.backlog`, `core.not_owner`.
+    /// A runtime speaks to clients that are with it: one SERVER_OUTGOING_MESSAGE each, one payload for all, 512 MiB
+    /// in all at most. Answers the clients that got none because they aren't with it or their mailbox is full. With
+    /// the runtime's own counter: a command whose counter, or a later one, was seen before isn't said again, nobody
+    /// is missed, and the commit is that of the original; counter and messages become durable together, and when
+    /// there is a problem neither is taken. Problems: `messaging.runtime_not_found`, `messaging.backlog`,
+    /// `core.not_owner`.
     fn say(
         &self,
         runtime: RuntimeId,
+        seq: Option<SenderSeq>,
         to: To<'_>,
         message: &RawValue,
     ) -> Result<(Commit, Vec<ClientId>), Problem>;
 
-    /// Whether a runtime's command is a fresh one: `false` when this counter of the runtime, or a later one, was
+    /// Whether a runtime's command that says nothing is a fresh one: `false` when this counter of the runtime, or a later one, was
     /// seen before. The commit is then that of the original. Problems: `messaging.runtime_not_found`,
     /// `core.not_owner`.
     fn accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(Commit, bool), Problem>;

@@ -35,11 +35,6 @@ impl<K: Id + Hash, V> Shards<K, V> {
         Self((0..SHARDS).map(|_| Shard(Mutex::new(Map::default()))).collect())
     }
 
-    /// The shard of an id, for those who lock several.
-    pub(crate) fn index(&self, id: K) -> usize {
-        shard_of(id)
-    }
-
     /// Locks the shard of an id.
     pub(crate) fn lock(&self, id: K) -> Guard<'_, K, V> {
         self.lock_at(shard_of(id))

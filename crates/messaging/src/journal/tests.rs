@@ -1,12 +1,18 @@
 //! What a journal does without a database.
 
-use omgservers_api::{EntryId, ids::Id as _};
+use omgservers_api::{
+    ClientId, EntryId,
+    ids::{Id as _, SenderSeq},
+    roles::Delivery,
+};
+use omgservers_testkit::Ground;
+use serde_json::value::RawValue;
 
 use super::{
     batch::{MOST_BYTES, MOST_RECORDS},
     *,
 };
-use crate::{inbox::Held, qualifier::Qualifier};
+use crate::{Mailboxes, Messaging as _, Op, SCHEMA, To, inbox::Held, qualifier::Qualifier};
 
 fn journal() -> Journal {
     Journal::new(&Bounds::default())
@@ -112,4 +118,47 @@ async fn a_batch_gathers_those_who_waited_for_the_last_one_but_not_for_long() {
     gather().await.unwrap();
     journal.gather(1, slow).await;
     assert!(start.elapsed() < slow / 4);
+}
+
+#[tokio::test]
+async fn wherever_the_journal_is_cut_a_counter_is_on_the_side_of_the_messages_that_it_counts() {
+    let ground = Ground::new(&[SCHEMA]).await;
+    let (clock, mint, ownership) = (ground.clock(), ground.mint.clone(), ground.ownership.clone());
+    let mailboxes = Mailboxes::open(&ground.db, clock, mint, ownership, Bounds::default()).await.unwrap();
+    let (user, deployment) = (ground.mint.root().unwrap(), ground.mint.root().unwrap());
+    let (runtime, delivery) = (ground.mint.root().unwrap(), Delivery::Durable);
+    let clients: Vec<ClientId> = (0..5).map(|_| ground.mint.child(user).unwrap()).collect();
+    let mut ops = vec![Op::OpenRuntime { runtime, deployment, delivery }];
+    for client in clients.iter().copied() {
+        let route = Op::Route { client, to: Some(runtime) };
+        ops.extend([Op::OpenClient { client, user, deployment, delivery }, route]);
+    }
+    mailboxes.apply(ops).unwrap().wait().await.unwrap();
+    mailboxes.writer.abort();
+    while !mailboxes.writer.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    // Commands of different lengths, so that the ends of batches come in the middle of some.
+    let to = [To::One(clients[0]), To::All, To::Some(&clients[..3]), To::Some(&[]), To::All];
+    let mut entries_before = vec![0];
+    for (seq, to) in (0..u64::try_from(2 * MOST_RECORDS).unwrap()).zip(to.iter().cycle()) {
+        let text = RawValue::from_string(seq.to_string()).unwrap();
+        let (_commit, missed) = mailboxes.say(runtime, Some(SenderSeq(seq)), *to, &text).unwrap();
+        assert!(missed.is_empty());
+        let count = match to {
+            To::One(_) => 1,
+            To::Some(some) => some.len(),
+            To::All => clients.len(),
+        };
+        entries_before.push(entries_before.last().unwrap() + count);
+    }
+    let (mut entries, mut batches) = (0, 0);
+    while let Ok(batch) = mailboxes.journal.take() {
+        let rows = record::Rows::fold(&batch.records);
+        entries += rows.entries.id.len();
+        batches += 1;
+        let seq = usize::try_from(rows.seqs.seq[0]).unwrap();
+        assert_eq!(entries, entries_before[seq + 1], "batch {batches} ends with counter {seq}");
+    }
+    assert!(batches > 4 && entries == *entries_before.last().unwrap(), "{batches} batches");
 }

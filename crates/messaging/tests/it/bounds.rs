@@ -110,7 +110,7 @@ async fn when_the_database_is_far_behind_players_are_refused_and_ephemeral_ones_
     let (client, runtime) = it.pair().await;
     let problem = it.say(client, 0, &["1"]).await.unwrap_err();
     assert!(problem.is(problems::BACKLOG) && problem.kind() == Kind::Unavailable);
-    assert!(it.mailboxes.say(runtime, To::All, &raw("1")).unwrap_err().is(problems::BACKLOG));
+    assert!(it.mailboxes.say(runtime, None, To::All, &raw("1")).unwrap_err().is(problems::BACKLOG));
     let (quick, arena) =
         (it.client_with(Delivery::Ephemeral).await, it.runtime_with(Delivery::Ephemeral).await);
     it.apply(vec![Op::Route { client: quick, to: Some(arena) }]).await;

@@ -79,7 +79,7 @@ async fn ephemeral_mailboxes_keep_messages_in_memory_and_the_rest_in_the_databas
     it.say(client, 0, &["1"]).await.unwrap();
     it.apply(vec![welcome(client), Op::Route { client, to: Some(runtime) }]).await;
     it.say(client, 0, &["1", "2"]).await.unwrap();
-    let (commit, missed) = it.mailboxes.say(runtime, To::All, &raw("3")).unwrap();
+    let (commit, missed) = it.mailboxes.say(runtime, None, To::All, &raw("3")).unwrap();
     assert!(commit.is_durable() && missed.is_empty());
     let (commit, fresh) = it.mailboxes.accept(runtime, SenderSeq(1)).unwrap();
     assert!(commit.is_durable() && fresh);
@@ -169,7 +169,7 @@ async fn a_process_that_lost_its_slots_is_silent() {
     let refusals: Vec<Option<Problem>> = vec![
         it.mailboxes.exchange_client(it.user, client, &[], &[], NOW).await.err(),
         it.mailboxes.exchange_runtime(runtime, &[], NOW).await.err(),
-        it.mailboxes.say(runtime, To::All, &raw("1")).err(),
+        it.mailboxes.say(runtime, None, To::All, &raw("1")).err(),
         it.mailboxes.accept(runtime, SenderSeq(1)).err(),
         it.mailboxes.apply(vec![welcome(client)]).err(),
         it.mailboxes.flush().await.err(),

@@ -229,7 +229,7 @@ async fn a_multicast_reaches_those_who_are_there_once_and_names_the_others() {
 
     let stranger = RuntimeId::from_i64(98).unwrap();
     for to in [To::One(client), To::All] {
-        assert!(it.mailboxes.say(stranger, to, &raw("1")).unwrap_err().is(problems::RUNTIME_NOT_FOUND));
+        assert!(it.mailboxes.say(stranger, None, to, &raw("1")).unwrap_err().is(problems::RUNTIME_NOT_FOUND));
     }
 }
 

@@ -117,7 +117,7 @@ impl Fixture {
 
     /// A runtime says something; who got nothing.
     pub(crate) async fn respond(&self, runtime: RuntimeId, to: To<'_>, text: &str) -> Vec<ClientId> {
-        let (commit, missed) = self.mailboxes.say(runtime, to, &raw(text)).unwrap();
+        let (commit, missed) = self.mailboxes.say(runtime, None, to, &raw(text)).unwrap();
         commit.wait().await.unwrap();
         missed
     }

@@ -6,6 +6,7 @@
 )]
 
 mod bounds;
+mod counters;
 mod durability;
 mod exchange;
 mod fixture;

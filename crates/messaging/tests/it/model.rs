@@ -47,9 +47,11 @@ enum Deed {
         repeated: u64,
         fresh: u64,
     },
+    /// A runtime says something, perhaps with its counter, which may be one that it has used before.
     RuntimeSays {
         runtime: usize,
         to: Option<usize>,
+        repeated: Option<bool>,
     },
     Accept {
         runtime: usize,
@@ -82,7 +84,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => client.clone().prop_map(Deed::RemoveClient),
         1 => runtime.clone().prop_map(Deed::RemoveRuntime),
         10 => (client.clone(), 0..3_u64, 0..3_u64).prop_map(|(client, repeated, fresh)| Deed::Say { client, repeated, fresh }),
-        5 => (runtime.clone(), prop::option::of(client.clone())).prop_map(|(runtime, to)| Deed::RuntimeSays { runtime, to }),
+        5 => (runtime.clone(), prop::option::of(client.clone()), any::<Option<bool>>()).prop_map(|(runtime, to, repeated)| Deed::RuntimeSays { runtime, to, repeated }),
         2 => (runtime.clone(), any::<bool>()).prop_map(|(runtime, repeated)| Deed::Accept { runtime, repeated }),
         5 => (client, consumed()).prop_map(|(client, consumed)| Deed::FetchClient { client, consumed }),
         5 => (runtime, consumed()).prop_map(|(runtime, consumed)| Deed::FetchRuntime { runtime, consumed }),
@@ -159,6 +161,19 @@ impl<I> Kept<I> {
         self.consumed.clear();
         self.last_seq = self.durable_seq;
         self.pending.retain(|it| it.durable);
+    }
+
+    /// Its next counter, or its last one once more.
+    fn seq(&self, repeated: bool) -> u64 {
+        if repeated { self.last_seq.unwrap_or(0) } else { self.last_seq.map_or(0, |it| it + 2) }
+    }
+
+    /// Notes the counter of a command; whether it is a fresh one.
+    fn count(&mut self, seq: u64) -> bool {
+        let fresh = self.last_seq.is_none_or(|it| it < seq);
+        self.last_seq = self.last_seq.max(Some(seq));
+        self.durable_seq = if self.durable { self.last_seq } else { None };
+        fresh
     }
 
     fn bodies(&self) -> Vec<&str> {
@@ -260,19 +275,13 @@ impl Model {
                 self.leave_all(runtime);
             }
             Deed::Say { client, repeated, fresh } => self.say(it, client, repeated, fresh).await,
-            Deed::RuntimeSays { runtime, to } => self.runtime_says(it, runtime, to).await,
+            Deed::RuntimeSays { runtime, to, repeated } => self.runtime_says(it, runtime, to, repeated).await,
             Deed::Accept { runtime, repeated } => {
                 let Some(known) = self.runtimes.get_mut(&runtime).filter(|it| !it.closed) else { return };
-                let seq = if repeated {
-                    known.last_seq.unwrap_or(0)
-                } else {
-                    known.last_seq.map_or(0, |it| it + 2)
-                };
+                let seq = known.seq(repeated);
                 let (commit, fresh) = it.mailboxes.accept(known.id, SenderSeq(seq)).unwrap();
                 commit.wait().await.unwrap();
-                assert_eq!(fresh, known.last_seq.is_none_or(|it| it < seq));
-                known.last_seq = known.last_seq.max(Some(seq));
-                known.durable_seq = if known.durable { known.last_seq } else { None };
+                assert_eq!(fresh, known.count(seq));
             }
             Deed::FetchClient { client, consumed } => {
                 let Some(known) = self.clients.get_mut(&client) else { return };
@@ -395,9 +404,16 @@ impl Model {
         }
     }
 
-    async fn runtime_says(&mut self, it: &Fixture, runtime: usize, to: Option<usize>) {
+    async fn runtime_says(
+        &mut self,
+        it: &Fixture,
+        runtime: usize,
+        to: Option<usize>,
+        repeated: Option<bool>,
+    ) {
         let text = self.text();
-        let Some(id) = self.open_runtime(runtime).map(|it| it.id) else { return };
+        let Some(known) = self.open_runtime(runtime) else { return };
+        let (id, seq) = (known.id, repeated.map(|it| known.seq(it)));
         let one = match to {
             None => To::All,
             Some(client) => match self.clients.get(&client) {
@@ -405,8 +421,12 @@ impl Model {
                 None => return,
             },
         };
-        let (commit, missed) = it.mailboxes.say(id, one, &raw(&text)).unwrap();
+        let (commit, missed) = it.mailboxes.say(id, seq.map(SenderSeq), one, &raw(&text)).unwrap();
         commit.wait().await.unwrap();
+        if seq.is_some_and(|seq| !self.runtimes.get_mut(&runtime).unwrap().count(seq)) {
+            assert!(missed.is_empty());
+            return;
+        }
         for (number, known) in &mut self.clients {
             if to.is_some_and(|it| it != *number) {
                 continue;
