@@ -11,6 +11,7 @@ pub mod ids;
 pub mod interchange;
 pub mod problem;
 pub mod roles;
+pub mod stream;
 pub mod time;
 pub mod validate;
 

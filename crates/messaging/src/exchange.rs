@@ -1,5 +1,7 @@
 //! Exchanges: drop what was consumed, take what is said, answer what waits.
 
+mod stream;
+
 use std::time::Duration;
 
 use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, UserId, ids::Id, roles::Delivery};

@@ -17,6 +17,13 @@ pub(crate) struct Held {
     pub(crate) place: Place,
 }
 
+impl Held {
+    /// As others see it.
+    fn shown(&self) -> Entry {
+        Entry { id: self.id, qualifier: self.qualifier.word(), body: Arc::clone(&self.body) }
+    }
+}
+
 /// Entries in the order of their ids.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -98,6 +105,26 @@ impl Queue {
         });
     }
 
+    /// The oldest entries with ids above `after`, as many as one answer may have together with those up to `after`
+    /// that are still here; at least one if none of those is here.
+    fn beyond(&self, after: Option<EntryId>, bounds: &Bounds) -> Vec<Entry> {
+        let start = self.first_beyond(after);
+        let mut bytes: usize =
+            self.entries.range(..start).fold(0, |sum, it| sum.saturating_add(it.body.len().max(1)));
+        let most_entries = bounds.most_entries_per_answer.max(1).saturating_sub(start);
+        let fitting = self.entries.range(start..).take(most_entries).take_while(|held| {
+            let first = bytes == 0;
+            bytes = bytes.saturating_add(held.body.len().max(1));
+            first || bytes <= bounds.most_bytes_per_answer
+        });
+        fitting.map(Held::shown).collect()
+    }
+
+    /// Where the entries with ids above `after` begin.
+    fn first_beyond(&self, after: Option<EntryId>) -> usize {
+        after.map_or(0, |after| self.entries.partition_point(|it| it.id <= after))
+    }
+
     /// The oldest entries, as many as one answer may have, at least one if there is one.
     pub(crate) fn answer(&self, bounds: &Bounds) -> Vec<Entry> {
         let mut bytes: usize = 0;
@@ -132,7 +159,31 @@ pub(crate) enum Look {
     Nothing(OwnedNotified),
 }
 
+/// What somebody who follows a mailbox sees.
+pub(crate) enum Beyond {
+    /// What comes next; never empty.
+    Entries(Vec<Entry>),
+    /// Nothing that he may have now; this ends when it is worth looking again.
+    Nothing(OwnedNotified),
+    /// It is closed, and he has seen everything.
+    Over,
+}
+
 impl Inbox {
+    /// Looks at what comes after `after`.
+    pub(crate) fn look_beyond(&mut self, after: Option<EntryId>, bounds: &Bounds) -> Beyond {
+        let entries = self.queue.beyond(after, bounds);
+        if let Some(last) = entries.last() {
+            self.shown = self.shown.max(Some(last.id));
+            return Beyond::Entries(entries);
+        }
+        if self.closed && self.queue.first_beyond(after) == self.queue.len() {
+            return Beyond::Over;
+        }
+        let waiter = self.waiter.get_or_insert_with(Arc::default);
+        Beyond::Nothing(Arc::clone(waiter).notified_owned())
+    }
+
     /// Adds an entry and wakes who waits for one.
     pub(crate) fn push(&mut self, held: Held, wakes: &mut Wakes<'_>) {
         self.queue.push(held);
@@ -217,6 +268,37 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn who_follows_and_consumes_sees_every_entry_once_in_order_and_never_more_than_an_answer_unconsumed(
+            held in prop::collection::btree_set(1i64..200, 0..60),
+            consumed_each_time in prop::collection::vec(0usize..5, 1..40),
+            most_entries in 1usize..10,
+            most_bytes in 1usize..30,
+        ) {
+            let bounds = Bounds {
+                most_entries_per_answer: most_entries,
+                most_bytes_per_answer: most_bytes,
+                ..Bounds::default()
+            };
+            let mut queue = queue(held.iter().copied());
+            let (mut seen, mut unconsumed) = (Vec::new(), Vec::<Entry>::new());
+            // In the end everything is consumed, and so nothing stands in the way of the rest.
+            let rounds = consumed_each_time.into_iter().chain(std::iter::repeat_n(usize::MAX, held.len() + 1));
+            for consumed in rounds {
+                let after = seen.last().copied().map(id);
+                let next = queue.beyond(after, &bounds);
+                let sizes = || unconsumed.iter().chain(&next).map(|it| it.body.len().max(1));
+                let alone = unconsumed.is_empty() && next.len() == 1;
+                prop_assert!(next.is_empty() || alone || sizes().sum::<usize>() <= most_bytes);
+                prop_assert!(unconsumed.len() + next.len() <= most_entries);
+                seen.extend(next.iter().map(|it| it.id.get()));
+                unconsumed.extend(next);
+                let ids: Vec<EntryId> = unconsumed.drain(..consumed.min(unconsumed.len())).map(|it| it.id).collect();
+                queue.consume(&ids, drop);
+            }
+            prop_assert_eq!(seen, held.into_iter().collect::<Vec<_>>());
+        }
+
         #[test]
         fn consuming_takes_exactly_what_is_named(
             held in prop::collection::btree_set(1i64..60, 0..40),

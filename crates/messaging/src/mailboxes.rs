@@ -130,6 +130,26 @@ impl Messaging for Mailboxes {
         self.client_exchanges(user, client, outgoing, consumed, wait).await
     }
 
+    fn speak(
+        &self,
+        user: UserId,
+        client: ClientId,
+        outgoing: &[FromClient<'_>],
+        consumed: &[EntryId],
+    ) -> Result<Option<Commit>, Problem> {
+        self.client_speaks(user, client, outgoing, consumed)
+    }
+
+    async fn follow_client(
+        &self,
+        user: UserId,
+        client: ClientId,
+        after: Option<EntryId>,
+        wait: Duration,
+    ) -> Result<Option<Vec<Entry>>, Problem> {
+        self.client_follows(user, client, after, wait).await
+    }
+
     async fn exchange_runtime(
         &self,
         runtime: RuntimeId,

@@ -159,6 +159,30 @@ pub trait Messaging: Send + Sync {
         wait: Duration,
     ) -> Result<Vec<Entry>, Problem>;
 
+    /// The first half of [`exchange_client`](Self::exchange_client) alone: drops what was consumed and takes what
+    /// the player says, in the order of the calls; the player may be told so after the commit. `None` when the
+    /// mailbox is closed, and then nothing was taken. Problems: those of `exchange_client`, but `unavailable`.
+    fn speak(
+        &self,
+        user: UserId,
+        client: ClientId,
+        outgoing: &[FromClient<'_>],
+        consumed: &[EntryId],
+    ) -> Result<Option<Commit>, Problem>;
+
+    /// The other half, for who has been shown everything up to `after`: what comes next, oldest first. What was
+    /// shown and isn't consumed yet counts into the bounds of an answer, so that who doesn't consume gets no more.
+    /// When there is nothing, waits up to `wait` for something to arrive; consumption doesn't end the wait. `None`
+    /// when the mailbox is closed and nothing comes after `after`. A call is a sign of life, its wait isn't.
+    /// Problems: `messaging.client_not_found`, `messaging.foreign_client`, `core.not_owner`.
+    async fn follow_client(
+        &self,
+        user: UserId,
+        client: ClientId,
+        after: Option<EntryId>,
+        wait: Duration,
+    ) -> Result<Option<Vec<Entry>>, Problem>;
+
     /// The runtime's half of an exchange: drops what was consumed and answers what waits, like
     /// [`exchange_client`](Self::exchange_client). Problems: `messaging.runtime_not_found` (404
     /// RUNTIME_NOT_FOUND).

@@ -12,3 +12,4 @@ mod exchange;
 mod fixture;
 mod model;
 mod routes;
+mod stream;
