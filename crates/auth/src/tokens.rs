@@ -2,6 +2,7 @@
 
 mod claims;
 mod config;
+mod spent;
 
 use std::{fmt, sync::Arc};
 
@@ -10,8 +11,11 @@ use moka::sync::Cache;
 use omgservers_api::{ClientId, Problem, Role, RuntimeId, UserId, problem::codes};
 use omgservers_core::Clock;
 
-use self::claims::{Audience, Claims};
 pub use self::config::TokenConfig;
+use self::{
+    claims::{Audience, Claims},
+    spent::Spent,
+};
 use crate::{Keys, revoked::Revoked};
 
 /// Longer texts are no token of ours; a registry token with many repositories is the longest.
@@ -40,13 +44,20 @@ pub enum Verified {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WsClaims {
     /// A game server wants to speak to its players.
-    Runtime(RuntimeId),
+    Runtime {
+        /// Who.
+        runtime: RuntimeId,
+        /// What the issuer bound the token to.
+        assignment: u64,
+    },
     /// A player wants to speak to the game server.
     Player {
         /// Who.
         client: ClientId,
         /// The game server.
         runtime: RuntimeId,
+        /// What the issuer bound the token to: it is void when the client's assignment is another one.
+        assignment: u64,
     },
 }
 
@@ -54,7 +65,7 @@ impl WsClaims {
     /// The game server whose room it is.
     pub const fn runtime(self) -> RuntimeId {
         match self {
-            Self::Runtime(runtime) | Self::Player { runtime, .. } => runtime,
+            Self::Runtime { runtime, .. } | Self::Player { runtime, .. } => runtime,
         }
     }
 }
@@ -85,6 +96,7 @@ pub struct Tokens {
     clock: Arc<dyn Clock>,
     config: TokenConfig,
     revoked: Revoked,
+    spent: Spent,
     api: Cache<String, Proof<Verified>>,
     registry: Cache<String, Proof<Arc<RegistryClaims>>>,
 }
@@ -115,6 +127,7 @@ impl Tokens {
             clock,
             config: config.cut(),
             revoked: Revoked::default(),
+            spent: Spent::default(),
             api: remember(API_CACHE),
             registry: remember(REGISTRY_CACHE),
         }
@@ -141,19 +154,27 @@ impl Tokens {
         self.sign(&claims)
     }
 
-    /// A game server's WebSocket token.
-    pub fn ws_runtime(&self, id: RuntimeId) -> Result<String, Problem> {
+    /// A game server's WebSocket token. `assignment` is the caller's own mark, given back by
+    /// [`redeem_ws`](Self::redeem_ws) and below 2^53.
+    pub fn ws_runtime(&self, id: RuntimeId, assignment: u64) -> Result<String, Problem> {
         let mut claims = self.claims(Audience::Ws, id.to_string(), self.config.ws);
         claims.groups = vec![WEBSOCKET.into()];
         (claims.runtime_id, claims.user_role) = (Some(id), Some(RUNTIME.into()));
+        claims.assignment = Some(assignment);
         self.sign(&claims)
     }
 
-    /// A player's WebSocket token for one game server.
-    pub fn ws_player(&self, client: ClientId, runtime: RuntimeId) -> Result<String, Problem> {
+    /// A player's WebSocket token for one game server and one assignment to it.
+    pub fn ws_player(
+        &self,
+        client: ClientId,
+        runtime: RuntimeId,
+        assignment: u64,
+    ) -> Result<String, Problem> {
         let mut claims = self.claims(Audience::Ws, client.to_string(), self.config.ws);
         claims.groups = vec![WEBSOCKET.into()];
         (claims.runtime_id, claims.user_role) = (Some(runtime), Some(Role::Player.as_str().into()));
+        claims.assignment = Some(assignment);
         self.sign(&claims)
     }
 
@@ -194,11 +215,13 @@ impl Tokens {
         Ok(proof.of)
     }
 
-    /// Checks a WebSocket token. Problems: `auth.token`.
-    pub fn verify_ws(&self, token: &str) -> Result<WsClaims, Problem> {
-        let claims = self.decode(token, Audience::Ws)?;
+    /// Checks a WebSocket token and uses it up: the same token is refused from then on, in this process. Problems:
+    /// `auth.token`; `unavailable` when so many tokens were used within their life that no more can be remembered.
+    pub fn redeem_ws(&self, token: &str) -> Result<WsClaims, Problem> {
+        let (claims, now) = (self.decode(token, Audience::Ws)?, self.now());
         let proof = Proof { of: claims.ws()?, issued: claims.iat, expires: claims.exp };
-        self.still(self.now(), &proof, None)?;
+        self.still(now, &proof, None)?;
+        self.spent.spend(&claims.jti, claims.exp, now)?;
         Ok(proof.of)
     }
 

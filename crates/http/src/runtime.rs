@@ -43,10 +43,13 @@ async fn create_token(
     services: Data<Services>,
     Body(request): Body<CreateRuntimeTokenRequest>,
 ) -> Answer<CreateRuntimeTokenResponse> {
-    services.runtimes.verify(request.runtime_id, &request.password).await?;
+    let runtime = request.runtime_id;
+    services.runtimes.verify(runtime, &request.password).await?;
+    let open =
+        services.messaging.runtime(runtime).ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
     Ok(Json(CreateRuntimeTokenResponse {
-        api_token: services.tokens.runtime(request.runtime_id)?,
-        ws_token: services.tokens.ws_runtime(request.runtime_id)?,
+        api_token: services.tokens.runtime(runtime)?,
+        ws_token: services.tokens.ws_runtime(runtime, open.epoch)?,
     }))
 }
 

@@ -133,6 +133,9 @@ impl Mailboxes {
         }
         it.last_seen = self.clock.ticks();
         self.consume(client, &mut it.inbox.queue, consumed, &mut wakes);
+        if !consumed.is_empty() {
+            it.publish();
+        }
         if !said.is_empty() && !it.inbox.closed {
             let commit = self.take(client, it, said, &mut wakes)?;
             if !commit.is_durable() {

@@ -125,10 +125,41 @@ impl Queue {
         after.map_or(0, |after| self.entries.partition_point(|it| it.id <= after))
     }
 
+    /// Takes the upgrades out: they are void when the client's route has changed.
+    pub(crate) fn take_upgrades(&mut self, mut taken: impl FnMut(Held)) {
+        if !self.entries.iter().any(|it| it.qualifier == Qualifier::CONNECTION_UPGRADE) {
+            return;
+        }
+        let bytes = &mut self.bytes;
+        self.entries.retain(|held| {
+            let kept = held.qualifier != Qualifier::CONNECTION_UPGRADE;
+            if !kept {
+                *bytes = bytes.saturating_sub(held.body.len());
+                taken(held.clone());
+            }
+            kept
+        });
+    }
+
+    /// Whether an entry waits that tells a client where it stands.
+    pub(crate) fn announces(&self) -> bool {
+        let tells = [Qualifier::RUNTIME_ASSIGNMENT, Qualifier::DISCONNECTION_REASON];
+        self.entries.iter().any(|it| tells.contains(&it.qualifier))
+    }
+
     /// The oldest entries, as many as one answer may have, at least one if there is one.
+    ///
+    /// An assignment and an upgrade never share an answer: a player that gets both takes the end of its old
+    /// connection for the end of the new one.
     pub(crate) fn answer(&self, bounds: &Bounds) -> Vec<Entry> {
         let mut bytes: usize = 0;
+        let mut exclusive = None;
         let fitting = self.entries.iter().take(bounds.most_entries_per_answer.max(1)).take_while(|held| {
+            if matches!(held.qualifier, Qualifier::RUNTIME_ASSIGNMENT | Qualifier::CONNECTION_UPGRADE)
+                && *exclusive.get_or_insert(held.qualifier) != held.qualifier
+            {
+                return false;
+            }
             let first = bytes == 0;
             // An empty body counts too, or the first would stay the first.
             bytes = bytes.saturating_add(held.body.len().max(1));

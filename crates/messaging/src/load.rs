@@ -44,7 +44,7 @@ pub(crate) async fn load(
     each(database, RUNTIMES, |row| {
         let runtime: RuntimeId = id(row, 0)?;
         if owned(as_entry(runtime)?) {
-            let mut it = RuntimeBox::new(id(row, 1)?, delivery(row, 3)?);
+            let mut it = RuntimeBox::new(id(row, 1)?, delivery(row, 3)?, epoch(ownership, runtime)?);
             it.inbox.closed = get(row, 2)?;
             runtimes.lock(runtime).insert(runtime, it);
         }
@@ -54,7 +54,8 @@ pub(crate) async fn load(
     each(database, CLIENTS, |row| {
         let client: ClientId = id(row, 0)?;
         if owned(as_entry(client)?) {
-            let mut it = ClientBox::new(id(row, 1)?, id(row, 2)?, delivery(row, 5)?, now);
+            let epoch = epoch(ownership, client)?;
+            let mut it = ClientBox::new(id(row, 1)?, id(row, 2)?, delivery(row, 5)?, now, epoch);
             it.route = get::<Option<i64>>(row, 3)?.and_then(RuntimeId::from_i64);
             it.inbox.closed = get(row, 4)?;
             it.route = it.route.filter(|it| join(runtimes, *it, client));
@@ -158,6 +159,11 @@ fn id<I: Id>(row: &Row, column: usize) -> Result<I, Problem> {
 
 fn as_entry(it: impl Id) -> Result<EntryId, Problem> {
     EntryId::from_i64(it.get()).ok_or_else(|| Problem::internal("an id isn't positive"))
+}
+
+fn epoch(ownership: &Ownership, it: impl Id) -> Result<u64, Problem> {
+    let epochs = ownership.expected([it.slot()])?;
+    Ok(epochs.first().and_then(|it| u64::try_from(it.1).ok()).unwrap_or_default())
 }
 
 fn delivery(row: &Row, column: usize) -> Result<Delivery, Problem> {

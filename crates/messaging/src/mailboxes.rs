@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, UserId, ids::SenderSeq};
 use omgservers_core::{Clock, Db, Mint, Ownership, Ticks, ownership::NOT_OWNER};
 use serde_json::value::RawValue;
-use tokio::task::AbortHandle;
+use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
-    Bounds, ClientInfo, Commit, Entry, FromClient, Messaging, Op, RuntimeInfo, To,
+    Bounds, ClientInfo, Commit, Entry, FromClient, Messaging, Op, RuntimeInfo, Standing, To,
     client_box::ClientBox,
     commit::Fate,
     journal::{Failure, Journal, Record, Session, Writer},
@@ -171,6 +171,10 @@ impl Messaging for Mailboxes {
 
     fn accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(Commit, bool), Problem> {
         self.accept_command(runtime, seq)
+    }
+
+    fn watch_client(&self, client: ClientId) -> Option<watch::Receiver<Standing>> {
+        self.clients.lock(client).get_mut(&client).map(ClientBox::follow)
     }
 
     fn client(&self, client: ClientId) -> Option<ClientInfo> {

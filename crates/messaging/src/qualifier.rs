@@ -23,6 +23,12 @@ const WORDS: &[(u8, &str)] = &[
 ];
 
 impl Qualifier {
+    /// A client's new runtime.
+    pub(crate) const RUNTIME_ASSIGNMENT: Self = Self(3);
+    /// A client's way to its runtime's room.
+    pub(crate) const CONNECTION_UPGRADE: Self = Self(4);
+    /// The end of a client's session.
+    pub(crate) const DISCONNECTION_REASON: Self = Self(5);
     /// What a runtime says to a client.
     pub(crate) const SERVER_OUTGOING: Self = Self(6);
     /// What a client says to a runtime.
@@ -68,6 +74,9 @@ mod tests {
         }
         assert_eq!(Qualifier::of(command::HANDLE_MESSAGE), Some(Qualifier::HANDLE_MESSAGE));
         assert_eq!(Qualifier::of(message::SERVER_OUTGOING), Some(Qualifier::SERVER_OUTGOING));
+        assert_eq!(Qualifier::of(message::RUNTIME_ASSIGNMENT), Some(Qualifier::RUNTIME_ASSIGNMENT));
+        assert_eq!(Qualifier::of(message::CONNECTION_UPGRADE), Some(Qualifier::CONNECTION_UPGRADE));
+        assert_eq!(Qualifier::of(message::DISCONNECTION_REASON), Some(Qualifier::DISCONNECTION_REASON));
     }
 
     #[test]

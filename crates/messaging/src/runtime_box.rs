@@ -12,6 +12,8 @@ use crate::{RuntimeInfo, commit::Completion, inbox::Inbox, journal::RuntimeRow};
 pub(crate) struct RuntimeBox {
     pub(crate) deployment: DeploymentId,
     pub(crate) delivery: Delivery,
+    /// That of its slot.
+    pub(crate) epoch: u64,
     pub(crate) inbox: Inbox,
     /// Who is with it: exactly the clients whose route is this runtime.
     pub(crate) clients: BTreeSet<ClientId>,
@@ -24,10 +26,11 @@ pub(crate) struct RuntimeBox {
 }
 
 impl RuntimeBox {
-    pub(crate) fn new(deployment: DeploymentId, delivery: Delivery) -> Self {
+    pub(crate) fn new(deployment: DeploymentId, delivery: Delivery, epoch: u64) -> Self {
         Self {
             deployment,
             delivery,
+            epoch,
             inbox: Inbox::default(),
             clients: BTreeSet::new(),
             last_seq: None,
@@ -40,6 +43,7 @@ impl RuntimeBox {
         RuntimeInfo {
             deployment: self.deployment,
             clients: self.clients.len(),
+            epoch: self.epoch,
             last_seen: self.last_seen,
             last_seq: self.last_seq.map(SenderSeq),
         }

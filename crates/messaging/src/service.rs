@@ -7,6 +7,7 @@ use omgservers_api::{
 };
 use omgservers_core::Ticks;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::Commit;
 
@@ -67,6 +68,18 @@ pub enum Op {
         /// Its fields.
         body: Body,
     },
+    /// Puts an entry into a client's mailbox if the client's [assignment](ClientInfo::assigned) is still this one
+    /// when the ops are checked; else nothing is put.
+    PushAssigned {
+        /// Where to.
+        client: ClientId,
+        /// What the entry is about.
+        assigned: u64,
+        /// What it is.
+        qualifier: &'static str,
+        /// Its fields.
+        body: Body,
+    },
     /// Sets the runtime that a client's messages go to. Messages that waited for one go to it, in order. Both must be
     /// open; only clearing a route is always possible.
     Route {
@@ -112,11 +125,23 @@ pub struct ClientInfo {
     pub deployment: DeploymentId,
     /// The runtime that it is with.
     pub route: Option<RuntimeId>,
+    /// Which assignment that is: grows with each change of the route, also with one back to the same runtime, and
+    /// from one life of the server to the next. Below 2^53 for the first two million lives.
+    pub assigned: u64,
     /// Nothing is delivered any more.
     pub closed: bool,
     /// When the client was last heard of; the start of this process if it wasn't since, and when it was closed if it
     /// wasn't since.
     pub last_seen: Ticks,
+}
+
+/// Where a client stands, for whoever keeps a connection to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// As [`ClientInfo::assigned`].
+    pub assigned: u64,
+    /// The client knows: it is with a runtime or closed, and has consumed the entry that told it so.
+    pub told: bool,
 }
 
 /// A runtime's mailbox.
@@ -126,6 +151,8 @@ pub struct RuntimeInfo {
     pub deployment: DeploymentId,
     /// How many clients are with it.
     pub clients: usize,
+    /// The life of the server that it was opened or loaded in: grows from one to the next.
+    pub epoch: u64,
     /// When the runtime last exchanged; `None` if it didn't since this process started.
     pub last_seen: Option<Ticks>,
     /// Its own counter of the last command that was [accepted](Messaging::accept).
@@ -212,6 +239,8 @@ pub trait Messaging: Send + Sync {
     /// `core.not_owner`.
     fn accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(Commit, bool), Problem>;
 
+    /// Follows where a client stands; ends when the mailbox is removed. `None` for an unknown client.
+    fn watch_client(&self, client: ClientId) -> Option<watch::Receiver<Standing>>;
     /// A client's mailbox.
     fn client(&self, client: ClientId) -> Option<ClientInfo>;
     /// A runtime's mailbox; `None` also when it is closed.

@@ -42,6 +42,8 @@ pub(super) struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) user_role: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) assignment: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) access: Option<Vec<Access>>,
 }
 
@@ -60,16 +62,16 @@ impl Claims {
 
     /// What a WebSocket token says.
     pub(super) fn ws(&self) -> Result<WsClaims, Problem> {
-        let (WEBSOCKET, Some(runtime), Some(role)) =
-            (self.group()?, self.runtime_id, self.user_role.as_deref())
+        let (WEBSOCKET, Some(runtime), Some(role), Some(assignment)) =
+            (self.group()?, self.runtime_id, self.user_role.as_deref(), self.assignment)
         else {
             return Err(codes::WRONG_TOKEN.into());
         };
         if role == RUNTIME {
-            Ok(WsClaims::Runtime(runtime))
+            Ok(WsClaims::Runtime { runtime, assignment })
         } else if role == Role::Player.as_str() {
             let client = self.sub.parse().map_err(refused)?;
-            Ok(WsClaims::Player { client, runtime })
+            Ok(WsClaims::Player { client, runtime, assignment })
         } else {
             Err(codes::WRONG_TOKEN.into())
         }

@@ -82,14 +82,14 @@ fn other_tokens_have_the_contracts_claims() {
         json!({"iss": "omgservers", "aud": "omgservers", "sub": "5", "runtime_id": "5", "groups": ["runtime"]})
     );
     assert_eq!(
-        claims(tokens.ws_runtime(id(5))),
+        claims(tokens.ws_runtime(id(5), 1)),
         json!({"iss": "omgservers", "aud": "dispatcher", "sub": "5", "runtime_id": "5", "groups": ["websocket"],
-               "user_role": "runtime"})
+               "user_role": "runtime", "assignment": 1})
     );
     assert_eq!(
-        claims(tokens.ws_player(id(9), id(5))),
+        claims(tokens.ws_player(id(9), id(5), 2)),
         json!({"iss": "omgservers", "aud": "dispatcher", "sub": "9", "runtime_id": "5", "groups": ["websocket"],
-               "user_role": "player"})
+               "user_role": "player", "assignment": 2})
     );
     assert_eq!(
         claims(tokens.registry("backend", &[pull("a/b")])),
@@ -123,10 +123,11 @@ fn what_was_issued_is_verified() {
             assert_eq!(tokens.verify(&user).unwrap(), Verified::User { id: id(77), role: *role }, "again");
         }
         assert_eq!(tokens.verify(&tokens.runtime(id(5)).unwrap()).unwrap(), Verified::Runtime(id(5)));
-        let ws = tokens.verify_ws(&tokens.ws_runtime(id(5)).unwrap()).unwrap();
-        assert_eq!((ws, ws.runtime()), (WsClaims::Runtime(id(5)), id(5)));
-        let ws = tokens.verify_ws(&tokens.ws_player(id(9), id(5)).unwrap()).unwrap();
-        assert_eq!((ws, ws.runtime()), (WsClaims::Player { client: id(9), runtime: id(5) }, id(5)));
+        let ws = tokens.redeem_ws(&tokens.ws_runtime(id(5), 1 << 52).unwrap()).unwrap();
+        assert_eq!((ws, ws.runtime()), (WsClaims::Runtime { runtime: id(5), assignment: 1 << 52 }, id(5)));
+        let ws = tokens.redeem_ws(&tokens.ws_player(id(9), id(5), 3).unwrap()).unwrap();
+        let expected = WsClaims::Player { client: id(9), runtime: id(5), assignment: 3 };
+        assert_eq!((ws, ws.runtime()), (expected, id(5)));
         let expected = RegistryClaims { subject: "backend".into(), access: vec![pull("a/b"), pull("c")] };
         let registry = tokens.registry("backend", &expected.access).unwrap();
         assert_eq!(tokens.verify_registry(&registry).unwrap(), expected);
@@ -141,17 +142,32 @@ fn no_token_is_good_for_anything_else() {
     let all = [
         ("api", tokens.user(id(7), Role::Developer).unwrap()),
         ("api", tokens.runtime(id(5)).unwrap()),
-        ("ws", tokens.ws_runtime(id(5)).unwrap()),
-        ("ws", tokens.ws_player(id(9), id(5)).unwrap()),
+        ("ws", tokens.ws_runtime(id(5), 1).unwrap()),
+        ("ws", tokens.ws_player(id(9), id(5), 2).unwrap()),
         ("registry", tokens.registry("7", &[pull("a")]).unwrap()),
         ("refresh", tokens.registry_refresh(id(7)).unwrap()),
     ];
     for (kind, token) in &all {
         assert_eq!(tokens.verify(token).is_ok(), *kind == "api", "{kind} as api");
-        assert_eq!(tokens.verify_ws(token).is_ok(), *kind == "ws", "{kind} as ws");
+        assert_eq!(tokens.redeem_ws(token).is_ok(), *kind == "ws", "{kind} as ws");
         assert_eq!(tokens.verify_registry(token).is_ok(), *kind == "registry", "{kind} as registry");
         assert_eq!(tokens.verify_refresh(token).is_ok(), *kind == "refresh", "{kind} as refresh");
     }
+}
+
+#[test]
+fn a_websocket_token_is_good_once_and_fits_into_an_engines_url() {
+    let Scene { tokens, clock, .. } = scene();
+    let largest = i64::MAX;
+    let player = tokens.ws_player(id(largest), id(largest - 1), (1 << 53) - 1).unwrap();
+    let runtime = tokens.ws_runtime(id(largest), (1 << 53) - 1).unwrap();
+    for token in [&player, &runtime] {
+        assert!(token.len() < 1_993, "{} characters", token.len());
+        tokens.redeem_ws(token).unwrap();
+        clock.advance(Duration::from_secs(1));
+        assert!(refused(tokens.redeem_ws(token)));
+    }
+    tokens.redeem_ws(&tokens.ws_runtime(id(5), 1).unwrap()).unwrap();
 }
 
 #[test]
@@ -159,12 +175,13 @@ fn tokens_expire_also_when_they_were_verified_before() {
     let Scene { tokens, clock, .. } = scene();
     let user = tokens.user(id(7), Role::Player).unwrap();
     let registry = tokens.registry("7", &[]).unwrap();
-    let ws = tokens.ws_runtime(id(5)).unwrap();
+    let ws = tokens.ws_runtime(id(5), 1).unwrap();
     let refresh = tokens.registry_refresh(id(7)).unwrap();
+    let unused = tokens.ws_runtime(id(5), 1).unwrap();
     clock.advance(Duration::from_secs(59));
-    tokens.verify_ws(&ws).unwrap();
+    tokens.redeem_ws(&ws).unwrap();
     clock.advance(Duration::from_secs(1));
-    assert!(refused(tokens.verify_ws(&ws)));
+    assert!(refused(tokens.redeem_ws(&unused)));
     tokens.verify_registry(&registry).unwrap();
     clock.advance(Duration::from_secs(1800));
     assert!(refused(tokens.verify_registry(&registry)));
@@ -417,7 +434,7 @@ proptest! {
         thread_local!(static TOKENS: Tokens = scene().tokens);
         TOKENS.with(|tokens| {
             assert!(tokens.verify(&text).is_err());
-            assert!(tokens.verify_ws(&text).is_err());
+            assert!(tokens.redeem_ws(&text).is_err());
             assert!(tokens.verify_registry(&text).is_err());
             assert!(tokens.verify_refresh(&text).is_err());
         });

@@ -22,18 +22,21 @@ pub(super) struct Change<'g, 'a, 'j> {
     /// Clients that are to be watched from now on.
     pub(super) opened: Vec<ClientId>,
     pub(super) closed: Vec<ClientId>,
+    /// Clients that may stand elsewhere now.
+    pub(super) moved: Vec<ClientId>,
 }
 
 impl Change<'_, '_, '_> {
     pub(super) fn carry_out(&mut self, step: Step, wakes: &mut Wakes<'_>) {
         match step {
-            Step::OpenClient { client, user, deployment, delivery } => {
-                self.ground.clients.insert(client, ClientBox::new(user, deployment, delivery, self.now));
+            Step::OpenClient { client, user, deployment, delivery, epoch } => {
+                let it = ClientBox::new(user, deployment, delivery, self.now, epoch);
+                self.ground.clients.insert(client, it);
                 self.opened.push(client);
                 self.write_client(client);
             }
-            Step::OpenRuntime { runtime, deployment, delivery } => {
-                self.ground.runtimes.insert(runtime, RuntimeBox::new(deployment, delivery));
+            Step::OpenRuntime { runtime, deployment, delivery, epoch } => {
+                self.ground.runtimes.insert(runtime, RuntimeBox::new(deployment, delivery, epoch));
                 self.write_runtime(runtime);
             }
             Step::Push { to, id, qualifier, body } => self.push(to, id, qualifier, body, wakes),
@@ -43,6 +46,15 @@ impl Change<'_, '_, '_> {
             Step::Close(Mailbox::Runtime(_)) => {}
             Step::Remove(Mailbox::Client(client)) => self.remove_client(client, wakes),
             Step::Remove(Mailbox::Runtime(runtime)) => self.remove_runtime(runtime, wakes),
+        }
+    }
+
+    /// Tells those who follow clients. Last of all, so that nobody sees a part.
+    pub(super) fn publish(&mut self) {
+        for client in std::mem::take(&mut self.moved) {
+            if let Some(it) = self.ground.clients.get_mut(client) {
+                it.publish();
+            }
         }
     }
 
@@ -62,6 +74,7 @@ impl Change<'_, '_, '_> {
     fn push(&mut self, to: Mailbox, id: EntryId, qualifier: Qualifier, body: Body, wakes: &mut Wakes<'_>) {
         let (inbox, mailbox) = match to {
             Mailbox::Client(client) => {
+                self.moved.push(client);
                 (self.ground.clients.get_mut(client).map(|it| &mut it.inbox), client.get())
             }
             Mailbox::Runtime(runtime) => {
@@ -75,6 +88,10 @@ impl Change<'_, '_, '_> {
     }
 
     fn route(&mut self, client: ClientId, to: Option<RuntimeId>, ids: Vec<EntryId>, wakes: &mut Wakes<'_>) {
+        // To say again where it is changes nothing.
+        if self.ground.clients.get(client).is_some_and(|it| it.route != to) {
+            self.reassign(client);
+        }
         self.leave(client);
         let Some(it) = self.ground.clients.get_mut(client) else { return };
         it.route = to;
@@ -90,6 +107,14 @@ impl Change<'_, '_, '_> {
             it.pending = pending;
         }
         self.write_client(client);
+    }
+
+    /// Its assignment is another one from now on, and what led to the old runtime's room is void.
+    fn reassign(&mut self, client: ClientId) {
+        let Some(it) = self.ground.clients.get_mut(client) else { return };
+        it.reassigned();
+        it.inbox.queue.take_upgrades(|held| self.writing.consumed(client.get(), &held));
+        self.moved.push(client);
     }
 
     /// They were taken, so they are delivered whatever the runtime's bounds.
@@ -125,6 +150,7 @@ impl Change<'_, '_, '_> {
 
     fn close_client(&mut self, client: ClientId, wakes: &mut Wakes<'_>) {
         self.leave(client);
+        self.reassign(client);
         let Some(it) = self.ground.clients.get_mut(client) else { return };
         it.inbox.closed = true;
         it.inbox.wake(wakes);
@@ -179,6 +205,7 @@ impl Change<'_, '_, '_> {
             if let Some(it) = self.ground.clients.get_mut(client) {
                 it.route = None;
             }
+            self.reassign(client);
             self.write_client(client);
         }
     }

@@ -24,11 +24,13 @@ enum Step {
         user: UserId,
         deployment: DeploymentId,
         delivery: Delivery,
+        epoch: u64,
     },
     OpenRuntime {
         runtime: RuntimeId,
         deployment: DeploymentId,
         delivery: Delivery,
+        epoch: u64,
     },
     Push {
         to: Mailbox,
@@ -82,10 +84,12 @@ impl Mailboxes {
             now,
             opened: Vec::new(),
             closed: Vec::new(),
+            moved: Vec::new(),
         };
         for step in steps {
             change.carry_out(step, &mut wakes);
         }
+        change.publish();
         let Change { writing, opened, closed, .. } = change;
         let commit = writing.commit(&mut wakes);
         drop(ground);
@@ -103,6 +107,7 @@ impl Mailboxes {
             match op {
                 Op::OpenClient { client, .. }
                 | Op::Push { to: Mailbox::Client(client), .. }
+                | Op::PushAssigned { client, .. }
                 | Op::Close(Mailbox::Client(client))
                 | Op::Remove(Mailbox::Client(client)) => clients.push(*client),
                 Op::Route { client, to } => {
@@ -140,21 +145,28 @@ impl Mailboxes {
             match op {
                 Op::OpenClient { client, user, deployment, delivery } => {
                     if status(Mailbox::Client(client)) == Status::Absent {
-                        self.must_own_slot(client.slot())?;
+                        let epoch = self.epoch(client.slot())?;
                         after.insert(Mailbox::Client(client), Status::Open);
-                        steps.push(Step::OpenClient { client, user, deployment, delivery });
+                        steps.push(Step::OpenClient { client, user, deployment, delivery, epoch });
                     }
                 }
                 Op::OpenRuntime { runtime, deployment, delivery } => {
                     if status(Mailbox::Runtime(runtime)) == Status::Absent {
-                        self.must_own_slot(runtime.slot())?;
+                        let epoch = self.epoch(runtime.slot())?;
                         after.insert(Mailbox::Runtime(runtime), Status::Open);
-                        steps.push(Step::OpenRuntime { runtime, deployment, delivery });
+                        steps.push(Step::OpenRuntime { runtime, deployment, delivery, epoch });
                     }
                 }
                 Op::Push { to, qualifier, body } => {
                     if status(to) == Status::Open {
                         steps.push(self.check_push(to, qualifier, body)?);
+                    }
+                }
+                Op::PushAssigned { client, assigned, qualifier, body } => {
+                    let it = Mailbox::Client(client);
+                    let still = ground.clients.get(client).is_some_and(|it| it.assigned == assigned);
+                    if still && status(it) == Status::Open {
+                        steps.push(self.check_push(it, qualifier, body)?);
                     }
                 }
                 Op::Route { client, to: Some(runtime) } => {
@@ -229,8 +241,9 @@ impl Mailboxes {
         held.filter_map(change::speaker).map(|it| Ok((it, self.mint.child(it)?))).collect()
     }
 
-    fn must_own_slot(&self, slot: Slot) -> Result<(), Problem> {
-        self.ownership.expected([slot]).map(drop)
+    fn epoch(&self, slot: Slot) -> Result<u64, Problem> {
+        let epochs = self.ownership.expected([slot])?;
+        Ok(epochs.first().and_then(|it| u64::try_from(it.1).ok()).unwrap_or_default())
     }
 }
 

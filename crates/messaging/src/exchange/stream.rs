@@ -26,6 +26,9 @@ impl Mailboxes {
         let it = owned(shard.get_mut(&client), user)?;
         it.last_seen = self.clock.ticks();
         self.consume(client, &mut it.inbox.queue, consumed, &mut wakes);
+        if !consumed.is_empty() {
+            it.publish();
+        }
         if it.inbox.closed {
             return Ok(None);
         }

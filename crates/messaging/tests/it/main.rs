@@ -12,4 +12,5 @@ mod exchange;
 mod fixture;
 mod model;
 mod routes;
+mod standing;
 mod stream;

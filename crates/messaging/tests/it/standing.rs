@@ -1,0 +1,195 @@
+//! Where a client stands: assignments, upgrades, and those who follow them.
+
+use omgservers_api::{ClientId, RuntimeId, ids::Id as _, interchange::message};
+use omgservers_messaging::{Entry, Mailbox, Messaging as _, Op, Standing};
+use proptest::prelude::*;
+
+use crate::fixture::{Fixture, ids, push, welcome};
+
+fn assignment(client: ClientId) -> Op {
+    push(Mailbox::Client(client), message::RUNTIME_ASSIGNMENT, "{}")
+}
+
+fn upgrade(client: ClientId) -> Op {
+    push(Mailbox::Client(client), message::CONNECTION_UPGRADE, "{}")
+}
+
+fn to(client: ClientId, runtime: RuntimeId) -> Op {
+    Op::Route { client, to: Some(runtime) }
+}
+
+fn qualifiers(entries: &[Entry]) -> Vec<&'static str> {
+    entries.iter().map(|it| it.qualifier).collect()
+}
+
+fn assigned(it: &Fixture, client: ClientId) -> u64 {
+    it.mailboxes.client(client).unwrap().assigned
+}
+
+#[tokio::test]
+async fn an_upgrade_waits_until_the_assignment_before_it_was_consumed() {
+    let it = Fixture::new().await;
+    let client = it.client().await;
+    it.apply(vec![welcome(client), assignment(client), upgrade(client), upgrade(client)]).await;
+    let first = it.fetch(client).await;
+    let expected = [message::SERVER_WELCOME, message::RUNTIME_ASSIGNMENT];
+    assert_eq!(qualifiers(&first), expected);
+    assert_eq!(
+        ids(&it.fetch(client).await),
+        ids(&first),
+        "what isn't consumed is answered again, and no more"
+    );
+    let rest = it.consume(client, &ids(&first)[..1]).await;
+    assert_eq!(qualifiers(&rest), [message::RUNTIME_ASSIGNMENT]);
+    let rest = it.consume(client, &ids(&first)).await;
+    assert_eq!(qualifiers(&rest), [message::CONNECTION_UPGRADE; 2]);
+}
+
+#[tokio::test]
+async fn an_assignment_waits_until_the_upgrade_before_it_was_consumed() {
+    let it = Fixture::new().await;
+    let client = it.client().await;
+    // Without a change of the route, which would take the upgrade out.
+    it.apply(vec![upgrade(client), assignment(client), welcome(client)]).await;
+    let first = it.fetch(client).await;
+    assert_eq!(qualifiers(&first), [message::CONNECTION_UPGRADE]);
+    let rest = it.consume(client, &ids(&first)).await;
+    assert_eq!(qualifiers(&rest), [message::RUNTIME_ASSIGNMENT, message::SERVER_WELCOME]);
+}
+
+#[tokio::test]
+async fn an_upgrade_is_void_when_the_client_is_moved_before_it_has_fetched_it() {
+    let mut it = Fixture::new().await;
+    let (client, lobby) = it.pair().await;
+    let game = it.runtime().await;
+    it.apply(vec![upgrade(client), welcome(client)]).await;
+    it.apply(vec![to(client, lobby)]).await;
+    assert_eq!(it.fetch(client).await.len(), 2, "it was there already");
+    it.apply(vec![to(client, game), assignment(client)]).await;
+    let expected = [message::SERVER_WELCOME, message::RUNTIME_ASSIGNMENT];
+    assert_eq!(qualifiers(&it.fetch(client).await), expected);
+    it.crash().await;
+    assert_eq!(qualifiers(&it.fetch(client).await), expected, "and it does not come back");
+}
+
+#[tokio::test]
+async fn each_assignment_is_another_one() {
+    let mut it = Fixture::new().await;
+    let (client, lobby) = it.pair().await;
+    let game = it.runtime().await;
+    let mut seen = vec![assigned(&it, client)];
+    it.apply(vec![to(client, lobby)]).await;
+    assert_eq!(assigned(&it, client), seen[0], "nothing has changed");
+    for ops in [
+        vec![to(client, game)],
+        vec![to(client, lobby)],
+        vec![Op::Route { client, to: None }, to(client, lobby)],
+        vec![Op::Close(Mailbox::Runtime(lobby))],
+        vec![to(client, game)],
+    ] {
+        it.apply(ops).await;
+        seen.push(assigned(&it, client));
+    }
+    let epoch = it.mailboxes.runtime(game).unwrap().epoch;
+    it.crash().await;
+    seen.push(assigned(&it, client));
+    it.apply(vec![Op::Close(Mailbox::Client(client))]).await;
+    seen.push(assigned(&it, client));
+    assert!(seen.is_sorted_by(|one, two| one < two), "{seen:?}");
+    assert!(seen.iter().all(|it| *it < 1 << 53));
+    assert!(it.mailboxes.runtime(game).unwrap().epoch > epoch);
+}
+
+#[tokio::test]
+async fn an_entry_about_an_assignment_goes_with_it() {
+    let it = Fixture::new().await;
+    let (client, lobby) = it.pair().await;
+    let game = it.runtime().await;
+    let push = |assigned| {
+        let qualifier = message::CONNECTION_UPGRADE;
+        Op::PushAssigned { client, assigned, qualifier, body: "{}".into() }
+    };
+    let old = assigned(&it, client);
+    it.apply(vec![push(old)]).await;
+    assert_eq!(it.fetch(client).await.len(), 1);
+    it.apply(vec![to(client, game), to(client, lobby)]).await;
+    it.apply(vec![push(old)]).await;
+    assert_eq!(it.fetch(client).await.len(), 0);
+    it.apply(vec![push(assigned(&it, client))]).await;
+    assert_eq!(it.fetch(client).await.len(), 1);
+    it.apply(vec![Op::Close(Mailbox::Client(client))]).await;
+    it.apply(vec![push(assigned(&it, client))]).await;
+    assert_eq!(it.fetch(client).await.len(), 0, "nothing is put into a closed mailbox");
+}
+
+#[tokio::test]
+async fn who_follows_a_client_hears_of_moves_and_of_what_the_client_knows() {
+    let it = Fixture::new().await;
+    let (client, lobby) = it.pair().await;
+    let game = it.runtime().await;
+    assert!(it.mailboxes.watch_client(ClientId::from_i64(98).unwrap()).is_none());
+    let mut follower = it.mailboxes.watch_client(client).unwrap();
+    let first = assigned(&it, client);
+    assert_eq!(*follower.borrow(), Standing { assigned: first, told: true });
+
+    it.apply(vec![Op::Close(Mailbox::Runtime(lobby))]).await;
+    assert!(follower.has_changed().unwrap());
+    assert_eq!(*follower.borrow_and_update(), Standing { assigned: first + 1, told: false }, "with nobody");
+
+    it.apply(vec![to(client, game), assignment(client)]).await;
+    let moved = Standing { assigned: first + 2, told: false };
+    assert_eq!(*follower.borrow_and_update(), moved);
+    it.apply(vec![welcome(client)]).await;
+    let waiting = ids(&it.fetch(client).await);
+    assert!(!follower.has_changed().unwrap(), "to fetch is not to consume");
+    it.consume(client, &waiting[1..]).await;
+    assert!(!follower.has_changed().unwrap());
+    it.consume(client, &waiting).await;
+    assert_eq!(*follower.borrow_and_update(), Standing { told: true, ..moved });
+
+    it.apply(vec![
+        push(Mailbox::Client(client), message::DISCONNECTION_REASON, "{}"),
+        Op::Close(Mailbox::Client(client)),
+    ])
+    .await;
+    assert_eq!(*follower.borrow_and_update(), Standing { assigned: first + 3, told: false });
+    let waiting = ids(&it.fetch(client).await);
+    it.consume(client, &waiting).await;
+    assert_eq!(*follower.borrow_and_update(), Standing { assigned: first + 3, told: true });
+    it.apply(vec![Op::Remove(Mailbox::Client(client))]).await;
+    assert!(follower.changed().await.is_err(), "it ends with the mailbox");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn answers_keep_assignments_and_upgrades_apart_and_the_order_of_all(
+        kinds in prop::collection::vec(0usize..3, 1..30),
+        consumed in prop::collection::vec(1usize..5, 1..30),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let it = Fixture::new().await;
+            let client = it.client().await;
+            let ops = [assignment, upgrade, welcome];
+            it.apply(kinds.iter().map(|kind| ops[*kind](client)).collect()).await;
+            let mut seen = Vec::new();
+            let mut counts = consumed.iter().cycle();
+            let mut answer = it.fetch(client).await;
+            while !answer.is_empty() {
+                let found = qualifiers(&answer);
+                assert!(
+                    !(found.contains(&message::RUNTIME_ASSIGNMENT) && found.contains(&message::CONNECTION_UPGRADE)),
+                    "{found:?}"
+                );
+                let count = answer.len().min(*counts.next().unwrap());
+                seen.extend(found.into_iter().take(count));
+                answer = it.consume(client, &ids(&answer)[..count]).await;
+            }
+            let words = [message::RUNTIME_ASSIGNMENT, message::CONNECTION_UPGRADE, message::SERVER_WELCOME];
+            let expected: Vec<&str> = kinds.iter().map(|kind| words[*kind]).collect();
+            assert_eq!(seen, expected);
+        });
+    }
+}
