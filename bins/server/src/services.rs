@@ -172,6 +172,7 @@ impl Services {
             messaging: Arc::clone(&messaging),
             runtimes: Arc::new(runtimes.clone()),
             players: Arc::new(players),
+            tokens: Arc::clone(&tokens),
             config: settings::matchmaking(config),
         });
         let registry = Registry::new(

@@ -264,7 +264,7 @@ pub struct RuntimeVersionConfig {
 pub struct ConnectionUpgrade {
     /// Who may connect.
     pub client_id: ClientId,
-    /// Always `DISPATCHER`.
+    /// Always [`DISPATCHER`].
     pub protocol: Cow<'static, str>,
     /// With what.
     pub web_socket_config: WebSocketConfig,
@@ -446,12 +446,15 @@ fn attributes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Attributes, 
     serde_json::from_str(raw.get()).map_err(de::Error::custom)
 }
 
+/// The protocol of rooms.
+pub const DISPATCHER: &str = "DISPATCHER";
+
 /// Body of `UPGRADE_CONNECTION`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct UpgradeConnection<'a> {
     /// The session.
     pub client_id: ClientId,
-    /// `DISPATCHER`.
+    /// [`DISPATCHER`].
     #[serde(borrow)]
     pub protocol: Cow<'a, str>,
 }

@@ -45,8 +45,8 @@ async fn create_token(
 ) -> Answer<CreateRuntimeTokenResponse> {
     let runtime = request.runtime_id;
     services.runtimes.verify(runtime, &request.password).await?;
-    let open =
-        services.messaging.runtime(runtime).ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
+    let gone = || Problem::from(omgservers_messaging::problems::RUNTIME_NOT_FOUND);
+    let open = services.messaging.runtime(runtime).ok_or_else(gone)?;
     Ok(Json(CreateRuntimeTokenResponse {
         api_token: services.tokens.runtime(runtime)?,
         ws_token: services.tokens.ws_runtime(runtime, open.epoch)?,

@@ -69,3 +69,10 @@ pub(crate) fn client(client_id: ClientId) -> Result<Body, Problem> {
 pub(crate) fn disconnection(reason: Reason) -> Result<Body, Problem> {
     body(&DisconnectionReason { reason })
 }
+
+/// With a token for the dispatcher.
+pub(crate) fn upgrade(client_id: ClientId, ws_token: String) -> Result<Body, Problem> {
+    use omgservers_api::interchange::{ConnectionUpgrade, DISPATCHER, WebSocketConfig};
+    let web_socket_config = WebSocketConfig { ws_token };
+    body(&ConnectionUpgrade { client_id, protocol: DISPATCHER.into(), web_socket_config })
+}

@@ -107,8 +107,7 @@ impl PgMatchmaking {
             }
             command::UPGRADE_CONNECTION => {
                 let body: UpgradeConnection<'_> = body(it)?;
-                self.here(runtime, body.client_id)?;
-                Err(problems::UNSUPPORTED.detail("the dispatcher is not part of this version of the backend"))
+                self.upgrade(runtime, &body)
             }
             other => Err(problems::UNKNOWN_COMMAND.detail(format!("there is no command {other:?}"))),
         }
@@ -131,6 +130,26 @@ impl PgMatchmaking {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         Err(problems::CLIENT_NOT_HERE
             .detail(format!("not with this runtime, or with a full mailbox: {}{more}", names.join(", "))))
+    }
+
+    /// Shows a client the way to the runtime's room.
+    fn upgrade(&self, runtime: RuntimeId, it: &UpgradeConnection<'_>) -> Result<Commit, Problem> {
+        use omgservers_api::interchange::{DISPATCHER, message};
+        let (client, protocol) = (it.client_id, it.protocol.as_ref());
+        if protocol != DISPATCHER {
+            return Err(problems::WRONG_BODY
+                .detail(format!("`protocol` of UPGRADE_CONNECTION: {protocol:?} is not {DISPATCHER}")));
+        }
+        let assigned = self.here(runtime, client)?.assigned;
+        let body = crate::bodies::upgrade(client, self.parts.tokens.ws_player(client, runtime, assigned)?)?;
+        let qualifier = message::CONNECTION_UPGRADE;
+        // If the client is moved meanwhile, the token is void and is not sent.
+        self.parts.messaging.apply(vec![omgservers_messaging::Op::PushAssigned {
+            client,
+            assigned,
+            qualifier,
+            body,
+        }])
     }
 
     fn here(&self, runtime: RuntimeId, client: ClientId) -> Result<ClientInfo, Problem> {

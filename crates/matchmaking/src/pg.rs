@@ -10,6 +10,7 @@ use omgservers_api::{
     interchange::{Outgoing, Reason, command, message},
     problem::codes,
 };
+use omgservers_auth::Tokens;
 use omgservers_core::{Caller, Clock, Db, Mint, Ownership};
 use omgservers_deployments::{DeploymentFull, Deployments};
 use omgservers_messaging::{Mailbox, Messaging, Op};
@@ -74,6 +75,8 @@ pub struct MatchmakingParts {
     pub runtimes: Arc<dyn Runtimes>,
     /// Profiles.
     pub players: Arc<dyn Players>,
+    /// Makes players' tokens for the dispatcher.
+    pub tokens: Arc<Tokens>,
     /// Times.
     pub config: MatchmakingConfig,
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::{Accounts, PgAccounts};
 use omgservers_api::Problem;
-use omgservers_auth::{Keys, Passwords, Secrets};
+use omgservers_auth::{Keys, Passwords, Secrets, TokenConfig, Tokens};
 use omgservers_core::{Clock, Db, ManualClock, Mint, Ownership, Worker, mint::RenewBlocks};
 use omgservers_deployments::{Deployments, PgDeployments};
 use omgservers_matchmaking::{
@@ -43,7 +43,7 @@ pub(crate) struct Surroundings {
     pub(crate) db: Db,
     /// The same without.
     pub(crate) sound: Db,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) hosts: FakeHosts,
     pub(crate) pool: Vec<HostConfig>,
 }
@@ -145,6 +145,7 @@ impl Backend {
             messaging: Arc::clone(&messaging),
             runtimes: Arc::new(runtimes.clone()),
             players: Arc::clone(&players),
+            tokens: Arc::new(Tokens::new(Arc::clone(keys), time(), TokenConfig::default())),
             config: MatchmakingConfig::default(),
         });
         let duties: Vec<Box<dyn Worker>> = vec![

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Display,
+    sync::Arc,
     time::Duration,
 };
 
@@ -108,7 +109,7 @@ impl World {
         let around = Surroundings {
             db: sound.with_faults(script.faults()),
             sound,
-            keys: Keys::ephemeral(),
+            keys: Arc::new(Keys::ephemeral()),
             hosts: FakeHosts::new(uris.iter().cloned().zip(hosts.iter().cloned())),
             pool: uris
                 .iter()
