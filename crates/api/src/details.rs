@@ -1,14 +1,18 @@
 //! What the `get-…-details` endpoints show.
 
+mod matches;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AliasId, DeploymentId, ImageId, LobbyId, MatchmakerId, PermissionId, ProjectId, ProjectPermission,
-    RuntimeId, StageId, StagePermission, TenantId, TenantPermission, UserId, VersionId,
+    AliasId, DeploymentId, ImageId, LobbyId, MatchId, MatchmakerId, PermissionId, ProjectId,
+    ProjectPermission, RuntimeId, StageId, StagePermission, TenantId, TenantPermission, UserId, VersionId,
     config::DeploymentConfig,
     roles::{AliasQualifier, ImageQualifier, RuntimeQualifier},
 };
+
+pub use self::matches::{MatchDetails, MatchPlayer, TicketDetails};
 
 macro_rules! details {
     ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty),* $(,)? })*) => {$(
@@ -182,6 +186,23 @@ details! {
         /// The matchmaker.
         matchmaker_id: MatchmakerId,
     }
+    /// A match of a deployment.
+    MatchRef {
+        /// The id of this reference: the match's.
+        id: MatchId,
+        /// When it was made.
+        #[serde(with = "crate::time")] created: DateTime<Utc>,
+        /// The match.
+        match_id: MatchId,
+        /// Who made it.
+        matchmaker_id: MatchmakerId,
+        /// The name of its mode.
+        mode: String,
+        /// The runtime that it is.
+        runtime_id: RuntimeId,
+        /// How many players are in it or will be when its game server polls.
+        players: u64,
+    }
     /// A runtime of a deployment and what became of its container.
     RuntimeDetails {
         /// Its id.
@@ -260,6 +281,10 @@ details! {
         lobby_refs: Vec<LobbyRef>,
         /// Its matchmakers.
         matchmaker_refs: Vec<MatchmakerRef>,
+        /// Its matches, oldest first; at most 1,000.
+        #[serde(default)] match_refs: Vec<MatchRef>,
+        /// Tickets that wait for a match.
+        #[serde(default)] waiting_tickets: u64,
         /// Whether it takes new clients: it is the newest of its stage.
         active: bool,
         /// How it runs.

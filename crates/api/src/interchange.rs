@@ -64,7 +64,9 @@ pub struct Outgoing<'a> {
 }
 
 /// `null` and a Lua table that was encoded as an empty object are empty lists.
-pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     struct ListVisitor<T>(std::marker::PhantomData<T>);
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for ListVisitor<T> {
         type Value = Vec<T>;

@@ -160,6 +160,10 @@ view! {
     create_matchmaker_request(developer::DeploymentRequest) -> Empty = "create-matchmaker-request";
     /// Deletes a matchmaker.
     delete_matchmaker(developer::DeleteMatchmakerRequest) -> DeletedResponse = "delete-matchmaker";
+    /// A ticket, and why it isn't matched yet.
+    get_ticket_details(developer::GetTicketDetailsRequest) -> developer::GetTicketDetailsResponse = "get-ticket-details";
+    /// A match, and why its players are together.
+    get_match_details(developer::GetMatchDetailsRequest) -> developer::GetMatchDetailsResponse = "get-match-details";
 }
 
 /// Verbs of the endpoints that the player's side calls.

@@ -2,7 +2,7 @@
 
 use actix_web::web::{Data, Json};
 use omgservers_api::{
-    Role, TenantPermission,
+    Problem, Role, TenantPermission,
     details::{ProjectDetails, StageDetails, TenantDetails, VersionDetails},
     entrypoint::{
         CreateTokenRequest, CreateTokenResponse, CreatedResponse, DeletedResponse, Empty,
@@ -10,9 +10,10 @@ use omgservers_api::{
             CreateVersionRequest, CreateVersionResponse, DeleteDeploymentRequest, DeleteLobbyRequest,
             DeleteMatchmakerRequest, DeleteVersionRequest, DeployVersionRequest, DeployVersionResponse,
             DeploymentRequest, GetDeploymentDetailsRequest, GetDeploymentDetailsResponse,
-            GetProjectDetailsRequest, GetProjectDetailsResponse, GetStageDetailsRequest,
-            GetStageDetailsResponse, GetTenantDetailsRequest, GetTenantDetailsResponse,
-            GetVersionDetailsRequest, GetVersionDetailsResponse,
+            GetMatchDetailsRequest, GetMatchDetailsResponse, GetProjectDetailsRequest,
+            GetProjectDetailsResponse, GetStageDetailsRequest, GetStageDetailsResponse,
+            GetTenantDetailsRequest, GetTenantDetailsResponse, GetTicketDetailsRequest,
+            GetTicketDetailsResponse, GetVersionDetailsRequest, GetVersionDetailsResponse,
         },
         support::{
             CreateProjectAliasRequest, CreateProjectRequest, CreateProjectResponse, CreateStageAliasRequest,
@@ -20,6 +21,7 @@ use omgservers_api::{
         },
     },
 };
+use omgservers_matchmaking::WhichTicket;
 
 use crate::{
     Services,
@@ -124,6 +126,18 @@ pub(crate) fn mount(m: &mut Mount<'_>) {
         "delete-matchmaker",
         true,
         delete_matchmaker,
+    );
+    m.post::<GetTicketDetailsRequest, GetTicketDetailsResponse, _, _>(
+        ROLE,
+        "get-ticket-details",
+        true,
+        ticket,
+    );
+    m.post::<GetMatchDetailsRequest, GetMatchDetailsResponse, _, _>(
+        ROLE,
+        "get-match-details",
+        true,
+        match_details,
     );
 }
 
@@ -245,6 +259,31 @@ async fn create_matchmaker_request(api: Api, who: Who, Body(it): Body<Deployment
     let tenant = api.tenants.find(&it.tenant).await?;
     api.matchmaking.request_matchmaker(&who.caller, tenant, it.deployment_id).await?;
     Ok(Json(Empty {}))
+}
+
+async fn ticket(
+    api: Api,
+    who: Who,
+    Body(it): Body<GetTicketDetailsRequest>,
+) -> Answer<GetTicketDetailsResponse> {
+    let tenant = api.tenants.find(&it.tenant).await?;
+    let which = match (it.ticket_id, it.client_id) {
+        (Some(id), _) => WhichTicket::Id(id),
+        (None, Some(client)) => WhichTicket::Of(client),
+        (None, None) => return Err(Problem::internal("a request that wasn't validated").into()),
+    };
+    let details = api.matchmaking.ticket(&who.caller, tenant, it.deployment_id, which).await?;
+    Ok(Json(GetTicketDetailsResponse { details }))
+}
+
+async fn match_details(
+    api: Api,
+    who: Who,
+    Body(it): Body<GetMatchDetailsRequest>,
+) -> Answer<GetMatchDetailsResponse> {
+    let tenant = api.tenants.find(&it.tenant).await?;
+    let details = api.matchmaking.match_details(&who.caller, tenant, it.deployment_id, it.match_id).await?;
+    Ok(Json(GetMatchDetailsResponse { details }))
 }
 
 async fn delete_matchmaker(

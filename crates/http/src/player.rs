@@ -9,10 +9,11 @@ use actix_web::{
 use omgservers_api::{
     Problem, Role,
     entrypoint::{
-        CreateTokenRequest, CreateTokenResponse, Empty,
+        CreateTokenRequest, CreateTokenResponse, DeletedResponse, Empty,
+        developer::GetTicketDetailsResponse,
         player::{
             CreateClientRequest, CreateClientResponse, CreateUserResponse, PingServiceRequest,
-            PingServiceResponse,
+            PingServiceResponse, TicketRequest,
         },
     },
     interchange::{ClientOutgoing, MOST_WAIT, Outgoing, PlayerInterchangeRequest, message},
@@ -50,6 +51,8 @@ pub(crate) fn mount(mount: &mut Mount<'_>) {
     mount.post::<Empty, CreateUserResponse, _, _>(ROLE, "create-user", false, create_user);
     mount.post::<CreateTokenRequest, CreateTokenResponse, _, _>(ROLE, "create-token", false, create_token);
     mount.post::<CreateClientRequest, CreateClientResponse, _, _>(ROLE, "create-client", true, create_client);
+    mount.post::<TicketRequest, GetTicketDetailsResponse, _, _>(ROLE, "get-ticket-details", true, ticket);
+    mount.post::<TicketRequest, DeletedResponse, _, _>(ROLE, "cancel-matchmaking", true, cancel_matchmaking);
     mount.post::<PingServiceRequest, PingServiceResponse, _, _>(ROLE, "ping-service", false, ping_service);
 }
 
@@ -91,6 +94,24 @@ async fn create_client(
     Ok(Json(CreateClientResponse { client_id }))
 }
 
+async fn ticket(
+    services: Data<Services>,
+    who: As<Player>,
+    Body(request): Body<TicketRequest>,
+) -> Answer<GetTicketDetailsResponse> {
+    let details = services.matchmaking.own_ticket(&who.caller, request.client_id).await?;
+    Ok(Json(GetTicketDetailsResponse { details }))
+}
+
+async fn cancel_matchmaking(
+    services: Data<Services>,
+    who: As<Player>,
+    Body(request): Body<TicketRequest>,
+) -> Answer<DeletedResponse> {
+    let deleted = services.matchmaking.cancel_own_ticket(&who.caller, request.client_id).await?;
+    Ok(Json(DeletedResponse { deleted }))
+}
+
 async fn interchange(
     services: Data<Services>,
     who: As<Player>,
@@ -114,7 +135,7 @@ async fn interchange(
     Ok(entries::answer("incoming_messages", &incoming, ""))
 }
 
-fn said<'a>(messages: &[Outgoing<'a>]) -> Result<Vec<FromClient<'a>>, Problem> {
+pub(crate) fn said<'a>(messages: &[Outgoing<'a>]) -> Result<Vec<FromClient<'a>>, Problem> {
     let read = |(index, it): (usize, &Outgoing<'a>)| {
         if it.qualifier != message::CLIENT_OUTGOING {
             let known = message::FROM_SERVER.contains(&it.qualifier.as_ref());

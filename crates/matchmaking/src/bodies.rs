@@ -1,10 +1,11 @@
 //! The bodies of what the backend says to players and runtimes.
 
 use omgservers_api::{
-    ClientId, LobbyId, MatchmakerId, Problem, RuntimeId, RuntimeQualifier, UserId,
+    ClientId, LobbyId, MatchId, MatchmakerId, Problem, RuntimeId, RuntimeQualifier, UserId,
     interchange::{
-        AddClient, ClientRef, DisconnectionReason, InitRuntime, LobbyRuntimeConfig, MatchmakerAssignment,
-        Reason, RuntimeAssignment, RuntimeConfig, RuntimeVersionConfig, ServerWelcome,
+        AddClient, ClientRef, DisconnectionReason, InitRuntime, LobbyRuntimeConfig, MatchRuntimeConfig,
+        MatchmakerAssignment, MatchmakingFailure, Reason, RuntimeAssignment, RuntimeConfig,
+        RuntimeVersionConfig, ServerWelcome,
     },
 };
 use omgservers_messaging::Body;
@@ -27,15 +28,52 @@ pub(crate) fn matchmaker(matchmaker_id: MatchmakerId) -> Result<Body, Problem> {
     body(&MatchmakerAssignment { matchmaker_id })
 }
 
+fn version_config(version: &VersionFull, user_data: bool) -> RuntimeVersionConfig {
+    RuntimeVersionConfig {
+        modes: version.config.modes.clone(),
+        user_data: version.config.user_data.clone().filter(|_| user_data),
+    }
+}
+
 fn lobby_config(lobby_id: LobbyId, version: &VersionFull, user_data: bool) -> RuntimeConfig {
     RuntimeConfig {
         lobby_config: Some(LobbyRuntimeConfig { lobby_id }),
         match_config: None,
-        version_config: RuntimeVersionConfig {
-            modes: version.config.modes.clone(),
-            user_data: version.config.user_data.clone().filter(|_| user_data),
-        },
+        version_config: version_config(version, user_data),
     }
+}
+
+/// What a match is, in the words of its matchmaker.
+pub(crate) struct MatchWords<'a> {
+    pub(crate) matchmaker_id: MatchmakerId,
+    pub(crate) match_id: MatchId,
+    pub(crate) mode: &'a str,
+    pub(crate) version: &'a VersionFull,
+}
+
+impl MatchWords<'_> {
+    fn config(&self, user_data: bool) -> RuntimeConfig {
+        let (matchmaker_id, match_id, mode) = (self.matchmaker_id, self.match_id, self.mode.to_owned());
+        RuntimeConfig {
+            lobby_config: None,
+            match_config: Some(MatchRuntimeConfig { matchmaker_id, match_id, mode }),
+            version_config: version_config(self.version, user_data),
+        }
+    }
+
+    pub(crate) fn init(&self) -> Result<Body, Problem> {
+        body(&InitRuntime { runtime_config: self.config(true) })
+    }
+
+    /// The same for all clients of a match that is connected to through the backend only.
+    pub(crate) fn assignment(&self, runtime_id: RuntimeId) -> Result<Body, Problem> {
+        let (runtime_qualifier, runtime_config) = (RuntimeQualifier::Match, self.config(false));
+        body(&RuntimeAssignment { runtime_id, runtime_qualifier, runtime_config, direct: None })
+    }
+}
+
+pub(crate) fn matchmaking_failure(failure: &MatchmakingFailure) -> Result<Body, Problem> {
+    body(failure)
 }
 
 pub(crate) fn init_lobby(lobby: LobbyId, version: &VersionFull) -> Result<Body, Problem> {
@@ -57,9 +95,15 @@ pub(crate) fn lobby_assignment(
     })
 }
 
-pub(crate) fn add_client(user_id: UserId, client_id: ClientId, profile: &str) -> Result<Body, Problem> {
+/// ADD_CLIENT, and with a group ADD_MATCH_CLIENT.
+pub(crate) fn add_client(
+    user_id: UserId,
+    client_id: ClientId,
+    group: Option<&str>,
+    profile: &str,
+) -> Result<Body, Problem> {
     let profile = RawValue::from_string(profile.to_owned()).map_err(Problem::internal)?;
-    body(&AddClient { user_id, client_id, group_name: None, profile })
+    body(&AddClient { user_id, client_id, group_name: group.map(str::to_owned), profile })
 }
 
 pub(crate) fn client(client_id: ClientId) -> Result<Body, Problem> {

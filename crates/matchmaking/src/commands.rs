@@ -1,17 +1,53 @@
 //! What runtimes want done.
 
 use omgservers_api::{
-    ClientId, Kind, Problem, RuntimeId,
+    ClientId, DeploymentId, Kind, Problem, RuntimeId, TicketId,
     ids::SenderSeq,
     interchange::{
-        ClientRef, Outgoing, Reason, RejectedCommand, RequestMatchmaking, SetProfile, ToAll, ToClient,
-        ToClients, UpgradeConnection, command,
+        ClientRef, MatchmakingFailureReason::Cancelled, Outgoing, Reason, RejectedCommand,
+        RequestMatchmaking, SetProfile, ToAll, ToClient, ToClients, UpgradeConnection, command,
     },
 };
 use omgservers_messaging::{ClientInfo, Commit, To};
 use serde::Deserialize;
+use tokio::sync::oneshot;
 
-use crate::{PgMatchmaking, problems};
+use crate::{
+    PgMatchmaking,
+    matches::{Ask, Wish, answered},
+    problems,
+};
+
+/// What became of the commands so far.
+#[derive(Default)]
+struct Done {
+    rejected: Vec<RejectedCommand>,
+    commit: Commit,
+    wishes: Vec<Wished>,
+}
+
+/// A wish to be matched that isn't answered yet.
+struct Wished {
+    index: usize,
+    seq: Option<SenderSeq>,
+    answer: oneshot::Receiver<Result<TicketId, Problem>>,
+}
+
+impl Done {
+    fn join(&mut self, commit: Commit) {
+        self.commit = std::mem::take(&mut self.commit).join(commit);
+    }
+
+    fn reject(&mut self, runtime: RuntimeId, index: usize, qualifier: &str, problem: &Problem) {
+        tracing::info!(runtime.id = %runtime, command = %qualifier, %problem, "a command was not carried out");
+        self.rejected.push(RejectedCommand {
+            index,
+            qualifier: qualifier.to_owned(),
+            code: problem.code().to_owned(),
+            detail: problem.sentence().to_owned(),
+        });
+    }
+}
 
 impl PgMatchmaking {
     /// Carries `commands` out one after another and waits until their effects are durable. A command that can't
@@ -22,39 +58,103 @@ impl PgMatchmaking {
         runtime: RuntimeId,
         commands: &[Outgoing<'_>],
     ) -> Result<Vec<RejectedCommand>, Problem> {
-        let mut rejected = Vec::new();
-        let mut commit = Commit::none();
+        let mut done = Done::default();
         for (index, it) in commands.iter().enumerate() {
-            // What has to wait may be broken off there, so its counter is noted after it: twice changes nothing.
-            let waits = matches!(it.qualifier.as_ref(), command::SET_PROFILE | command::KICK_CLIENT);
-            // What speaks notes its counter with its messages, or a kill in between would lose them.
-            let speaks = matches!(
-                it.qualifier.as_ref(),
-                command::RESPOND_CLIENT | command::MULTICAST_MESSAGE | command::BROADCAST_MESSAGE
-            );
-            let notes = !speaks && (!waits || self.is_repeated(runtime, it));
-            if notes && !self.note(runtime, it, &mut commit)? {
+            if it.qualifier == command::REQUEST_MATCHMAKING {
+                self.request(runtime, index, it, &mut done)?;
                 continue;
             }
-            match self.execute(runtime, it).await {
-                Ok(done) => commit = commit.join(done),
-                Err(problem) if waits && problem.kind() == Kind::Unavailable => return Err(problem),
-                Err(problem) => {
-                    tracing::info!(runtime.id = %runtime, command = %it.qualifier, %problem, "a command was not carried out");
-                    rejected.push(RejectedCommand {
-                        index,
-                        qualifier: it.qualifier.clone().into_owned(),
-                        code: problem.code().to_owned(),
-                        detail: problem.sentence().to_owned(),
-                    });
-                }
-            }
-            if waits {
-                self.note(runtime, it, &mut commit)?;
-            }
+            // What comes after a wish is noted after it.
+            self.finish_wishes(runtime, &mut done).await?;
+            self.carry_out_one(runtime, index, it, &mut done).await?;
         }
-        commit.wait().await?;
-        Ok(rejected)
+        self.finish_wishes(runtime, &mut done).await?;
+        done.commit.wait().await?;
+        Ok(done.rejected)
+    }
+
+    async fn carry_out_one(
+        &self,
+        runtime: RuntimeId,
+        index: usize,
+        it: &Outgoing<'_>,
+        done: &mut Done,
+    ) -> Result<(), Problem> {
+        // What has to wait may be broken off there, so its counter is noted after it: twice changes nothing.
+        let waits = matches!(
+            it.qualifier.as_ref(),
+            command::SET_PROFILE
+                | command::KICK_CLIENT
+                | command::CANCEL_MATCHMAKING
+                | command::STOP_MATCHMAKING
+        );
+        // What speaks notes its counter with its messages, or a kill in between would lose them.
+        let speaks = matches!(
+            it.qualifier.as_ref(),
+            command::RESPOND_CLIENT | command::MULTICAST_MESSAGE | command::BROADCAST_MESSAGE
+        );
+        let notes = !speaks && (!waits || self.is_repeated(runtime, it));
+        if notes && !self.note(runtime, it.id, &mut done.commit)? {
+            return Ok(());
+        }
+        match self.execute(runtime, it).await {
+            Ok(commit) => done.join(commit),
+            Err(problem) if waits && problem.kind() == Kind::Unavailable => return Err(problem),
+            Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
+        }
+        if waits {
+            self.note(runtime, it.id, &mut done.commit)?;
+        }
+        Ok(())
+    }
+
+    /// Wishes in a row are answered together: one commit for all of them.
+    fn request(
+        &self,
+        runtime: RuntimeId,
+        index: usize,
+        it: &Outgoing<'_>,
+        done: &mut Done,
+    ) -> Result<(), Problem> {
+        if self.is_repeated(runtime, it) {
+            self.note(runtime, it.id, &mut done.commit)?;
+            return Ok(());
+        }
+        match self.wish(runtime, it) {
+            Ok((deployment, wish)) => {
+                let answer = self.ask(deployment, |answer| Ask::Add(wish, answer));
+                done.wishes.push(Wished { index, seq: it.id, answer });
+            }
+            Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
+        }
+        Ok(())
+    }
+
+    fn wish(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Result<(DeploymentId, Wish), Problem> {
+        let body: RequestMatchmaking<'_> = body(it)?;
+        let deployment = self.here(runtime, body.client_id)?.deployment;
+        let others = body.clients.into_iter().filter(|it| *it != body.client_id);
+        let wish = Wish {
+            clients: std::iter::once(body.client_id).chain(others).collect(),
+            lobby: runtime,
+            mode: body.mode.into_owned(),
+            attributes: body.attributes,
+        };
+        Ok((deployment, wish))
+    }
+
+    async fn finish_wishes(&self, runtime: RuntimeId, done: &mut Done) -> Result<(), Problem> {
+        let mut last = None;
+        for Wished { index, seq, answer } in std::mem::take(&mut done.wishes) {
+            match answered(answer).await {
+                Ok(_ticket) => {}
+                Err(problem) if problem.kind() == Kind::Unavailable => return Err(problem),
+                Err(problem) => done.reject(runtime, index, command::REQUEST_MATCHMAKING, &problem),
+            }
+            last = last.max(seq);
+        }
+        self.note(runtime, last, &mut done.commit)?;
+        Ok(())
     }
 
     fn is_repeated(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> bool {
@@ -63,8 +163,8 @@ impl PgMatchmaking {
     }
 
     /// Notes the counter of a command; `false` when it was noted before.
-    fn note(&self, runtime: RuntimeId, it: &Outgoing<'_>, commit: &mut Commit) -> Result<bool, Problem> {
-        let Some(seq) = it.id else { return Ok(true) };
+    fn note(&self, runtime: RuntimeId, seq: Option<SenderSeq>, commit: &mut Commit) -> Result<bool, Problem> {
+        let Some(seq) = seq else { return Ok(true) };
         let (accepted, fresh) = self.parts.messaging.accept(runtime, seq)?;
         *commit = std::mem::take(commit).join(accepted);
         Ok(fresh)
@@ -93,17 +193,20 @@ impl PgMatchmaking {
             }
             command::KICK_CLIENT => {
                 let body: ClientRef = body(it)?;
-                self.here(runtime, body.client_id)?;
-                self.disconnect(body.client_id, Reason::ClientKicked).await?;
+                self.kick(runtime, body.client_id).await?;
+                Ok(Commit::none())
+            }
+            command::CANCEL_MATCHMAKING => {
+                let body: ClientRef = body(it)?;
+                let deployment = self.here(runtime, body.client_id)?.deployment;
+                self.cancel_ticket(deployment, body.client_id).await?;
                 Ok(Commit::none())
             }
             command::STOP_MATCHMAKING => {
-                Err(problems::NOT_FOR_LOBBIES.detail("a lobby has no matchmaking to stop"))
-            }
-            command::REQUEST_MATCHMAKING => {
-                let body: RequestMatchmaking<'_> = body(it)?;
-                self.here(runtime, body.client_id)?;
-                Err(problems::UNSUPPORTED.detail("matches are not part of this version of the backend"))
+                let info = self.parts.messaging.runtime(runtime);
+                let info = info.ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
+                answered(self.ask(info.deployment, |answer| Ask::Stop(runtime, answer))).await?;
+                Ok(Commit::none())
             }
             command::UPGRADE_CONNECTION => {
                 let body: UpgradeConnection<'_> = body(it)?;
@@ -111,6 +214,29 @@ impl PgMatchmaking {
             }
             other => Err(problems::UNKNOWN_COMMAND.detail(format!("there is no command {other:?}"))),
         }
+    }
+
+    /// Out of a match a client goes to a lobby, out of a lobby its session ends.
+    async fn kick(&self, runtime: RuntimeId, client: ClientId) -> Result<(), Problem> {
+        let deployment = self.here(runtime, client)?.deployment;
+        if !answered(self.ask(deployment, |answer| Ask::Leave(runtime, client, answer))).await? {
+            self.here(runtime, client)?;
+            self.disconnect(client, Reason::ClientKicked).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the open ticket of a client. Problems: `matchmaking.no_ticket`.
+    pub(crate) async fn cancel_ticket(
+        &self,
+        deployment: DeploymentId,
+        client: ClientId,
+    ) -> Result<(), Problem> {
+        let cancel = self.ask(deployment, |answer| Ask::Cancel(client, Cancelled, answer));
+        if answered(cancel).await? {
+            return Ok(());
+        }
+        Err(problems::NO_TICKET.detail(format!("client {client} waits for no match")))
     }
 
     /// Whoever is with the runtime gets the message; the others are named in the problem.

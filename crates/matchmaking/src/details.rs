@@ -8,7 +8,7 @@ use omgservers_api::{
 };
 use omgservers_deployments::DeploymentFull;
 
-use crate::{PgMatchmaking, store};
+use crate::{PgMatchmaking, matches::match_refs, store};
 
 impl PgMatchmaking {
     pub(crate) async fn show(&self, full: &DeploymentFull) -> Result<DeploymentDetails, Problem> {
@@ -27,8 +27,13 @@ impl PgMatchmaking {
             runtime.clients =
                 u64::try_from(counts.get(&runtime.id).copied().unwrap_or(0)).unwrap_or(u64::MAX);
         }
+        let version = self.parts.versions.config(full.deployment.version_id).await?;
         let cell = self.halls.cell(id);
-        let waiting = cell.waiting() + cell.hall.lock().await.waiting.len();
+        let (waiting, (match_refs, waiting_tickets)) = {
+            let mut hall = cell.hall.lock().await;
+            self.load_queues(&cell, &mut hall, full).await?;
+            (cell.waiting() + hall.waiting.len(), match_refs(&hall, &version))
+        };
         Ok(DeploymentDetails {
             deployment: full.deployment.clone(),
             lobby_refs: lobbies
@@ -40,6 +45,8 @@ impl PgMatchmaking {
                 .into_iter()
                 .map(|it| MatchmakerRef { id: it.id, created: it.created, matchmaker_id: it.id })
                 .collect(),
+            match_refs,
+            waiting_tickets,
             active: newest.deployment.id == id,
             config: full.config.clone(),
             runtimes,

@@ -1,7 +1,7 @@
 //! What is remembered of each deployment, and which ones something happened to.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -11,6 +11,8 @@ use std::{
 
 use omgservers_api::{ClientId, DeploymentId, LobbyId, MatchmakerId, RuntimeId};
 use omgservers_core::{Doorbell, Ticks};
+
+use crate::matches::{Ask, Queues};
 
 /// A lobby.
 #[derive(Debug, Clone)]
@@ -38,7 +40,7 @@ pub(crate) struct Waiting {
 }
 
 /// What a deployment has. Whoever changes routes of its clients holds its lock.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Hall {
     pub(crate) loaded: bool,
     pub(crate) lobbies: BTreeMap<LobbyId, Lobby>,
@@ -46,19 +48,36 @@ pub(crate) struct Hall {
     /// Lobbies that failed in a row.
     pub(crate) failures: u32,
     pub(crate) retry_at: Ticks,
+    /// Matches and tickets.
+    pub(crate) queues: Queues,
 }
 
 /// A deployment.
-#[derive(Debug)]
 pub(crate) struct Cell {
     pub(crate) id: DeploymentId,
     pub(crate) hall: tokio::sync::Mutex<Hall>,
     arrivals: Mutex<Vec<Waiting>>,
     requested: AtomicU32,
     matchmakers: Mutex<Vec<MatchmakerId>>,
+    asks: Mutex<Vec<Ask>>,
+    gone: Mutex<Vec<ClientId>>,
 }
 
 impl Cell {
+    /// For the next round of the matchmaker.
+    pub(crate) fn ask(&self, ask: Ask) {
+        lock(&self.asks).push(ask);
+    }
+    pub(crate) fn take_asks(&self) -> Vec<Ask> {
+        std::mem::take(&mut *lock(&self.asks))
+    }
+    /// A client's session has ended.
+    pub(crate) fn is_gone(&self, client: ClientId) {
+        lock(&self.gone).push(client);
+    }
+    pub(crate) fn take_gone(&self) -> Vec<ClientId> {
+        std::mem::take(&mut *lock(&self.gone))
+    }
     /// A client that waits for its first runtime. The tender takes it in.
     pub(crate) fn arrive(&self, client: ClientId, since: Ticks) {
         lock(&self.arrivals).push(Waiting { client, since });
@@ -86,10 +105,11 @@ impl Cell {
 }
 
 /// All deployments that something was done for since the start.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Halls {
     cells: Mutex<HashMap<DeploymentId, Arc<Cell>>>,
-    dirty: Mutex<BTreeSet<DeploymentId>>,
+    /// With whether more than its tickets is to be looked at.
+    dirty: Mutex<BTreeMap<DeploymentId, bool>>,
     deadlines: Mutex<HashMap<DeploymentId, Ticks>>,
     alarm: Mutex<Option<Ticks>>,
     pub(crate) bell: Doorbell,
@@ -105,6 +125,8 @@ impl Halls {
                 arrivals: Mutex::default(),
                 requested: AtomicU32::default(),
                 matchmakers: Mutex::default(),
+                asks: Mutex::default(),
+                gone: Mutex::default(),
             })
         });
         Arc::clone(made)
@@ -121,17 +143,23 @@ impl Halls {
 
     /// Something happened to a deployment: it is looked at soon.
     pub(crate) fn touch(&self, id: DeploymentId) {
-        lock(&self.dirty).insert(id);
+        lock(&self.dirty).insert(id, true);
+        self.bell.ring();
+    }
+
+    /// Something happened to the tickets of a deployment only.
+    pub(crate) fn touch_queues(&self, id: DeploymentId) {
+        lock(&self.dirty).entry(id).or_insert(false);
         self.bell.ring();
     }
 
     /// Those that something happened to, and those whose time has come.
-    pub(crate) fn due(&self, now: Ticks) -> BTreeSet<DeploymentId> {
+    pub(crate) fn due(&self, now: Ticks) -> BTreeMap<DeploymentId, bool> {
         let mut due = std::mem::take(&mut *lock(&self.dirty));
         lock(&self.deadlines).retain(|id, at| {
             let later = *at > now;
             if !later {
-                due.insert(*id);
+                due.insert(*id, true);
             }
             later
         });

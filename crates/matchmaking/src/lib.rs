@@ -4,6 +4,7 @@ mod bodies;
 mod commands;
 mod details;
 mod halls;
+mod matches;
 mod pg;
 pub mod problems;
 pub mod rules;
@@ -14,7 +15,7 @@ mod tend;
 mod worker;
 
 pub use pg::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
-pub use service::{Matchmaking, RuntimeAnswer};
+pub use service::{Matchmaking, RuntimeAnswer, WhichTicket};
 pub use worker::{ExpireClients, ForgetClosed, Survey, Tend, WatchRuntimes};
 
 /// The PostgreSQL schema of this crate.

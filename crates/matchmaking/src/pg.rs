@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{
-    ClientId, DeploymentId, EntryId, LobbyId, MatchmakerId, Problem, ProjectId, Ref, RuntimeId, StageId,
-    StagePermission, TenantId,
-    details::DeploymentDetails,
+    ClientId, DeploymentId, EntryId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, Role,
+    RuntimeId, StageId, StagePermission, TenantId,
+    details::{DeploymentDetails, MatchDetails, TicketDetails},
     ids::Id as _,
     interchange::{Outgoing, Reason, command, message},
     problem::codes,
@@ -20,8 +20,9 @@ use omgservers_runtimes::Runtimes;
 use omgservers_versions::Versions;
 
 use crate::{
-    Matchmaking, RuntimeAnswer, bodies,
+    Matchmaking, RuntimeAnswer, WhichTicket, bodies,
     halls::{Cell, Halls},
+    problems,
     store::{self, MatchmakerRow},
     tend::Fate,
 };
@@ -37,6 +38,10 @@ pub struct MatchmakingConfig {
     pub wait_timeout: Duration,
     /// How long an empty lobby is kept from when it was made, unless its version says otherwise.
     pub lobby_min_lifetime: Duration,
+    /// A match whose game server doesn't poll for this long is given up.
+    pub match_start_timeout: Duration,
+    /// Most tickets that wait in one mode of one matchmaker.
+    pub max_tickets: usize,
     /// How long what waits for a disconnected client is kept after it last asked.
     pub closed_kept: Duration,
 }
@@ -48,6 +53,8 @@ impl Default for MatchmakingConfig {
             runtime_inactive: Duration::from_secs(30),
             wait_timeout: Duration::from_secs(300),
             lobby_min_lifetime: Duration::from_secs(60),
+            match_start_timeout: Duration::from_secs(120),
+            max_tickets: 1_000_000,
             closed_kept: Duration::from_secs(60),
         }
     }
@@ -81,7 +88,7 @@ pub struct MatchmakingParts {
     pub config: MatchmakingConfig,
 }
 
-/// The lobbies of one database.
+/// The lobbies and matches of one database.
 pub struct PgMatchmaking {
     pub(crate) parts: MatchmakingParts,
     pub(crate) halls: Arc<Halls>,
@@ -95,23 +102,27 @@ impl PgMatchmaking {
 
     /// A matchmaker of the deployment: made when there is none, else one that the client's id picks.
     async fn matchmaker_for(&self, cell: &Cell, client: ClientId) -> Result<MatchmakerId, Problem> {
-        let pick = |ids: &[MatchmakerId]| {
-            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-            let index = client.get().checked_rem(count).and_then(|it| usize::try_from(it).ok())?;
-            ids.get(index).copied()
-        };
-        if let Some(id) = pick(&cell.matchmakers()) {
+        if let Some(id) = pick(&cell.matchmakers(), client.get()) {
             return Ok(id);
         }
         let _hall = cell.hall.lock().await;
+        let ids = self.matchmakers(cell).await?;
+        pick(&ids, client.get()).ok_or_else(|| Problem::internal("a deployment without a matchmaker"))
+    }
+
+    /// The matchmakers of a deployment, one at least. Who calls this holds the hall.
+    pub(crate) async fn matchmakers(&self, cell: &Cell) -> Result<Vec<MatchmakerId>, Problem> {
+        let known = cell.matchmakers().clone();
+        if !known.is_empty() {
+            return Ok(known);
+        }
         let rows = store::matchmakers(&mut *self.parts.db.read().await?, cell.id).await?;
         let mut ids: Vec<MatchmakerId> = rows.into_iter().map(|it| it.id).collect();
         if ids.is_empty() {
             ids.push(self.add_matchmaker(cell.id).await?);
         }
-        let picked = pick(&ids);
-        *cell.matchmakers() = ids;
-        picked.ok_or_else(|| Problem::internal("a deployment without a matchmaker"))
+        cell.matchmakers().clone_from(&ids);
+        Ok(ids)
     }
 
     async fn add_matchmaker(&self, deployment: DeploymentId) -> Result<MatchmakerId, Problem> {
@@ -137,9 +148,21 @@ impl PgMatchmaking {
             return Ok(false);
         };
         let commit = self.parts.messaging.apply(disconnect_ops(client, info.route, reason)?)?;
+        cell.is_gone(client);
         commit.wait().await?;
         self.halls.touch(info.deployment);
         Ok(true)
+    }
+
+    /// The deployment of a client, if it is the caller's.
+    fn own(&self, caller: &Caller, client: ClientId) -> Result<DeploymentId, Problem> {
+        let user = caller.user(Role::Player)?;
+        let info =
+            self.parts.messaging.client(client).ok_or(omgservers_messaging::problems::CLIENT_NOT_FOUND)?;
+        if info.user != user {
+            return Err(omgservers_messaging::problems::FOREIGN_CLIENT.into());
+        }
+        Ok(info.deployment)
     }
 
     /// The deployment behind an id of the request, if the caller may manage it.
@@ -157,6 +180,13 @@ impl PgMatchmaking {
         self.parts.projects.require_stage(caller, tenant, stage, StagePermission::DeploymentManager).await?;
         Ok(full)
     }
+}
+
+/// The one of several matchmakers that an id picks.
+pub(crate) fn pick(ids: &[MatchmakerId], by: i64) -> Option<MatchmakerId> {
+    let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    let index = by.checked_rem(count).and_then(|it| usize::try_from(it).ok())?;
+    ids.get(index).copied()
 }
 
 /// What disconnecting a client is made of.
@@ -296,5 +326,42 @@ impl Matchmaking for PgMatchmaking {
             .await?;
         cell.matchmakers().clear();
         Ok(deleted > 0)
+    }
+
+    async fn own_ticket(&self, caller: &Caller, client: ClientId) -> Result<TicketDetails, Problem> {
+        let deployment = self.own(caller, client)?;
+        let full = self.parts.deployments.full(deployment).await?;
+        self.show_ticket(&full, WhichTicket::Of(client)).await
+    }
+
+    async fn cancel_own_ticket(&self, caller: &Caller, client: ClientId) -> Result<bool, Problem> {
+        let deployment = self.own(caller, client)?;
+        match self.cancel_ticket(deployment, client).await {
+            Ok(()) => Ok(true),
+            Err(problem) if problem.is(problems::NO_TICKET) => Ok(false),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    async fn ticket(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+        which: WhichTicket,
+    ) -> Result<TicketDetails, Problem> {
+        let full = self.parts.deployments.get(caller, tenant, deployment).await?;
+        self.show_ticket(&full, which).await
+    }
+
+    async fn match_details(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+        id: MatchId,
+    ) -> Result<MatchDetails, Problem> {
+        let full = self.parts.deployments.get(caller, tenant, deployment).await?;
+        self.show_match(&full, id).await
     }
 }

@@ -30,13 +30,43 @@ pub const NOT_FOR_LOBBIES: Code = Code::new(
     Kind::Conflict,
     "a lobby can't use this command",
 );
-/// The backend carries out no such command.
-pub const UNSUPPORTED: Code = Code::new(
-    "matchmaking.unsupported",
+/// A command that only lobbies can use.
+pub const NOT_FOR_MATCHES: Code = Code::new(
+    "matchmaking.not_for_matches",
     "WRONG_REQUEST",
     Kind::Conflict,
-    "this version of the backend doesn't carry out this command",
+    "a match can't use this command",
 );
+/// The version has no such mode.
+pub const UNKNOWN_MODE: Code =
+    Code::new("matchmaking.unknown_mode", "WRONG_REQUEST", Kind::Invalid, "the version has no such mode");
+/// A ticket that could never be matched.
+pub const TICKET_REFUSED: Code = Code::new(
+    "matchmaking.ticket_refused",
+    "WRONG_REQUEST",
+    Kind::Invalid,
+    "the request doesn't fulfil what the mode asks for",
+);
+/// So many wait already that one more is refused.
+pub const QUEUE_FULL: Code =
+    Code::new("matchmaking.queue_full", "WRONG_REQUEST", Kind::Conflict, "too many tickets wait already");
+/// The client has no open ticket.
+pub const NO_TICKET: Code =
+    Code::new("matchmaking.no_ticket", "OBJECT_NOT_FOUND", Kind::NotFound, "there is no such ticket");
+/// There is no such match.
+pub const NO_MATCH: Code =
+    Code::new("matchmaking.no_match", "OBJECT_NOT_FOUND", Kind::NotFound, "there is no such match");
 
 /// All of them.
-pub const ALL: &[Code] = &[WRONG_BODY, UNKNOWN_COMMAND, CLIENT_NOT_HERE, NOT_FOR_LOBBIES, UNSUPPORTED];
+pub const ALL: &[Code] = &[
+    WRONG_BODY,
+    UNKNOWN_COMMAND,
+    CLIENT_NOT_HERE,
+    NOT_FOR_LOBBIES,
+    NOT_FOR_MATCHES,
+    UNKNOWN_MODE,
+    TICKET_REFUSED,
+    QUEUE_FULL,
+    NO_TICKET,
+    NO_MATCH,
+];

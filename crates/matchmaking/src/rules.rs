@@ -56,6 +56,8 @@ pub struct Facts {
     pub pause: Duration,
     /// Lobbies that were asked for on top.
     pub requested: u32,
+    /// How many matches it has: their players come back.
+    pub matches: usize,
     /// Its lobbies, by id.
     pub lobbies: Vec<LobbyFacts>,
     /// Who waits, first come first.
@@ -101,7 +103,8 @@ pub fn plan(facts: &Facts) -> (Vec<Step>, Option<Duration>) {
     if facts.waiting.is_empty() {
         steps.extend(spare_lobbies(facts).into_iter().map(Step::Close));
     }
-    if !facts.active && facts.lobbies.is_empty() && facts.waiting.is_empty() && facts.requested == 0 {
+    let is_empty = facts.lobbies.is_empty() && facts.matches == 0 && facts.waiting.is_empty();
+    if !facts.active && is_empty && facts.requested == 0 {
         steps.push(Step::Retire);
     }
     let again = ask_again(facts, wanted > 0);
@@ -202,6 +205,7 @@ mod tests {
             wait_timeout: Duration::from_secs(300),
             pause: Duration::ZERO,
             requested: 0,
+            matches: 0,
             lobbies: Vec::new(),
             waiting: Vec::new(),
         }
@@ -257,7 +261,9 @@ mod tests {
         assert_eq!(steps(&full), []);
         let empty = Facts { lobbies: vec![lobby(1, LobbyState::Ready, 0, 5)], ..full };
         assert_eq!(steps(&empty), [Step::Close(LobbyId::from_i64(1).unwrap())]);
-        let gone = Facts { lobbies: vec![], ..empty };
+        let playing = Facts { lobbies: vec![], matches: 1, ..empty };
+        assert_eq!(steps(&playing), [], "who plays comes back to a lobby of the same deployment");
+        let gone = Facts { matches: 0, ..playing };
         assert_eq!(steps(&gone), [Step::Retire]);
     }
 

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use omgservers_api::{
-    ClientId, DeploymentId, EntryId, LobbyId, MatchmakerId, Problem, ProjectId, Ref, StageId, TenantId,
-    details::DeploymentDetails,
+    ClientId, DeploymentId, EntryId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, StageId,
+    TenantId, TicketId,
+    details::{DeploymentDetails, MatchDetails, TicketDetails},
     interchange::{Outgoing, RejectedCommand},
 };
 use omgservers_core::Caller;
@@ -15,6 +16,15 @@ pub struct RuntimeAnswer {
     pub incoming: Vec<Entry>,
     /// Its commands that were not carried out.
     pub rejected: Vec<RejectedCommand>,
+}
+
+/// A ticket by what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhichTicket {
+    /// By its id.
+    Id(TicketId),
+    /// By one of its clients.
+    Of(ClientId),
 }
 
 /// What the HTTP API and tools may ask of matchmaking.
@@ -75,4 +85,32 @@ pub trait Matchmaking: Send + Sync {
     /// Deletes a matchmaker. Needs the stage's DEPLOYMENT_MANAGER. `false` when there is none. Problems:
     /// `auth.permission`.
     async fn delete_matchmaker(&self, caller: &Caller, matchmaker: MatchmakerId) -> Result<bool, Problem>;
+
+    /// The open ticket of a client, for the player whose client it is. Problems: `messaging.client_not_found`,
+    /// `messaging.foreign_client`, `matchmaking.no_ticket`.
+    async fn own_ticket(&self, caller: &Caller, client: ClientId) -> Result<TicketDetails, Problem>;
+
+    /// Ends the open ticket of a client, for the player whose client it is. `false` when there is none. Problems: as
+    /// of [`own_ticket`](Self::own_ticket); `unavailable`.
+    async fn cancel_own_ticket(&self, caller: &Caller, client: ClientId) -> Result<bool, Problem>;
+
+    /// A ticket, and why it isn't matched yet. Problems: as of [`details`](Self::details), and
+    /// `matchmaking.no_ticket`.
+    async fn ticket(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+        which: WhichTicket,
+    ) -> Result<TicketDetails, Problem>;
+
+    /// A match, and why its players are together. Problems: as of [`details`](Self::details), and
+    /// `matchmaking.no_match`.
+    async fn match_details(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        deployment: DeploymentId,
+        id: MatchId,
+    ) -> Result<MatchDetails, Problem>;
 }

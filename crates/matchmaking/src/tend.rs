@@ -53,11 +53,14 @@ impl PgMatchmaking {
         let mut done = 0;
         for _ in 0..MOST_ROUNDS {
             let now = self.parts.clock.ticks();
+            let matches = self.tend_matches(&cell, &mut hall, &full, active).await?;
             self.take_in(&cell, &mut hall, id);
             let (facts, deadline) = self.facts(&cell, &mut hall, &full, active).await?;
             let (steps, again) = rules::plan(&facts);
-            if steps.is_empty() {
-                self.halls.look_again(id, now, [again, deadline].into_iter().flatten().min());
+            done += matches.done;
+            if steps.is_empty() && matches.done == 0 {
+                let again = [again, deadline, matches.again].into_iter().flatten().min();
+                self.halls.look_again(id, now, again);
                 return Ok(done);
             }
             done += steps.len();
@@ -66,6 +69,31 @@ impl PgMatchmaking {
             }
         }
         self.halls.touch(id);
+        Ok(done)
+    }
+
+    /// Answers what was asked about the tickets of a deployment. Everything else waits for the tender, which is woken
+    /// when there is something for it.
+    pub(crate) async fn tend_queues(&self, id: DeploymentId) -> Result<usize, Problem> {
+        let cell = self.halls.cell(id);
+        let mut hall = cell.hall.lock().await;
+        if !hall.loaded || !hall.queues.loaded {
+            drop(hall);
+            return self.tend(id).await;
+        }
+        let full = match self.parts.deployments.full(id).await {
+            Ok(full) => full,
+            Err(problem) if problem.kind() == Kind::NotFound => {
+                drop(hall);
+                return self.tend(id).await;
+            }
+            Err(problem) => return Err(problem),
+        };
+        let done = self.round(&cell, &mut hall, &full, &[]).await?;
+        self.admit(&mut hall, &full).await?;
+        if done > 0 {
+            self.halls.touch(id);
+        }
         Ok(done)
     }
 
@@ -106,7 +134,7 @@ impl PgMatchmaking {
                     self.open_mailbox(full, row.id, row.runtime_id).await?;
                 }
                 if !states.contains_key(&row.runtime_id) {
-                    self.start_runtime(full, row.runtime_id).await?;
+                    self.start_runtime(full, row.runtime_id, RuntimeQualifier::Lobby).await?;
                 }
             }
             let mut lobby = Lobby::new(row.runtime_id, now, row.closing);
@@ -181,6 +209,7 @@ impl PgMatchmaking {
             pause: hall.retry_at.since(now),
             requested: cell.requested(),
             lobbies,
+            matches: hall.queues.matches.len(),
             waiting: hall.waiting.iter().map(waited).collect(),
         };
         Ok((facts, deadline))
@@ -238,6 +267,7 @@ impl PgMatchmaking {
                 }
                 Step::GiveUp(client) => {
                     let ops = disconnect_ops(client, None, Reason::InternalFailure)?;
+                    cell.is_gone(client);
                     self.parts.messaging.apply(ops)?.wait().await?;
                     tracing::warn!(client.id = %client, "no lobby for a client in time");
                 }
@@ -298,7 +328,7 @@ impl PgMatchmaking {
         cell.served(count);
         for row in &rows {
             self.open_mailbox(full, row.id, row.runtime_id).await?;
-            self.start_runtime(full, row.runtime_id).await?;
+            self.start_runtime(full, row.runtime_id, RuntimeQualifier::Lobby).await?;
         }
         hall.loaded = true;
         Ok(())
@@ -320,11 +350,19 @@ impl PgMatchmaking {
         commit.wait().await
     }
 
-    async fn start_runtime(&self, full: &DeploymentFull, runtime: RuntimeId) -> Result<(), Problem> {
-        let qualifier = RuntimeQualifier::Lobby;
+    pub(crate) async fn start_runtime(
+        &self,
+        full: &DeploymentFull,
+        runtime: RuntimeId,
+        qualifier: RuntimeQualifier,
+    ) -> Result<(), Problem> {
         let image = image_for(&full.images, qualifier).ok_or_else(|| {
-            Problem::internal(format!("deployment {} has no image for lobbies", full.deployment.id))
+            Problem::internal(format!("deployment {} has no image for {qualifier:?}", full.deployment.id))
         })?;
+        let (cpu_limit, memory_limit) = match qualifier {
+            RuntimeQualifier::Lobby => (full.config.lobby.cpu_limit, full.config.lobby.memory_limit),
+            RuntimeQualifier::Match => (full.config.r#match.cpu_limit, full.config.r#match.memory_limit),
+        };
         let it = &full.deployment;
         let label = |name: &str, value: String| (format!("omgservers.{name}"), value);
         let new = NewRuntime {
@@ -333,8 +371,8 @@ impl PgMatchmaking {
             deployment: it.id,
             qualifier,
             image: image.clone(),
-            cpu_limit: full.config.lobby.cpu_limit,
-            memory_limit: full.config.lobby.memory_limit,
+            cpu_limit,
+            memory_limit,
             labels: vec![
                 label("project", full.project_id.to_string()),
                 label("stage", it.stage_id.to_string()),
@@ -372,7 +410,7 @@ impl PgMatchmaking {
                 }
             };
             let profile = profiles.get(&user).map_or("{}", |it| it);
-            let added = bodies::add_client(user, client, profile)?;
+            let added = bodies::add_client(user, client, None, profile)?;
             ops.push(Op::Push { to: Mailbox::Runtime(runtime), qualifier: command::ADD_CLIENT, body: added });
             ops.push(Op::Route { client, to: Some(runtime) });
             let qualifier = message::RUNTIME_ASSIGNMENT;
@@ -401,6 +439,7 @@ impl PgMatchmaking {
         if fate == Fate::Disconnected {
             for client in &clients {
                 ops.extend(disconnect_ops(*client, None, Reason::InternalFailure)?);
+                cell.is_gone(*client);
             }
         }
         ops.push(Op::Close(Mailbox::Runtime(runtime)));
@@ -429,6 +468,7 @@ impl PgMatchmaking {
         }
         let mut done = ops.len();
         self.parts.messaging.apply(ops)?.wait().await?;
+        done += self.dissolve_matches(cell, hall).await?;
         let rows = store::lobbies(&mut *self.parts.db.read().await?, cell.id).await?;
         for row in rows {
             let made = self.parts.clock.ticks();

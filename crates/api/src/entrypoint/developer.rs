@@ -2,9 +2,14 @@
 //! [`support`](super::support).
 
 use crate::{
-    DeploymentId, LobbyId, MatchmakerId, Problem, ProjectId, Ref, StageId, TenantId, Validate, VersionId,
+    ClientId, DeploymentId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, StageId, TenantId,
+    TicketId, Validate, VersionId,
     config::{DeploymentConfig, VersionConfig},
-    details::{DeploymentDetails, ProjectDetails, StageDetails, TenantDetails, VersionDetails},
+    details::{
+        DeploymentDetails, MatchDetails, ProjectDetails, StageDetails, TenantDetails, TicketDetails,
+        VersionDetails,
+    },
+    validate::invalid,
 };
 
 wire! {
@@ -121,6 +126,36 @@ wire! {
         /// The deployment.
         #[serde(alias = "id")] deployment_id: DeploymentId,
     }
+    /// A ticket to look at, by its id or by one of its clients.
+    GetTicketDetailsRequest {
+        /// The tenant.
+        tenant: Ref<TenantId>,
+        /// The deployment.
+        deployment_id: DeploymentId,
+        /// The ticket.
+        #[serde(default)] ticket_id: Option<TicketId>,
+        /// One of its clients.
+        #[serde(default)] client_id: Option<ClientId>,
+    }
+    /// The ticket.
+    GetTicketDetailsResponse {
+        /// Everything of it.
+        details: TicketDetails,
+    }
+    /// A match to look at.
+    GetMatchDetailsRequest {
+        /// The tenant.
+        tenant: Ref<TenantId>,
+        /// The deployment.
+        deployment_id: DeploymentId,
+        /// The match.
+        #[serde(alias = "id")] match_id: MatchId,
+    }
+    /// The match.
+    GetMatchDetailsResponse {
+        /// Everything of it.
+        details: MatchDetails,
+    }
     /// A lobby to delete.
     DeleteLobbyRequest {
         /// The lobby.
@@ -141,6 +176,15 @@ impl Validate for DeleteVersionRequest {}
 impl Validate for GetDeploymentDetailsRequest {}
 impl Validate for DeleteDeploymentRequest {}
 impl Validate for DeploymentRequest {}
+impl Validate for GetMatchDetailsRequest {}
+impl Validate for GetTicketDetailsRequest {
+    fn validate(&self) -> Result<(), Problem> {
+        if self.ticket_id.is_some() == self.client_id.is_some() {
+            return Err(invalid("ticket_id", "or `client_id` must be given, one of them"));
+        }
+        Ok(())
+    }
+}
 impl Validate for DeleteLobbyRequest {}
 impl Validate for DeleteMatchmakerRequest {}
 impl Validate for CreateVersionRequest {

@@ -29,6 +29,11 @@ wire! {
         /// The stage.
         stage: Ref<StageId>,
     }
+    /// A session that asks about its open ticket.
+    TicketRequest {
+        /// The session.
+        client_id: ClientId,
+    }
     /// The session.
     CreateClientResponse {
         /// Its id.
@@ -36,6 +41,7 @@ wire! {
     }
 }
 
+impl Validate for TicketRequest {}
 impl Validate for PingServiceRequest {
     fn validate(&self) -> Result<(), Problem> {
         text("message", &self.message, 64)

@@ -1,12 +1,14 @@
 //! All the SQL of this crate.
 
+pub(crate) mod matches;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use omgservers_api::{DeploymentId, LobbyId, MatchmakerId, Problem, RuntimeId};
 use omgservers_core::{Conn, FencedTx, db::maybe};
 
-use crate::schema::{lobby, matchmaker};
+use crate::schema::{lobby, r#match, matchmaker};
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = lobby, check_for_backend(diesel::pg::Pg))]
@@ -104,18 +106,21 @@ pub(crate) async fn matchmaker(conn: &mut Conn, id: MatchmakerId) -> Result<Opti
     )
 }
 
-/// Runtimes that lobbies are, by deployment.
+/// Runtimes that lobbies and matches are, by deployment.
 pub(crate) async fn owned_runtimes(conn: &mut Conn) -> Result<Vec<(RuntimeId, DeploymentId)>, Problem> {
-    Ok(lobby::table.select((lobby::runtime_id, lobby::deployment_id)).load(conn).await?)
+    let lobbies = lobby::table.select((lobby::runtime_id, lobby::deployment_id));
+    let matches = r#match::table.select((r#match::runtime_id, r#match::deployment_id));
+    Ok(lobbies.union_all(matches).load(conn).await?)
 }
 
-/// Deployments that have a lobby or a matchmaker.
+/// Deployments that have a lobby, a match or a matchmaker.
 pub(crate) async fn deployments(conn: &mut Conn) -> Result<Vec<DeploymentId>, Problem> {
     let mut found: Vec<DeploymentId> =
         lobby::table.select(lobby::deployment_id).distinct().load(conn).await?;
     found.extend(
         matchmaker::table.select(matchmaker::deployment_id).distinct().load::<DeploymentId>(conn).await?,
     );
+    found.extend(r#match::table.select(r#match::deployment_id).distinct().load::<DeploymentId>(conn).await?);
     found.sort_unstable();
     found.dedup();
     Ok(found)

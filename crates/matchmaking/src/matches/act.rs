@@ -1,0 +1,347 @@
+//! What a plan asks for, and what moves clients in and out of matches.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use omgservers_api::{
+    ClientId, MatchId, Problem, RuntimeId, RuntimeQualifier, UserId,
+    ids::Id as _,
+    interchange::{command, message},
+};
+use omgservers_deployments::DeploymentFull;
+use omgservers_messaging::{Commit, Mailbox, Op};
+
+use super::{
+    Held, Place, Queue,
+    round::{Changes, Round, moment},
+    rules::Step,
+};
+use crate::{
+    PgMatchmaking,
+    bodies::{self, MatchWords},
+    halls::{Cell, Hall, Waiting},
+    rules::pause_after,
+    store,
+};
+
+/// Clients that are moved in one call of messaging.
+const MOST_MOVED: usize = 500;
+
+/// A client that joins a match.
+struct Joining {
+    client: ClientId,
+    user: UserId,
+    from: Option<RuntimeId>,
+    match_id: MatchId,
+    group: usize,
+}
+
+impl PgMatchmaking {
+    pub(crate) async fn act_on_matches(
+        &self,
+        cell: &Cell,
+        hall: &mut Hall,
+        full: &DeploymentFull,
+        steps: Vec<Step>,
+    ) -> Result<(), Problem> {
+        for step in steps {
+            match step {
+                Step::Discard(id) => {
+                    self.count_match_failure(hall, id);
+                    self.close_match(cell, hall, full, id).await?;
+                }
+                Step::Close(id) => self.close_match(cell, hall, full, id).await?,
+                Step::Warm(queue, count) => self.warm(cell, hall, full, queue, count).await?,
+                // All together, below.
+                Step::Admit(_) => {}
+            }
+        }
+        self.open_matches(cell, hall, full).await?;
+        self.admit(hall, full).await
+    }
+
+    /// Each match in a row that broke makes the pause before the next one longer.
+    fn count_match_failure(&self, hall: &mut Hall, id: MatchId) {
+        let queues = &mut hall.queues;
+        if queues.matches.get(&id).is_some_and(|it| !it.closing) {
+            queues.failures = queues.failures.saturating_add(1);
+            queues.retry_at = self.parts.clock.ticks().plus(pause_after(queues.failures));
+        }
+    }
+
+    /// Makes matches that wait for players.
+    async fn warm(
+        &self,
+        cell: &Cell,
+        hall: &mut Hall,
+        full: &DeploymentFull,
+        queue: Queue,
+        count: u32,
+    ) -> Result<(), Problem> {
+        let version = self.parts.versions.config(full.deployment.version_id).await?;
+        hall.queues.loaded = false;
+        let now = moment(self.parts.clock.ticks());
+        let queues = &mut hall.queues;
+        let mut round =
+            Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
+        for _ in 0..count {
+            round.new_match(queue)?;
+        }
+        let changes = round.changes;
+        self.write(cell, changes, hall).await?;
+        Ok(())
+    }
+
+    /// Lets the game servers of new matches start.
+    async fn open_matches(&self, cell: &Cell, hall: &mut Hall, full: &DeploymentFull) -> Result<(), Problem> {
+        let new: Vec<MatchId> =
+            hall.queues.matches.iter().filter(|(_, it)| !it.opened && !it.closing).map(|it| *it.0).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let version = self.parts.versions.config(full.deployment.version_id).await?;
+        let (deployment, delivery) = (cell.id, full.config.delivery);
+        let runtimes: Vec<RuntimeId> =
+            new.iter().filter_map(|it| hall.queues.matches.get(it)).map(|it| it.runtime).collect();
+        // Those that were read from the database may be wanted already.
+        let states = self.parts.runtimes.states(&runtimes).await?;
+        let mut commit = Commit::none();
+        for id in &new {
+            let Some(it) = hall.queues.matches.get(id) else { continue };
+            if self.parts.messaging.runtime(it.runtime).is_some() {
+                continue;
+            }
+            let mode = version.config.modes.get(it.queue.1).map_or("", |it| it.name.as_str());
+            let (matchmaker_id, match_id) = (it.queue.0, *id);
+            let init = MatchWords { matchmaker_id, match_id, mode, version: &version }.init()?;
+            let to = Mailbox::Runtime(it.runtime);
+            commit = commit.join(self.parts.messaging.apply(vec![
+                Op::OpenRuntime { runtime: it.runtime, deployment, delivery },
+                Op::Push { to, qualifier: command::INIT_RUNTIME, body: init },
+            ])?);
+        }
+        commit.wait().await?;
+        for id in new {
+            let Some(runtime) = hall.queues.matches.get(&id).map(|it| it.runtime) else { continue };
+            if !states.contains_key(&runtime) {
+                self.start_runtime(full, runtime, RuntimeQualifier::Match).await?;
+            }
+            if let Some(it) = hall.queues.matches.get_mut(&id) {
+                it.opened = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets everybody who was placed in a match whose game server polls join it.
+    pub(crate) async fn admit(&self, hall: &mut Hall, full: &DeploymentFull) -> Result<(), Problem> {
+        let (mut joining, mut tickets) = (Vec::new(), Vec::new());
+        for (id, it) in hall.queues.matches.iter().filter(|(_, it)| it.ready.is_some() && !it.closing) {
+            for ticket in &it.coming {
+                let Some(Held { clients, place: Place::Placed { group, .. }, .. }) =
+                    hall.queues.tickets.get(ticket)
+                else {
+                    continue;
+                };
+                tickets.push((*id, *ticket));
+                let open = |it: &ClientId| {
+                    self.parts.messaging.client(*it).filter(|it| !it.closed).map(|info| (*it, info))
+                };
+                joining.extend(clients.iter().filter_map(open).map(|(client, info)| Joining {
+                    client,
+                    user: info.user,
+                    from: info.route,
+                    match_id: *id,
+                    group: *group,
+                }));
+            }
+        }
+        let mut commit = Commit::none();
+        for chunk in joining.chunks(MOST_MOVED) {
+            let ops = self.join_ops(hall, full, chunk).await?;
+            commit = commit.join(self.parts.messaging.apply(ops)?);
+        }
+        commit.wait().await?;
+        metrics::counter!("omgservers_tickets_total", "outcome" => "matched")
+            .increment(u64::try_from(tickets.len()).unwrap_or(u64::MAX));
+        for (id, ticket) in tickets {
+            if let Some(it) = hall.queues.matches.get_mut(&id) {
+                it.coming.remove(&ticket);
+                it.seated.insert(ticket);
+            }
+        }
+        Ok(())
+    }
+
+    async fn join_ops(
+        &self,
+        hall: &Hall,
+        full: &DeploymentFull,
+        joining: &[Joining],
+    ) -> Result<Vec<Op>, Problem> {
+        let version = self.parts.versions.config(full.deployment.version_id).await?;
+        let users: Vec<UserId> = joining.iter().map(|it| it.user).collect();
+        let profiles = self.parts.players.profiles(full.deployment.stage_id, &users).await?;
+        let mut announcements = HashMap::new();
+        let mut ops = Vec::with_capacity(joining.len().saturating_mul(4));
+        for it in joining {
+            let Some(entry) = hall.queues.matches.get(&it.match_id) else { continue };
+            if it.from == Some(entry.runtime) {
+                continue;
+            }
+            let mode = version.config.modes.get(entry.queue.1);
+            let group = mode.and_then(|mode| mode.groups.get(it.group)).map_or("", |it| it.name.as_str());
+            let mode = mode.map_or("", |it| it.name.as_str());
+            let profile = profiles.get(&it.user).map_or("{}", |it| it);
+            let added = bodies::add_client(it.user, it.client, Some(group), profile)?;
+            let (matchmaker_id, match_id) = (entry.queue.0, it.match_id);
+            let words = MatchWords { matchmaker_id, match_id, mode, version: &version };
+            let announced = match announcements.get(&match_id) {
+                Some(body) => Arc::clone(body),
+                None => {
+                    let body = words.assignment(entry.runtime)?;
+                    announcements.insert(match_id, Arc::clone(&body));
+                    body
+                }
+            };
+            let to = Mailbox::Runtime(entry.runtime);
+            ops.push(Op::Push { to, qualifier: command::ADD_MATCH_CLIENT, body: added });
+            ops.push(Op::Route { client: it.client, to: Some(entry.runtime) });
+            let (to, qualifier) = (Mailbox::Client(it.client), message::RUNTIME_ASSIGNMENT);
+            ops.push(Op::Push { to, qualifier, body: announced });
+            if let Some(former) = it.from {
+                let (to, body) = (Mailbox::Runtime(former), bodies::client(it.client)?);
+                ops.push(Op::Push { to, qualifier: command::DELETE_CLIENT, body });
+            }
+        }
+        Ok(ops)
+    }
+
+    /// Clients that leave their match wait for a lobby.
+    pub(crate) async fn leave(
+        &self,
+        hall: &mut Hall,
+        leaving: &[(ClientId, RuntimeId)],
+    ) -> Result<(), Problem> {
+        let mut ops = Vec::new();
+        for (client, runtime) in leaving {
+            let (to, body) = (Mailbox::Runtime(*runtime), bodies::client(*client)?);
+            ops.push(Op::Push { to, qualifier: command::DELETE_CLIENT, body });
+            ops.push(Op::Route { client: *client, to: None });
+        }
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let commit = self.parts.messaging.apply(ops)?;
+        let since = self.parts.clock.ticks();
+        hall.waiting.extend(leaving.iter().map(|(client, _)| Waiting { client: *client, since }));
+        commit.wait().await
+    }
+
+    /// Closes a match: who is in it goes to a lobby, who was to come waits again in the old place. Repeating it after
+    /// a failure or a crash finishes it.
+    pub(crate) async fn close_match(
+        &self,
+        cell: &Cell,
+        hall: &mut Hall,
+        full: &DeploymentFull,
+        id: MatchId,
+    ) -> Result<(), Problem> {
+        let Some(it) = hall.queues.matches.get(&id) else { return Ok(()) };
+        let (runtime, queue) = (it.runtime, it.queue);
+        let coming: Vec<_> = it.coming.iter().copied().collect();
+        let version = self.parts.versions.config(full.deployment.version_id).await?;
+        let is_loaded = std::mem::replace(&mut hall.queues.loaded, false);
+        let now = moment(self.parts.clock.ticks());
+        let queues = &mut hall.queues;
+        let mut round =
+            Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
+        round.begin_closing(id)?;
+        for ticket in coming {
+            round.wait_again(queue, ticket)?;
+        }
+        let changes = round.changes;
+        self.write(cell, changes, hall).await?;
+        hall.queues.loaded = false;
+        self.empty_runtime(hall, runtime).await?;
+        self.parts.runtimes.stop(&[runtime]).await?;
+        let slots = [cell.id.slot()];
+        self.parts
+            .db
+            .write_owned(&self.parts.ownership, &slots, async |mut tx| {
+                store::matches::delete_match(&mut tx, cell.id, id).await
+            })
+            .await?;
+        hall.queues.forget(id);
+        hall.queues.loaded = is_loaded;
+        Ok(())
+    }
+
+    /// The clients of a runtime that ends wait for a lobby, in front of the others.
+    pub(crate) async fn empty_runtime(&self, hall: &mut Hall, runtime: RuntimeId) -> Result<(), Problem> {
+        let clients = self.parts.messaging.clients_of(runtime);
+        let to = Mailbox::Runtime(runtime);
+        self.parts.messaging.apply(vec![Op::Close(to), Op::Remove(to)])?.wait().await?;
+        let since = self.parts.clock.ticks();
+        let known: HashSet<ClientId> = hall.waiting.iter().map(|it| it.client).collect();
+        for client in clients.into_iter().rev().filter(|it| !known.contains(it)) {
+            hall.waiting.push_front(Waiting { client, since });
+        }
+        Ok(())
+    }
+}
+
+impl super::Queues {
+    /// A match is gone, and the tickets of who was in it.
+    fn forget(&mut self, id: MatchId) {
+        let Some(it) = self.matches.remove(&id) else { return };
+        self.by_runtime.remove(&it.runtime);
+        for ticket in it.seated {
+            let Some(held) = self.tickets.remove(&ticket) else { continue };
+            for client in held.clients {
+                if self.by_client.get(&client) == Some(&ticket) {
+                    self.by_client.remove(&client);
+                }
+            }
+        }
+    }
+}
+
+impl Round<'_> {
+    fn begin_closing(&mut self, id: MatchId) -> Result<(), Problem> {
+        let Some(it) = self.queues.matches.get_mut(&id) else { return Ok(()) };
+        it.closing = true;
+        it.coming.clear();
+        let (queue, key) = (it.queue, it.key.take());
+        if let Some(key) = key {
+            self.queues.by_key.remove(&(queue, key));
+            self.pool(queue)?.close_match(key);
+        }
+        self.put_match(id)
+    }
+
+    /// A ticket whose match didn't start goes back to its old place.
+    fn wait_again(&mut self, queue: Queue, id: omgservers_api::TicketId) -> Result<(), Problem> {
+        let Some(held) = self.queues.tickets.get_mut(&id) else { return Ok(()) };
+        let Place::Placed { ticket, .. } = std::mem::replace(&mut held.place, Place::Waiting) else {
+            return Ok(());
+        };
+        let now = self.now;
+        let effects = match self.pool(queue)?.add(ticket, now) {
+            Ok(effects) => effects,
+            Err(refusal) => {
+                // Its party has shrunk meanwhile, say.
+                let detail = refusal.to_string();
+                return self.fail(
+                    id,
+                    omgservers_api::interchange::MatchmakingFailureReason::Refused,
+                    &detail,
+                );
+            }
+        };
+        self.put_ticket(id)?;
+        self.absorb(queue, effects)
+    }
+}

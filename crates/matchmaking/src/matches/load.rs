@@ -1,0 +1,213 @@
+//! Brings in what the database has, and finishes what a crash left half done.
+
+use std::collections::HashMap;
+
+use omgservers_api::{
+    ClientId, MatchId, Problem,
+    interchange::{MatchmakingFailure, MatchmakingFailureReason as Reason},
+};
+use omgservers_core::Ticks;
+use omgservers_deployments::DeploymentFull;
+use omgservers_matcher::{Moment, Seat, Ticket};
+use omgservers_versions::VersionFull;
+
+use super::{
+    Held, Match, Place, Queue, Queues, TicketBody,
+    place::place_of,
+    round::{Changes, Round, moment},
+};
+use crate::{
+    PgMatchmaking,
+    halls::{Cell, Hall},
+    store::{
+        self,
+        matches::{MatchRow, TicketRow},
+    },
+};
+
+impl PgMatchmaking {
+    /// Reads matches and tickets, unless what is remembered is what the database has.
+    pub(crate) async fn load_queues(
+        &self,
+        cell: &Cell,
+        hall: &mut Hall,
+        full: &DeploymentFull,
+    ) -> Result<(), Problem> {
+        if hall.queues.loaded {
+            return Ok(());
+        }
+        let version = self.parts.versions.config(full.deployment.version_id).await?;
+        let (matches, tickets) = {
+            let mut conn = self.parts.db.read().await?;
+            let matches = store::matches::matches(&mut conn, cell.id).await?;
+            (matches, store::matches::tickets(&mut conn, cell.id).await?)
+        };
+        let former = std::mem::take(&mut hall.queues);
+        hall.queues.failures = former.failures;
+        hall.queues.retry_at = former.retry_at;
+        for row in matches {
+            let made = former.matches.get(&row.id).map(|it| (it.made, it.ready));
+            self.load_match(&mut hall.queues, row, &version, made)?;
+        }
+        let now = moment(self.parts.clock.ticks());
+        let queues = &mut hall.queues;
+        let mut round =
+            Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
+        let mut waiting = Vec::new();
+        for row in tickets {
+            waiting.extend(round.load_ticket(row)?);
+        }
+        round.load_seats()?;
+        for (ticket, was_placed) in waiting {
+            round.load_waiting(ticket, was_placed)?;
+        }
+        round.strangers();
+        let changes = round.changes;
+        self.write(cell, changes, hall).await?;
+        Ok(())
+    }
+
+    fn load_match(
+        &self,
+        queues: &mut Queues,
+        row: MatchRow,
+        version: &VersionFull,
+        former: Option<(Ticks, Option<Ticks>)>,
+    ) -> Result<(), Problem> {
+        let queue = (row.matchmaker_id, mode_index(version, &row.mode)?);
+        let now = self.parts.clock.ticks();
+        let (made, ready) = former.unwrap_or((now, None));
+        queues.by_runtime.insert(row.runtime_id, row.id);
+        let it = Match {
+            ready,
+            closing: row.closing,
+            stopped: row.stopped,
+            used: row.used,
+            rationale: serde_json::from_str(&row.rationale).map_err(Problem::internal)?,
+            ..Match::new(row.runtime_id, queue, row.created, made)
+        };
+        queues.matches.insert(row.id, it);
+        Ok(())
+    }
+}
+
+fn mode_index(version: &VersionFull, name: &str) -> Result<usize, Problem> {
+    let found = version.config.modes.iter().position(|it| it.name == name);
+    found.ok_or_else(|| Problem::internal(format!("the version has no mode {name:?} any more")))
+}
+
+impl Round<'_> {
+    /// A ticket that waits is answered: it goes into its pool when all matches are there.
+    fn load_ticket(&mut self, row: TicketRow) -> Result<Option<(Ticket, bool)>, Problem> {
+        let queue = (row.matchmaker_id, mode_index(self.version, &row.mode)?);
+        let TicketBody { mut clients, attributes } =
+            serde_json::from_str(&row.body).map_err(Problem::internal)?;
+        if let Some(reason) = &row.ending {
+            let reason: Reason = serde_json::from_str(reason).map_err(Problem::internal)?;
+            let detail = "the request ended while the backend was away".to_owned();
+            self.changes.ending(row.id, clients, MatchmakingFailure { mode: row.mode, reason, detail });
+            return Ok(None);
+        }
+        let all = clients.len();
+        clients.retain(|it| self.is_open(*it));
+        let entered = self.entered(&row);
+        let ticket =
+            Ticket { id: row.id, place: place_of(row.id), clients: clients.clone(), attributes, entered };
+        let held = |place: Place| Held { queue, created: row.created, clients: clients.clone(), place };
+        let runtime = row.match_id.and_then(|it| Some((it, self.queues.matches.get(&it)?)));
+        let seated = runtime.is_some_and(|(_, it)| clients.iter().any(|client| self.is_with(*client, it)));
+        let expected = runtime.is_some_and(|(_, it)| !it.closing && !it.stopped);
+        let id = row.id;
+        match row.match_id.zip(row.group_index.and_then(|it| usize::try_from(it).ok())) {
+            _ if clients.is_empty() => self.changes.end(id),
+            Some((match_id, group)) if seated || (expected && clients.len() == all) => {
+                self.queues.tickets.insert(id, held(Place::Placed { match_id, group, ticket }));
+                self.queues.by_client.extend(clients.iter().map(|it| (*it, id)));
+                if let Some(it) = self.queues.matches.get_mut(&match_id) {
+                    if seated {
+                        it.seated.insert(id)
+                    } else {
+                        it.coming.insert(id)
+                    };
+                }
+            }
+            _ => {
+                self.queues.tickets.insert(id, held(Place::Waiting));
+                self.queues.by_client.extend(clients.iter().map(|it| (*it, id)));
+                if clients.len() < all {
+                    // A party that lost somebody before it had a match isn't what was asked for.
+                    self.fail(id, Reason::Cancelled, "a member of the party has left")?;
+                    return Ok(None);
+                }
+                return Ok(Some((ticket, row.match_id.is_some())));
+            }
+        }
+        Ok(None)
+    }
+
+    fn entered(&self, row: &TicketRow) -> Moment {
+        let age = self.matchmaking.parts.clock.now().signed_duration_since(row.created).num_milliseconds();
+        Moment(self.now.0.saturating_sub(age.max(0)))
+    }
+
+    fn is_open(&self, client: ClientId) -> bool {
+        self.matchmaking.parts.messaging.client(client).is_some_and(|it| !it.closed)
+    }
+
+    fn is_with(&self, client: ClientId, it: &Match) -> bool {
+        self.matchmaking.parts.messaging.client(client).is_some_and(|info| info.route == Some(it.runtime))
+    }
+
+    /// Tells the pools which matches take more players.
+    fn load_seats(&mut self) -> Result<(), Problem> {
+        let open: Vec<(MatchId, Queue)> = self
+            .queues
+            .matches
+            .iter()
+            .filter(|(_, it)| it.used && !it.stopped && !it.closing && !it.is_empty())
+            .map(|(id, it)| (*id, it.queue))
+            .collect();
+        let mut seats: HashMap<MatchId, Vec<Seat>> = HashMap::new();
+        for held in self.queues.tickets.values() {
+            let Place::Placed { match_id, group, ticket } = &held.place else { continue };
+            seats.entry(*match_id).or_default().extend(held.clients.iter().map(|client| Seat {
+                client: *client,
+                group: *group,
+                attributes: ticket.attributes.clone(),
+            }));
+        }
+        let now = self.now;
+        for (id, queue) in open {
+            let (key, effects) = self.pool(queue)?.put_match(seats.remove(&id).unwrap_or_default(), now);
+            self.queues.by_key.insert((queue, key), id);
+            if let Some(it) = self.queues.matches.get_mut(&id) {
+                it.key = Some(key);
+            }
+            self.absorb(queue, effects)?;
+        }
+        Ok(())
+    }
+
+    fn load_waiting(&mut self, ticket: Ticket, was_placed: bool) -> Result<(), Problem> {
+        let (id, now) = (ticket.id, self.now);
+        let Some(queue) = self.queues.tickets.get(&id).map(|it| it.queue) else { return Ok(()) };
+        match self.pool(queue)?.add(ticket, now) {
+            Ok(effects) => {
+                if was_placed {
+                    self.put_ticket(id)?;
+                }
+                self.absorb(queue, effects)
+            }
+            Err(refusal) => self.fail(id, Reason::Refused, &refusal.to_string()),
+        }
+    }
+
+    /// Clients that are with a match without a ticket were on their way out.
+    fn strangers(&mut self) {
+        for it in self.queues.matches.values().filter(|it| !it.closing) {
+            let clients = self.matchmaking.parts.messaging.clients_of(it.runtime);
+            let strange = clients.into_iter().filter(|it| !self.queues.by_client.contains_key(it));
+            self.changes.leaving.extend(strange.map(|client| (client, it.runtime)));
+        }
+    }
+}

@@ -1,0 +1,2 @@
+drop table matchmaking.ticket;
+drop table matchmaking.match;
