@@ -286,6 +286,7 @@ impl Services {
             public_url: addresses.public_url.as_str().into(),
             body_limit: config.server.body_limit_bytes,
             draining,
+            streams: omgservers_http::stream::Streams::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
 use omgservers_api::{Problem, Role, problem::codes};
-use omgservers_auth::Verified;
+use omgservers_auth::{Tokens, Verified};
 use omgservers_core::Caller;
 
 use crate::{Services, problem::HttpProblem};
@@ -57,13 +57,23 @@ impl<R: Rank> FromRequest for As<R> {
 }
 
 fn prove<R: Rank>(request: &HttpRequest) -> Result<As<R>, Problem> {
+    prove_token(&services(request)?.tokens, bearer(request)?)
+}
+
+/// The token of the header.
+pub(crate) fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     let value = request.headers().get(header::AUTHORIZATION).ok_or(codes::NO_CREDENTIALS)?;
     let (scheme, token) =
         value.to_str().ok().and_then(|it| it.split_once(' ')).ok_or(codes::NO_CREDENTIALS)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(codes::NO_CREDENTIALS.into());
     }
-    let verified = services(request)?.tokens.verify(token.trim())?;
+    Ok(token.trim())
+}
+
+/// A caller of one role, proven by a token that came in whatever way.
+pub(crate) fn prove_token<R: Rank>(tokens: &Tokens, token: &str) -> Result<As<R>, Problem> {
+    let verified = tokens.verify(token)?;
     if !R::is(&verified) {
         return Err(codes::WRONG_ROLE.into());
     }

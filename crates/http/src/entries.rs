@@ -20,7 +20,7 @@ pub(crate) fn answer(name: &'static str, entries: &[Entry], rest: &str) -> HttpR
         .body(body)
 }
 
-fn write(name: &str, entries: &[Entry], rest: &str) -> String {
+pub(crate) fn write(name: &str, entries: &[Entry], rest: &str) -> String {
     use std::fmt::Write as _;
     let size: usize = entries.iter().map(|it| it.body.len() + it.qualifier.len() + 60).sum();
     let mut text = String::with_capacity(size + rest.len() + name.len() + 8);

@@ -15,7 +15,9 @@ mod player;
 mod problem;
 pub mod registry;
 mod runtime;
+pub mod stream;
 mod support;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -73,6 +75,21 @@ pub struct Services {
     pub body_limit: usize,
     /// Fires when the server is about to stop: answers are held no longer.
     pub draining: CancellationToken,
+    /// The open player streams.
+    pub streams: stream::Streams,
+}
+
+impl Services {
+    /// What player streams stand on.
+    fn stream(&self) -> stream::Parts {
+        stream::Parts {
+            tokens: Arc::clone(&self.tokens),
+            messaging: Arc::clone(&self.messaging),
+            open: self.streams.clone(),
+            frame_limit: self.body_limit,
+            draining: self.draining.clone(),
+        }
+    }
 }
 
 /// Mounts the API. The most frequent paths come first: they are tried in this order.
@@ -84,6 +101,7 @@ pub fn routes(services: &Services, config: &mut ServiceConfig) {
         .app_data(Data::from(Arc::clone(&services.tokens)))
         .app_data(Data::new(services.clone()))
         .configure(mount::mount)
+        .configure(|it| stream::routes(&services.stream(), it))
         .configure(registry::routes)
         .configure(docs::routes)
         .default_service(web::to(problem::unknown_path));
