@@ -132,6 +132,23 @@ pub enum HostError {
     Refused(String),
 }
 
+/// Why a container wasn't started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct StartError {
+    /// What the host said.
+    pub error: HostError,
+    /// Whether it may have run all the same. If not, another attempt does no harm.
+    pub may_have_run: bool,
+}
+
+/// Before a container is told to run, nothing can have run.
+impl From<HostError> for StartError {
+    fn from(error: HostError) -> Self {
+        Self { error, may_have_run: false }
+    }
+}
+
 /// Mints tokens that allow a Docker host to pull one repository.
 #[async_trait::async_trait]
 pub trait PullTokens: Send + Sync {
@@ -154,10 +171,13 @@ pub trait ContainerHost: Send + Sync {
 
     /// Makes and starts a container. A container of the same attempt with other contents is replaced. After a
     /// failure nothing is left where the host still answers.
-    async fn start(&self, spec: &ContainerSpec) -> Result<(), HostError>;
+    async fn start(&self, spec: &ContainerSpec) -> Result<(), StartError>;
 
     /// A closer look at a container: if it came to an end, how.
     async fn look(&self, attempt: Attempt) -> Result<Sight, HostError>;
+
+    /// Removes a container that was made and never ran. `false` when it ran or isn't there: then nothing is done.
+    async fn discard(&self, attempt: Attempt) -> Result<bool, HostError>;
 
     /// Ends a container, after `grace` by force, and removes it.
     async fn remove(&self, attempt: Attempt, grace: Duration) -> Result<(), HostError>;

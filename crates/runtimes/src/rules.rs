@@ -77,12 +77,8 @@ pub enum Step {
     Look,
     /// Record that it runs.
     Adopt,
-    /// Give the host back: the attempt was interrupted, and nothing is there of it.
-    Release,
-    /// Remove the container of an interrupted attempt.
+    /// Remove the container of an interrupted attempt, which never ran; then another attempt follows.
     Discard,
-    /// Record that the attempt failed; another one follows.
-    FailAttempt(&'static str),
     /// Record that it came to an end.
     Fail(&'static str),
     /// Stop and remove its container.
@@ -93,6 +89,9 @@ pub enum Step {
 
 /// The reason that is recorded when a host is lost.
 pub const HOST_LOST: &str = "host lost: the Docker host doesn't answer any more";
+
+/// The reason that is recorded when an attempt was interrupted and it isn't known how far it came.
+pub const INTERRUPTED: &str = "the start was interrupted, and its container isn't there";
 
 /// What to do about a runtime for which no step is under way.
 pub fn next(life: Life, view: View, now: Ticks) -> Step {
@@ -114,13 +113,14 @@ pub fn next(life: Life, view: View, now: Ticks) -> Step {
             }
         }
         (Desired::Run, Observed::Pending) => match view.status {
-            _ if lost => Step::FailAttempt(HOST_LOST),
+            // Whether it ran isn't known. If it did, its game server may have got what another one would miss.
+            _ if lost => Step::Fail(HOST_LOST),
             _ if view.health != Health::Up => Step::Rest,
             None => Step::Rest,
             Some(Status::Running) => Step::Adopt,
             Some(Status::Ended) => Step::Look,
             Some(Status::Created) => Step::Discard,
-            Some(Status::Gone) => Step::Release,
+            Some(Status::Gone) => Step::Fail(INTERRUPTED),
         },
     }
 }
@@ -247,9 +247,7 @@ mod tests {
                     }
                 },
                 Step::Adopt => self.life.observed = Observed::Running,
-                Step::Release => self.life.placed = false,
-                Step::Discard => self.container = Status::Gone,
-                Step::FailAttempt(_) => self.life.placed = false,
+                Step::Discard => (self.container, self.life.placed) = (Status::Gone, false),
                 Step::Fail(_) => (self.life.observed, self.life.placed) = (Observed::Failed, false),
                 Step::Remove => {
                     self.container = Status::Gone;
@@ -279,6 +277,15 @@ mod tests {
         }
 
         #[test]
+        fn an_attempt_that_may_have_run_is_the_last(life in any_life(), view in any_view(), now in 0u64..200) {
+            let life = Life { desired: Desired::Run, placed: true, ..life };
+            // What gives the host back for another attempt needs a container that was made and never ran.
+            if next(life, view, Ticks(now)) == Step::Discard {
+                prop_assert_eq!((life.observed, view.status), (Observed::Pending, Some(Status::Created)));
+            }
+        }
+
+        #[test]
         fn nothing_that_runs_is_touched(life in any_life(), health in select(&HEALTH[..3]), now in 0u64..200) {
             let life = Life { desired: Desired::Run, observed: Observed::Running, placed: true, ..life };
             prop_assert_eq!(next(life, View { health, status: Some(Status::Running) }, Ticks(now)), Step::Rest);
@@ -288,7 +295,7 @@ mod tests {
         fn nothing_is_concluded_from_a_host_that_does_not_answer(life in any_life(), status in select(&STATUS[..]), now in 0u64..200) {
             for health in [Health::Unknown, Health::Suspect] {
                 let step = next(life, View { health, status }, Ticks(now));
-                prop_assert!(!matches!(step, Step::Look | Step::Fail(_) | Step::FailAttempt(_) | Step::Adopt | Step::Release), "{:?}", step);
+                prop_assert!(!matches!(step, Step::Look | Step::Fail(_) | Step::Adopt | Step::Discard), "{:?}", step);
             }
         }
 

@@ -82,7 +82,7 @@ impl World {
             }
             Deed::Develop => self.develop(dice, way).await,
             Deed::TroubleHost => self.trouble_host(dice),
-            Deed::TroubleContainer => self.trouble_container(dice).await,
+            Deed::TroubleContainer => self.trouble_container(dice),
             Deed::Restart => self.end_life(dice).await?,
         }
         self.script.disarm().await;
@@ -357,18 +357,12 @@ impl World {
         self.say(format!("host {index} has trouble or loses it: {call:?} {fault:?}"));
     }
 
-    async fn trouble_container(&mut self, dice: &mut Dice) {
+    fn trouble_container(&mut self, dice: &mut Dice) {
         self.meet_servers();
         let living = self.living();
         let Some(attempt) = dice.pick(&living).copied() else { return };
         let runtime = attempt.runtime;
-        let running = "select 1 from runtimes.runtime where id = $1 and observed = 'running'";
-        let confirmed = !self.sql.query(running, &[&runtime.get()]).await.unwrap().is_empty();
-        // That somebody removes a container whose start isn't confirmed, while the backend restarts, is too much.
-        let what = match dice.below(5) {
-            2 if !confirmed => 0,
-            what => what,
-        };
+        let what = dice.below(5);
         let host = self.hosts.iter().find(|it| has(it, attempt)).cloned();
         let Some(host) = host else { return };
         match what {

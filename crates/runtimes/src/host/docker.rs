@@ -31,7 +31,7 @@ use omgservers_api::{RuntimeId, TenantId};
 use self::network::Networks;
 use super::{
     Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    Piece, PullTokens, Sight, Status, log_tail,
+    Piece, PullTokens, Sight, StartError, Status, log_tail,
 };
 use crate::{Host, HostConfig};
 
@@ -203,6 +203,16 @@ impl DockerHost {
         }
     }
 
+    /// Runs a container that was made.
+    async fn run(&self, name: &str) -> Result<(), StartError> {
+        let started = self.docker.start_container(name, None::<StartContainerOptions>).await;
+        started.map_err(|error| {
+            // A daemon that says no has not run it; every other answer says nothing.
+            let may_have_run = status_of(&error).is_none();
+            StartError { error: host_error(&error), may_have_run }
+        })
+    }
+
     async fn remove_now(&self, name: &str) -> Result<(), HostError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(name, Some(options)).await {
@@ -283,20 +293,16 @@ impl ContainerHost for DockerHost {
         self.pull(address, image, token).await
     }
 
-    async fn start(&self, spec: &ContainerSpec) -> Result<(), HostError> {
+    async fn start(&self, spec: &ContainerSpec) -> Result<(), StartError> {
         let name = self.name(spec.attempt);
         // Held until the container is in the network, which therefore can't be removed as unused.
         let network = self.networks.of(spec.tenant).await?;
         let body = body::create(&self.config, spec, self.reference(&spec.image), network.id());
         let started = match self.create(&name, body).await {
-            Ok(()) => self
-                .docker
-                .start_container(&name, None::<StartContainerOptions>)
-                .await
-                .map_err(|it| host_error(&it)),
-            Err(error) => Err(error),
+            Ok(()) => self.run(&name).await,
+            Err(error) => Err(error.into()),
         };
-        if let Err(HostError::Refused(reason)) = &started {
+        if let Err(StartError { error: HostError::Refused(reason), may_have_run: false }) = &started {
             let _removed = self.remove_now(&name).await;
             if reason.contains("network") {
                 // Somebody may have removed it.
@@ -317,6 +323,21 @@ impl ContainerHost for DockerHost {
             Some(Now::EXITED | Now::DEAD | Now::REMOVING) => Sight::Ended(self.exit(&name, &state).await),
             _ => Sight::Running,
         })
+    }
+
+    async fn discard(&self, attempt: Attempt) -> Result<bool, HostError> {
+        let name = self.name(attempt);
+        let state = self.inspect(&name).await?.and_then(|it| it.state);
+        if state.and_then(|it| it.status) != Some(Now::CREATED) {
+            return Ok(false);
+        }
+        // Without force: one that was started meanwhile is refused.
+        let options = RemoveContainerOptionsBuilder::default().v(true).build();
+        match self.docker.remove_container(&name, Some(options)).await {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(false),
+            Err(error) => Err(host_error(&error)),
+        }
     }
 
     async fn remove(&self, attempt: Attempt, grace: Duration) -> Result<(), HostError> {

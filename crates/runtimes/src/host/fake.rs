@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    PullTokens, Sight, Status,
+    PullTokens, Sight, StartError, Status,
 };
 use crate::Host;
 
@@ -303,12 +303,12 @@ impl ContainerHost for FakeHost {
         self.answer(lost).await
     }
 
-    async fn start(&self, spec: &ContainerSpec) -> Result<(), HostError> {
+    async fn start(&self, spec: &ContainerSpec) -> Result<(), StartError> {
         let unanswered = self.meet(Call::Create).await?;
         {
             let mut state = self.state();
             if !state.images.contains(&spec.image) {
-                return Err(HostError::NoImage(spec.image.digest.clone()));
+                return Err(HostError::NoImage(spec.image.digest.clone()).into());
             }
             state.networks.insert(spec.tenant);
             let same = state.containers.get(&spec.attempt).is_some_and(|it| it.spec == *spec);
@@ -321,14 +321,15 @@ impl ContainerHost for FakeHost {
         let lost = match self.meet(Call::Start).await {
             Ok(lost) => lost,
             Err(error) => {
-                if matches!(error, HostError::Refused(_)) {
+                let may_have_run = !matches!(error, HostError::Refused(_));
+                if !may_have_run {
                     self.state().containers.remove(&spec.attempt);
                 }
-                return Err(error);
+                return Err(StartError { error, may_have_run });
             }
         };
         self.state().run(spec.attempt);
-        self.answer(lost).await
+        self.answer(lost).await.map_err(|error| StartError { error, may_have_run: true })
     }
 
     async fn look(&self, attempt: Attempt) -> Result<Sight, HostError> {
@@ -342,6 +343,19 @@ impl ContainerHost for FakeHost {
             },
         };
         self.answer(lost).await.map(|()| sight)
+    }
+
+    async fn discard(&self, attempt: Attempt) -> Result<bool, HostError> {
+        let lost = self.meet(Call::Remove).await?;
+        let discarded = {
+            let mut state = self.state();
+            let made = state.containers.get(&attempt).is_some_and(|it| it.status == Status::Created);
+            if made {
+                state.forget(attempt);
+            }
+            made
+        };
+        self.answer(lost).await.map(|()| discarded)
     }
 
     async fn remove(&self, attempt: Attempt, _grace: Duration) -> Result<(), HostError> {

@@ -27,6 +27,8 @@ pub(crate) enum Job {
     Start(HostId, Attempt),
     /// Looking at a container.
     Look(HostId, Attempt),
+    /// Removing a container that never ran.
+    Discard(HostId, Attempt),
     /// Stopping and removing a container.
     Remove(HostId, Attempt),
 }
@@ -34,7 +36,7 @@ pub(crate) enum Job {
 impl Job {
     fn attempt(&self) -> Option<Attempt> {
         match self {
-            Self::Start(_, it) | Self::Look(_, it) | Self::Remove(_, it) => Some(*it),
+            Self::Start(_, it) | Self::Look(_, it) | Self::Discard(_, it) | Self::Remove(_, it) => Some(*it),
             Self::List(_) | Self::Pull(..) => None,
         }
     }
@@ -46,7 +48,11 @@ pub(crate) enum Done {
     Listed(Vec<Container>),
     Pulled,
     Started,
+    /// It certainly never ran.
+    NotStarted(HostError),
     Looked(Sight),
+    /// Whether there was one that never ran.
+    Discarded(bool),
     Removed,
 }
 
@@ -136,7 +142,9 @@ impl Ops {
     pub(crate) fn load(&self, host: HostId) -> (usize, usize) {
         self.under_way.values().fold((0, 0), |(starts, others), it| match &it.job {
             Job::Start(on, _) if *on == host => (starts.saturating_add(1), others),
-            Job::Look(on, _) | Job::Remove(on, _) if *on == host => (starts, others.saturating_add(1)),
+            Job::Look(on, _) | Job::Discard(on, _) | Job::Remove(on, _) if *on == host => {
+                (starts, others.saturating_add(1))
+            }
             _ => (starts, others),
         })
     }

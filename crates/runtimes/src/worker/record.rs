@@ -65,6 +65,7 @@ impl Reconcile {
         }
     }
 
+    /// Gives the host of an attempt that never ran back; another one follows.
     pub(super) async fn release(&mut self, id: RuntimeId, now: Ticks) {
         let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
         let written = self

@@ -15,7 +15,7 @@ use crate::{
 impl Reconcile {
     /// Takes note of how a step ended.
     pub(super) async fn settle(&mut self, job: Job, result: Result<Done, HostError>, now: Ticks) {
-        if let Err(HostError::Unreachable(_)) = &result {
+        if let Err(HostError::Unreachable(_)) | Ok(Done::NotStarted(HostError::Unreachable(_))) = &result {
             self.was_silent(&job, now);
         }
         match (job, result) {
@@ -38,13 +38,22 @@ impl Reconcile {
                 }
             }
             (Job::Pull(host, image), Err(error)) => self.pull_failed(host, &image, &error, now).await,
+            (Job::Start(host, attempt), Ok(Done::NotStarted(error))) => {
+                self.not_started(host, attempt, error, now).await;
+            }
             (Job::Start(host, attempt), Ok(_)) => self.started(host, attempt, now).await,
-            (Job::Start(host, attempt), Err(error)) => self.start_failed(host, attempt, error, now).await,
+            (Job::Start(host, attempt), Err(error)) => self.start_unclear(host, attempt, error, now).await,
             (Job::Look(host, attempt), Ok(Done::Looked(sight))) => {
                 self.looked(host, attempt, sight, now).await;
             }
+            (Job::Discard(host, attempt), Ok(Done::Discarded(never_ran))) => {
+                self.discarded(host, attempt, never_ran, now).await;
+            }
             (Job::Remove(host, attempt), Ok(_)) => self.removed(host, attempt, now).await,
-            (Job::Look(host, attempt) | Job::Remove(host, attempt), Err(error)) => {
+            (
+                Job::Look(host, attempt) | Job::Discard(host, attempt) | Job::Remove(host, attempt),
+                Err(error),
+            ) => {
                 tracing::warn!(runtime.id = %attempt.runtime, %error, "a container can't be seen to; trying again");
                 if let Some(seat) = self.seats.get_mut(&host) {
                     seat.step_failed(attempt, now);
@@ -59,6 +68,7 @@ impl Reconcile {
         | Job::Pull(host, _)
         | Job::Start(host, _)
         | Job::Look(host, _)
+        | Job::Discard(host, _)
         | Job::Remove(host, _)) = job;
         if let Some(seat) = self.seats.get_mut(host) {
             seat.pulse.silent(now);
@@ -88,7 +98,8 @@ impl Reconcile {
         }
     }
 
-    async fn start_failed(&mut self, host: HostId, attempt: Attempt, error: HostError, now: Ticks) {
+    /// The container never ran: another attempt follows.
+    async fn not_started(&mut self, host: HostId, attempt: Attempt, error: HostError, now: Ticks) {
         let image = self
             .entries
             .get(&attempt.runtime)
@@ -104,6 +115,35 @@ impl Reconcile {
         if self.wants(host, attempt) {
             let failure = self.failure(format!("the container can't be started: {error}"), None);
             self.fail_attempt(attempt.runtime, failure, false, now).await;
+        }
+    }
+
+    /// Whether the container ran isn't known. If it did, its game server may have got what another attempt's would
+    /// wait for in vain: so there is none.
+    async fn start_unclear(&mut self, host: HostId, attempt: Attempt, error: HostError, now: Ticks) {
+        if let Some(seat) = self.seats.get_mut(&host) {
+            // What is left of the attempt is to be removed.
+            seat.list_at = now;
+        }
+        if self.wants(host, attempt) {
+            let failure =
+                self.failure(format!("it isn't known whether the container was started: {error}"), None);
+            self.fail(attempt.runtime, failure, now).await;
+        }
+    }
+
+    async fn discarded(&mut self, host: HostId, attempt: Attempt, never_ran: bool, now: Ticks) {
+        if let Some(seat) = self.seats.get_mut(&host) {
+            seat.step_done(attempt);
+            if never_ran {
+                seat.note(attempt, Status::Gone);
+            } else {
+                // It isn't what it was taken for.
+                seat.list_at = now;
+            }
+        }
+        if never_ran && self.wants(host, attempt) {
+            self.release(attempt.runtime, now).await;
         }
     }
 

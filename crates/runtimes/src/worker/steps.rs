@@ -10,7 +10,7 @@ use super::{
     reconcile::{Entry, Reconcile},
 };
 use crate::{
-    host::{Attempt, ContainerSpec, ImageName},
+    host::{Attempt, ContainerSpec, ImageName, StartError},
     rules::{self, Desired, Health, Step, View},
     scheduler::{self, Need, Room},
     store::{self, Row},
@@ -46,14 +46,10 @@ impl Reconcile {
             match (step, host) {
                 (Step::Rest | Step::Wait(_) | Step::Place, _) => {}
                 (Step::Look, Some(host)) => self.look(host, attempt, now),
-                (Step::Discard | Step::Remove, Some(host)) => self.remove(host, attempt, now),
+                (Step::Discard, Some(host)) => self.discard(host, attempt, now),
+                (Step::Remove, Some(host)) => self.remove(host, attempt, now),
                 (Step::Look | Step::Discard | Step::Remove, None) => {}
                 (Step::Adopt, _) => self.record_running(id, now).await,
-                (Step::Release, _) => self.release(id, now).await,
-                (Step::FailAttempt(reason), _) => {
-                    let failure = self.failure(reason.into(), None);
-                    self.fail_attempt(id, failure, false, now).await;
-                }
                 (Step::Fail(reason), _) => {
                     let failure = self.failure(reason.into(), None);
                     self.fail(id, failure, now).await;
@@ -91,6 +87,19 @@ impl Reconcile {
         {
             self.ops.begin(Job::Look(host, attempt), now, LOOK_LIMIT, async move {
                 client.look(attempt).await.map(Done::Looked)
+            });
+        }
+    }
+
+    fn discard(&mut self, host: HostId, attempt: Attempt, now: Ticks) {
+        if !self.may_touch(host, attempt, now) {
+            return;
+        }
+        if let Some(Ok(client)) =
+            self.seats.get(&host).map(|it| it.link.client(self.inner.connector.as_ref()))
+        {
+            self.ops.begin(Job::Discard(host, attempt), now, self.inner.config.start_timeout, async move {
+                client.discard(attempt).await.map(Done::Discarded)
             });
         }
     }
@@ -181,7 +190,11 @@ impl Reconcile {
         let spec = spec(&row, image, password, &self.inner.config.service_url);
         let attempt = spec.attempt;
         self.ops.begin(Job::Start(host, attempt), now, self.inner.config.start_timeout, async move {
-            client.start(&spec).await.map(|()| Done::Started)
+            match client.start(&spec).await {
+                Ok(()) => Ok(Done::Started),
+                Err(StartError { error, may_have_run: false }) => Ok(Done::NotStarted(error)),
+                Err(StartError { error, may_have_run: true }) => Err(error),
+            }
         });
     }
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bollard::{models::ContainerCreateBody, query_parameters::CreateContainerOptionsBuilder};
 use futures_util::StreamExt as _;
 use omgservers_api::Problem;
 use omgservers_runtimes::{
@@ -161,6 +162,33 @@ async fn the_same_attempt_twice_is_one_container_and_another_password_replaces_i
 }
 
 #[tokio::test]
+async fn only_a_container_that_never_ran_is_discarded() {
+    let Some(installation) = Installation::new() else { return };
+    let host = installation.host();
+    let spec = installation.spec(Mode::Short, 51).await;
+    assert!(!host.discard(spec.attempt).await.unwrap(), "there is none");
+    let options = CreateContainerOptionsBuilder::default().name(&installation.name(spec.attempt)).build();
+    let body = ContainerCreateBody {
+        image: Some(spec.image.digest.clone()),
+        labels: Some([("omgservers.installation".to_owned(), installation.id.clone())].into()),
+        ..ContainerCreateBody::default()
+    };
+    installation.docker.create_container(Some(options), body).await.unwrap();
+    assert_eq!(host.look(spec.attempt).await.unwrap(), Sight::Created);
+    assert!(host.discard(spec.attempt).await.unwrap());
+    assert_eq!(host.look(spec.attempt).await.unwrap(), Sight::Gone);
+    host.start(&spec).await.unwrap();
+    assert!(!host.discard(spec.attempt).await.unwrap(), "it runs");
+    let begin = Instant::now();
+    while host.look(spec.attempt).await.unwrap() == Sight::Running {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!host.discard(spec.attempt).await.unwrap(), "it ran");
+    assert!(matches!(host.look(spec.attempt).await.unwrap(), Sight::Ended(_)));
+}
+
+#[tokio::test]
 async fn what_cant_be_started_leaves_nothing() {
     let Some(installation) = Installation::new() else { return };
     let host = installation.host();
@@ -169,7 +197,8 @@ async fn what_cant_be_started_leaves_nothing() {
     let mut spec = good.clone();
     spec.image = missing.clone();
     assert!(matches!(host.ensure_image(&missing, &NoTokens).await, Err(HostError::NoImage(_))));
-    assert!(matches!(host.start(&spec).await, Err(HostError::NoImage(_))));
+    let refused = host.start(&spec).await.unwrap_err();
+    assert!(matches!(refused.error, HostError::NoImage(_)) && !refused.may_have_run, "{refused:?}");
     // Less than Docker takes.
     let mut spec = good.clone();
     spec.memory = 1;
@@ -217,8 +246,8 @@ async fn a_network_that_somebody_removed_is_made_again() {
     host.start(&spec).await.unwrap();
     host.remove(spec.attempt, GRACE).await.unwrap();
     installation.docker.remove_network(&installation.networks().await[0]).await.unwrap();
-    let failed = host.start(&spec).await;
-    assert!(matches!(failed, Err(HostError::Refused(_))), "{failed:?}");
+    let refused = host.start(&spec).await.unwrap_err();
+    assert!(matches!(refused.error, HostError::Refused(_)) && !refused.may_have_run, "{refused:?}");
     host.start(&spec).await.unwrap();
     installation.words(spec.attempt).await;
 }

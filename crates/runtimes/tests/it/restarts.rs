@@ -9,6 +9,7 @@ use omgservers_runtimes::{
         Exit, Status,
         fake::{Call, Fault},
     },
+    problems,
 };
 
 use crate::world::World;
@@ -75,15 +76,39 @@ async fn a_container_that_was_made_and_never_started_is_replaced() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_left_nothing_is_repeated() {
+async fn an_interrupted_attempt_that_left_nothing_is_the_last() {
     let mut world = World::new().await;
-    world.host.fail_next(Call::Create, Fault::Hang);
+    world.host.fail_next(Call::Start, Fault::HoldAnswer);
     let id = world.wanted_lobby().await;
     world.run().await;
-    assert_eq!(world.host.containers().len(), 0);
+    let password = world.password(id);
+    // It runs, its game server may have spoken to the backend, and then somebody removes it.
+    world.runtimes.verify(id, &password).await.unwrap();
+    world.host.vanish(id);
     world.restart();
     world.run().await;
+    assert!(world.failure(id).await.reason.contains("interrupted"));
+    world.pass(70).await;
+    assert_eq!(world.host.count(Call::Create), 1);
+    assert!(world.runtimes.verify(id, &password).await.unwrap_err().is(problems::STOPPED));
+}
+
+#[tokio::test]
+async fn a_container_that_was_started_while_it_was_to_be_discarded_is_taken_over() {
+    let mut world = World::new().await;
+    world.host.fail_next(Call::Start, Fault::Hang);
+    let id = world.wanted_lobby().await;
+    world.run().await;
+    let made = world.host.containers().remove(0).spec;
+    world.restart();
+    // The new process sees it made, and the order of the old one arrives before its own.
+    world.host.fail_next(Call::Remove, Fault::Hang);
+    world.run().await;
+    world.host.appear(made);
+    world.host.release();
+    world.run().await;
     assert!(world.is_running(id).await);
+    assert_eq!((world.host.containers().len(), world.host.count(Call::Create)), (1, 1));
 }
 
 #[tokio::test]
