@@ -1,1 +1,17 @@
-//! Rooms.
+#![doc = include_str!("../README.md")]
+
+mod bounds;
+mod closing;
+mod connection;
+mod envelope;
+mod meters;
+mod peer;
+mod queue;
+mod room;
+mod rooms;
+pub mod wire;
+
+pub use bounds::{Bounds, Room};
+pub use closing::Closing;
+pub use connection::{Assignment, Connection, Outgoing};
+pub use rooms::{Dispatcher, Refused};

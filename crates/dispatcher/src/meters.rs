@@ -1,0 +1,87 @@
+//! What operators see.
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+
+use crate::Closing;
+
+/// Handles that are looked up once.
+pub(crate) struct Meters {
+    pub(crate) players: Side,
+    pub(crate) runtimes: Side,
+    dropped_binary: Counter,
+    dropped_waiting: Counter,
+    dropped_garbage: Counter,
+    dropped_moved: Counter,
+    dropped_text: Counter,
+}
+
+/// Those of one role.
+pub(crate) struct Side {
+    pub(crate) open: Gauge,
+    pub(crate) received: Counter,
+    pub(crate) sent: Counter,
+}
+
+impl Side {
+    fn new(role: &'static str) -> Self {
+        Self {
+            open: gauge!("dispatcher_connections", "role" => role),
+            received: counter!("dispatcher_frames_total", "role" => role, "direction" => "in"),
+            sent: counter!("dispatcher_frames_total", "role" => role, "direction" => "out"),
+        }
+    }
+}
+
+impl Meters {
+    /// The recorder must be installed before.
+    pub(crate) fn new() -> Self {
+        describe_gauge!("dispatcher_connections", "Open WebSockets of rooms, by role.");
+        describe_counter!("dispatcher_frames_total", "Messages over these, by role and direction.");
+        describe_counter!(
+            "dispatcher_dropped_total",
+            "Frames that reached nobody: binary gave way to newer ones, waiting had no runtime in time, garbage \
+             made no sense, moved were to or from a client that is elsewhere, text found no room."
+        );
+        describe_counter!("dispatcher_closed_total", "Connections that the backend ended, by reason.");
+        let dropped = |reason: &'static str| counter!("dispatcher_dropped_total", "reason" => reason);
+        Self {
+            players: Side::new("player"),
+            runtimes: Side::new("runtime"),
+            dropped_binary: dropped("binary"),
+            dropped_waiting: dropped("waiting"),
+            dropped_garbage: dropped("garbage"),
+            dropped_moved: dropped("moved"),
+            dropped_text: dropped("text"),
+        }
+    }
+
+    pub(crate) fn binary(&self, count: usize) {
+        add(&self.dropped_binary, count);
+    }
+
+    pub(crate) fn waiting(&self, count: usize) {
+        add(&self.dropped_waiting, count);
+    }
+
+    pub(crate) fn garbage(&self) {
+        self.dropped_garbage.increment(1);
+    }
+
+    pub(crate) fn moved(&self) {
+        self.dropped_moved.increment(1);
+    }
+
+    pub(crate) fn text(&self) {
+        self.dropped_text.increment(1);
+    }
+
+    pub(crate) fn closed(&self, closing: Closing) {
+        counter!("dispatcher_closed_total", "reason" => closing.label()).increment(1);
+    }
+}
+
+fn add(counter: &Counter, count: usize) {
+    if count > 0 {
+        counter.increment(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+}
