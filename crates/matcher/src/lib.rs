@@ -1,1 +1,17 @@
-//! The matchmaker's core.
+#![doc = include_str!("../README.md")]
+
+mod explain;
+mod index;
+mod plan;
+mod pool;
+mod queue;
+mod rationale;
+mod running;
+mod search;
+mod ticket;
+mod values;
+
+pub use explain::{Deadline, Explanation, NextExpansion, PoolSize, Rejected};
+pub use pool::Pool;
+pub use rationale::{Allowed, Average, GroupReason, Rationale, RuleReason, TicketReason};
+pub use ticket::{Effect, MatchKey, Moment, Placement, Refusal, Seat, Ticket};

@@ -1,0 +1,105 @@
+//! Waiting tickets by what they need to be the same, then by stage and by value.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use crate::{
+    plan::Plan,
+    queue::{Handle, Order, Waiting},
+    values::{Part, Real},
+};
+
+/// Tickets that no equal rule keeps apart: those of a level on which some rules are given up, and of higher ones.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    /// By stage, so that each stage's own greatest difference bounds what is looked at.
+    stages: Vec<Shelf>,
+    players: u64,
+}
+
+/// By value, or by size where there is no range.
+type Shelf = BTreeMap<(Real, Order), (Handle, u32)>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    buckets: BTreeMap<Vec<Part>, Bucket>,
+}
+
+impl Index {
+    pub(crate) fn insert(&mut self, plan: &Plan, handle: Handle, waiting: &Waiting) {
+        let key = (sort(plan, waiting), waiting.order());
+        for parts in keys(plan, waiting) {
+            let bucket = self.buckets.entry(parts).or_insert_with(|| Bucket {
+                stages: plan.stages.iter().map(|_| Shelf::new()).collect(),
+                players: 0,
+            });
+            bucket.players += u64::from(waiting.size);
+            if let Some(shelf) = bucket.stages.get_mut(waiting.stage) {
+                shelf.insert(key, (handle, waiting.size));
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, plan: &Plan, waiting: &Waiting) {
+        let key = (sort(plan, waiting), waiting.order());
+        for parts in keys(plan, waiting) {
+            let Entry::Occupied(mut bucket) = self.buckets.entry(parts) else { continue };
+            let it = bucket.get_mut();
+            it.players -= u64::from(waiting.size);
+            if let Some(shelf) = it.stages.get_mut(waiting.stage) {
+                shelf.remove(&key);
+            }
+            // One that keeps something is kept for the next ticket; without rules there is always just one.
+            if it.players == 0 && !plan.equals.is_empty() {
+                bucket.remove();
+            }
+        }
+    }
+
+    pub(crate) fn bucket(&self, parts: &[Part]) -> Option<&Bucket> {
+        self.buckets.get(parts)
+    }
+}
+
+impl Bucket {
+    pub(crate) fn players(&self) -> u64 {
+        self.players
+    }
+
+    /// The stages that somebody is in.
+    pub(crate) fn stages(&self) -> impl Iterator<Item = usize> {
+        self.stages.iter().enumerate().filter(|it| !it.1.is_empty()).map(|it| it.0)
+    }
+
+    /// Handle and size of the tickets of a stage with values between these. A bit more is looked at, because a
+    /// difference is rounded otherwise than a sum: the caller looks again.
+    pub(crate) fn between(&self, stage: usize, low: f64, high: f64) -> impl Iterator<Item = (Handle, u32)> {
+        let low = (Real(low.next_down()), Order::first());
+        let high = (Real(high.next_up()), Order::last());
+        let shelf = self.stages.get(stage).filter(|_| low <= high);
+        shelf.into_iter().flat_map(move |it| it.range(low..=high)).map(|it| *it.1)
+    }
+
+    /// The first tickets of each size, as many as `most` says for the size.
+    pub(crate) fn by_size(&self, stage: usize, most: impl Fn(u32) -> usize) -> Vec<(Handle, u32)> {
+        let mut found = Vec::new();
+        let Some(shelf) = self.stages.get(stage) else { return found };
+        let mut from = Real(0.0);
+        while let Some((_, (_, size))) = shelf.range((from, Order::first())..).next() {
+            let class = Real(f64::from(*size));
+            let all = shelf.range((class, Order::first())..=(class, Order::last()));
+            found.extend(all.map(|it| *it.1).take(most(*size)));
+            from = Real(class.0.next_up());
+        }
+        found
+    }
+}
+
+fn sort(plan: &Plan, waiting: &Waiting) -> Real {
+    Real(if plan.ranges.is_empty() { f64::from(waiting.size) } else { waiting.values.first() })
+}
+
+/// A ticket is in the bucket of its own level and in those of the levels before.
+fn keys<'a>(plan: &'a Plan, waiting: &'a Waiting) -> impl Iterator<Item = Vec<Part>> + 'a {
+    let level = plan.stage(waiting.stage).level;
+    plan.levels().take(level + 1).map(|free| waiting.values.key(free))
+}

@@ -1,0 +1,207 @@
+//! Matches that take more players.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+};
+
+use omgservers_api::ClientId;
+
+use crate::{
+    MatchKey,
+    plan::{Need, Plan, Stage},
+    values::{Part, Real, Values},
+};
+
+/// Somebody in a match.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) client: ClientId,
+    pub(crate) group: usize,
+    pub(crate) values: Arc<Values>,
+}
+
+/// What a match asks of those who join: its players' values count, their limits don't.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) members: Vec<Member>,
+    /// Players by group.
+    pub(crate) counts: Vec<u32>,
+    /// Sums by group, and in it by balance.
+    pub(crate) sums: Vec<Vec<f64>>,
+    /// Least and greatest value by range; none without players.
+    pub(crate) spans: Option<Vec<(f64, f64)>>,
+    /// By equal rule: the value of all, or `None` if they differ.
+    pub(crate) equals: Option<Vec<Option<Part>>>,
+}
+
+impl Running {
+    pub(crate) fn new(plan: &Plan, members: Vec<Member>) -> Self {
+        let mut running = Self {
+            members: Vec::new(),
+            counts: vec![0; plan.groups.len()],
+            sums: vec![vec![0.0; plan.balances.len()]; plan.groups.len()],
+            spans: None,
+            equals: None,
+        };
+        for member in members {
+            running.join(member);
+        }
+        running
+    }
+
+    pub(crate) fn players(&self) -> u32 {
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn join(&mut self, member: Member) {
+        if let Some(count) = self.counts.get_mut(member.group) {
+            *count += 1;
+        }
+        for (sum, value) in self.sums.get_mut(member.group).into_iter().flatten().zip(&member.values.balances)
+        {
+            *sum += value;
+        }
+        let values = &member.values;
+        match &mut self.spans {
+            None => self.spans = Some(values.ranges.iter().map(|it| (*it, *it)).collect()),
+            Some(spans) => {
+                for (span, value) in spans.iter_mut().zip(&values.ranges) {
+                    *span = (span.0.min(*value), span.1.max(*value));
+                }
+            }
+        }
+        match &mut self.equals {
+            None => self.equals = Some(values.equals.iter().cloned().map(Some).collect()),
+            Some(equals) => {
+                for (equal, part) in equals.iter_mut().zip(&values.equals) {
+                    if equal.as_ref() != Some(part) {
+                        *equal = None;
+                    }
+                }
+            }
+        }
+        self.members.push(member);
+    }
+
+    pub(crate) fn has(&self, client: ClientId) -> bool {
+        self.members.iter().any(|it| it.client == client)
+    }
+
+    /// Whether it has all the players it needs.
+    pub(crate) fn reaches(&self, need: &Need) -> bool {
+        self.players() >= need.players && self.counts.iter().zip(&need.groups).all(|it| it.0 >= it.1)
+    }
+
+    /// Most clients of a party that has room.
+    pub(crate) fn room(&self, plan: &Plan) -> u32 {
+        let free = plan.groups.iter().zip(&self.counts).map(|it| it.0.max.saturating_sub(*it.1)).max();
+        free.unwrap_or(0).min(plan.max_players.saturating_sub(self.players()))
+    }
+
+    /// Whether a ticket with these values may join as far as ranges and equal values go.
+    pub(crate) fn admits(&self, stage: &Stage, values: &Values) -> bool {
+        let close = self.spans.iter().flatten().zip(&values.ranges).zip(&stage.ranges);
+        close.into_iter().all(|((span, value), most)| span.1.max(*value) - span.0.min(*value) <= *most)
+            && self.equals.as_ref().is_none_or(|equals| {
+                let mut parts = equals.iter().zip(&values.equals).zip(&stage.free);
+                parts.all(|((equal, part), free)| *free || equal.as_ref() == Some(part))
+            })
+    }
+
+    /// What a ticket has to have that has given up these rules; `None` if no such ticket can join.
+    pub(crate) fn key(&self, free: &[bool]) -> Option<Vec<Part>> {
+        let equals = self.equals.as_ref()?;
+        equals
+            .iter()
+            .zip(free)
+            .map(|(equal, free)| if *free { Some(Part::Any) } else { equal.clone() })
+            .collect()
+    }
+}
+
+/// All matches of a pool. Those with room are found by what they ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Matches {
+    all: BTreeMap<MatchKey, Running>,
+    /// By what has to be the same, then by the least value of the first range.
+    open: BTreeMap<Vec<Part>, BTreeSet<(Real, MatchKey)>>,
+    empty: BTreeSet<MatchKey>,
+    next: u64,
+}
+
+impl Matches {
+    pub(crate) fn get(&self, key: MatchKey) -> Option<&Running> {
+        self.all.get(&key)
+    }
+
+    pub(crate) fn next_key(&mut self, wish: Option<MatchKey>) -> MatchKey {
+        let key = wish.filter(|it| !self.all.contains_key(it)).unwrap_or(MatchKey(self.next));
+        self.next = self.next.max(key.0.saturating_add(1));
+        key
+    }
+
+    pub(crate) fn insert(&mut self, plan: &Plan, key: MatchKey, running: Running) {
+        self.index(plan, key, &running, true);
+        self.all.insert(key, running);
+    }
+
+    pub(crate) fn remove(&mut self, plan: &Plan, key: MatchKey) -> Option<Running> {
+        let running = self.all.remove(&key)?;
+        self.index(plan, key, &running, false);
+        Some(running)
+    }
+
+    fn index(&mut self, plan: &Plan, key: MatchKey, running: &Running, add: bool) {
+        if running.room(plan) == 0 {
+            return;
+        }
+        let Some(spans) = &running.spans else {
+            if add {
+                self.empty.insert(key)
+            } else {
+                self.empty.remove(&key)
+            };
+            return;
+        };
+        let place = (Real(spans.first().map_or(0.0, |it| it.0)), key);
+        for parts in plan.levels().filter_map(|free| running.key(free)) {
+            if add {
+                self.open.entry(parts).or_default().insert(place);
+            } else if let Some(set) = self.open.get_mut(&parts) {
+                set.remove(&place);
+                if set.is_empty() {
+                    self.open.remove(&parts);
+                }
+            }
+        }
+    }
+
+    /// The oldest match younger than `after` that a ticket may join as far as ranges, equal values and its own size
+    /// go.
+    pub(crate) fn oldest(
+        &self,
+        plan: &Plan,
+        stage: &Stage,
+        (values, size): (&Values, u32),
+        after: Option<MatchKey>,
+    ) -> Option<MatchKey> {
+        let fits = |key: &MatchKey| {
+            let room = |it: &&Running| it.room(plan) >= size && it.admits(stage, values);
+            self.all.get(key).filter(room).is_some()
+        };
+        let later = (after.map_or(Unbounded, Excluded), Unbounded);
+        let empty = self.empty.range(later).find(|it| fits(it)).copied();
+        let open = self.open.get(&values.key(&stage.free)).and_then(|open| {
+            let Some(most) = stage.ranges.first() else {
+                let from = after.map_or(Unbounded, |it| Excluded((Real(0.0), it)));
+                return open.range((from, Unbounded)).map(|it| it.1).find(fits);
+            };
+            let low = (Real((values.first() - most).next_down()), MatchKey(0));
+            let near = open.range(low..).take_while(|it| it.0.0 <= (values.first() + most).next_up());
+            near.map(|it| it.1).filter(|it| after.is_none_or(|after| *it > after) && fits(it)).min()
+        });
+        [empty, open].into_iter().flatten().min()
+    }
+}

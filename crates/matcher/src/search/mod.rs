@@ -1,0 +1,253 @@
+//! Which waiting tickets go together with a given one.
+//!
+//! The answer is the first one in order of place: the earliest ticket that can be in a match with the given one, then
+//! the earliest that can be with those two, and so on until the match is full.
+
+pub(crate) mod arrange;
+mod compose;
+mod windows;
+
+use std::sync::Arc;
+
+use crate::{
+    index::{Bucket, Index},
+    plan::{Need, Plan, Stage},
+    queue::{Handle, Order, Queue, Waiting},
+    running::Running,
+    search::{compose::Composer, windows::Windows},
+    values::{Part, Values},
+};
+
+/// Subsets of parties, or of teams that have to be balanced, that are tried before a search gives up.
+const MOST_SUBSETS: u32 = 400;
+
+/// A ticket that may go with the given one.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) handle: Handle,
+    pub(crate) order: Order,
+    pub(crate) size: u32,
+    pub(crate) stage: &'a Stage,
+    pub(crate) values: &'a Arc<Values>,
+}
+
+/// Tickets that make a match, or fill one.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// In order of place, with the group of each.
+    pub(crate) placed: Vec<(Handle, usize)>,
+    orders: Vec<Order>,
+}
+
+/// How many players have to come, and may.
+#[derive(Debug)]
+pub(crate) struct Demand<'a> {
+    pub(crate) least: u32,
+    pub(crate) most: u32,
+    pub(crate) need: &'a Need,
+}
+
+/// What is looked through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Search<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) queue: &'a Queue,
+    pub(crate) index: &'a Index,
+    /// The match that is filled, or an empty one.
+    pub(crate) base: &'a Running,
+}
+
+impl<'a> Search<'a> {
+    /// The tickets that go with this one.
+    pub(crate) fn around(&self, seed: Handle) -> Option<Found> {
+        let waiting = self.queue.get(seed)?;
+        let seed = self.candidate(seed, waiting);
+        if !self.base.admits(seed.stage, seed.values) || self.is_in_base(waiting) {
+            return None;
+        }
+        let mut budget = MOST_SUBSETS;
+        let mut best: Option<Found> = None;
+        for need in self.plan.needs(seed.stage) {
+            let Some(demand) = self.demand(need) else { continue };
+            for free in self.plan.levels().take(seed.stage.level + 1) {
+                let parts = seed.values.key(free);
+                if self.base.equals.is_some() && self.base.key(free).as_ref() != Some(&parts) {
+                    continue;
+                }
+                let found = self.in_bucket(&seed, &parts, &demand, &mut budget);
+                best = best.into_iter().chain(found).reduce(Found::earlier);
+            }
+        }
+        best
+    }
+
+    /// This ticket alone, if the match has what it needs then.
+    pub(crate) fn alone(&self, handle: Handle) -> Option<Found> {
+        let waiting = self.queue.get(handle)?;
+        let it = self.candidate(handle, waiting);
+        if !self.base.admits(it.stage, it.values) || self.is_in_base(waiting) {
+            return None;
+        }
+        self.plan.needs(it.stage).find_map(|need| {
+            let demand =
+                self.demand(need).filter(|demand| demand.least <= it.size && it.size <= demand.most)?;
+            Composer { plan: self.plan, base: self.base, seed: &it, demand: &demand }.found(vec![&it])
+        })
+    }
+
+    /// The tickets that the match that is filled admits, one by one.
+    pub(crate) fn waiting_for(&self) -> Vec<Candidate<'a>> {
+        let room = self.base.room(self.plan);
+        let mut found = Vec::new();
+        for (level, free) in self.plan.levels().enumerate() {
+            let Some(bucket) = self.base.key(free).and_then(|it| self.index.bucket(&it)) else { continue };
+            for index in bucket.stages() {
+                let stage = self.plan.stage(index);
+                if stage.level != level {
+                    continue;
+                }
+                let mut take = |handle: Handle, size: u32| {
+                    let waiting = self.queue.get(handle).filter(|_| size <= room);
+                    let admitted =
+                        |it: &&Waiting| self.base.admits(stage, &it.values) && !self.is_in_base(it);
+                    found.extend(waiting.filter(admitted).map(|it| self.candidate(handle, it)));
+                };
+                let span = self.base.spans.as_ref().and_then(|it| it.first());
+                match (span, stage.ranges.first()) {
+                    (Some((low, high)), Some(most)) => {
+                        bucket.between(index, high - most, low + most).for_each(|it| take(it.0, it.1));
+                    }
+                    _ => {
+                        let most = |size| self.most_of(size, room);
+                        bucket.by_size(index, most).into_iter().for_each(|it| take(it.0, it.1));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn in_bucket(
+        &self,
+        seed: &Candidate<'a>,
+        parts: &[Part],
+        demand: &Demand<'_>,
+        budget: &mut u32,
+    ) -> Option<Found> {
+        let bucket = self.index.bucket(parts)?;
+        if bucket.players() < u64::from(demand.least) || seed.size > demand.most {
+            return None;
+        }
+        let others = self.gather(bucket, seed, demand);
+        let players = others.iter().map(|it| it.size).fold(seed.size, u32::saturating_add);
+        if players < demand.least {
+            return None;
+        }
+        let windows = Windows::new(self.base, seed, demand.least).all(&others);
+        let single = seed.size == 1 && others.iter().all(|it| it.size == 1);
+        let composer = Composer { plan: self.plan, base: self.base, seed, demand };
+        let chosen = if single && self.plan.balances.is_empty() {
+            windows::earliest(&windows, seed, &others, demand)?
+        } else {
+            composer.best(&windows, &others, budget)?
+        };
+        composer.found(chosen)
+    }
+
+    /// How many players the match that is filled lacks for this need; `None` if it can't have them.
+    pub(crate) fn demand(&self, need: &'a Need) -> Option<Demand<'a>> {
+        let (plan, base) = (self.plan, self.base);
+        let lack = need.groups.iter().zip(&base.counts).map(|it| it.0.saturating_sub(*it.1));
+        let free = plan.groups.iter().zip(&base.counts).map(|it| it.0.max.saturating_sub(*it.1));
+        let least = need.players.saturating_sub(base.players()).max(lack.fold(0, u32::saturating_add));
+        let most = plan.max_players.saturating_sub(base.players()).min(free.fold(0, u32::saturating_add));
+        (least <= most).then_some(Demand { least, most, need })
+    }
+
+    /// Those that ranges allow together with the seed and the match, one by one; without ranges, the first ones of
+    /// each size.
+    fn gather(&self, bucket: &Bucket, seed: &Candidate<'a>, demand: &Demand<'_>) -> Vec<Candidate<'a>> {
+        let largest = self.base.room(self.plan);
+        let mut found = Vec::new();
+        for index in bucket.stages() {
+            let stage = self.plan.stage(index);
+            if demand.need.smaller && !stage.smaller {
+                continue;
+            }
+            let mut take = |handle: Handle, size: u32| {
+                let waiting =
+                    (size <= largest && handle != seed.handle).then(|| self.queue.get(handle)).flatten();
+                let Some(waiting) = waiting.filter(|it| self.is_close(seed, stage, &it.values)) else {
+                    return;
+                };
+                if !self.is_in_base(waiting) {
+                    found.push(self.candidate(handle, waiting));
+                }
+            };
+            if self.plan.ranges.is_empty() {
+                let most = |size| self.most_of(size, demand.most);
+                bucket.by_size(index, most).into_iter().for_each(|it| take(it.0, it.1));
+            } else if let Some((low, high)) = self.near(seed, stage) {
+                bucket.between(index, low, high).for_each(|it| take(it.0, it.1));
+            }
+        }
+        found
+    }
+
+    /// As many tickets of a size as can matter: those behind them are worth the same and came later. Where teams have
+    /// to be balanced they are not, but there is an end.
+    fn most_of(&self, size: u32, players: u32) -> usize {
+        let most = usize::try_from(players / size.max(1)).unwrap_or(usize::MAX);
+        let spare = if self.plan.balances.is_empty() { 0 } else { most.saturating_add(32) };
+        // The seed is among them, and clients that are in the match already.
+        most.saturating_add(spare).saturating_add(1).saturating_add(self.base.members.len())
+    }
+
+    /// Where the values of the first range may lie.
+    fn near(&self, seed: &Candidate<'_>, stage: &Stage) -> Option<(f64, f64)> {
+        let most = seed.stage.ranges.first()?.min(*stage.ranges.first()?);
+        let (low, high) = self.span(0, *seed.values.ranges.first()?);
+        Some((high - most, low + most))
+    }
+
+    fn span(&self, rule: usize, value: f64) -> (f64, f64) {
+        let span = self.base.spans.as_ref().and_then(|it| it.get(rule));
+        span.map_or((value, value), |it| (it.0.min(value), it.1.max(value)))
+    }
+
+    fn is_close(&self, seed: &Candidate<'_>, stage: &Stage, values: &Values) -> bool {
+        let limits = seed.stage.ranges.iter().zip(&stage.ranges).map(|it| it.0.min(*it.1));
+        let mut both = seed.values.ranges.iter().zip(&values.ranges).zip(limits).enumerate();
+        both.all(|(rule, ((seed, value), most))| {
+            let (low, high) = self.span(rule, *seed);
+            high.max(*value) - low.min(*value) <= most
+        })
+    }
+
+    fn is_in_base(&self, waiting: &Waiting) -> bool {
+        waiting.ticket.clients.iter().any(|it| self.base.has(*it))
+    }
+
+    fn candidate(&self, handle: Handle, waiting: &'a Waiting) -> Candidate<'a> {
+        Candidate {
+            handle,
+            order: waiting.order(),
+            size: waiting.size,
+            stage: self.plan.stage(waiting.stage),
+            values: &waiting.values,
+        }
+    }
+}
+
+impl Found {
+    /// Of two answers the one that is first in order of place; of equal beginnings the longer.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        if earlier(&other.orders, &self.orders) { other } else { self }
+    }
+}
+
+/// Whether the first answer comes before the second.
+fn earlier(one: &[Order], other: &[Order]) -> bool {
+    let differs = one.iter().zip(other).find(|it| it.0 != it.1);
+    differs.map_or(one.len() > other.len(), |it| it.0 < it.1)
+}

@@ -1,0 +1,129 @@
+//! Ranges: the largest sets of tickets in which everybody is close enough to everybody.
+//!
+//! A set keeps a range if its spread is within each ticket's own greatest difference. So with D the least of these, all
+//! of it lies in a window of width D, and no ticket in it allows less than D. All windows for all D are what to look
+//! at; within one, any subset will do.
+
+use crate::{
+    queue::Order,
+    running::Running,
+    search::{Candidate, Demand},
+};
+
+/// By range: the least value, the greatest, and what everybody allows.
+type Window = Vec<Side>;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side {
+    low: f64,
+    high: f64,
+    allowed: f64,
+}
+
+pub(crate) struct Windows<'a> {
+    base: &'a Running,
+    seed: &'a Candidate<'a>,
+    least: u32,
+}
+
+impl<'a> Windows<'a> {
+    pub(crate) fn new(base: &'a Running, seed: &'a Candidate<'a>, least: u32) -> Self {
+        Self { base, seed, least }
+    }
+
+    /// All windows with enough players; one without sides where there is no range.
+    pub(crate) fn all(&self, others: &[Candidate<'_>]) -> Vec<Window> {
+        let mut found = Vec::new();
+        self.narrow(0, others.iter().collect(), &mut Vec::new(), &mut found);
+        found
+    }
+
+    fn narrow(&self, rule: usize, inside: Vec<&Candidate<'_>>, sides: &mut Window, found: &mut Vec<Window>) {
+        let (Some(value), Some(most)) = (self.seed.values.ranges.get(rule), self.seed.stage.ranges.get(rule))
+        else {
+            found.push(sides.clone());
+            return;
+        };
+        let span = self.base.spans.as_ref().and_then(|it| it.get(rule));
+        let (low, high) = span.map_or((*value, *value), |it| (it.0.min(*value), it.1.max(*value)));
+        let mut sorted: Vec<(f64, f64, &Candidate<'_>)> = inside
+            .into_iter()
+            .filter_map(|it| Some((*it.values.ranges.get(rule)?, *it.stage.ranges.get(rule)?, it)))
+            .collect();
+        sorted.sort_by(|one, other| one.0.total_cmp(&other.0));
+        for allowed in widths(&sorted, *most, high - low) {
+            let willing: Vec<_> = sorted.iter().filter(|it| it.1 >= allowed).copied().collect();
+            let mut end_before = None;
+            let starts = willing.iter().map(|it| it.0).filter(|it| *it < low && high - *it <= allowed);
+            for start in starts.chain([low]) {
+                let begin = willing.partition_point(|it| it.0 < start);
+                let end = willing.partition_point(|it| it.0 - start <= allowed);
+                // One that ends where the one before does is part of it.
+                if end_before.replace(end) == Some(end) {
+                    continue;
+                }
+                let window: Vec<_> = willing.get(begin..end).into_iter().flatten().map(|it| it.2).collect();
+                let players = window.iter().fold(self.seed.size, |sum, it| sum.saturating_add(it.size));
+                if players < self.least {
+                    continue;
+                }
+                let last =
+                    end.checked_sub(1).and_then(|it| willing.get(it)).map_or(high, |it| it.0.max(high));
+                sides.push(Side { low: start, high: last, allowed });
+                self.narrow(rule + 1, window, sides, found);
+                sides.pop();
+            }
+        }
+    }
+}
+
+/// What somebody allows, and no more than the seed does.
+fn widths(sorted: &[(f64, f64, &Candidate<'_>)], most: f64, least: f64) -> Vec<f64> {
+    let mut widths: Vec<f64> = Vec::with_capacity(4);
+    widths.push(most);
+    for (_, allowed, _) in sorted {
+        if *allowed < most && *allowed >= least && !widths.contains(allowed) {
+            widths.push(*allowed);
+        }
+    }
+    widths
+}
+
+/// Whether a ticket is inside.
+pub(crate) fn contains(window: &[Side], ticket: &Candidate<'_>) -> bool {
+    let mut sides = window.iter().zip(&ticket.values.ranges).zip(&ticket.stage.ranges);
+    sides
+        .all(|((side, value), allowed)| side.low <= *value && *value <= side.high && *allowed >= side.allowed)
+}
+
+/// The first tickets in order of place that fit into one window together with the seed: each is taken if a window is
+/// left that holds all that were. Any of them makes a match if there are enough.
+pub(crate) fn earliest<'c, 'a>(
+    windows: &[Window],
+    seed: &'c Candidate<'a>,
+    others: &'c [Candidate<'a>],
+    demand: &Demand<'_>,
+) -> Option<Vec<&'c Candidate<'a>>> {
+    let mut left: Vec<&Window> = windows.iter().collect();
+    let mut in_order: Vec<&Candidate<'a>> = others.iter().collect();
+    in_order.sort_unstable_by_key(|it| it.order);
+    let mut chosen = vec![seed];
+    let mut players = 1;
+    for ticket in in_order {
+        if players >= demand.most || left.is_empty() {
+            break;
+        }
+        if left.iter().any(|it| contains(it, ticket)) {
+            left.retain(|it| contains(it, ticket));
+            chosen.push(ticket);
+            players += 1;
+        }
+    }
+    chosen.sort_unstable_by_key(|it| it.order);
+    (!left.is_empty() && players >= demand.least).then_some(chosen)
+}
+
+/// Places of these tickets.
+pub(crate) fn orders(chosen: &[&Candidate<'_>]) -> Vec<Order> {
+    chosen.iter().map(|it| it.order).collect()
+}
