@@ -57,7 +57,8 @@ impl Pool {
     /// # Errors
     /// A ticket that can never be matched, or that waits already. Nothing has changed then.
     pub fn add(&mut self, ticket: Ticket, now: Moment) -> Result<Vec<Effect>, Refusal> {
-        let values = self.check(&ticket)?;
+        let values = self.values_of(&ticket)?;
+        self.queue.check(&ticket)?;
         let mut effects = self.advance(now);
         let size = u32::try_from(ticket.clients.len()).unwrap_or(u32::MAX);
         let stage = self.plan.stage_at(self.clock.since(ticket.entered));
@@ -67,7 +68,15 @@ impl Pool {
         Ok(effects)
     }
 
-    fn check(&self, ticket: &Ticket) -> Result<Values, Refusal> {
+    /// Whether a ticket could be matched, whoever waits.
+    ///
+    /// # Errors
+    /// A ticket that can never be matched.
+    pub fn check(&self, ticket: &Ticket) -> Result<(), Refusal> {
+        self.values_of(ticket).map(|_values| ())
+    }
+
+    fn values_of(&self, ticket: &Ticket) -> Result<Values, Refusal> {
         let most = self.plan.max_party;
         if ticket.clients.is_empty() {
             return Err(Refusal::NoClients);
@@ -77,7 +86,6 @@ impl Pool {
             if let Some(twice) = ticket.clients.iter().find(|it| !seen.insert(**it)) {
                 return Err(Refusal::ClientTwice(*twice));
             }
-            self.queue.check(ticket)?;
             return Values::of(&self.plan, &ticket.attributes);
         }
         Err(Refusal::PartyTooLarge { size: ticket.clients.len(), most })

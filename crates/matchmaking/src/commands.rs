@@ -10,11 +10,10 @@ use omgservers_api::{
 };
 use omgservers_messaging::{ClientInfo, Commit, To};
 use serde::Deserialize;
-use tokio::sync::oneshot;
 
 use crate::{
     PgMatchmaking,
-    matches::{Ask, Wish, answered},
+    matches::{Answer, Ask, Wish},
     problems,
 };
 
@@ -30,7 +29,8 @@ struct Done {
 struct Wished {
     index: usize,
     seq: Option<SenderSeq>,
-    answer: oneshot::Receiver<Result<TicketId, Problem>>,
+    deployment: DeploymentId,
+    answer: Answer<TicketId>,
 }
 
 impl Done {
@@ -123,7 +123,7 @@ impl PgMatchmaking {
         match self.wish(runtime, it) {
             Ok((deployment, wish)) => {
                 let answer = self.ask(deployment, |answer| Ask::Add(wish, answer));
-                done.wishes.push(Wished { index, seq: it.id, answer });
+                done.wishes.push(Wished { index, seq: it.id, deployment, answer });
             }
             Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
         }
@@ -145,8 +145,8 @@ impl PgMatchmaking {
 
     async fn finish_wishes(&self, runtime: RuntimeId, done: &mut Done) -> Result<(), Problem> {
         let mut last = None;
-        for Wished { index, seq, answer } in std::mem::take(&mut done.wishes) {
-            match answered(answer).await {
+        for Wished { index, seq, deployment, answer } in std::mem::take(&mut done.wishes) {
+            match self.answered(deployment, answer).await {
                 Ok(_ticket) => {}
                 Err(problem) if problem.kind() == Kind::Unavailable => return Err(problem),
                 Err(problem) => done.reject(runtime, index, command::REQUEST_MATCHMAKING, &problem),
@@ -205,7 +205,8 @@ impl PgMatchmaking {
             command::STOP_MATCHMAKING => {
                 let info = self.parts.messaging.runtime(runtime);
                 let info = info.ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
-                answered(self.ask(info.deployment, |answer| Ask::Stop(runtime, answer))).await?;
+                let stop = self.ask(info.deployment, |answer| Ask::Stop(runtime, answer));
+                self.answered(info.deployment, stop).await?;
                 Ok(Commit::none())
             }
             command::UPGRADE_CONNECTION => {
@@ -219,7 +220,8 @@ impl PgMatchmaking {
     /// Out of a match a client goes to a lobby, out of a lobby its session ends.
     async fn kick(&self, runtime: RuntimeId, client: ClientId) -> Result<(), Problem> {
         let deployment = self.here(runtime, client)?.deployment;
-        if !answered(self.ask(deployment, |answer| Ask::Leave(runtime, client, answer))).await? {
+        let leave = self.ask(deployment, |answer| Ask::Leave(runtime, client, answer));
+        if !self.answered(deployment, leave).await? {
             self.here(runtime, client)?;
             self.disconnect(client, Reason::ClientKicked).await?;
         }
@@ -233,7 +235,7 @@ impl PgMatchmaking {
         client: ClientId,
     ) -> Result<(), Problem> {
         let cancel = self.ask(deployment, |answer| Ask::Cancel(client, Cancelled, answer));
-        if answered(cancel).await? {
+        if self.answered(deployment, cancel).await? {
             return Ok(());
         }
         Err(problems::NO_TICKET.detail(format!("client {client} waits for no match")))

@@ -1,7 +1,7 @@
 //! What is remembered of each deployment, and which ones something happened to.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -22,13 +22,11 @@ pub(crate) struct Lobby {
     pub(crate) closing: bool,
     /// Since when its game server polls, in this process.
     pub(crate) ready: Option<Ticks>,
-    /// Of which attempt to start it the game server was seen to poll first, in this process.
-    pub(crate) polled: Option<u32>,
 }
 
 impl Lobby {
     pub(crate) fn new(runtime: RuntimeId, made: Ticks, closing: bool) -> Self {
-        Self { runtime, made, closing, ready: None, polled: None }
+        Self { runtime, made, closing, ready: None }
     }
 }
 
@@ -67,6 +65,9 @@ impl Cell {
     /// For the next round of the matchmaker.
     pub(crate) fn ask(&self, ask: Ask) {
         lock(&self.asks).push(ask);
+    }
+    pub(crate) fn has_asks(&self) -> bool {
+        !lock(&self.asks).is_empty()
     }
     pub(crate) fn take_asks(&self) -> Vec<Ask> {
         std::mem::take(&mut *lock(&self.asks))
@@ -108,8 +109,7 @@ impl Cell {
 #[derive(Default)]
 pub(crate) struct Halls {
     cells: Mutex<HashMap<DeploymentId, Arc<Cell>>>,
-    /// With whether more than its tickets is to be looked at.
-    dirty: Mutex<BTreeMap<DeploymentId, bool>>,
+    dirty: Mutex<BTreeSet<DeploymentId>>,
     deadlines: Mutex<HashMap<DeploymentId, Ticks>>,
     alarm: Mutex<Option<Ticks>>,
     pub(crate) bell: Doorbell,
@@ -143,23 +143,17 @@ impl Halls {
 
     /// Something happened to a deployment: it is looked at soon.
     pub(crate) fn touch(&self, id: DeploymentId) {
-        lock(&self.dirty).insert(id, true);
-        self.bell.ring();
-    }
-
-    /// Something happened to the tickets of a deployment only.
-    pub(crate) fn touch_queues(&self, id: DeploymentId) {
-        lock(&self.dirty).entry(id).or_insert(false);
+        lock(&self.dirty).insert(id);
         self.bell.ring();
     }
 
     /// Those that something happened to, and those whose time has come.
-    pub(crate) fn due(&self, now: Ticks) -> BTreeMap<DeploymentId, bool> {
+    pub(crate) fn due(&self, now: Ticks) -> BTreeSet<DeploymentId> {
         let mut due = std::mem::take(&mut *lock(&self.dirty));
         lock(&self.deadlines).retain(|id, at| {
             let later = *at > now;
             if !later {
-                due.insert(*id, true);
+                due.insert(*id);
             }
             later
         });

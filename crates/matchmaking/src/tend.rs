@@ -72,11 +72,18 @@ impl PgMatchmaking {
         Ok(done)
     }
 
-    /// Answers what was asked about the tickets of a deployment. Everything else waits for the tender, which is woken
-    /// when there is something for it.
+    /// Answers what was asked about the tickets of a deployment. Everything else is the tender's, which is woken when
+    /// there is something for it. It may be broken off anywhere: what isn't written then is read again.
     pub(crate) async fn tend_queues(&self, id: DeploymentId) -> Result<usize, Problem> {
         let cell = self.halls.cell(id);
+        if !cell.has_asks() {
+            return Ok(0);
+        }
         let mut hall = cell.hall.lock().await;
+        // Who held the hall before may have answered.
+        if !cell.has_asks() {
+            return Ok(0);
+        }
         if !hall.loaded || !hall.queues.loaded {
             drop(hall);
             return self.tend(id).await;
@@ -137,12 +144,7 @@ impl PgMatchmaking {
                     self.start_runtime(full, row.runtime_id, RuntimeQualifier::Lobby).await?;
                 }
             }
-            let mut lobby = Lobby::new(row.runtime_id, now, row.closing);
-            // Whether the last attempt has polled isn't known any more.
-            lobby.polled = match states.get(&row.runtime_id) {
-                Some(RuntimeState::Starting { attempt, .. }) if *attempt > 0 => Some(*attempt),
-                _ => None,
-            };
+            let lobby = Lobby::new(row.runtime_id, now, row.closing);
             hall.lobbies.entry(row.id).or_insert(lobby).closing |= row.closing;
         }
         let known: HashSet<ClientId> = hall.waiting.iter().map(|it| it.client).collect();
@@ -218,21 +220,16 @@ impl PgMatchmaking {
     /// Where a lobby stands, and after what time it counts as hung.
     fn lobby_state(
         &self,
-        lobby: &mut Lobby,
+        lobby: &Lobby,
         state: Option<&RuntimeState>,
         now: Ticks,
     ) -> (LobbyState, Option<Duration>) {
         let polled = self.parts.messaging.runtime(lobby.runtime).map(|it| it.last_seen);
-        let (running, attempt) = match state {
-            Some(RuntimeState::Running { since, attempt, .. }) => (Some(*since), *attempt),
-            Some(RuntimeState::Starting { attempt, .. }) => (None, *attempt),
-            None => (None, 0),
+        let running = match state {
+            Some(RuntimeState::Running { since, .. }) => Some(*since),
+            Some(RuntimeState::Starting { .. }) | None => None,
             Some(RuntimeState::Failed(_) | RuntimeState::Stopping) => return (LobbyState::Broken, None),
         };
-        // A game server whose start wasn't confirmed may have polled, and have what the next attempt's would miss.
-        if polled.flatten().is_some() && *lobby.polled.get_or_insert(attempt) < attempt {
-            return (LobbyState::Broken, None);
-        }
         let Some(last_seen) = polled.filter(|_| !lobby.closing) else { return (LobbyState::Broken, None) };
         // A container counts from its start, not from the row: its image may take long to come.
         let Some(heard) = last_seen.or(running) else { return (LobbyState::Starting, None) };
@@ -241,7 +238,7 @@ impl PgMatchmaking {
             return (LobbyState::Broken, None);
         }
         let left = (self.parts.config.runtime_inactive - silent).saturating_add(Duration::from_millis(1));
-        // Before the start is confirmed it may still be repeated, and clients must not be there then.
+        // Before the start is confirmed its ports aren't known, and it may turn out to have failed.
         let ready = last_seen.is_some() && running.is_some();
         (if ready { LobbyState::Ready } else { LobbyState::Starting }, Some(left))
     }
@@ -359,9 +356,10 @@ impl PgMatchmaking {
         let image = image_for(&full.images, qualifier).ok_or_else(|| {
             Problem::internal(format!("deployment {} has no image for {qualifier:?}", full.deployment.id))
         })?;
-        let (cpu_limit, memory_limit) = match qualifier {
-            RuntimeQualifier::Lobby => (full.config.lobby.cpu_limit, full.config.lobby.memory_limit),
-            RuntimeQualifier::Match => (full.config.r#match.cpu_limit, full.config.r#match.memory_limit),
+        let (lobby, r#match) = (&full.config.lobby, &full.config.r#match);
+        let (cpu_limit, memory_limit, ports) = match qualifier {
+            RuntimeQualifier::Lobby => (lobby.cpu_limit, lobby.memory_limit, &lobby.ports),
+            RuntimeQualifier::Match => (r#match.cpu_limit, r#match.memory_limit, &r#match.ports),
         };
         let it = &full.deployment;
         let label = |name: &str, value: String| (format!("omgservers.{name}"), value);
@@ -373,6 +371,7 @@ impl PgMatchmaking {
             image: image.clone(),
             cpu_limit,
             memory_limit,
+            ports: ports.clone(),
             labels: vec![
                 label("project", full.project_id.to_string()),
                 label("stage", it.stage_id.to_string()),

@@ -33,9 +33,8 @@ impl Worker for Tend {
     }
     async fn run_once(&mut self) -> Result<usize, Problem> {
         let mut done = 0;
-        for (id, everything) in self.0.halls.due(self.0.parts.clock.ticks()) {
-            let tended = if everything { self.0.tend(id).await } else { self.0.tend_queues(id).await };
-            match tended {
+        for id in self.0.halls.due(self.0.parts.clock.ticks()) {
+            match self.0.tend(id).await {
                 Ok(count) => done += count,
                 Err(problem) => {
                     tracing::error!(deployment.id = %id, ?problem, "a deployment could not be tended; it is tried again");

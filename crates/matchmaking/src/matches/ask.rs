@@ -37,25 +37,32 @@ pub(crate) enum Ask {
     Leave(RuntimeId, ClientId, oneshot::Sender<Result<bool, Problem>>),
 }
 
+/// An answer that isn't there yet.
+pub(crate) type Answer<T> = oneshot::Receiver<Result<T, Problem>>;
+
 impl PgMatchmaking {
-    /// Asks and wakes who answers. Answers nothing yet: so several can be asked in one round.
+    /// Asks. Several can be asked before they are [answered](Self::answered), together.
     pub(crate) fn ask<T>(
         &self,
         deployment: DeploymentId,
         ask: impl FnOnce(oneshot::Sender<Result<T, Problem>>) -> Ask,
-    ) -> oneshot::Receiver<Result<T, Problem>> {
+    ) -> Answer<T> {
         let (answer, answered) = oneshot::channel();
         self.halls.cell(deployment).ask(ask(answer));
-        self.halls.touch_queues(deployment);
         answered
     }
-}
 
-/// Waits for an answer. Problems: those of what was asked; `unavailable` when the round failed.
-pub(crate) async fn answered<T>(answer: oneshot::Receiver<Result<T, Problem>>) -> Result<T, Problem> {
-    match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_dropped)) => Err(Problem::unavailable("the matchmaker could not keep this; ask again")),
-        Err(_late) => Err(Problem::unavailable("the matchmaker did not answer in time")),
+    /// Waits for an answer. Who waits does the round for all that have asked, unless somebody does it already. Problems:
+    /// those of what was asked; `unavailable` when the round failed.
+    pub(crate) async fn answered<T>(&self, deployment: DeploymentId, answer: Answer<T>) -> Result<T, Problem> {
+        if let Err(problem) = self.tend_queues(deployment).await {
+            tracing::error!(deployment.id = %deployment, ?problem, "a round of the matchmaker failed");
+            self.halls.touch(deployment);
+        }
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_dropped)) => Err(Problem::unavailable("the matchmaker could not keep this; ask again")),
+            Err(_late) => Err(Problem::unavailable("the matchmaker did not answer in time")),
+        }
     }
 }

@@ -178,7 +178,8 @@ impl Round<'_> {
         }
         let now = self.now;
         for (id, queue) in open {
-            let (key, effects) = self.pool(queue)?.put_match(seats.remove(&id).unwrap_or_default(), now);
+            let seats = seats.remove(&id).unwrap_or_default();
+            let (key, effects) = self.pool(queue)?.put_match(None, seats, now);
             self.queues.by_key.insert((queue, key), id);
             if let Some(it) = self.queues.matches.get_mut(&id) {
                 it.key = Some(key);

@@ -21,7 +21,7 @@ use omgservers_matcher::{MatchKey, Pool, Rationale, Ticket};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    ask::{Ask, Wish, answered},
+    ask::{Answer, Ask, Wish},
     show::match_refs,
 };
 

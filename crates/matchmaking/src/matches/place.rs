@@ -210,7 +210,7 @@ impl Round<'_> {
     /// How many more matches a queue may form.
     pub(crate) fn allow(&mut self, queue: Queue, allowed: Option<u32>) -> Result<(), Problem> {
         let now = self.now;
-        let effects = self.pool(queue)?.allow(allowed, now);
+        let effects = self.pool(queue)?.limit(allowed, now);
         self.absorb(queue, effects)
     }
 

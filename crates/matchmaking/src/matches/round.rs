@@ -226,7 +226,7 @@ impl Round<'_> {
             // Until the next plan says what it may do.
             let living = matches.values().filter(|it| it.queue == queue && it.used).count();
             let living = u32::try_from(living).unwrap_or(u32::MAX);
-            let nothing_waits = pool.allow(mode.max_matches.map(|it| it.saturating_sub(living)), now);
+            let nothing_waits = pool.limit(mode.max_matches.map(|it| it.saturating_sub(living)), now);
             debug_assert!(nothing_waits.is_empty());
             pool
         }))
