@@ -4,9 +4,13 @@
     unreachable_pub,
     missing_docs,
     clippy::allow_attributes,
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "each test file uses its part"
 )]
+
+pub mod reference;
 
 use omgservers_api::{
     ClientId, TicketId, Validate as _,
