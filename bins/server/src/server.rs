@@ -86,6 +86,11 @@ impl Server {
         let health = Health::new(vec![("database", database::check(&ground.db))], move || {
             metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default()
         });
+        let (rooms, end) = (Arc::clone(&services.dispatcher), drain.end().clone());
+        workers.spawn(|_| async move {
+            end.cancelled().await;
+            rooms.stop();
+        });
         let api = services.for_http(&ground, &config, &addresses, drain.token().clone());
         let routes: Routes = Arc::new(move |app| omgservers_http::routes(&api, app));
         let parts = Parts { health, routes, limit, drain };

@@ -8,6 +8,7 @@ use omgservers_api::Problem;
 use omgservers_auth::{Keys, Passwords, Secrets, Tokens};
 use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Schema, mint::RenewBlocks};
 use omgservers_deployments::{Deployments, PgDeployments};
+use omgservers_dispatcher::Dispatcher;
 use omgservers_matchmaking::{MatchmakingParts, PgMatchmaking};
 use omgservers_messaging::{Mailboxes, Messaging};
 use omgservers_players::{PgPlayers, PlayersParts};
@@ -76,6 +77,7 @@ pub(crate) struct Services {
     matchmaking: Arc<PgMatchmaking>,
     registry: Registry,
     registry_tokens: RegistryTokens,
+    pub(crate) dispatcher: Arc<Dispatcher>,
     tokens: Arc<Tokens>,
     passwords: Arc<Passwords>,
     bells: Bells,
@@ -193,6 +195,7 @@ impl Services {
             matchmaking,
             registry,
             registry_tokens,
+            dispatcher: Dispatcher::new(omgservers_dispatcher::Bounds::default()),
             tokens,
             passwords,
             bells,
@@ -280,6 +283,12 @@ impl Services {
             registry: Arc::new(self.registry.clone()),
             registry_tokens: Arc::new(self.registry_tokens.clone()),
             registry_config: Arc::new(settings::registry(config)),
+            dispatcher: omgservers_http::dispatcher::Parts {
+                dispatcher: Arc::clone(&self.dispatcher),
+                messaging: Arc::clone(&self.messaging),
+                tokens: Arc::clone(&self.tokens),
+                times: omgservers_http::dispatcher::Times::default(),
+            },
             tokens: Arc::clone(&self.tokens),
             passwords: Arc::clone(&self.passwords),
             mint: ground.mint.clone(),

@@ -171,6 +171,11 @@ impl Connection {
         self.dispatcher.end(Some(&self.peer), closing);
     }
 
+    /// Whether somebody has ended this connection.
+    pub fn is_ended(&self) -> bool {
+        self.peer.is_ended()
+    }
+
     /// Waits until somebody ends this connection. For one waiter; may be broken off and called again.
     pub async fn ended(&self) {
         self.peer.ended().await;

@@ -149,9 +149,13 @@ impl Peer {
         true
     }
 
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     /// Waits until somebody ends it. For one waiter.
     pub(crate) async fn ended(&self) {
-        while !self.ended.load(Ordering::Acquire) {
+        while !self.is_ended() {
             self.end.notified().await;
         }
     }

@@ -7,6 +7,7 @@ mod admin;
 mod auth;
 mod body;
 mod developer;
+pub mod dispatcher;
 mod docs;
 mod entries;
 mod finish;
@@ -75,6 +76,8 @@ pub struct Services {
     pub body_limit: usize,
     /// Fires when the server is about to stop: answers are held no longer.
     pub draining: CancellationToken,
+    /// Rooms of players and their game servers.
+    pub dispatcher: dispatcher::Parts,
     /// The open player streams.
     pub streams: stream::Streams,
 }
@@ -100,6 +103,7 @@ pub fn routes(services: &Services, config: &mut ServiceConfig) {
         .app_data(Data::from(Arc::clone(&services.registry_config)))
         .app_data(Data::from(Arc::clone(&services.tokens)))
         .app_data(Data::new(services.clone()))
+        .configure(|it| dispatcher::routes(&services.dispatcher, it))
         .configure(mount::mount)
         .configure(|it| stream::routes(&services.stream(), it))
         .configure(registry::routes)

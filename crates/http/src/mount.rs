@@ -12,13 +12,13 @@ use utoipa::{
     openapi::{
         ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref,
         RefOr, ResponseBuilder, Schema,
-        path::{HttpMethod, OperationBuilder},
+        path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
-use crate::{admin, developer, player, problem, runtime, support};
+use crate::{admin, developer, dispatcher, player, problem, runtime, support};
 
 /// One endpoint.
 #[derive(Clone)]
@@ -130,6 +130,7 @@ pub(crate) fn document() -> OpenApi {
         }
         paths = paths.path(it.path(), PathItem::new(HttpMethod::Post, operation(it)));
     }
+    paths = paths.path(dispatcher::PATH, PathItem::new(HttpMethod::Get, rooms()));
     let info = InfoBuilder::new()
         .title("OMGSERVERS")
         .version(env!("CARGO_PKG_VERSION"))
@@ -139,6 +140,31 @@ pub(crate) fn document() -> OpenApi {
         ))
         .build();
     OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components.build())).build()
+}
+
+/// The endpoint of the dispatcher, which is none of the table's kind.
+fn rooms() -> utoipa::openapi::path::Operation {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+    OperationBuilder::new()
+        .operation_id(Some("dispatcher-connect"))
+        .tag("dispatcher")
+        .description(Some(
+            "WebSocket between a player and its game server. The token is good for one use; it comes in the query, as \
+             `Authorization: Bearer`, or in the sub-protocol `bearer-token-carrier`. Sub-protocol: `omgservers`.",
+        ))
+        .parameter(
+            ParameterBuilder::new()
+                .name("ws_token")
+                .parameter_in(ParameterIn::Query)
+                .description(Some("From CONNECTION_UPGRADE_MESSAGE, or of the runtime's create-token"))
+                .schema(Some(<String as PartialSchema>::schema())),
+        )
+        .response("101", ResponseBuilder::new().description("Connected"))
+        .response(
+            "401",
+            ResponseBuilder::new().description("Not connected").content("application/json", problem),
+        )
+        .build()
 }
 
 fn operation(it: &Endpoint) -> utoipa::openapi::path::Operation {
@@ -172,7 +198,11 @@ pub(crate) fn page() -> String {
             it.response.name
         )
     };
-    let rows: String = endpoints().iter().map(row).collect();
+    let mut rows: String = endpoints().iter().map(row).collect();
+    rows.push_str(&format!(
+        "<tr><td>dispatcher</td><td><code>GET {}</code></td><td>ws_token</td><td>WebSocket</td><td></td></tr>",
+        dispatcher::PATH
+    ));
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>OMGSERVERS API</title>\
          <style>body{{font-family:sans-serif;margin:2rem}}td,th{{text-align:left;padding:.2rem .8rem .2rem 0}}</style>\

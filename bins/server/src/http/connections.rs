@@ -11,6 +11,9 @@ use std::{
 use actix_web::dev::Extensions;
 use tokio::sync::Notify;
 
+/// Milliseconds after which a peer that takes nothing of what is sent is gone.
+const TAKES_NOTHING: u32 = 60_000;
+
 /// How many connections are open. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Connections(Arc<Inner>);
@@ -35,7 +38,12 @@ impl Drop for Guard {
 impl Connections {
     pub(super) fn counter(&self) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static {
         let inner = Arc::clone(&self.0);
-        move |_connection, data| {
+        move |connection, data| {
+            if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
+                // Without it a peer that takes nothing keeps its buffers for ever. It may fail only where the system
+                // doesn't know it.
+                let _unknown = rustix::net::sockopt::set_tcp_user_timeout(stream, TAKES_NOTHING);
+            }
             inner.open.fetch_add(1, Ordering::AcqRel);
             data.insert(Guard(Arc::clone(&inner)));
         }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Default)]
 pub struct Drain {
     token: CancellationToken,
+    end: CancellationToken,
     /// The same for the hot path: one load.
     on: Arc<AtomicBool>,
 }
@@ -20,6 +21,16 @@ impl Drain {
     pub fn begin(&self) {
         self.on.store(true, Ordering::Release);
         self.token.cancel();
+    }
+
+    /// Ends what would stay open for ever.
+    pub fn finish(&self) {
+        self.end.cancel();
+    }
+
+    /// Fires when it ends.
+    pub fn end(&self) -> &CancellationToken {
+        &self.end
     }
 
     /// Whether it has begun.

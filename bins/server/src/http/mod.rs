@@ -112,6 +112,7 @@ impl Http {
                 );
             }
         }
+        self.drain.finish();
         // Idle connections are closed at once, others after their answer.
         self.handle.stop(true).await;
         self.task.await.map_err(io::Error::other)?
