@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use url::Url;
+use url::{Host, Url};
 
 use crate::config::Config;
 
@@ -40,6 +40,17 @@ impl Addresses {
     }
 }
 
+impl Addresses {
+    /// Host of the public URL, an IPv6 address without brackets.
+    pub(crate) fn public_host(&self) -> String {
+        match Url::parse(&self.public_url).ok().as_ref().and_then(Url::host) {
+            Some(Host::Ipv6(address)) => address.to_string(),
+            Some(host) => host.to_string(),
+            None => "localhost".to_owned(),
+        }
+    }
+}
+
 fn authority(url: &str) -> String {
     let Ok(url) = Url::parse(url) else { return url.to_owned() };
     let host = url.host_str().unwrap_or_default().to_owned();
@@ -71,5 +82,18 @@ mod tests {
         assert_eq!(addresses.public_url, "https://games.example.com");
         assert_eq!(addresses.registry, "games.example.com");
         assert_eq!(authority("http://games"), "games:80");
+    }
+
+    #[test]
+    fn game_servers_on_this_machine_are_where_the_server_is() {
+        let mut config = Config::default();
+        for (url, host) in [
+            (None, "localhost"),
+            (Some("https://games.example.com:8443/"), "games.example.com"),
+            (Some("http://[fd00::1]:8080"), "fd00::1"),
+        ] {
+            config.server.public_url = url.map(str::to_owned);
+            assert_eq!(Addresses::new(&config, "0.0.0.0:8090".parse().unwrap()).public_host(), host);
+        }
     }
 }

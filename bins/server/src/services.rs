@@ -151,11 +151,12 @@ impl Services {
             mint: mint.clone(),
             ownership: ownership.clone(),
             secrets,
+            connect_key: keys.connect_key().map_err(anyhow::Error::new).context("keys")?,
             pull_tokens: Arc::new(OurTokens(registry_tokens.clone())),
             config: settings::runtimes(config, addresses),
             hosts: Arc::new(DockerConnector::new(settings::docker(config, addresses, data.installation()))),
         });
-        runtimes.ensure_pool(&settings::hosts(config)).await.context("pool")?;
+        runtimes.ensure_pool(&settings::hosts(config, addresses)).await.context("pool")?;
         let players = PgPlayers::new(PlayersParts {
             db: db.clone(),
             clock: Arc::clone(clock),

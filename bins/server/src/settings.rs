@@ -23,6 +23,7 @@ pub(crate) fn tokens(config: &Config) -> TokenConfig {
         user: seconds(tokens.user_seconds),
         runtime: seconds(tokens.runtime_seconds),
         ws: seconds(tokens.websocket_seconds),
+        connect: seconds(tokens.connect_seconds),
         registry: seconds(tokens.registry_seconds),
         refresh: seconds(tokens.registry_login_seconds),
         ..TokenConfig::default()
@@ -66,16 +67,22 @@ pub(crate) fn runtimes(config: &Config, addresses: &Addresses) -> RuntimesConfig
 
 pub(crate) fn docker(config: &Config, addresses: &Addresses, installation: &str) -> DockerConfig {
     let images = Images::Registry { address: addresses.registry.clone() };
-    DockerConfig { pids_limit: config.runtimes.pids_limit, ..DockerConfig::new(installation, images) }
+    DockerConfig {
+        pids_limit: config.runtimes.pids_limit,
+        publish_on: config.pool.bind_address,
+        ..DockerConfig::new(installation, images)
+    }
 }
 
 /// The configured hosts, or this machine's Docker with three quarters of the memory: the rest is for the server
 /// and its database.
-pub(crate) fn hosts(config: &Config) -> Vec<HostConfig> {
+pub(crate) fn hosts(config: &Config, addresses: &Addresses) -> Vec<HostConfig> {
+    let here = config.pool.public_address.clone().unwrap_or_else(|| addresses.public_host());
     if config.pool.hosts.is_empty() {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let memory = memory_mb(Path::new("/proc/meminfo")).unwrap_or(2048) / 4 * 3;
-        return vec![HostConfig::local(cores.try_into().unwrap_or(u32::MAX), memory)];
+        let local = HostConfig::local(cores.try_into().unwrap_or(u32::MAX), memory);
+        return vec![HostConfig { public_address: Some(here), ..local }];
     }
     let host = |it: &config::HostConfig| HostConfig {
         uri: it.uri.clone(),
@@ -84,7 +91,10 @@ pub(crate) fn hosts(config: &Config) -> Vec<HostConfig> {
         memory: it.memory_mb,
         max_containers: it.max_containers,
         state: HostState::Active,
-        public_address: it.public_address.clone(),
+        public_address: it
+            .public_address
+            .clone()
+            .or_else(|| it.uri.starts_with("unix://").then(|| here.clone())),
     };
     config.pool.hosts.iter().map(host).collect()
 }

@@ -114,6 +114,9 @@ pub struct LobbyConfig {
     pub cpu_limit: u32,
     /// Memory in MiB; 0 takes the server's default.
     pub memory_limit: u32,
+    /// Ports of the container that players connect to directly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortConfig>,
 }
 
 /// What a container may use.
@@ -144,7 +147,7 @@ impl Default for DeploymentConfig {
 
 impl Default for LobbyConfig {
     fn default() -> Self {
-        Self { max_assignments: 128, min_lifetime: 0, cpu_limit: 0, memory_limit: 0 }
+        Self { max_assignments: 128, min_lifetime: 0, cpu_limit: 0, memory_limit: 0, ports: Vec::new() }
     }
 }
 
@@ -176,8 +179,8 @@ impl DeploymentConfig {
         if self.lobby.max_assignments == 0 {
             return Err(invalid(&format!("{field}.lobby.max_assignments"), "must be greater than 0"));
         }
-        ports::check(&format!("{field}.match.ports"), &self.r#match.ports)?;
-        Ok(())
+        ports::check(&format!("{field}.lobby.ports"), &self.lobby.ports)?;
+        ports::check(&format!("{field}.match.ports"), &self.r#match.ports)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     AliasId, DeploymentId, ImageId, LobbyId, MatchId, MatchmakerId, PermissionId, ProjectId,
     ProjectPermission, RuntimeId, StageId, StagePermission, TenantId, TenantPermission, UserId, VersionId,
     config::DeploymentConfig,
+    interchange::DirectPort,
     roles::{AliasQualifier, ImageQualifier, RuntimeQualifier},
 };
 
@@ -221,6 +222,10 @@ details! {
         failures: u32,
         /// The last failure of a container of it.
         last_failure: Option<ContainerFailure>,
+        /// Where players connect to it directly, if its version names ports and it runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")] address: Option<String>,
+        /// The ports there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")] ports: Vec<DirectPort>,
     }
     /// How a container failed.
     ContainerFailure {

@@ -214,6 +214,7 @@ pub struct DirectConnection {
 
 /// A published port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DirectPort {
     /// Its name in the version's configuration.
     pub name: String,

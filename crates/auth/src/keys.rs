@@ -18,6 +18,7 @@ use crate::{ca::RegistryKeys, files::Folder};
 pub(crate) const LONGEST_LIFE_DAYS: i64 = 400;
 
 const SIGNING_PREFIX: &str = "ed25519-";
+const CONNECT_PREFIX: &str = "connect-";
 const SIGNING_SUFFIX: &str = ".pem";
 const CA_KEY: &str = "registry-ca.pem";
 const LEAF_KEY: &str = "registry-signer.pem";
@@ -30,6 +31,8 @@ const PUBLIC: u32 = 0o644;
 pub struct Keys {
     /// Oldest first; there is at least one.
     signing: Vec<SigningKey>,
+    /// The same for connect tokens, whose public keys leave the house.
+    connect: Vec<SigningKey>,
     registry: RegistryKeys,
     /// Ready to digest generated secrets.
     keyed: Hmac<Sha256>,
@@ -37,7 +40,8 @@ pub struct Keys {
 
 /// A key that signs our own tokens with EdDSA.
 pub(crate) struct SigningKey {
-    /// Names the key in a token's header: `ed25519-<seconds>-<random>`, made at `<seconds>` of Unix time.
+    /// Names the key in a token's header: `ed25519-<seconds>-<random>`, or `connect-…` for connect tokens, made at
+    /// `<seconds>` of Unix time.
     pub(crate) kid: String,
     pub(crate) verifying: DecodingKey,
     pair: KeyPair,
@@ -63,7 +67,7 @@ impl Keys {
         Self::load(dir, false)
     }
 
-    /// Adds a signing key, which signs from the next start on; the older ones verify for another 400 days.
+    /// Adds a signing key of each kind, which signs from the next start on; the older ones verify for another 400 days.
     /// Problems: like [`load_or_create`](Self::load_or_create).
     pub fn rotate(dir: &Path) -> Result<Self, Problem> {
         Self::load(dir, true)
@@ -74,10 +78,13 @@ impl Keys {
     pub fn ephemeral() -> Self {
         let now = SystemClock::default().now();
         let make = || {
-            let signing = SigningKey::new(new_kid(now.timestamp()), &new_signing_key()?)?;
+            let key = |prefix| {
+                SigningKey::new(new_kid(prefix, now.timestamp()), &new_signing_key()?).map(|it| vec![it])
+            };
+            let (signing, connect) = (key(SIGNING_PREFIX)?, key(CONNECT_PREFIX)?);
             let (ca, leaf) = (RegistryKeys::generate()?, RegistryKeys::generate()?);
             let registry = RegistryKeys::new(&ca, RegistryKeys::certify(&ca, now)?, &leaf, now)?;
-            Ok::<_, Problem>(Self { signing: vec![signing], registry, keyed: keyed(&rand::random())? })
+            Ok::<_, Problem>(Self { signing, connect, registry, keyed: keyed(&rand::random())? })
         };
         make().expect("fresh keys")
     }
@@ -101,6 +108,12 @@ impl Keys {
         self.signing.iter().rev().find(|it| it.kid == kid)
     }
 
+    /// The key of this name that signs connect tokens; the newest if it isn't there (any more).
+    pub(crate) fn connect(&self, kid: Option<&str>) -> Result<&SigningKey, Problem> {
+        let named = kid.and_then(|kid| self.connect.iter().rev().find(|it| it.kid == kid));
+        named.or(self.connect.last()).ok_or_else(|| Problem::internal("there is no key for connect tokens"))
+    }
+
     pub(crate) fn keyed(&self) -> Hmac<Sha256> {
         self.keyed.clone()
     }
@@ -109,7 +122,8 @@ impl Keys {
         let now = SystemClock::default().now();
         let folder = Folder::open(dir)?;
         Ok(Self {
-            signing: load_signing(&folder, rotate, now)?,
+            signing: load_signing(&folder, SIGNING_PREFIX, rotate, now)?,
+            connect: load_signing(&folder, CONNECT_PREFIX, rotate, now)?,
             registry: load_registry(&folder, now)?,
             keyed: keyed(&load_secret(&folder)?)?,
         })
@@ -138,6 +152,11 @@ impl SigningKey {
         Ok(token)
     }
 
+    /// What verifies its tokens, as PEM (SubjectPublicKeyInfo).
+    pub(crate) fn public_pem(&self) -> String {
+        self.pair.public_key_pem()
+    }
+
     /// For tokens that `sign` doesn't make.
     #[cfg(test)]
     pub(crate) fn encoding(&self) -> jsonwebtoken::EncodingKey {
@@ -145,21 +164,26 @@ impl SigningKey {
     }
 }
 
-fn load_signing(folder: &Folder, rotate: bool, now: DateTime<Utc>) -> Result<Vec<SigningKey>, Problem> {
+fn load_signing(
+    folder: &Folder,
+    prefix: &str,
+    rotate: bool,
+    now: DateTime<Utc>,
+) -> Result<Vec<SigningKey>, Problem> {
     let mut kids = Vec::new();
     for name in folder.names()? {
-        let Some(kid) = name.strip_suffix(SIGNING_SUFFIX).filter(|it| it.starts_with(SIGNING_PREFIX)) else {
+        let Some(kid) = name.strip_suffix(SIGNING_SUFFIX).filter(|it| it.starts_with(prefix)) else {
             continue;
         };
-        let made =
-            made_at(kid).ok_or_else(|| folder.broken(&name, "isn't named ed25519-<seconds>-<random>"))?;
+        let misnamed = || folder.broken(&name, format!("isn't named {prefix}<seconds>-<random>"));
+        let made = made_at(prefix, kid).ok_or_else(misnamed)?;
         kids.push((made, kid.to_owned()));
     }
     kids.sort_unstable();
     if rotate || kids.is_empty() {
         // After the newest also when the clock was set back.
         let made = kids.last().map_or(now.timestamp(), |it| now.timestamp().max(it.0 + 1));
-        let kid = new_kid(made);
+        let kid = new_kid(prefix, made);
         folder.write(&format!("{kid}{SIGNING_SUFFIX}"), PRIVATE, &new_signing_key()?)?;
         kids.push((made, kid));
     }
@@ -227,12 +251,12 @@ fn new_signing_key() -> Result<String, Problem> {
     Ok(KeyPair::generate_for(&PKCS_ED25519).map_err(Problem::internal)?.serialize_pem())
 }
 
-fn new_kid(made: i64) -> String {
-    format!("{SIGNING_PREFIX}{made}-{:08x}", rand::random::<u32>())
+fn new_kid(prefix: &str, made: i64) -> String {
+    format!("{prefix}{made}-{:08x}", rand::random::<u32>())
 }
 
-fn made_at(kid: &str) -> Option<i64> {
-    let (made, random) = kid.strip_prefix(SIGNING_PREFIX)?.split_once('-')?;
+fn made_at(prefix: &str, kid: &str) -> Option<i64> {
+    let (made, random) = kid.strip_prefix(prefix)?.split_once('-')?;
     (!random.is_empty()).then(|| made.parse().ok())?
 }
 
@@ -268,7 +292,7 @@ mod tests {
         Keys::load_or_create(&path).unwrap();
         assert_eq!(mode(&path), 0o700);
         let names = names(&path);
-        assert_eq!(names.len(), 6, "{names:?}");
+        assert_eq!(names.len(), 7, "{names:?}");
         for name in names {
             let expected = if name == Keys::CA_FILE { PUBLIC } else { PRIVATE };
             assert_eq!(mode(&path.join(&name)), expected, "{name}");

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod ca;
+mod connect;
 mod files;
 mod keys;
 mod passwords;
@@ -8,6 +9,7 @@ mod revoked;
 mod secrets;
 mod tokens;
 
+pub use connect::ConnectKey;
 pub use keys::Keys;
 pub use passwords::Passwords;
 pub use secrets::Secrets;

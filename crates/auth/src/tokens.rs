@@ -261,8 +261,12 @@ impl Tokens {
         self.revoked.add(user, self.now(), seconds(longest));
     }
 
-    fn now(&self) -> i64 {
+    pub(crate) fn now(&self) -> i64 {
         self.clock.now().timestamp()
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn claims(&self, audience: Audience, sub: String, life: std::time::Duration) -> Claims {

@@ -93,7 +93,7 @@ pub struct HostConfig {
     pub max_containers: u32,
     /// Whether it takes new ones.
     pub state: HostState,
-    /// Where players reach the host, if they do.
+    /// Where players reach the host; without it: the name in its URI.
     pub public_address: Option<String>,
 }
 
@@ -109,6 +109,18 @@ impl HostConfig {
             state: HostState::Active,
             public_address: None,
         }
+    }
+
+    /// Where players reach the host.
+    pub fn address(&self) -> &str {
+        let named = || {
+            let authority = self.uri.strip_prefix("tcp://")?;
+            let host = authority.rsplit_once(':').map_or(authority, |it| it.0);
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            (!host.is_empty()).then_some(host)
+        };
+        // A socket is of this machine.
+        self.public_address.as_deref().or_else(named).unwrap_or("localhost")
     }
 }
 

@@ -6,7 +6,10 @@ pub mod fake;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::stream::BoxStream;
-use omgservers_api::{DeploymentId, Problem, RuntimeId, RuntimeQualifier, TenantId};
+use omgservers_api::{
+    DeploymentId, Problem, RuntimeId, RuntimeQualifier, TenantId,
+    config::{PortConfig, PortProtocol},
+};
 
 use crate::Host;
 
@@ -45,6 +48,8 @@ pub struct ContainerSpec {
     pub memory: u32,
     /// Its environment.
     pub env: BTreeMap<String, String>,
+    /// Ports of it that are published on free ports of the host.
+    pub ports: Vec<PortConfig>,
     /// Labels besides those that say which container it is.
     pub labels: Vec<(String, String)>,
 }
@@ -72,12 +77,25 @@ pub enum Status {
 }
 
 /// A container of ours as the host lists it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
     /// Which attempt it is.
     pub attempt: Attempt,
     /// Where it stands.
     pub status: Status,
+    /// Its ports, as long as it runs.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// A port of a container and where the host has put it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedPort {
+    /// How it is spoken to.
+    pub protocol: PortProtocol,
+    /// The port in the container.
+    pub container: u16,
+    /// The port on the host.
+    pub host: u16,
 }
 
 /// How a container came to an end.
@@ -170,8 +188,9 @@ pub trait ContainerHost: Send + Sync {
     async fn ensure_image(&self, image: &ImageName, tokens: &dyn PullTokens) -> Result<(), HostError>;
 
     /// Makes and starts a container. A container of the same attempt with other contents is replaced. After a
-    /// failure nothing is left where the host still answers.
-    async fn start(&self, spec: &ContainerSpec) -> Result<(), StartError>;
+    /// failure nothing is left where the host still answers. Answers its published ports as far as the host tells
+    /// them at once; [`list`](Self::list) tells the others.
+    async fn start(&self, spec: &ContainerSpec) -> Result<Vec<PublishedPort>, StartError>;
 
     /// A closer look at a container: if it came to an end, how.
     async fn look(&self, attempt: Attempt) -> Result<Sight, HostError>;

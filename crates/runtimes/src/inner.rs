@@ -6,7 +6,7 @@ use std::{
 };
 
 use omgservers_api::{HostId, Problem, RuntimeId};
-use omgservers_auth::Secrets;
+use omgservers_auth::{ConnectKey, Secrets};
 use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Ticks};
 
 use crate::{
@@ -21,6 +21,7 @@ pub(crate) struct Inner {
     pub(crate) mint: Mint,
     pub(crate) ownership: Ownership,
     pub(crate) secrets: Secrets,
+    pub(crate) connect_key: ConnectKey,
     pub(crate) pull_tokens: Arc<dyn PullTokens>,
     pub(crate) config: RuntimesConfig,
     pub(crate) connector: Arc<dyn HostConnector>,
@@ -88,7 +89,17 @@ impl Link {
 
 impl Inner {
     pub(crate) fn new(parts: crate::RuntimesParts) -> Arc<Self> {
-        let crate::RuntimesParts { db, clock, mint, ownership, secrets, pull_tokens, config, hosts } = parts;
+        let crate::RuntimesParts {
+            db,
+            clock,
+            mint,
+            ownership,
+            secrets,
+            connect_key,
+            pull_tokens,
+            config,
+            hosts,
+        } = parts;
         let began = clock.ticks();
         Arc::new(Self {
             db,
@@ -96,6 +107,7 @@ impl Inner {
             mint,
             ownership,
             secrets,
+            connect_key,
             pull_tokens,
             config,
             connector: hosts,

@@ -12,12 +12,12 @@ use omgservers_api::{
     ids::Id as _,
     problem::codes,
 };
-use omgservers_auth::Secrets;
+use omgservers_auth::{ConnectKey, Secrets};
 use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Host, HostConfig, HostConnector, HostState, NewRuntime, PullTokens, RuntimeState, Runtimes,
+    Host, HostConfig, HostConnector, HostState, NewRuntime, Published, PullTokens, RuntimeState, Runtimes,
     RuntimesConfig,
     inner::Inner,
     problems,
@@ -38,6 +38,8 @@ pub struct RuntimesParts {
     pub ownership: Ownership,
     /// Makes the passwords of runtimes.
     pub secrets: Secrets,
+    /// What runtimes verify connect tokens with, if players connect to them directly.
+    pub connect_key: ConnectKey,
     /// Lets hosts pull.
     pub pull_tokens: Arc<dyn PullTokens>,
     /// How runtimes are run.
@@ -149,10 +151,28 @@ impl PgRuntimes {
             started: None,
             failures: 0,
             last_failure: None,
+            ports: serde_json::to_value(&new.ports).map_err(Problem::internal)?,
+            published: None,
+            connect_key: None,
         })
     }
 
-    fn state(&self, row: &Row) -> RuntimeState {
+    /// Where players connect to these runtimes directly.
+    async fn published(&self, rows: &[Row]) -> Result<HashMap<RuntimeId, Published>, Problem> {
+        let rows: Vec<&Row> = rows.iter().filter(|it| it.published.is_some()).collect();
+        if rows.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let links = self.inner.links().await?;
+        let published = |it: &&Row| {
+            let host = links.iter().find(|link| Some(link.host.id) == it.host_id)?;
+            let (address, connect_key) = (host.host.config.address().to_owned(), it.connect_key.clone()?);
+            Some((it.id, Published { address, ports: it.published(), connect_key }))
+        };
+        Ok(rows.iter().filter_map(published).collect())
+    }
+
+    fn state(&self, row: &Row, published: Option<Published>) -> RuntimeState {
         match (row.desired(), row.observed()) {
             (Desired::Stop, _) => RuntimeState::Stopping,
             (Desired::Run, Observed::Pending) => {
@@ -162,6 +182,7 @@ impl PgRuntimes {
                 started: row.started.unwrap_or(row.created),
                 since: self.inner.since(row.id),
                 attempt: row.epoch(),
+                published: published.map(Arc::new),
             },
             (Desired::Run, Observed::Failed) => {
                 RuntimeState::Failed(row.last_failure().unwrap_or_else(|| {
@@ -246,12 +267,18 @@ impl Runtimes for PgRuntimes {
             return Ok(HashMap::new());
         }
         let rows = store::by_ids(&mut *self.inner.db.read().await?, ids).await?;
-        Ok(rows.iter().map(|it| (it.id, self.state(it))).collect())
+        let mut published = self.published(&rows).await?;
+        Ok(rows.iter().map(|it| (it.id, self.state(it, published.remove(&it.id)))).collect())
     }
 
     async fn of_deployment(&self, deployment: DeploymentId) -> Result<Vec<RuntimeDetails>, Problem> {
         let rows = store::of_deployment(&mut *self.inner.db.read().await?, deployment).await?;
-        Ok(rows.into_iter().map(details).collect())
+        let mut published = self.published(&rows).await?;
+        let of = |row: Row| {
+            let direct = published.remove(&row.id).filter(|_| row.observed() == Observed::Running);
+            details(row, direct)
+        };
+        Ok(rows.into_iter().map(of).collect())
     }
 
     async fn failures(&self, deployment: DeploymentId) -> Result<Vec<ContainerFailure>, Problem> {
@@ -274,7 +301,7 @@ impl Runtimes for PgRuntimes {
     }
 }
 
-fn details(row: Row) -> RuntimeDetails {
+fn details(row: Row, direct: Option<Published>) -> RuntimeDetails {
     let state = match (row.desired(), row.observed()) {
         (Desired::Stop, _) => "stopping",
         (Desired::Run, Observed::Running) => "running",
@@ -282,6 +309,7 @@ fn details(row: Row) -> RuntimeDetails {
         (Desired::Run, Observed::Pending) if row.epoch > 0 || row.failures > 0 => "starting",
         (Desired::Run, Observed::Pending) => "pending",
     };
+    let (address, ports) = direct.map(|it| (it.address, it.ports)).unzip();
     RuntimeDetails {
         id: row.id,
         qualifier: row.qualifier,
@@ -291,6 +319,8 @@ fn details(row: Row) -> RuntimeDetails {
         clients: 0,
         failures: row.failures(),
         last_failure: row.last_failure(),
+        address,
+        ports: ports.unwrap_or_default(),
     }
 }
 

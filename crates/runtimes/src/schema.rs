@@ -40,6 +40,9 @@ diesel::table! {
         started -> Nullable<Timestamptz>,
         failures -> Integer,
         last_failure -> Nullable<Jsonb>,
+        ports -> Jsonb,
+        published -> Nullable<Jsonb>,
+        connect_key -> Nullable<Text>,
     }
 }
 

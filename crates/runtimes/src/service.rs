@@ -1,9 +1,11 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use omgservers_api::{
     DeploymentId, Problem, RuntimeId, RuntimeQualifier, TenantId,
+    config::PortConfig,
     details::{ContainerFailure, RuntimeDetails},
+    interchange::DirectPort,
 };
 use omgservers_core::{Doorbell, Ticks};
 use omgservers_versions::PinnedImage;
@@ -25,6 +27,9 @@ pub struct NewRuntime {
     pub cpu_limit: u32,
     /// Memory in MiB; 0 takes the server's default.
     pub memory_limit: u32,
+    /// Ports of its container that players connect to directly. With any, its environment has
+    /// `OMGSERVERS_CONNECT_KEY`, the public key that verifies connect tokens (PEM).
+    pub ports: Vec<PortConfig>,
     /// Further labels of its container, e.g. project, stage and version.
     pub labels: Vec<(String, String)>,
 }
@@ -47,12 +52,25 @@ pub enum RuntimeState {
         since: Ticks,
         /// Which attempt succeeded, from 1.
         attempt: u32,
+        /// Where players connect to it directly; `None` when it has no ports.
+        published: Option<Arc<Published>>,
     },
     /// Its container came to an end by itself, or can't be started at all. It isn't tried again: who owns the
     /// runtime replaces it.
     Failed(ContainerFailure),
     /// It was told to stop and its container may still be there.
     Stopping,
+}
+
+/// Where players connect to a runtime directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Host name or address of its host.
+    pub address: String,
+    /// Its ports there, all that its version names.
+    pub ports: Vec<DirectPort>,
+    /// The key that its connect tokens have to be signed with, for `omgservers_auth::Tokens::connect`.
+    pub connect_key: String,
 }
 
 /// What other crates, the HTTP API and tools may ask of runtimes.

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use omgservers_api::{
-    DeploymentId, HostId, PoolId, Problem, RuntimeId, RuntimeQualifier, TenantId, details::ContainerFailure,
+    DeploymentId, HostId, PoolId, Problem, RuntimeId, RuntimeQualifier, TenantId, config::PortConfig,
+    details::ContainerFailure, interchange::DirectPort,
 };
 use omgservers_core::{Conn, FencedTx, db::maybe};
 use serde_json::Value;
@@ -39,6 +40,9 @@ pub(crate) struct Row {
     pub(crate) started: Option<DateTime<Utc>>,
     pub(crate) failures: i32,
     pub(crate) last_failure: Option<Value>,
+    pub(crate) ports: Value,
+    pub(crate) published: Option<Value>,
+    pub(crate) connect_key: Option<String>,
 }
 
 pub(crate) const RUN: &str = "run";
@@ -66,6 +70,20 @@ impl Row {
 
     pub(crate) fn failures(&self) -> u32 {
         unsigned(self.failures)
+    }
+
+    pub(crate) fn has_ports(&self) -> bool {
+        self.ports.as_array().is_some_and(|it| !it.is_empty())
+    }
+
+    /// The ports that it should have.
+    pub(crate) fn ports(&self) -> Vec<PortConfig> {
+        serde_json::from_value(self.ports.clone()).unwrap_or_default()
+    }
+
+    /// Where they are.
+    pub(crate) fn published(&self) -> Vec<DirectPort> {
+        self.published.clone().and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default()
     }
 
     pub(crate) fn last_failure(&self) -> Option<ContainerFailure> {
@@ -132,6 +150,7 @@ pub(crate) async fn begin(
     row: &Row,
     host: HostId,
     password_digest: &str,
+    connect_key: Option<&str>,
 ) -> Result<Option<Row>, Problem> {
     let same = runtime::table
         .find(row.id)
@@ -143,18 +162,36 @@ pub(crate) async fn begin(
         runtime::epoch.eq(row.epoch.saturating_add(1)),
         runtime::host_id.eq(host),
         runtime::password_digest.eq(password_digest),
+        runtime::published.eq(None::<Value>),
+        runtime::connect_key.eq(connect_key),
     );
     maybe(diesel::update(same).set(update).returning(Row::as_returning()).get_result(tx.conn()).await)
 }
 
-/// Records that the attempt of `row` runs.
+/// Records that the attempt of `row` runs, and where its ports are.
 pub(crate) async fn set_running(
     mut tx: FencedTx<'_>,
     row: &Row,
     started: DateTime<Utc>,
+    published: Option<&Value>,
 ) -> Result<Option<Row>, Problem> {
     let same = runtime::table.find(row.id).filter(runtime::epoch.eq(row.epoch));
-    let update = (runtime::observed.eq(RUNNING), runtime::started.eq(started));
+    let update =
+        (runtime::observed.eq(RUNNING), runtime::started.eq(started), runtime::published.eq(published));
+    maybe(diesel::update(same).set(update).returning(Row::as_returning()).get_result(tx.conn()).await)
+}
+
+/// Records that the ports of a running runtime are elsewhere now.
+pub(crate) async fn set_published(
+    mut tx: FencedTx<'_>,
+    row: &Row,
+    published: &Value,
+) -> Result<Option<Row>, Problem> {
+    let same = runtime::table
+        .find(row.id)
+        .filter(runtime::epoch.eq(row.epoch))
+        .filter(runtime::observed.eq(RUNNING));
+    let update = runtime::published.eq(published);
     maybe(diesel::update(same).set(update).returning(Row::as_returning()).get_result(tx.conn()).await)
 }
 

@@ -1,6 +1,7 @@
 //! The duties of this crate.
 
 mod ops;
+mod ports;
 mod reconcile;
 mod record;
 mod seat;

@@ -122,6 +122,7 @@ impl Backend {
             mint: mint.clone(),
             ownership: ownership.clone(),
             secrets: Secrets::new(keys),
+            connect_key: keys.connect_key()?,
             pull_tokens: Arc::new(AnyToken),
             config: RuntimesConfig { inline: Some(PATIENCE), ..RuntimesConfig::default() },
             hosts: Arc::new(it.hosts.clone()),

@@ -1,8 +1,11 @@
 //! The defaults.
 
+use std::net::Ipv4Addr;
+
 use super::{
     ClientsConfig, Config, DatabaseConfig, LimitsConfig, LobbiesConfig, LogConfig, LogFormat,
-    MessagingConfig, RegistryConfig, RegistryMode, RuntimesConfig, ServerConfig, Strategy, TokensConfig,
+    MessagingConfig, PoolConfig, RegistryConfig, RegistryMode, RuntimesConfig, ServerConfig, Strategy,
+    TokensConfig,
 };
 
 impl Default for Config {
@@ -18,7 +21,7 @@ impl Default for Config {
             clients: ClientsConfig::default(),
             lobbies: LobbiesConfig::default(),
             messaging: MessagingConfig::default(),
-            pool: super::PoolConfig::default(),
+            pool: PoolConfig::default(),
             bootstrap: super::BootstrapConfig::default(),
             log: LogConfig::default(),
         }
@@ -60,6 +63,7 @@ impl Default for TokensConfig {
             user_seconds: 86_400,
             runtime_seconds: 31_536_000,
             websocket_seconds: 60,
+            connect_seconds: 60,
             registry_seconds: 1800,
             registry_login_seconds: 31_536_000,
         }
@@ -105,6 +109,12 @@ impl Default for MessagingConfig {
             answer_entries: 1000,
             answer_bytes: 1024 * 1024,
         }
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { public_address: None, bind_address: Ipv4Addr::UNSPECIFIED.into(), hosts: Vec::new() }
     }
 }
 

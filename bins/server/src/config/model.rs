@@ -130,6 +130,8 @@ pub struct TokensConfig {
     pub runtime_seconds: u32,
     /// Seconds in which a token for a WebSocket must be used.
     pub websocket_seconds: u32,
+    /// Seconds in which a player must have shown its token to the game server that it connects to directly.
+    pub connect_seconds: u32,
     /// Seconds of a token for the registry: a push of a large image must end in it.
     pub registry_seconds: u32,
     /// Seconds that a `docker login` is good for.
@@ -215,9 +217,16 @@ pub struct MessagingConfig {
 }
 
 /// The Docker hosts that game servers run on.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, DocumentedFields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
+    /// Where players reach game servers on this machine's Docker that they connect to directly. Without it: the
+    /// host of `server.public_url`. Another machine is reached by the `public_address` of its entry in `hosts`,
+    /// or else by the name in its URI.
+    /// Example: `"games.example.com"`
+    pub public_address: Option<String>,
+    /// The address of the hosts that such game servers are published on; Docker picks free ports.
+    pub bind_address: IpAddr,
     /// The hosts. Without one: this machine's Docker, with all of its cores and three quarters of its memory.
     /// In the environment: OMGSERVERS__POOL__HOSTS__0__URI and so on.
     /// Example: `[{ uri = "tcp://10.0.0.2:2376", cpu_count = 8, memory_mb = 16384, max_containers = 200, tls_cert_dir = "/etc/omgservers/docker" }]`

@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    net::ToSocketAddrs as _,
+    net::{IpAddr, ToSocketAddrs as _},
     path::{Path, PathBuf},
 };
 
 use tracing_subscriber::EnvFilter;
-use url::Url;
+use url::{Host, Url};
 
 use super::{Config, Issue, RegistryMode, Secret};
 
@@ -122,8 +122,10 @@ impl Check<'_> {
 
     fn runtimes(&mut self, config: &Config) {
         self.http_url("runtimes.service_url", config.runtimes.service_url.as_deref());
+        self.address("pool.public_address", config.pool.public_address.as_deref());
         for (index, host) in config.pool.hosts.iter().enumerate() {
             let key = format!("pool.hosts.{index}");
+            self.address(&format!("{key}.public_address"), host.public_address.as_deref());
             if !["unix://", "tcp://"].iter().any(|it| host.uri.starts_with(it)) {
                 self.wrong(&format!("{key}.uri"), "starts with unix:// or tcp://");
             }
@@ -139,6 +141,13 @@ impl Check<'_> {
         }
     }
 
+    fn address(&mut self, key: &str, text: Option<&str>) {
+        let good = |it: &str| it.parse::<IpAddr>().is_ok() || Host::parse(it).is_ok();
+        if !text.is_none_or(good) {
+            self.wrong(key, "is a name or an address, without a scheme and a port");
+        }
+    }
+
     fn certificates(&mut self, key: &str, folder: &Path) {
         for name in ["ca.pem", "cert.pem", "key.pem"] {
             let path: PathBuf = folder.join(name);
@@ -149,7 +158,7 @@ impl Check<'_> {
     }
 
     fn ranges(&mut self, config: &Config) {
-        let at_least: [(&str, u64, u64); 17] = [
+        let at_least: [(&str, u64, u64); 18] = [
             ("server.max_connections", config.server.max_connections.into(), 1),
             ("server.keep_alive_seconds", config.server.keep_alive_seconds.into(), 1),
             ("server.request_head_seconds", config.server.request_head_seconds.into(), 1),
@@ -163,6 +172,7 @@ impl Check<'_> {
             ("tokens.user_seconds", config.tokens.user_seconds.into(), 60),
             ("tokens.runtime_seconds", config.tokens.runtime_seconds.into(), 60),
             ("tokens.websocket_seconds", config.tokens.websocket_seconds.into(), 10),
+            ("tokens.connect_seconds", config.tokens.connect_seconds.into(), 10),
             // A host may take a quarter of an hour for a pull.
             ("tokens.registry_seconds", config.tokens.registry_seconds.into(), 900),
             ("tokens.registry_login_seconds", config.tokens.registry_login_seconds.into(), 60),

@@ -94,7 +94,9 @@ fn values_that_make_no_sense_are_told_with_what_would() {
         [registry]\nmode = 'external'
         [log]\nfilter = 'a=b=c'
         [bootstrap]\nadmin_password = 'short'
-        [[pool.hosts]]\nuri = 'http://x'\ncpu_count = 0\nmemory_mb = 1";
+        [tokens]\nconnect_seconds = 1
+        [pool]\npublic_address = 'https://games.example.com'
+        [[pool.hosts]]\nuri = 'http://x'\ncpu_count = 0\nmemory_mb = 1\npublic_address = 'x:7777'";
     let found = issues(Some(file), &[]);
     for key in [
         "server.bind: ",
@@ -107,6 +109,9 @@ fn values_that_make_no_sense_are_told_with_what_would() {
         "bootstrap.admin_password: ",
         "pool.hosts.0.uri: ",
         "pool.hosts.0: ",
+        "tokens.connect_seconds: ",
+        "pool.public_address: ",
+        "pool.hosts.0.public_address: ",
     ] {
         assert!(found.iter().any(|it| it.starts_with(key)), "nothing about {key}{found:#?}");
     }

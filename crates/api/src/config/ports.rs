@@ -15,7 +15,7 @@ pub(super) const MOST_PORTS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PortConfig {
-    /// Its name, unique in the version: players find the published port by it.
+    /// Its name, unique in the list: players find the published port by it.
     pub name: String,
     /// TCP or UDP.
     pub protocol: PortProtocol,

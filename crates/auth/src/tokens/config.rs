@@ -15,6 +15,8 @@ pub struct TokenConfig {
     pub runtime: Duration,
     /// WebSocket tokens. A minute by default: they travel in URLs.
     pub ws: Duration,
+    /// Connect tokens. A minute by default: they are used at once.
+    pub connect: Duration,
     /// Registry access tokens. Half an hour by default: a push of a large image must end in it.
     pub registry: Duration,
     /// Registry refresh tokens. A year by default: they stand for a `docker login`.
@@ -29,6 +31,7 @@ impl Default for TokenConfig {
             user: Duration::from_secs(DAY),
             runtime: Duration::from_secs(365 * DAY),
             ws: Duration::from_secs(60),
+            connect: Duration::from_secs(60),
             registry: Duration::from_secs(1800),
             refresh: Duration::from_secs(365 * DAY),
             issuer: "omgservers".to_owned(),
@@ -44,6 +47,7 @@ impl TokenConfig {
             user: self.user.min(most),
             runtime: self.runtime.min(most),
             ws: self.ws.min(most),
+            connect: self.connect.min(most),
             registry: self.registry.min(most),
             refresh: self.refresh.min(most),
             issuer: self.issuer,

@@ -3,9 +3,11 @@
 mod body;
 mod connect;
 mod network;
+mod ports;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -31,7 +33,7 @@ use omgservers_api::{RuntimeId, TenantId};
 use self::network::Networks;
 use super::{
     Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    Piece, PullTokens, Sight, StartError, Status, log_tail,
+    Piece, PublishedPort, PullTokens, Sight, StartError, Status, log_tail,
 };
 use crate::{Host, HostConfig};
 
@@ -73,13 +75,16 @@ pub struct DockerConfig {
     pub open_files: u32,
     /// The size of `/tmp`, MiB; it counts as memory of the container.
     pub tmp_size: u32,
+    /// The address of the hosts on which ports of containers are published.
+    pub publish_on: IpAddr,
 }
 
 impl DockerConfig {
     /// The usual bounds.
     pub fn new(installation: impl Into<String>, images: Images) -> Self {
         let installation = installation.into();
-        Self { installation, images, pids_limit: 256, open_files: 4096, tmp_size: 16 }
+        let publish_on = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self { installation, images, pids_limit: 256, open_files: 4096, tmp_size: 16, publish_on }
     }
 
     /// The installation's id as a part of names.
@@ -267,7 +272,8 @@ impl ContainerHost for DockerHost {
                 Some(Listed::EXITED | Listed::DEAD | Listed::REMOVING) => Status::Ended,
                 _ => Status::Running,
             };
-            list.extend(attempt_of(&labels).map(|attempt| Container { attempt, status }));
+            let ports = ports::listed(&it.ports.unwrap_or_default());
+            list.extend(attempt_of(&labels).map(|attempt| Container { attempt, status, ports }));
         }
         *self.tenants.lock().unwrap_or_else(PoisonError::into_inner) = tenants;
         Ok(list)
@@ -293,7 +299,7 @@ impl ContainerHost for DockerHost {
         self.pull(address, image, token).await
     }
 
-    async fn start(&self, spec: &ContainerSpec) -> Result<(), StartError> {
+    async fn start(&self, spec: &ContainerSpec) -> Result<Vec<PublishedPort>, StartError> {
         let name = self.name(spec.attempt);
         // Held until the container is in the network, which therefore can't be removed as unused.
         let network = self.networks.of(spec.tenant).await?;
@@ -310,7 +316,13 @@ impl ContainerHost for DockerHost {
                 self.networks.forget(spec.tenant).await;
             }
         }
-        started
+        started?;
+        if spec.ports.is_empty() {
+            return Ok(Vec::new());
+        }
+        // It runs; what can't be read now is told by the next list.
+        let settings = self.inspect(&name).await.ok().flatten().and_then(|it| it.network_settings);
+        Ok(settings.and_then(|it| it.ports).map(|it| ports::inspected(&it)).unwrap_or_default())
     }
 
     async fn look(&self, attempt: Attempt) -> Result<Sight, HostError> {

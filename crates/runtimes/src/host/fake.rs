@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    PullTokens, Sight, StartError, Status,
+    PublishedPort, PullTokens, Sight, StartError, Status,
 };
 use crate::Host;
 
@@ -65,6 +65,8 @@ pub struct FakeContainer {
     pub status: Status,
     /// How it came to an end.
     pub exit: Option<Exit>,
+    /// Where its ports are.
+    pub ports: Vec<PublishedPort>,
 }
 
 /// A simulated Docker host. Clones are the same host.
@@ -78,6 +80,8 @@ pub struct FakeHost {
 struct State {
     unreachable: bool,
     images: BTreeSet<ImageName>,
+    /// Ports are given away one after the other.
+    last_port: u16,
     networks: BTreeSet<TenantId>,
     containers: BTreeMap<Attempt, FakeContainer>,
     next: BTreeMap<Call, VecDeque<Fault>>,
@@ -174,8 +178,26 @@ impl FakeHost {
     pub fn appear(&self, spec: ContainerSpec) {
         let mut state = self.state();
         let attempt = spec.attempt;
-        state.containers.insert(attempt, FakeContainer { spec, status: Status::Running, exit: None });
+        let container = state.container(spec, Status::Running);
+        state.containers.insert(attempt, container);
         state.tell(attempt, Status::Running);
+    }
+
+    /// Puts the ports of a runtime's containers elsewhere, as a daemon may that was restarted.
+    pub fn move_ports(&self, runtime: RuntimeId) {
+        let mut state = self.state();
+        let theirs: Vec<ContainerSpec> = state
+            .containers
+            .values()
+            .map(|it| it.spec.clone())
+            .filter(|it| it.attempt.runtime == runtime)
+            .collect();
+        for spec in theirs {
+            let ports = state.free_ports(&spec);
+            if let Some(container) = state.containers.get_mut(&spec.attempt) {
+                container.ports = ports;
+            }
+        }
     }
 
     /// All containers, by runtime and epoch.
@@ -251,6 +273,20 @@ impl FakeHost {
 }
 
 impl State {
+    fn container(&mut self, spec: ContainerSpec, status: Status) -> FakeContainer {
+        let ports = self.free_ports(&spec);
+        FakeContainer { spec, status, exit: None, ports }
+    }
+
+    fn free_ports(&mut self, spec: &ContainerSpec) -> Vec<PublishedPort> {
+        let mut ports = Vec::with_capacity(spec.ports.len());
+        for it in &spec.ports {
+            self.last_port = self.last_port.wrapping_add(1).max(FIRST_PORT);
+            ports.push(PublishedPort { protocol: it.protocol, container: it.port, host: self.last_port });
+        }
+        ports
+    }
+
     fn run(&mut self, attempt: Attempt) {
         if let Some(container) = self.containers.get_mut(&attempt)
             && container.status == Status::Created
@@ -271,6 +307,9 @@ impl State {
     }
 }
 
+/// The first port that a simulated host gives away.
+const FIRST_PORT: u16 = 30_000;
+
 fn cut() -> HostError {
     HostError::Unreachable("the network is cut".into())
 }
@@ -287,7 +326,10 @@ impl ContainerHost for FakeHost {
             .state()
             .containers
             .values()
-            .map(|it| Container { attempt: it.spec.attempt, status: it.status })
+            .map(|it| {
+                let ports = if it.status == Status::Running { it.ports.clone() } else { Vec::new() };
+                Container { attempt: it.spec.attempt, status: it.status, ports }
+            })
             .collect();
         self.answer(lost).await.map(|()| list)
     }
@@ -303,7 +345,7 @@ impl ContainerHost for FakeHost {
         self.answer(lost).await
     }
 
-    async fn start(&self, spec: &ContainerSpec) -> Result<(), StartError> {
+    async fn start(&self, spec: &ContainerSpec) -> Result<Vec<PublishedPort>, StartError> {
         let unanswered = self.meet(Call::Create).await?;
         {
             let mut state = self.state();
@@ -313,7 +355,7 @@ impl ContainerHost for FakeHost {
             state.networks.insert(spec.tenant);
             let same = state.containers.get(&spec.attempt).is_some_and(|it| it.spec == *spec);
             if !same {
-                let made = FakeContainer { spec: spec.clone(), status: Status::Created, exit: None };
+                let made = state.container(spec.clone(), Status::Created);
                 state.containers.insert(spec.attempt, made);
             }
         }
@@ -329,7 +371,8 @@ impl ContainerHost for FakeHost {
             }
         };
         self.state().run(spec.attempt);
-        self.answer(lost).await.map_err(|error| StartError { error, may_have_run: true })
+        self.answer(lost).await.map_err(|error| StartError { error, may_have_run: true })?;
+        Ok(self.state().containers.get(&spec.attempt).map(|it| it.ports.clone()).unwrap_or_default())
     }
 
     async fn look(&self, attempt: Attempt) -> Result<Sight, HostError> {

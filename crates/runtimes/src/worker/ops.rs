@@ -14,7 +14,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use crate::host::{Attempt, Container, HostError, ImageName, Sight};
+use crate::host::{Attempt, Container, HostError, ImageName, PublishedPort, Sight};
 
 /// What is done.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,7 +47,8 @@ impl Job {
 pub(crate) enum Done {
     Listed(Vec<Container>),
     Pulled,
-    Started,
+    /// With its published ports, as far as they were told.
+    Started(Vec<PublishedPort>),
     /// It certainly never ran.
     NotStarted(HostError),
     Looked(Sight),

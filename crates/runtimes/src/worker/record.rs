@@ -2,6 +2,7 @@
 
 use omgservers_api::{HostId, Problem, RuntimeId, details::ContainerFailure, ids::Id as _};
 use omgservers_core::Ticks;
+use serde_json::Value;
 
 use super::reconcile::Reconcile;
 use crate::{
@@ -33,11 +34,12 @@ impl Reconcile {
     ) -> Option<Row> {
         let row = self.entries.get(&id)?.row.clone();
         let digest = self.inner.secrets.digest(password);
+        let key = row.has_ports().then_some(self.inner.connect_key.kid.as_str());
         let written = self
             .inner
             .db
             .write_owned(&self.inner.ownership, &[id.slot()], async |tx| {
-                store::begin(tx, &row, host, &digest).await
+                store::begin(tx, &row, host, &digest, key).await
             })
             .await;
         let row = self.recorded(id, written, now)?;
@@ -47,7 +49,7 @@ impl Reconcile {
         Some(row)
     }
 
-    pub(super) async fn record_running(&mut self, id: RuntimeId, now: Ticks) {
+    pub(super) async fn record_running(&mut self, id: RuntimeId, published: Option<Value>, now: Ticks) {
         let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
         let started = self.inner.clock.now();
         // Before the row says so: who reads the row finds the moment.
@@ -56,11 +58,27 @@ impl Reconcile {
             .inner
             .db
             .write_owned(&self.inner.ownership, &[id.slot()], async |tx| {
-                store::set_running(tx, &row, started).await
+                store::set_running(tx, &row, started, published.as_ref()).await
             })
             .await;
         if self.recorded(id, written, now).is_some() {
             metrics::counter!("omgservers_containers_started_total").increment(1);
+            self.inner.changed.ring();
+        }
+    }
+
+    /// Records where the ports of a running runtime are now.
+    pub(super) async fn record_published(&mut self, id: RuntimeId, published: &Value, now: Ticks) {
+        let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
+        let written = self
+            .inner
+            .db
+            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| {
+                store::set_published(tx, &row, published).await
+            })
+            .await;
+        if self.recorded(id, written, now).is_some() {
+            tracing::warn!(runtime.id = %id, "the ports of a runtime are elsewhere now");
             self.inner.changed.ring();
         }
     }

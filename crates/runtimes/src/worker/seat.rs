@@ -9,7 +9,7 @@ use std::{
 use omgservers_core::Ticks;
 
 use crate::{
-    host::{Attempt, Container, ImageName, Status},
+    host::{Attempt, Container, ImageName, PublishedPort, Status},
     inner::Link,
     rules::{self, Health, Pulse, View},
     scheduler::{Room, starts_at_once},
@@ -27,6 +27,8 @@ pub(crate) struct Seat {
     pub(crate) images: HashSet<ImageName>,
     /// What it has, once it told.
     containers: Option<HashMap<Attempt, Status>>,
+    /// Where the ports of its containers are, as far as it told.
+    ports: HashMap<Attempt, Vec<PublishedPort>>,
     /// What was heard since the list that is under way began: it may be newer than the list.
     hints: HashMap<Attempt, Status>,
     /// Containers that a step failed on: how often, and when to try again.
@@ -41,6 +43,7 @@ impl Seat {
             list_at: now,
             images: HashSet::new(),
             containers: None,
+            ports: HashMap::new(),
             hints: HashMap::new(),
             quiet: HashMap::new(),
         }
@@ -67,10 +70,18 @@ impl Seat {
 
     pub(crate) fn listed(&mut self, list: Vec<Container>) {
         let mut containers: HashMap<Attempt, Status> =
-            list.into_iter().map(|it| (it.attempt, it.status)).collect();
+            list.iter().map(|it| (it.attempt, it.status)).collect();
+        let told = list.into_iter().filter(|it| !it.ports.is_empty()).map(|it| (it.attempt, it.ports));
+        self.ports.extend(told);
         containers.extend(self.hints.drain());
         self.quiet.retain(|attempt, _| containers.contains_key(attempt));
+        self.ports.retain(|attempt, _| containers.contains_key(attempt));
         self.containers = Some(containers);
+    }
+
+    /// Where the ports of a container are; empty as long as that isn't known.
+    pub(crate) fn ports(&self, attempt: Attempt) -> &[PublishedPort] {
+        self.ports.get(&attempt).map_or(&[], |it| it)
     }
 
     /// Takes something for true, until the next list.
@@ -82,7 +93,10 @@ impl Seat {
     }
 
     /// It was started; it may have ended meanwhile, and that was heard before.
-    pub(crate) fn note_started(&mut self, attempt: Attempt) {
+    pub(crate) fn note_started(&mut self, attempt: Attempt, ports: Vec<PublishedPort>) {
+        if !ports.is_empty() {
+            self.ports.insert(attempt, ports);
+        }
         if self.containers.as_ref().is_none_or(|it| !it.contains_key(&attempt)) {
             self.note(attempt, Status::Running);
         }
@@ -95,6 +109,7 @@ impl Seat {
     /// Forgets what it has, for it was silent for too long.
     pub(crate) fn forget(&mut self) {
         self.containers = None;
+        self.ports.clear();
         self.images.clear();
     }
 

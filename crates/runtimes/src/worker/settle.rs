@@ -8,7 +8,7 @@ use super::{
     reconcile::Reconcile,
 };
 use crate::{
-    host::{Attempt, Exit, HostError, ImageName, Sight, Status},
+    host::{Attempt, Exit, HostError, ImageName, PublishedPort, Sight, Status},
     rules::{Desired, Observed},
 };
 
@@ -41,7 +41,9 @@ impl Reconcile {
             (Job::Start(host, attempt), Ok(Done::NotStarted(error))) => {
                 self.not_started(host, attempt, error, now).await;
             }
-            (Job::Start(host, attempt), Ok(_)) => self.started(host, attempt, now).await,
+            (Job::Start(host, attempt), Ok(Done::Started(ports))) => {
+                self.started(host, attempt, ports, now).await;
+            }
             (Job::Start(host, attempt), Err(error)) => self.start_unclear(host, attempt, error, now).await,
             (Job::Look(host, attempt), Ok(Done::Looked(sight))) => {
                 self.looked(host, attempt, sight, now).await;
@@ -89,12 +91,18 @@ impl Reconcile {
         }
     }
 
-    async fn started(&mut self, host: HostId, attempt: Attempt, now: Ticks) {
+    async fn started(&mut self, host: HostId, attempt: Attempt, ports: Vec<PublishedPort>, now: Ticks) {
         if let Some(seat) = self.seats.get_mut(&host) {
-            seat.note_started(attempt);
+            seat.note_started(attempt, ports);
         }
         if self.wants(host, attempt) {
-            self.record_running(attempt.runtime, now).await;
+            self.adopt(attempt.runtime, host, attempt, now).await;
+            let ran =
+                self.entries.get(&attempt.runtime).is_some_and(|it| it.row.observed() == Observed::Running);
+            if let (false, Some(seat)) = (ran, self.seats.get_mut(&host)) {
+                // The list tells where its ports are.
+                seat.list_at = now;
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     host::{Attempt, ContainerSpec, ImageName, StartError},
+    inner::Inner,
     rules::{self, Desired, Health, Step, View},
     scheduler::{self, Need, Room},
     store::{self, Row},
@@ -39,6 +40,7 @@ impl Reconcile {
                 step => steps.push((entry.row.id, attempt, entry.row.host_id, step)),
             }
         }
+        self.follow_ports(now).await;
         for attempt in hurry {
             self.ops.hurry_start(attempt, STOP_PATIENCE);
         }
@@ -48,8 +50,8 @@ impl Reconcile {
                 (Step::Look, Some(host)) => self.look(host, attempt, now),
                 (Step::Discard, Some(host)) => self.discard(host, attempt, now),
                 (Step::Remove, Some(host)) => self.remove(host, attempt, now),
-                (Step::Look | Step::Discard | Step::Remove, None) => {}
-                (Step::Adopt, _) => self.record_running(id, now).await,
+                (Step::Look | Step::Discard | Step::Remove | Step::Adopt, None) => {}
+                (Step::Adopt, Some(host)) => self.adopt(id, host, attempt, now).await,
                 (Step::Fail(reason), _) => {
                     let failure = self.failure(reason.into(), None);
                     self.fail(id, failure, now).await;
@@ -187,11 +189,11 @@ impl Reconcile {
         }
         let password = self.inner.secrets.generate();
         let Some(row) = self.begin(id, host, &password, now).await else { return };
-        let spec = spec(&row, image, password, &self.inner.config.service_url);
+        let spec = spec(&row, image, password, &self.inner);
         let attempt = spec.attempt;
         self.ops.begin(Job::Start(host, attempt), now, self.inner.config.start_timeout, async move {
             match client.start(&spec).await {
-                Ok(()) => Ok(Done::Started),
+                Ok(ports) => Ok(Done::Started(ports)),
                 Err(StartError { error, may_have_run: false }) => Ok(Done::NotStarted(error)),
                 Err(StartError { error, may_have_run: true }) => Err(error),
             }
@@ -262,13 +264,16 @@ impl Reconcile {
     }
 }
 
-fn spec(row: &Row, image: ImageName, password: String, service_url: &str) -> ContainerSpec {
-    let env = [
+fn spec(row: &Row, image: ImageName, password: String, inner: &Inner) -> ContainerSpec {
+    let mut env = vec![
         ("OMGSERVERS_RUNTIME_ID", row.id.to_string()),
         ("OMGSERVERS_PASSWORD", password),
         ("OMGSERVERS_RUNTIME_QUALIFIER", row.qualifier.to_string()),
-        ("OMGSERVERS_SERVICE_URL", service_url.to_owned()),
+        ("OMGSERVERS_SERVICE_URL", inner.config.service_url.clone()),
     ];
+    if row.has_ports() {
+        env.push(("OMGSERVERS_CONNECT_KEY", inner.connect_key.pem.clone()));
+    }
     ContainerSpec {
         attempt: Attempt { runtime: row.id, epoch: row.epoch() },
         tenant: row.tenant_id,
@@ -278,6 +283,7 @@ fn spec(row: &Row, image: ImageName, password: String, service_url: &str) -> Con
         cpu: store::unsigned(row.cpu),
         memory: store::unsigned(row.memory),
         env: env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        ports: row.ports(),
         labels: serde_json::from_value(row.labels.clone()).unwrap_or_default(),
     }
 }

@@ -11,6 +11,16 @@ extern "C" fn end(_number: i32) {
     unsafe { _exit(0) }
 }
 
+/// Sends every datagram back, with a mark in front.
+fn echo(port: u16, mark: &str) {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", port)).unwrap();
+    let mut buffer = [0u8; 2048];
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer).unwrap();
+        let _ = socket.send_to(&[mark.as_bytes(), &buffer[..length]].concat(), from);
+    }
+}
+
 fn main() {
     let mode = std::env::args().nth(1).unwrap_or_default();
     // SIGTERM; 1 is to ignore it.
@@ -46,6 +56,11 @@ fn main() {
     }
     for line in fs::read_to_string("/etc/hosts").unwrap_or_default().lines() {
         println!("host {}", line.replace('\t', " "));
+    }
+    if mode == "echo" {
+        for (port, mark) in [(7777, "one "), (7778, "two ")] {
+            std::thread::spawn(move || echo(port, mark));
+        }
     }
     println!("ready");
     let _ = std::io::stdout().flush();

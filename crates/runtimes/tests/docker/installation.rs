@@ -40,6 +40,8 @@ pub(crate) enum Mode {
     Eat,
     /// It lives for 700 ms.
     Short,
+    /// It sends UDP datagrams back: on port 7777 with "one " in front, on 7778 with "two ".
+    Echo,
 }
 
 impl Mode {
@@ -50,6 +52,7 @@ impl Mode {
             Self::Fail => "fail",
             Self::Eat => "eat",
             Self::Short => "short",
+            Self::Echo => "echo",
         }
     }
 }
@@ -118,6 +121,7 @@ impl Installation {
             cpu: 50,
             memory: 64,
             env: [("OMGSERVERS_PASSWORD".to_owned(), "a+b/c=".to_owned())].into(),
+            ports: Vec::new(),
             labels: vec![("stage".into(), "9".into()), ("omgservers.runtime".into(), "1".into())],
         }
     }
@@ -183,7 +187,7 @@ async fn clear(id: &str) {
     for network in networks(&docker, id).await {
         let _gone = docker.remove_network(&network).await;
     }
-    for mode in [Mode::Serve, Mode::Deaf, Mode::Fail, Mode::Eat, Mode::Short] {
+    for mode in [Mode::Serve, Mode::Deaf, Mode::Fail, Mode::Eat, Mode::Short, Mode::Echo] {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         let _gone = docker.remove_image(&format!("omg-test/{id}:{}", mode.word()), Some(options), None).await;
     }

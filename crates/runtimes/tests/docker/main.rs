@@ -8,5 +8,6 @@
 mod bench;
 mod containers;
 mod installation;
+mod ports;
 mod service;
 mod tls;

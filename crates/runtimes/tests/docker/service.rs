@@ -86,6 +86,7 @@ impl Server {
             },
             cpu_limit: 50,
             memory_limit: 64,
+            ports: Vec::new(),
             labels: Vec::new(),
         };
         self.runtimes.create(&new).await.unwrap();
@@ -127,6 +128,7 @@ fn serve(ground: &Ground, secrets: &Secrets, installation: &Installation) -> PgR
         mint: ground.mint.clone(),
         ownership: ground.ownership.clone(),
         secrets: secrets.clone(),
+        connect_key: Keys::ephemeral().connect_key().unwrap(),
         pull_tokens: Arc::new(NoTokens),
         config: RuntimesConfig { stop_grace: Duration::from_secs(1), ..RuntimesConfig::default() },
         hosts: Arc::new(DockerConnector::new(installation.config())),

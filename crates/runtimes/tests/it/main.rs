@@ -9,5 +9,6 @@ mod chaos;
 mod failures;
 mod hosts;
 mod life;
+mod ports;
 mod restarts;
 mod world;

@@ -13,7 +13,7 @@ use omgservers_api::{
     DeploymentId, Problem, RuntimeId, RuntimeQualifier, TenantId, details::ContainerFailure,
     roles::ImageQualifier,
 };
-use omgservers_auth::{Keys, Secrets};
+use omgservers_auth::{ConnectKey, Keys, Secrets};
 use omgservers_core::Worker as _;
 use omgservers_runtimes::{
     FakeHost, HostConfig, HostConnector, NewRuntime, PgRuntimes, PullTokens, Reconcile, RuntimeState,
@@ -47,6 +47,9 @@ pub(crate) struct World {
     pub(crate) tenant: TenantId,
     pub(crate) deployment: DeploymentId,
 }
+
+/// The name of the key for connect tokens.
+pub(crate) const KEY: &str = "connect-1-00000000";
 
 pub(crate) const HOST: &str = "tcp://one:2376";
 
@@ -106,6 +109,7 @@ impl World {
             },
             cpu_limit: 0,
             memory_limit: 0,
+            ports: Vec::new(),
             labels: vec![("omgservers.stage".into(), "9".into())],
         }
     }
@@ -184,6 +188,7 @@ impl World {
             cpu: 100,
             memory: 512,
             env: [("OMGSERVERS_PASSWORD".to_owned(), "old".to_owned())].into(),
+            ports: Vec::new(),
             labels: Vec::new(),
         }
     }
@@ -202,6 +207,7 @@ pub(crate) fn serve(
         mint: ground.mint.clone(),
         ownership: ground.ownership.clone(),
         secrets: secrets.clone(),
+        connect_key: ConnectKey { kid: KEY.into(), pem: "the public key".into() },
         pull_tokens: tokens.clone(),
         config: config.clone(),
         hosts,

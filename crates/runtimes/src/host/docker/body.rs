@@ -7,7 +7,9 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use super::{ContainerSpec, DEPLOYMENT, DockerConfig, EPOCH, INSTALLATION, QUALIFIER, RUNTIME, TENANT};
+use super::{
+    ContainerSpec, DEPLOYMENT, DockerConfig, EPOCH, INSTALLATION, QUALIFIER, RUNTIME, TENANT, ports,
+};
 
 /// The request that makes the container of `spec` in `network`.
 pub(super) fn create(
@@ -22,6 +24,7 @@ pub(super) fn create(
         labels: Some(labels(config, spec)),
         // A probe costs a process each time, and the runtime's own requests tell more.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".into()]), ..Default::default() }),
+        exposed_ports: (!spec.ports.is_empty()).then(|| ports::exposed(&spec.ports)),
         host_config: Some(limits(config, spec, network)),
         ..Default::default()
     }
@@ -74,6 +77,7 @@ fn limits(config: &DockerConfig, spec: &ContainerSpec, network: &str) -> HostCon
             config: Some(log.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
         }),
         network_mode: Some(network.to_owned()),
+        port_bindings: (!spec.ports.is_empty()).then(|| ports::bindings(&spec.ports, config.publish_on)),
         extra_hosts: Some(vec!["host.docker.internal:host-gateway".into()]),
         ..Default::default()
     }
