@@ -14,6 +14,8 @@ pub(crate) struct Bucket {
     /// By stage, so that each stage's own greatest difference bounds what is looked at.
     stages: Vec<Shelf>,
     players: u64,
+    /// Tickets by size.
+    sizes: BTreeMap<u32, u32>,
 }
 
 /// By value, or by size where there is no range.
@@ -31,8 +33,10 @@ impl Index {
             let bucket = self.buckets.entry(parts).or_insert_with(|| Bucket {
                 stages: plan.stages.iter().map(|_| Shelf::new()).collect(),
                 players: 0,
+                sizes: BTreeMap::new(),
             });
             bucket.players += u64::from(waiting.size);
+            *bucket.sizes.entry(waiting.size).or_default() += 1;
             if let Some(shelf) = bucket.stages.get_mut(waiting.stage) {
                 shelf.insert(key, (handle, waiting.size));
             }
@@ -45,6 +49,12 @@ impl Index {
             let Entry::Occupied(mut bucket) = self.buckets.entry(parts) else { continue };
             let it = bucket.get_mut();
             it.players -= u64::from(waiting.size);
+            if let Entry::Occupied(mut count) = it.sizes.entry(waiting.size) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
             if let Some(shelf) = it.stages.get_mut(waiting.stage) {
                 shelf.remove(&key);
             }
@@ -63,6 +73,11 @@ impl Index {
 impl Bucket {
     pub(crate) fn players(&self) -> u64 {
         self.players
+    }
+
+    /// The sizes that its tickets have.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = u32> {
+        self.sizes.keys().copied()
     }
 
     /// The stages that somebody is in.

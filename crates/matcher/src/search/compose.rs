@@ -4,15 +4,12 @@ use crate::{
     plan::Plan,
     running::Running,
     search::{
-        Candidate, Demand, Found,
+        Budget, Candidate, Demand, Found,
         arrange::{self, Groups},
         earlier,
         windows::{self, Side},
     },
 };
-
-/// Steps in one window before a search gives up.
-const MOST_STEPS: u32 = 20_000;
 
 pub(crate) struct Composer<'s, 'a> {
     pub(crate) plan: &'s Plan,
@@ -28,7 +25,6 @@ struct Walk<'c, 'a> {
     chosen: Vec<&'c Candidate<'a>>,
     /// Sizes of which one was left out. Those behind it are worth the same, unless teams have to be balanced.
     closed: Vec<u32>,
-    steps: u32,
 }
 
 impl<'s, 'a> Composer<'s, 'a> {
@@ -37,13 +33,17 @@ impl<'s, 'a> Composer<'s, 'a> {
         &self,
         windows: &[Vec<Side>],
         others: &'c [Candidate<'a>],
-        budget: &mut u32,
+        budget: &mut Budget,
     ) -> Option<Vec<&'c Candidate<'a>>>
     where
         's: 'c,
     {
         let mut best: Option<Vec<&Candidate<'a>>> = None;
         for window in windows {
+            if budget.is_spent() {
+                break;
+            }
+            budget.steps = budget.steps.saturating_sub(others.len() / 4);
             let mut in_order: Vec<_> = others.iter().filter(|it| windows::contains(window, it)).collect();
             in_order.sort_unstable_by_key(|it| it.order);
             let Some(found) = self.walk(in_order, budget) else { continue };
@@ -54,7 +54,11 @@ impl<'s, 'a> Composer<'s, 'a> {
         best
     }
 
-    fn walk<'c>(&self, in_order: Vec<&'c Candidate<'a>>, budget: &mut u32) -> Option<Vec<&'c Candidate<'a>>>
+    fn walk<'c>(
+        &self,
+        in_order: Vec<&'c Candidate<'a>>,
+        budget: &mut Budget,
+    ) -> Option<Vec<&'c Candidate<'a>>>
     where
         's: 'c,
     {
@@ -65,7 +69,7 @@ impl<'s, 'a> Composer<'s, 'a> {
             *slot = sum;
         }
         let seed: &'c Candidate<'a> = self.seed;
-        let mut walk = Walk { in_order, behind, chosen: vec![seed], closed: Vec::new(), steps: MOST_STEPS };
+        let mut walk = Walk { in_order, behind, chosen: vec![seed], closed: Vec::new() };
         self.step(&mut walk, 0, seed.size, budget).then(|| {
             walk.chosen.sort_unstable_by_key(|it| it.order);
             walk.chosen
@@ -73,11 +77,11 @@ impl<'s, 'a> Composer<'s, 'a> {
     }
 
     /// With the next ticket, or else without it. Whether a match was found.
-    fn step(&self, walk: &mut Walk<'_, 'a>, mut index: usize, players: u32, budget: &mut u32) -> bool {
+    fn step(&self, walk: &mut Walk<'_, 'a>, mut index: usize, players: u32, budget: &mut Budget) -> bool {
         let closed = walk.closed.len();
         loop {
-            walk.steps = walk.steps.saturating_sub(1);
-            if *budget == 0 || walk.steps == 0 {
+            budget.steps = budget.steps.saturating_sub(1);
+            if budget.is_spent() {
                 break;
             }
             let behind = walk.behind.get(index).copied().unwrap_or(0);
@@ -86,7 +90,7 @@ impl<'s, 'a> Composer<'s, 'a> {
             }
             let Some(ticket) = walk.in_order.get(index).copied().filter(|_| players < self.demand.most)
             else {
-                *budget -= 1;
+                budget.subsets -= 1;
                 if players >= self.demand.least && self.arrange(&walk.chosen).is_some() {
                     return true;
                 }

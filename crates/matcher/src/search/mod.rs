@@ -7,7 +7,7 @@ pub(crate) mod arrange;
 mod compose;
 mod windows;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     index::{Bucket, Index},
@@ -18,8 +18,27 @@ use crate::{
     values::{Part, Values},
 };
 
-/// Subsets of parties, or of teams that have to be balanced, that are tried before a search gives up.
-const MOST_SUBSETS: u32 = 400;
+/// Largest group for which it is worth to look which numbers parties can add up to.
+const MOST_ADDED_UP: u32 = 1_000;
+
+/// What a search for parties, or for teams that have to be balanced, may cost before it gives up.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// Subsets that are put into groups.
+    pub(crate) subsets: u32,
+    /// Tickets that are looked at.
+    pub(crate) steps: usize,
+}
+
+impl Budget {
+    const fn new() -> Self {
+        Self { subsets: 400, steps: 50_000 }
+    }
+
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.subsets == 0 || self.steps == 0
+    }
+}
 
 /// A ticket that may go with the given one.
 #[derive(Debug, Clone)]
@@ -65,7 +84,7 @@ impl<'a> Search<'a> {
         if !self.base.admits(seed.stage, seed.values) || self.is_in_base(waiting) {
             return None;
         }
-        let mut budget = MOST_SUBSETS;
+        let mut budget = Budget::new();
         let mut best: Option<Found> = None;
         for need in self.plan.needs(seed.stage) {
             let Some(demand) = self.demand(need) else { continue };
@@ -132,15 +151,19 @@ impl<'a> Search<'a> {
         seed: &Candidate<'a>,
         parts: &[Part],
         demand: &Demand<'_>,
-        budget: &mut u32,
+        budget: &mut Budget,
     ) -> Option<Found> {
         let bucket = self.index.bucket(parts)?;
-        if bucket.players() < u64::from(demand.least) || seed.size > demand.most {
+        if bucket.players() < u64::from(demand.least)
+            || seed.size > demand.most
+            || !self.add_up(demand, bucket.sizes())
+        {
             return None;
         }
         let others = self.gather(bucket, seed, demand);
         let players = others.iter().map(|it| it.size).fold(seed.size, u32::saturating_add);
-        if players < demand.least {
+        if players < demand.least || !self.add_up(demand, others.iter().map(|it| it.size).chain([seed.size]))
+        {
             return None;
         }
         let windows = Windows::new(self.base, seed, demand.least).all(&others);
@@ -162,6 +185,28 @@ impl<'a> Search<'a> {
         let least = need.players.saturating_sub(base.players()).max(lack.fold(0, u32::saturating_add));
         let most = plan.max_players.saturating_sub(base.players()).min(free.fold(0, u32::saturating_add));
         (least <= most).then_some(Demand { least, most, need })
+    }
+
+    /// Whether tickets of these sizes can give every group what it needs, if there are enough of each.
+    fn add_up(&self, demand: &Demand<'_>, sizes: impl Iterator<Item = u32>) -> bool {
+        if self.plan.max_party < 2 {
+            return true;
+        }
+        let sizes: BTreeSet<u32> = sizes.collect();
+        if sizes.contains(&1) || self.plan.groups.iter().any(|it| it.max > MOST_ADDED_UP) {
+            return true;
+        }
+        let mut together = 0_u32;
+        for ((group, need), players) in
+            self.plan.groups.iter().zip(&demand.need.groups).zip(&self.base.counts)
+        {
+            let most = greatest_sum(group.max.saturating_sub(*players), &sizes);
+            if players.saturating_add(most) < *need {
+                return false;
+            }
+            together = together.saturating_add(most);
+        }
+        together >= demand.least
     }
 
     /// Those that ranges allow together with the seed and the match, one by one; without ranges, the first ones of
@@ -237,6 +282,17 @@ impl<'a> Search<'a> {
             values: &waiting.values,
         }
     }
+}
+
+/// The greatest number up to this one that sizes add up to.
+fn greatest_sum(most: u32, sizes: &BTreeSet<u32>) -> u32 {
+    let mut sums = BTreeSet::from([0_u32]);
+    for number in 1..=most {
+        if sizes.iter().any(|it| number.checked_sub(*it).is_some_and(|rest| sums.contains(&rest))) {
+            sums.insert(number);
+        }
+    }
+    sums.last().copied().unwrap_or(0)
 }
 
 impl Found {

@@ -53,6 +53,12 @@ impl<'a> Windows<'a> {
         sorted.sort_by(|one, other| one.0.total_cmp(&other.0));
         for allowed in widths(&sorted, *most, high - low) {
             let willing: Vec<_> = sorted.iter().filter(|it| it.1 >= allowed).copied().collect();
+            // Players before each of them.
+            let mut sums = vec![0_u64];
+            sums.extend(willing.iter().scan(0_u64, |sum, it| {
+                *sum += u64::from(it.2.size);
+                Some(*sum)
+            }));
             let mut end_before = None;
             let starts = willing.iter().map(|it| it.0).filter(|it| *it < low && high - *it <= allowed);
             for start in starts.chain([low]) {
@@ -62,15 +68,19 @@ impl<'a> Windows<'a> {
                 if end_before.replace(end) == Some(end) {
                     continue;
                 }
-                let window: Vec<_> = willing.get(begin..end).into_iter().flatten().map(|it| it.2).collect();
-                let players = window.iter().fold(self.seed.size, |sum, it| sum.saturating_add(it.size));
-                if players < self.least {
+                let before = |index: usize| sums.get(index).copied().unwrap_or(0);
+                if before(end) - before(begin) + u64::from(self.seed.size) < u64::from(self.least) {
                     continue;
                 }
                 let last =
                     end.checked_sub(1).and_then(|it| willing.get(it)).map_or(high, |it| it.0.max(high));
                 sides.push(Side { low: start, high: last, allowed });
-                self.narrow(rule + 1, window, sides, found);
+                if rule + 1 == self.seed.values.ranges.len() {
+                    found.push(sides.clone());
+                } else {
+                    let window = willing.get(begin..end).into_iter().flatten().map(|it| it.2);
+                    self.narrow(rule + 1, window.collect(), sides, found);
+                }
                 sides.pop();
             }
         }
