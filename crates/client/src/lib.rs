@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod direct;
 pub mod endpoints;
 #[cfg(feature = "fake")]
 pub mod fake;

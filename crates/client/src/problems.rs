@@ -21,6 +21,9 @@ pub const ENVIRONMENT: Code = Code::new(
     Kind::Invalid,
     "the environment isn't that of a runtime",
 );
+/// A connect token isn't (or no longer) good for this runtime.
+pub const CONNECT_TOKEN: Code =
+    Code::new("client.connect_token", "WRONG_TOKEN", Kind::Unauthenticated, "the connect token is refused");
 
 /// All of them.
-pub const ALL: &[Code] = &[FOREIGN_ANSWER, ADDRESS, VALUE, ENVIRONMENT];
+pub const ALL: &[Code] = &[FOREIGN_ANSWER, ADDRESS, VALUE, ENVIRONMENT, CONNECT_TOKEN];

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod administration;
 #[cfg(test)]
+mod direct;
+#[cfg(test)]
 mod player;
 #[cfg(test)]
 mod runtime;
