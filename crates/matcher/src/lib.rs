@@ -6,6 +6,7 @@ mod plan;
 mod pool;
 mod queue;
 mod rationale;
+pub mod replay;
 mod running;
 mod search;
 mod ticket;
