@@ -240,3 +240,101 @@ fn seconds(field: &str, given: u32) -> Result<(), Problem> {
 fn difference(field: &str, given: f64) -> Result<f64, Problem> {
     if given.is_finite() && given >= 0.0 { Ok(given) } else { Err(invalid(field, "must be a number from 0")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Validate as _, config::VersionConfig};
+
+    fn read(matchmaking: &str) -> Result<VersionConfig, String> {
+        let mode = format!(
+            r#"{{"name":"m","min_players":2,"max_players":4,"matchmaking":{matchmaking},
+            "groups":[{{"name":"a","min_players":1,"max_players":2}},{{"name":"b","min_players":1,"max_players":2}}]}}"#
+        );
+        let version: VersionConfig =
+            serde_json::from_str(&format!(r#"{{"modes":[{mode}]}}"#)).map_err(|it| it.to_string())?;
+        version.validate().map_err(|it| it.sentence().to_owned())?;
+        Ok(version)
+    }
+
+    #[test]
+    fn all_of_the_language_is_accepted_and_comes_back_as_it_went() {
+        let all = r#"{"party":{"max_size":2},"rules":[
+            {"kind":"range","name":"skill","attribute":"mmr","max_difference":100,"default":-1.5,
+             "expansions":[{"after":10,"max_difference":150.25},{"after":20,"max_difference":null}]},
+            {"kind":"equal","name":"region","attribute":"region","expansion":{"after":30}},
+            {"kind":"team_balance","name":"fair","attribute":"mmr","max_difference":0.1}],
+            "timeout":{"after":60,"then":"start_smaller","min_players":1,"fail_after":120}}"#;
+        let once = read(all).unwrap();
+        let text = serde_json::to_string(&once).unwrap();
+        let again: VersionConfig = serde_json::from_str(&text).unwrap();
+        assert_eq!(once.modes, again.modes);
+        assert_eq!(text, serde_json::to_string(&again).unwrap());
+        let rules = &again.modes[0].matchmaking.as_ref().unwrap().rules;
+        let MatchRule::Range(range) = &rules[0] else { panic!("{rules:?}") };
+        assert_eq!((range.max_difference, range.default), (100.0, Some(-1.5)));
+        assert_eq!(range.expansions[0].max_difference, Some(150.25));
+        assert_eq!(range.expansions[1].max_difference, None);
+        assert!(read("{}").is_ok() && read("null").is_ok());
+    }
+
+    #[test]
+    fn a_wrong_field_of_a_rule_is_named() {
+        let range = |fields: &str| {
+            format!(
+                r#"{{"rules":[{{"kind":"range","name":"r","attribute":"a","max_difference":10,{fields}}}]}}"#
+            )
+        };
+        let one = |rule: &str| format!(r#"{{"rules":[{rule}]}}"#);
+        let timeout = |fields: &str| format!(r#"{{"timeout":{{"after":10,{fields}}}}}"#);
+        let equal = r#"{"kind":"equal","name":"e","attribute":"a"}"#;
+        for (matchmaking, field) in [
+            (r#"{"party":{"max_size":0}}"#.to_owned(), "party.max_size"),
+            (r#"{"party":{"max_size":3}}"#.to_owned(), "party.max_size"),
+            (one(&format!("{equal},{equal}")), "rules"),
+            (one(&vec![equal; MOST_RULES + 1].join(",")), "rules"),
+            (one(r#"{"kind":"equal","name":" ","attribute":"a"}"#), "rules[0].name"),
+            (one(r#"{"kind":"equal","name":"e","attribute":""}"#), "rules[0].attribute"),
+            (
+                one(r#"{"kind":"equal","name":"e","attribute":"a","expansion":{"after":0}}"#),
+                "rules[0].expansion.after",
+            ),
+            (
+                one(r#"{"kind":"team_balance","name":"t","attribute":"a","max_difference":-1}"#),
+                "rules[0].max_difference",
+            ),
+            (range(r#""expansions":[{"after":0,"max_difference":20}]"#), "rules[0].expansions[0].after"),
+            (range(r#""expansions":[{"after":86401,"max_difference":20}]"#), "rules[0].expansions[0].after"),
+            (
+                range(r#""expansions":[{"after":5,"max_difference":9}]"#),
+                "rules[0].expansions[0].max_difference",
+            ),
+            (
+                range(r#""expansions":[{"after":5,"max_difference":null},{"after":6,"max_difference":99}]"#),
+                "rules[0].expansions[1].max_difference",
+            ),
+            (
+                range(r#""expansions":[{"after":5,"max_difference":20},{"after":5,"max_difference":30}]"#),
+                "rules[0].expansions[1].after",
+            ),
+            (timeout(r#""then":"fail","fail_after":20"#), "timeout.fail_after"),
+            (timeout(r#""then":"relax","fail_after":10"#), "timeout.fail_after"),
+            (timeout(r#""then":"relax","min_players":1"#), "timeout.min_players"),
+            (timeout(r#""then":"start_smaller""#), "timeout.min_players"),
+            (timeout(r#""then":"start_smaller","min_players":2"#), "timeout.min_players"),
+            (timeout(r#""then":"start_smaller","min_players":0"#), "timeout.min_players"),
+        ] {
+            let said = read(&matchmaking).unwrap_err();
+            let named = format!("`config.modes[0].matchmaking.{field}` ");
+            assert!(said.starts_with(&named), "{matchmaking}: {said}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_names_those_that_there_are() {
+        let said = read(r#"{"rules":[{"kind":"luck","name":"r","attribute":"a"}]}"#).unwrap_err();
+        assert!(said.contains("`range`, `equal`, `team_balance`"), "{said}");
+        let said = read(r#"{"timeout":{"after":1,"then":"dance"}}"#).unwrap_err();
+        assert!(said.contains("`fail`, `relax`, `start_smaller`"), "{said}");
+    }
+}
