@@ -3,9 +3,9 @@
 use omgservers_api::{
     ClientId, LobbyId, MatchId, MatchmakerId, Problem, RuntimeId, RuntimeQualifier, UserId,
     interchange::{
-        AddClient, ClientRef, DisconnectionReason, InitRuntime, LobbyRuntimeConfig, MatchRuntimeConfig,
-        MatchmakerAssignment, MatchmakingFailure, Reason, RuntimeAssignment, RuntimeConfig,
-        RuntimeVersionConfig, ServerWelcome,
+        AddClient, ClientRef, DirectConnection, DisconnectionReason, InitRuntime, LobbyRuntimeConfig,
+        MatchRuntimeConfig, MatchmakerAssignment, MatchmakingFailure, Reason, RuntimeAssignment,
+        RuntimeConfig, RuntimeVersionConfig, ServerWelcome,
     },
 };
 use omgservers_messaging::Body;
@@ -65,10 +65,14 @@ impl MatchWords<'_> {
         body(&InitRuntime { runtime_config: self.config(true) })
     }
 
-    /// The same for all clients of a match that is connected to through the backend only.
-    pub(crate) fn assignment(&self, runtime_id: RuntimeId) -> Result<Body, Problem> {
+    /// The same for all clients of a match, but for their direct connections.
+    pub(crate) fn assignment(
+        &self,
+        runtime_id: RuntimeId,
+        direct: Option<DirectConnection>,
+    ) -> Result<Body, Problem> {
         let (runtime_qualifier, runtime_config) = (RuntimeQualifier::Match, self.config(false));
-        body(&RuntimeAssignment { runtime_id, runtime_qualifier, runtime_config, direct: None })
+        body(&RuntimeAssignment { runtime_id, runtime_qualifier, runtime_config, direct })
     }
 }
 
@@ -80,19 +84,15 @@ pub(crate) fn init_lobby(lobby: LobbyId, version: &VersionFull) -> Result<Body, 
     body(&InitRuntime { runtime_config: lobby_config(lobby, version, true) })
 }
 
-/// The same for all clients of a lobby. The developer's own configuration isn't the players' business.
+/// The same for all clients of a lobby, but for their direct connections. The developer's own configuration isn't the players' business.
 pub(crate) fn lobby_assignment(
     runtime_id: RuntimeId,
     lobby: LobbyId,
     version: &VersionFull,
+    direct: Option<DirectConnection>,
 ) -> Result<Body, Problem> {
-    let runtime_config = lobby_config(lobby, version, false);
-    body(&RuntimeAssignment {
-        runtime_id,
-        runtime_qualifier: RuntimeQualifier::Lobby,
-        runtime_config,
-        direct: None,
-    })
+    let (runtime_qualifier, runtime_config) = (RuntimeQualifier::Lobby, lobby_config(lobby, version, false));
+    body(&RuntimeAssignment { runtime_id, runtime_qualifier, runtime_config, direct })
 }
 
 /// ADD_CLIENT, and with a group ADD_MATCH_CLIENT.

@@ -11,6 +11,7 @@ use std::{
 
 use omgservers_api::{ClientId, DeploymentId, LobbyId, MatchmakerId, RuntimeId};
 use omgservers_core::{Doorbell, Ticks};
+use omgservers_runtimes::Published;
 
 use crate::matches::{Ask, Queues};
 
@@ -22,11 +23,13 @@ pub(crate) struct Lobby {
     pub(crate) closing: bool,
     /// Since when its game server polls, in this process.
     pub(crate) ready: Option<Ticks>,
+    /// Where players connect to it directly.
+    pub(crate) published: Option<Arc<Published>>,
 }
 
 impl Lobby {
     pub(crate) fn new(runtime: RuntimeId, made: Ticks, closing: bool) -> Self {
-        Self { runtime, made, closing, ready: None }
+        Self { runtime, made, closing, ready: None, published: None }
     }
 }
 

@@ -3,6 +3,7 @@
 mod bodies;
 mod commands;
 mod details;
+mod direct;
 mod halls;
 mod matches;
 mod pg;

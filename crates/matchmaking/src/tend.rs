@@ -18,7 +18,7 @@ use omgservers_runtimes::{NewRuntime, RuntimeState};
 use omgservers_versions::image_for;
 
 use crate::{
-    PgMatchmaking, bodies,
+    PgMatchmaking, bodies, direct,
     halls::{Cell, Hall, Lobby, Waiting},
     pg::disconnect_ops,
     rules::{self, Facts, LobbyFacts, LobbyState, Step, WaitingFacts},
@@ -186,6 +186,7 @@ impl PgMatchmaking {
         for (id, lobby) in &mut hall.lobbies {
             let info = self.parts.messaging.runtime(lobby.runtime);
             let (state, left) = self.lobby_state(lobby, states.get(&lobby.runtime), now);
+            lobby.published = direct::published(states.get(&lobby.runtime));
             deadline = [deadline, left].into_iter().flatten().min();
             if state == LobbyState::Ready {
                 lobby.ready.get_or_insert(now);
@@ -399,11 +400,13 @@ impl PgMatchmaking {
         let mut announcements = HashMap::new();
         let mut ops = Vec::with_capacity(who.len() * 3);
         for (client, user, lobby) in who {
-            let Some(runtime) = hall.lobbies.get(&lobby).map(|it| it.runtime) else { continue };
-            let announced = match announcements.get(&lobby) {
+            let Some(entry) = hall.lobbies.get(&lobby) else { continue };
+            let runtime = entry.runtime;
+            let direct = self.direct(entry.published.as_deref(), runtime, client, user)?;
+            let announced = match announcements.get(&lobby).filter(|_| direct.is_none()) {
                 Some(body) => Arc::clone(body),
                 None => {
-                    let body = bodies::lobby_assignment(runtime, lobby, &version)?;
+                    let body = bodies::lobby_assignment(runtime, lobby, &version, direct)?;
                     announcements.insert(lobby, Arc::clone(&body));
                     body
                 }

@@ -198,10 +198,11 @@ impl PgMatchmaking {
             let added = bodies::add_client(it.user, it.client, Some(group), profile)?;
             let (matchmaker_id, match_id) = (entry.queue.0, it.match_id);
             let words = MatchWords { matchmaker_id, match_id, mode, version: &version };
-            let announced = match announcements.get(&match_id) {
+            let direct = self.direct(entry.published.as_deref(), entry.runtime, it.client, it.user)?;
+            let announced = match announcements.get(&match_id).filter(|_| direct.is_none()) {
                 Some(body) => Arc::clone(body),
                 None => {
-                    let body = words.assignment(entry.runtime)?;
+                    let body = words.assignment(entry.runtime, direct)?;
                     announcements.insert(match_id, Arc::clone(&body));
                     body
                 }

@@ -9,7 +9,10 @@ pub(crate) mod rules;
 mod show;
 mod tend;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use omgservers_api::{
@@ -18,6 +21,7 @@ use omgservers_api::{
 };
 use omgservers_core::Ticks;
 use omgservers_matcher::{MatchKey, Pool, Rationale, Ticket};
+use omgservers_runtimes::Published;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
@@ -83,6 +87,8 @@ pub(crate) struct Match {
     pub(crate) opened: bool,
     /// Since when its game server takes players, in this process.
     pub(crate) ready: Option<Ticks>,
+    /// Where players connect to it directly.
+    pub(crate) published: Option<Arc<Published>>,
     /// Under which its pool fills it.
     pub(crate) key: Option<MatchKey>,
     /// Those whose clients are with it.
@@ -104,6 +110,7 @@ impl Match {
             used: false,
             opened: false,
             ready: None,
+            published: None,
             key: None,
             seated: BTreeSet::new(),
             coming: BTreeSet::new(),

@@ -12,7 +12,7 @@ use super::{
     rules::{Facts, MatchFacts, MatchState, QueueFacts, plan},
 };
 use crate::{
-    PgMatchmaking,
+    PgMatchmaking, direct,
     halls::{Cell, Hall},
     store,
 };
@@ -89,6 +89,7 @@ impl PgMatchmaking {
         let mut proven = false;
         for (id, it) in &mut hall.queues.matches {
             let (state, left) = self.match_state(it, states.get(&it.runtime), now);
+            it.published = direct::published(states.get(&it.runtime));
             deadline = [deadline, left].into_iter().flatten().min();
             match state {
                 MatchState::Ready => it.ready = it.ready.or(Some(now)),
