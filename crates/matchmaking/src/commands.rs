@@ -220,12 +220,22 @@ impl PgMatchmaking {
     /// Out of a match a client goes to a lobby, out of a lobby its session ends.
     async fn kick(&self, runtime: RuntimeId, client: ClientId) -> Result<(), Problem> {
         let deployment = self.here(runtime, client)?.deployment;
-        let leave = self.ask(deployment, |answer| Ask::Leave(runtime, client, answer));
-        if !self.answered(deployment, leave).await? {
+        if !self.is_lobby(deployment, runtime).await {
+            let leave = self.ask(deployment, |answer| Ask::Leave(runtime, client, answer));
+            if self.answered(deployment, leave).await? {
+                return Ok(());
+            }
             self.here(runtime, client)?;
-            self.disconnect(client, Reason::ClientKicked).await?;
         }
+        self.disconnect(client, Reason::ClientKicked).await?;
         Ok(())
+    }
+
+    /// Whether a runtime is known to be no match.
+    async fn is_lobby(&self, deployment: DeploymentId, runtime: RuntimeId) -> bool {
+        let cell = self.halls.cell(deployment);
+        let hall = cell.hall.lock().await;
+        hall.queues.loaded && !hall.queues.by_runtime.contains_key(&runtime)
     }
 
     /// Ends the open ticket of a client. Problems: `matchmaking.no_ticket`.

@@ -54,9 +54,15 @@ impl PgMatchmaking {
 
     /// Waits for an answer. Who waits does the round for all that have asked, unless somebody does it already. Problems:
     /// those of what was asked; `unavailable` when the round failed.
-    pub(crate) async fn answered<T>(&self, deployment: DeploymentId, answer: Answer<T>) -> Result<T, Problem> {
+    pub(crate) async fn answered<T>(
+        &self,
+        deployment: DeploymentId,
+        answer: Answer<T>,
+    ) -> Result<T, Problem> {
         if let Err(problem) = self.tend_queues(deployment).await {
             tracing::error!(deployment.id = %deployment, ?problem, "a round of the matchmaker failed");
+            // Nobody waits for what this round didn't come to.
+            drop(self.halls.cell(deployment).take_asks());
             self.halls.touch(deployment);
         }
         match tokio::time::timeout(PATIENCE, answer).await {
