@@ -1,0 +1,168 @@
+//! What goes from whom to whom.
+
+use std::time::Duration;
+
+use futures_util::SinkExt as _;
+use omgservers_dispatcher::{Bounds, Room};
+use omgservers_http::dispatcher::Times;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
+
+use crate::house::{House, LONG, order, said};
+
+#[tokio::test]
+async fn text_and_binary_go_both_ways() {
+    let house = House::new().await;
+    let runtime = house.runtime().await;
+    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let mut game = house.game(runtime).await;
+    let (mut first, mut second) = (house.player(one).await, house.player(two).await);
+    first.send("héllo \u{1F600}").await;
+    assert_eq!(game.text().await, said(one, "héllo \u{1F600}"));
+    second.send_bytes(&[0, 255, 7]).await;
+    assert_eq!(game.text().await, format!(r#"{{"client_id":"{two}","encoding":"B64","message":"AP8H"}}"#));
+
+    game.send(&order(Some(&[one]), "TXT", "to one")).await;
+    game.send(&order(Some(&[one, two]), "B64", "AP8H")).await;
+    game.send(&order(None, "TXT", "to all")).await;
+    assert_eq!(first.text().await, "to one");
+    for player in [&mut first, &mut second] {
+        assert_eq!(player.next().await, Message::binary(vec![0, 255, 7]));
+        assert_eq!(player.text().await, "to all");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_is_nobody_and_unknown_clients_are_skipped() {
+    let house = House::new().await;
+    let (runtime, elsewhere) = (house.runtime().await, house.runtime().await);
+    let (one, foreign) = (house.client(runtime).await, house.client(elsewhere).await);
+    let mut game = house.game(runtime).await;
+    let (mut first, mut other) = (house.player(one).await, house.player(foreign).await);
+    game.send(&order(Some(&[]), "TXT", "to nobody")).await;
+    game.send(&order(Some(&[foreign, one]), "TXT", "to one")).await;
+    game.send(&format!(r#"{{"clients":[5,{one}],"encoding":"TXT","message":"by number"}}"#)).await;
+    assert_eq!(first.text().await, "to one");
+    assert_eq!(first.text().await, "by number");
+    other.is_silent(Duration::from_millis(100)).await;
+}
+
+#[tokio::test]
+async fn garbage_of_a_runtime_disturbs_nobody() {
+    let house = House::new().await;
+    let runtime = house.runtime().await;
+    let one = house.client(runtime).await;
+    let (mut game, mut player) = (house.game(runtime).await, house.player(one).await);
+    for garbage in ["", "{", "null", r#"{"clients":"all"}"#, r#"{"encoding":"B64","message":"%"}"#] {
+        game.send(garbage).await;
+    }
+    game.send_bytes(b"bytes").await;
+    game.send(&order(None, "TXT", "and now")).await;
+    assert_eq!(player.text().await, "and now");
+    player.send("still there?").await;
+    assert_eq!(game.text().await, said(one, "still there?"));
+}
+
+#[tokio::test]
+async fn a_player_that_breaks_the_protocol_is_cut_and_nobody_else() {
+    let house = House::new().await;
+    let runtime = house.runtime().await;
+    let (bad, good) = (house.client(runtime).await, house.client(runtime).await);
+    let (mut game, mut player) = (house.game(runtime).await, house.player(good).await);
+    let frame = |data, opcode| Message::Frame(Frame::message(data, OpCode::Data(opcode), true));
+    for (broken, code) in [
+        (frame(vec![0xff], Data::Text), 1007),
+        (frame(vec![7; 65_537], Data::Binary), 1009),
+        (frame(vec![7; 5], Data::Continue), 1002),
+    ] {
+        let mut socket = house.player(bad).await;
+        // The server may be quicker than the rest of the frame.
+        let _cut = socket.0.send(broken).await;
+        assert_eq!(socket.closed().await, code);
+    }
+    player.send("hello").await;
+    assert_eq!(game.text().await, said(good, "hello"));
+    game.send(&order(None, "TXT", "hello")).await;
+    assert_eq!(player.text().await, "hello");
+}
+
+#[tokio::test]
+async fn a_large_message_comes_in_several_frames() {
+    let house = House::new().await;
+    let runtime = house.runtime().await;
+    let one = house.client(runtime).await;
+    let (mut game, mut player) = (house.game(runtime).await, house.player(one).await);
+    let text = "x".repeat(65_536);
+    for (opcode, is_final) in [(Data::Text, false), (Data::Continue, false), (Data::Continue, true)] {
+        let frame = Frame::message(text.clone(), OpCode::Data(opcode), is_final);
+        player.0.send(Message::Frame(frame)).await.unwrap();
+    }
+    assert_eq!(game.text().await, said(one, &text.repeat(3)));
+}
+
+/// A slow player: it doesn't read at all.
+#[tokio::test]
+async fn who_does_not_read_holds_nobody_up_and_is_cut_when_text_finds_no_room() {
+    let bounds = Bounds { player: Room { frames: 64, bytes: 1 << 20 }, ..Bounds::default() };
+    let house = House::with(bounds, Times::default()).await;
+    let runtime = house.runtime().await;
+    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let (mut game, _slow, mut quick) =
+        (house.game(runtime).await, house.player(one).await, house.player(two).await);
+    let large = "x".repeat(60_000);
+    // 60 MB: more than the buffers of sockets take.
+    let sent = async {
+        for _ in 0..1_000 {
+            game.send(&order(None, "TXT", &large)).await;
+        }
+        game.send(&order(None, "TXT", "end")).await;
+        game
+    };
+    let received = async {
+        let mut count = 0;
+        while quick.text().await != "end" {
+            count += 1;
+        }
+        (count, quick)
+    };
+    let both = async { tokio::join!(sent, received) };
+    let (mut game, (count, mut quick)) = timeout(LONG, both).await.unwrap();
+    assert_eq!(count, 1_000, "the quick one got everything");
+    quick.send("still there").await;
+    assert_eq!(game.text().await, said(two, "still there"));
+    crate::house::eventually("the slow one is out of the room", || house.dispatcher.open() == 2).await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_does_not_read_holds_none_of_its_players_up() {
+    let bounds = Bounds { runtime: Room { frames: 64, bytes: 1 << 20 }, ..Bounds::default() };
+    let house = House::with(bounds, Times::default()).await;
+    let runtime = house.runtime().await;
+    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let (mut game, mut flood, mut other) =
+        (house.game(runtime).await, house.player(one).await, house.player(two).await);
+    let large = vec![7; 60_000];
+    let flooding = async {
+        for _ in 0..1_000 {
+            flood.send_bytes(&large).await;
+        }
+        flood.0.send(Message::Ping("done".into())).await.unwrap();
+    };
+    timeout(LONG, flooding).await.unwrap();
+    game.send(&order(None, "TXT", "hear me")).await;
+    assert_eq!(other.text().await, "hear me", "what it says still goes");
+    assert_eq!(flood.text().await, "hear me", "nobody was cut");
+    other.send_bytes(b"latest").await;
+    let latest = format!(r#"{{"client_id":"{two}","encoding":"B64","message":"bGF0ZXN0"}}"#);
+    let mut count = 0;
+    while game.text().await != latest {
+        count += 1;
+    }
+    assert!(count < 1_000, "old ones gave way: {count}");
+}

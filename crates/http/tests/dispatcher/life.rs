@@ -1,0 +1,99 @@
+//! Connections that last, replace each other, and outlive a runtime's.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use omgservers_dispatcher::Bounds;
+use omgservers_http::dispatcher::Times;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::house::{House, eventually, order, said};
+
+const SOON: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn a_player_may_come_before_its_runtime_and_stays_when_it_goes() {
+    let house = House::new().await;
+    let runtime = house.runtime().await;
+    let one = house.client(runtime).await;
+    let mut player = house.player(one).await;
+    player.send("first").await;
+    player.is_silent(SOON).await;
+    let mut game = house.game(runtime).await;
+    assert_eq!(game.text().await, said(one, "first"));
+    drop(game);
+    eventually("the runtime is out", || house.dispatcher.open() == 1).await;
+    player.send("second").await;
+    player.is_silent(SOON).await;
+    let mut game = house.game(runtime).await;
+    assert_eq!(game.text().await, said(one, "second"));
+    game.send(&order(None, "TXT", "back")).await;
+    assert_eq!(player.text().await, "back");
+}
+
+#[tokio::test]
+async fn a_second_connection_replaces_the_first_and_the_room_stays() {
+    let house = House::new().await;
+    let runtime = house.runtime().await;
+    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let (mut game, mut first, mut other) =
+        (house.game(runtime).await, house.player(one).await, house.player(two).await);
+    let mut second = house.player(one).await;
+    assert_eq!(first.closed().await, 1000);
+    let mut later = house.game(runtime).await;
+    assert_eq!(game.closed().await, 1000);
+    eventually("both first ones are out", || house.dispatcher.open() == 3).await;
+    second.send("hello").await;
+    assert_eq!(later.text().await, said(one, "hello"));
+    later.send(&order(None, "TXT", "to all")).await;
+    assert_eq!((second.text().await, other.text().await), ("to all".to_owned(), "to all".to_owned()));
+}
+
+#[tokio::test]
+async fn quiet_but_living_connections_are_kept_and_dead_ones_are_not() {
+    let times =
+        Times { ping: Duration::from_millis(100), silence: Duration::from_millis(500), ..Times::default() };
+    let house = House::with(Bounds::default(), times).await;
+    let runtime = house.runtime().await;
+    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let (mut game, mut quiet) = (house.game(runtime).await, house.player(one).await);
+    // It is open, and nobody reads from it or answers pings.
+    let mut dead = house.player(two).await;
+    let begun = Instant::now();
+    // Reading answers pings.
+    let keep = async { tokio::join!(game.is_silent(3 * times.silence), quiet.is_silent(3 * times.silence)) };
+    keep.await;
+    assert!(begun.elapsed() >= 3 * times.silence);
+    eventually("the dead one is out", || house.dispatcher.open() == 2).await;
+    quiet.send("still here").await;
+    assert_eq!(game.text().await, said(one, "still here"));
+    assert_eq!(dead.closed().await, 1002);
+}
+
+#[tokio::test]
+async fn who_only_sends_is_alive_too() {
+    let times =
+        Times { ping: Duration::from_secs(9), silence: Duration::from_millis(400), ..Times::default() };
+    let house = House::with(Bounds::default(), times).await;
+    let runtime = house.runtime().await;
+    let one = house.client(runtime).await;
+    let (mut game, mut player) = (house.game(runtime).await, house.player(one).await);
+    for number in 0..12 {
+        player.send(&number.to_string()).await;
+        assert_eq!(game.text().await, said(one, &number.to_string()));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn pings_of_a_peer_are_answered() {
+    use futures_util::SinkExt as _;
+    let house = House::new().await;
+    let runtime = house.runtime().await;
+    let mut game = house.game(runtime).await;
+    game.0.send(Message::Ping("you".into())).await.unwrap();
+    assert_eq!(game.0.next().await.unwrap().unwrap(), Message::Pong("you".into()));
+    game.0.close(None).await.unwrap();
+    while let Some(Ok(_)) = game.0.next().await {}
+    eventually("it is out", || house.dispatcher.open() == 0).await;
+}

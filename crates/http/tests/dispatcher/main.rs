@@ -1,0 +1,13 @@
+//! Rooms over real sockets, on mailboxes in a real database.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets what it doesn't expect must fail"
+)]
+
+mod doors;
+mod ends;
+mod frames;
+mod house;
+mod life;
