@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use omgservers_client::{Runtime, problems::ENVIRONMENT};
-use omgservers_lobby_echo::{log, serve};
+use omgservers_client::{Runtime, direct::Verifier, problems::ENVIRONMENT};
+use omgservers_lobby_echo::{direct, log, serve};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,7 +16,17 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let served = async { serve(Runtime::from_env()?).await };
+    let served = async {
+        let (runtime, verifier) = (Runtime::from_env()?, Verifier::from_env()?);
+        if let Some(verifier) = verifier {
+            tokio::spawn(async move {
+                if let Err(error) = direct::listen(verifier).await {
+                    log("no direct connections", &error.to_string());
+                }
+            });
+        }
+        serve(runtime).await
+    };
     let outcome = tokio::select! {
         outcome = served => outcome,
         _ = terminate.recv() => {
