@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::replay::Replay;
+
 /// A backend for authoritative game servers.
 #[derive(Debug, Parser)]
 #[command(name = "omgservers", version)]
@@ -24,6 +26,9 @@ pub(crate) enum Command {
     /// Look after the keys that tokens are signed with.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Look at how players are matched.
+    #[command(subcommand)]
+    Matchmaking(MatchmakingCommand),
     /// Print the OpenAPI document of the HTTP API.
     Openapi,
     /// Print the version.
@@ -44,6 +49,12 @@ pub(crate) enum ConfigCommand {
 pub(crate) enum KeysCommand {
     /// Add a key that signs from the next start on. Tokens that were signed with older keys stay good.
     Rotate(Sources),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MatchmakingCommand {
+    /// Run a recorded log of tickets against a rule set, and print waiting times and differences.
+    Replay(Replay),
 }
 
 /// Where the configuration comes from. Variables OMGSERVERS__SECTION__KEY come on top of the file.

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "this is what a command line is for")]
 
 mod cli;
+mod replay;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -20,7 +21,7 @@ use omgservers_server::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::{Cli, Command, ConfigCommand, KeysCommand, Sources};
+use crate::cli::{Cli, Command, ConfigCommand, KeysCommand, MatchmakingCommand, Sources};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -71,6 +72,10 @@ fn run(command: Command, socket: anyhow::Result<Option<TcpListener>>) -> anyhow:
         Command::Keys(KeysCommand::Rotate(sources)) => {
             Keys::rotate(&read(&sources)?.data_dir.join("keys"))?;
             println!("a key was added; it signs from the next start on");
+            Ok(())
+        }
+        Command::Matchmaking(MatchmakingCommand::Replay(it)) => {
+            print!("{}", replay::run(&it)?);
             Ok(())
         }
         Command::Openapi => {

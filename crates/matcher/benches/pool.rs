@@ -258,22 +258,29 @@ fn waiting(report: &mut Report) {
     }
 }
 
+/// So many tickets.
+type Make<'a> = &'a dyn Fn(u32) -> Vec<Ticket>;
+
 fn growth(report: &mut Report) {
-    for (what, json) in [("1v1 without a rule", DUEL), ("1v1 with skill ±100", SKILL)] {
+    let random = |count| tickets(count, None);
+    let kinds: [(&str, &str, Make<'_>); 3] = [
+        ("1v1 without a rule", DUEL, &random),
+        ("1v1 with skill ±100", SKILL, &random),
+        ("that all wait, too far apart", APART, &far_apart),
+    ];
+    for (what, json, tickets) in kinds {
+        let mut first = None;
         for count in [1_000_u32, 10_000, 100_000, 1_000_000] {
-            let run = if count > 100_000 {
-                run(json, tickets(count, None))
-            } else {
-                timed(json, &tickets(count, None))
-            };
+            let all = tickets(count);
+            let run = if count > 100_000 { run(json, all) } else { timed(json, &all) };
             let each = per(run.took, usize::try_from(count).unwrap());
-            report.line(&format!("ticket of {count}, {what}"), each, "µs", None, None);
+            report.line(&format!("add, of {count} {what}"), each, "µs", None, None);
+            first.get_or_insert(each);
+            if count == 1_000_000 {
+                let growth = each / first.unwrap_or(each);
+                report.line("the last against the first of these", growth, "times", None, Some(8.0));
+            }
         }
-    }
-    for count in [1_000_u32, 10_000, 100_000, 1_000_000] {
-        let run = run(APART, far_apart(count));
-        let each = per(run.took, usize::try_from(count).unwrap());
-        report.line(&format!("ticket of {count} that all wait"), each, "µs", None, None);
     }
 }
 

@@ -5,4 +5,5 @@ mod configuration;
 mod life;
 mod postgres;
 mod program;
+mod replay;
 mod restart;
