@@ -6,7 +6,6 @@ use omgservers_api::{
     ClientId, MatchId, Problem,
     interchange::{MatchmakingFailure, MatchmakingFailureReason as Reason},
 };
-use omgservers_core::Ticks;
 use omgservers_deployments::DeploymentFull;
 use omgservers_matcher::{Moment, Seat, Ticket};
 use omgservers_versions::VersionFull;
@@ -46,8 +45,8 @@ impl PgMatchmaking {
         hall.queues.failures = former.failures;
         hall.queues.retry_at = former.retry_at;
         for row in matches {
-            let made = former.matches.get(&row.id).map(|it| (it.made, it.ready));
-            self.load_match(&mut hall.queues, row, &version, made)?;
+            let known = former.matches.get(&row.id).cloned();
+            self.load_match(&mut hall.queues, row, &version, known)?;
         }
         let now = moment(self.parts.clock.ticks());
         let queues = &mut hall.queues;
@@ -72,14 +71,16 @@ impl PgMatchmaking {
         queues: &mut Queues,
         row: MatchRow,
         version: &VersionFull,
-        former: Option<(Ticks, Option<Ticks>)>,
+        former: Option<Match>,
     ) -> Result<(), Problem> {
         let queue = (row.matchmaker_id, mode_index(version, &row.mode)?);
         let now = self.parts.clock.ticks();
-        let (made, ready) = former.unwrap_or((now, None));
+        let (made, ready, published) =
+            former.map_or((now, None, None), |it| (it.made, it.ready, it.published));
         queues.by_runtime.insert(row.runtime_id, row.id);
         let it = Match {
             ready,
+            published,
             closing: row.closing,
             stopped: row.stopped,
             used: row.used,
