@@ -47,6 +47,19 @@ fn first_come_is_first_served_and_a_ticket_that_comes_back_has_its_old_place() {
 }
 
 #[test]
+fn among_those_in_range_the_earliest_come_first_whatever_their_values() {
+    let mut game = Game::new(&with(
+        TWO,
+        r#"{"rules":[{"kind":"range","name":"skill","attribute":"skill","max_difference":50}]}"#,
+    ));
+    game.pool.hold(false, game.now);
+    for (number, value) in [(1, 50), (2, 90), (3, 10), (4, 500), (5, 60)] {
+        game.add(number, 1, skill(value));
+    }
+    assert_eq!(told(&game.pool.hold(true, game.now)), ["form 0: 1>0 2>0", "form 1: 3>0 5>0"]);
+}
+
+#[test]
 fn a_range_widens_while_a_ticket_waits_and_the_strictest_ticket_decides() {
     let mut game = Game::new(&with(
         TWO,
@@ -191,6 +204,19 @@ fn a_match_below_its_minimum_takes_players_only_if_they_reach_it_again() {
     game.put(0, &[(1, 0, json!({})), (2, 1, json!({}))]);
     assert_eq!(game.add(1, 1, json!({})), NONE);
     assert_eq!(game.add(2, 1, json!({})), ["fill 0: 1>0 2>1"]);
+}
+
+#[test]
+fn a_match_that_has_its_minimum_takes_tickets_one_by_one() {
+    let sizes = r#""min_players":2,"max_players":4,
+        "groups":[{"name":"red","min_players":1,"max_players":2},{"name":"blue","min_players":1,"max_players":2}]"#;
+    let balance =
+        r#"{"rules":[{"kind":"team_balance","name":"fair","attribute":"skill","max_difference":10}]}"#;
+    let mut game = Game::new(&with(sizes, balance));
+    game.put(0, &[(1, 0, skill(0)), (2, 1, skill(0))]);
+    assert_eq!(game.add(1, 1, skill(100)), NONE, "a strong one alone isn't fair");
+    let together = game.add(2, 1, skill(100));
+    assert_eq!(together, ["form 1: 1>0 2>1"], "two would be, but they don't join together");
 }
 
 #[test]
