@@ -72,7 +72,9 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("bcrypt", &["omgservers-auth"]),
     ("config", &["omgservers-server"]),
     ("diesel-async", &["omgservers-core", "omgservers-registry", "omgservers-tests", "line"]),
+    ("actix-ws", &["omgservers-http"]),
     ("reqwest", &["omgservers-client", "omgservers-tests"]),
+    ("tokio-tungstenite", &["omgservers-client", "omgservers-tests"]),
     (
         "tokio-postgres",
         &[

@@ -1,4 +1,5 @@
-//! A backend that answers what it is told, for tests of programs that use this crate.
+//! A backend that answers what it is told, for tests of programs that use this crate. It has no WebSockets: players
+//! poll.
 
 use std::{
     io,
@@ -104,7 +105,11 @@ impl Drop for Fake {
 
 async fn serve(stream: TcpStream, all: Arc<Mutex<Vec<Received>>>, answer: Arc<Answer>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = read(&mut stream).await? {
+    while let Some((request, upgrades)) = read(&mut stream).await? {
+        if upgrades {
+            write(&mut stream, 404, "Content-Type: text/plain", "no WebSockets here").await?;
+            continue;
+        }
         let number = {
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
             all.push(request.clone());
@@ -116,21 +121,26 @@ async fn serve(stream: TcpStream, all: Arc<Mutex<Vec<Received>>>, answer: Arc<An
             Reply::Close => return Ok(()),
             Reply::Hang => std::future::pending().await,
         };
-        let length = body.len();
-        let text = format!("HTTP/1.1 {status} Answer\r\n{header}\r\nContent-Length: {length}\r\n\r\n{body}");
-        stream.write_all(text.as_bytes()).await?;
-        stream.flush().await?;
+        write(&mut stream, status, header, &body).await?;
     }
     Ok(())
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Received>> {
+async fn write(stream: &mut BufReader<TcpStream>, status: u16, header: &str, body: &str) -> io::Result<()> {
+    let length = body.len();
+    let text = format!("HTTP/1.1 {status} Answer\r\n{header}\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(text.as_bytes()).await?;
+    stream.flush().await
+}
+
+/// A request, and whether it asks for a WebSocket.
+async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(Received, bool)>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);
     }
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let (mut token, mut length) = (None, 0);
+    let (mut token, mut length, mut upgrades) = (None, 0, false);
     loop {
         line.clear();
         stream.read_line(&mut line).await?;
@@ -139,10 +149,12 @@ async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Received>>
             length = value.parse().map_err(io::Error::other)?;
         } else if name.eq_ignore_ascii_case("authorization") {
             token = value.strip_prefix("Bearer ").map(str::to_owned);
+        } else if name.eq_ignore_ascii_case("upgrade") {
+            upgrades = true;
         }
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     let body = String::from_utf8(body).map_err(io::Error::other)?;
-    Ok(Some(Received { path, token, body }))
+    Ok(Some((Received { path, token, body }, upgrades)))
 }

@@ -21,11 +21,11 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// A backend. Cloning is cheap, and clones share their connections.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     base: String,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 impl Client {
@@ -115,18 +115,23 @@ impl Client {
             return serde_json::from_slice(&bytes)
                 .map_err(|error| self.foreign(status.as_u16(), &bytes).because(error));
         }
-        let problem = match serde_json::from_slice::<ErrorBody>(&bytes) {
-            Ok(body) => Problem::from_wire(status.as_u16(), body),
-            Err(error) => self.foreign(status.as_u16(), &bytes).because(error),
+        Err(self.refusal(status.as_u16(), &bytes, pause))
+    }
+
+    /// The problem that an answer tells of.
+    pub(crate) fn refusal(&self, status: u16, body: &[u8], pause: Option<Duration>) -> Problem {
+        let problem = match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(body) => Problem::from_wire(status, body),
+            Err(error) => self.foreign(status, body).because(error),
         };
-        Err(match pause {
+        match pause {
             Some(pause) => problem.retry_after(pause),
             None => problem,
-        })
+        }
     }
 
     /// The problem of a request that got no answer.
-    fn unreachable(&self, error: reqwest::Error) -> Problem {
+    pub(crate) fn unreachable(&self, error: reqwest::Error) -> Problem {
         let base = &self.0.base;
         let sentence = if error.is_timeout() && !error.is_connect() {
             format!("{base} didn't answer in time")
@@ -199,7 +204,7 @@ pub(crate) fn transient(problem: &Problem) -> bool {
         || problem.is(FOREIGN_ANSWER)
 }
 
-fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds.min(60)))
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod direct;
+pub mod dispatcher;
 pub mod endpoints;
 #[cfg(feature = "fake")]
 pub mod fake;
@@ -10,10 +11,12 @@ pub mod player;
 pub mod problems;
 mod retry;
 pub mod runtime;
+mod socket;
 
+pub use dispatcher::Frame;
 pub use endpoints::{Admin, Developer, ENDPOINTS, Support};
 pub use http::Client;
 pub use omgservers_api as api;
-pub use player::{Event, Player, Session};
+pub use player::{Event, Player, Session, Transport};
 pub use retry::Retry;
-pub use runtime::{Command, Runtime};
+pub use runtime::{Command, Room, RoomEvent, Runtime};

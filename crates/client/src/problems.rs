@@ -24,6 +24,28 @@ pub const ENVIRONMENT: Code = Code::new(
 /// A connect token isn't (or no longer) good for this runtime.
 pub const CONNECT_TOKEN: Code =
     Code::new("client.connect_token", "WRONG_TOKEN", Kind::Unauthenticated, "the connect token is refused");
+/// The same session is played elsewhere: another stream of the client was opened.
+pub const REPLACED: Code = Code::new(
+    "client.replaced",
+    "WRONG_CLIENT_ID",
+    Kind::Conflict,
+    "another stream of the same client was opened",
+);
+/// There is no connection through the dispatcher.
+pub const NOT_CONNECTED: Code = Code::new(
+    "client.not_connected",
+    "WRONG_ARGUMENT",
+    Kind::Conflict,
+    "there is no connection through the dispatcher",
+);
+/// More waits to be sent through the dispatcher than the connection takes.
+pub const CONGESTED: Code = Code::new(
+    "client.congested",
+    "TOO_MANY_REQUESTS",
+    Kind::Exhausted,
+    "the connection through the dispatcher is too slow for what is sent",
+);
 
 /// All of them.
-pub const ALL: &[Code] = &[FOREIGN_ANSWER, ADDRESS, VALUE, ENVIRONMENT, CONNECT_TOKEN];
+pub const ALL: &[Code] =
+    &[FOREIGN_ANSWER, ADDRESS, VALUE, ENVIRONMENT, CONNECT_TOKEN, REPLACED, NOT_CONNECTED, CONGESTED];

@@ -35,6 +35,7 @@ impl Retry {
 }
 
 /// The attempts of one exchange.
+#[derive(Debug)]
 pub(crate) struct Attempts {
     retry: Retry,
     failed: u32,
@@ -44,6 +45,12 @@ pub(crate) struct Attempts {
 impl Attempts {
     /// Pauses after a failure; the problem comes back when it is no use to go on.
     pub(crate) async fn pause(&mut self, problem: Problem) -> Result<(), Problem> {
+        tokio::time::sleep(self.next(problem)?).await;
+        Ok(())
+    }
+
+    /// How long to pause after a failure.
+    pub(crate) fn next(&mut self, problem: Problem) -> Result<Duration, Problem> {
         if !transient(&problem) {
             return Err(problem);
         }
@@ -53,8 +60,7 @@ impl Attempts {
         }
         let pause = self.retry.length(self.failed, rand::random_range(0.5..1.0));
         self.failed = self.failed.saturating_add(1);
-        tokio::time::sleep(pause.max(problem.pause().unwrap_or_default())).await;
-        Ok(())
+        Ok(pause.max(problem.pause().unwrap_or_default()))
     }
 }
 

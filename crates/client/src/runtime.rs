@@ -1,30 +1,25 @@
 //! The game server's side: commands in, commands out.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod command;
+mod room;
+mod say;
+
+use std::{fmt, time::Duration};
 
 use omgservers_api::{
-    ClientId, Kind, Problem, RuntimeId, RuntimeQualifier,
-    entrypoint::{
-        Empty,
-        runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
-    },
-    ids::SenderSeq,
-    interchange::{
-        AddClient, ClientRef, Incoming, InitRuntime, MOST_WAIT, RejectedCommand, RequestMatchmaking,
-        RuntimeConfig, RuntimeInterchangeRequest, RuntimeInterchangeResponse, SetProfile, ToAll, ToClient,
-        ToClients, UpgradeConnection, command,
-    },
+    Kind, Problem, RuntimeId, RuntimeQualifier,
+    entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
+    interchange::{MOST_WAIT, RuntimeInterchangeRequest, RuntimeInterchangeResponse},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
+pub use self::{
+    command::{Command, Exchanged, Rejected},
+    room::{Room, RoomEvent},
+    say::Matchmaking,
+};
 use crate::{
-    flow::Flow,
+    flow::{Flow, first_number},
     http::{Client, Token, transient},
-    player::raw,
     problems::{ENVIRONMENT, VALUE},
     retry::{Attempts, Retry},
 };
@@ -57,81 +52,6 @@ struct Tokens {
     websocket: Token,
 }
 
-/// A command from the backend.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Command {
-    /// First of all.
-    Init {
-        /// What the runtime is.
-        config: RuntimeConfig,
-    },
-    /// A client joined; in a match with its group.
-    AddClient(AddClient),
-    /// A client left.
-    DeleteClient {
-        /// The session.
-        client_id: ClientId,
-    },
-    /// A client said something.
-    HandleMessage {
-        /// The session.
-        client_id: ClientId,
-        /// What it said, byte for byte.
-        message: Box<RawValue>,
-    },
-    /// Something that this version doesn't know.
-    Unknown {
-        /// What it is.
-        qualifier: String,
-        /// Its fields.
-        body: Box<RawValue>,
-    },
-}
-
-/// What an exchange brought.
-#[derive(Debug, Clone, Default)]
-pub struct Exchanged {
-    /// Commands of the backend, in order.
-    pub commands: Vec<Command>,
-    /// Commands of the runtime that were not carried out.
-    pub rejected: Vec<Rejected>,
-}
-
-/// A command that was not carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// The number that the method returned which queued it; `None` if the backend names none of the request.
-    pub seq: Option<SenderSeq>,
-    /// What it was, and why not.
-    pub command: RejectedCommand,
-}
-
-impl Command {
-    fn read(incoming: Incoming) -> Self {
-        let body = incoming.body.get();
-        let known = match incoming.qualifier.as_str() {
-            command::INIT_RUNTIME => {
-                parse(body).map(|it: InitRuntime| Self::Init { config: it.runtime_config })
-            }
-            command::ADD_CLIENT | command::ADD_MATCH_CLIENT => parse(body).map(Self::AddClient),
-            command::DELETE_CLIENT => {
-                parse(body).map(|it: ClientRef| Self::DeleteClient { client_id: it.client_id })
-            }
-            command::HANDLE_MESSAGE => parse(body).map(|it: ToClient<'_>| Self::HandleMessage {
-                client_id: it.client_id,
-                message: it.message.to_owned(),
-            }),
-            _ => None,
-        };
-        known.unwrap_or(Self::Unknown { qualifier: incoming.qualifier, body: incoming.body })
-    }
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a str) -> Option<T> {
-    serde_json::from_str(body).ok()
-}
-
 impl Runtime {
     /// The runtime that the environment describes: the backend sets [`SERVICE_URL`], [`RUNTIME_ID`], [`PASSWORD`]
     /// and [`RUNTIME_QUALIFIER`] in every container. Nothing is sent yet. Problems: `client.environment`,
@@ -158,11 +78,7 @@ impl Runtime {
 
     /// A runtime with these credentials.
     pub fn new(client: Client, id: RuntimeId, password: &str, qualifier: RuntimeQualifier) -> Self {
-        // The backend remembers the greatest number that a runtime sent. Microseconds are beyond whatever an
-        // earlier process of the same runtime has counted to.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let first = u64::try_from(now.as_micros()).unwrap_or_default();
-        let flow = Flow::from(first);
+        let flow = Flow::from(first_number());
         Self {
             client,
             id,
@@ -193,19 +109,24 @@ impl Runtime {
     pub fn client(&self) -> &Client {
         &self.client
     }
-    /// The token for the dispatcher's WebSocket; there is one after the first exchange.
+    /// The token for the dispatcher's WebSocket; there is one after the first exchange. It is good for one
+    /// connection and for a minute; a [room](Self::open_room) fetches its own.
     pub fn websocket_token(&self) -> Option<&str> {
         self.tokens.as_ref().map(|it| it.websocket.as_str())
     }
 
     /// Fetches tokens. An exchange does so by itself when it has none or they expired.
     pub async fn create_token(&mut self) -> Result<(), Problem> {
-        let request = CreateRuntimeTokenRequest { runtime_id: self.id, password: self.password.clone() };
-        let answer: CreateRuntimeTokenResponse =
-            self.client.call("runtime", "create-token", None, &request).await?;
+        let answer = create_token(&self.client, self.id, &self.password).await?;
         self.tokens =
             Some(Tokens { api: Token::new(&answer.api_token), websocket: Token::new(&answer.ws_token) });
         Ok(())
+    }
+
+    /// Opens the runtime's side of the dispatcher: a room where the clients are that followed an
+    /// [invitation](Self::upgrade). It is independent of the exchanges, and opens in the background.
+    pub fn open_room(&self) -> Room {
+        Room::open(self.client.clone(), self.id, &self.password, self.retry)
     }
 
     /// One exchange: sends the queued commands, acknowledges what came before, answers what waits, in order; when
@@ -277,78 +198,6 @@ impl Runtime {
         }
     }
 
-    fn queue(&mut self, qualifier: &'static str, body: &impl Serialize) -> Result<SenderSeq, Problem> {
-        Ok(self.flow.push(qualifier, raw(body)?))
-    }
-
-    /// Says something to one client.
-    pub fn respond(
-        &mut self,
-        client_id: ClientId,
-        message: &(impl Serialize + ?Sized),
-    ) -> Result<SenderSeq, Problem> {
-        let message = raw(message)?;
-        self.queue(command::RESPOND_CLIENT, &ToClient { client_id, message: &message })
-    }
-
-    /// Says something to some clients.
-    pub fn multicast(
-        &mut self,
-        clients: impl IntoIterator<Item = ClientId>,
-        message: &(impl Serialize + ?Sized),
-    ) -> Result<SenderSeq, Problem> {
-        let message = raw(message)?;
-        let clients = clients.into_iter().collect();
-        self.queue(command::MULTICAST_MESSAGE, &ToClients { clients, message: &message })
-    }
-
-    /// Says something to every client that is here.
-    pub fn broadcast(&mut self, message: &(impl Serialize + ?Sized)) -> Result<SenderSeq, Problem> {
-        let message = raw(message)?;
-        self.queue(command::BROADCAST_MESSAGE, &ToAll { message: &message })
-    }
-
-    /// Replaces the profile of a client's player in this stage; the next [`Command::AddClient`] has it.
-    pub fn set_profile(
-        &mut self,
-        client_id: ClientId,
-        profile: &(impl Serialize + ?Sized),
-    ) -> Result<SenderSeq, Problem> {
-        let profile = raw(profile)?;
-        self.queue(command::SET_PROFILE, &SetProfile { client_id, profile: &profile })
-    }
-
-    /// Sends a client away: out of a lobby its session ends, out of a match it goes to a lobby.
-    pub fn kick(&mut self, client_id: ClientId) -> Result<SenderSeq, Problem> {
-        self.queue(command::KICK_CLIENT, &ClientRef { client_id })
-    }
-
-    /// Asks for a match of a mode of the version's configuration.
-    pub fn request_matchmaking(&mut self, client_id: ClientId, mode: &str) -> Result<SenderSeq, Problem> {
-        self.queue(
-            command::REQUEST_MATCHMAKING,
-            &RequestMatchmaking {
-                clients: Vec::new(),
-                attributes: std::collections::BTreeMap::new(),
-                client_id,
-                mode: mode.into(),
-            },
-        )
-    }
-
-    /// In a match: no further clients, please.
-    pub fn stop_matchmaking(&mut self) -> Result<SenderSeq, Problem> {
-        self.queue(command::STOP_MATCHMAKING, &Empty {})
-    }
-
-    /// Invites a client to a direct connection through the dispatcher.
-    pub fn upgrade(&mut self, client_id: ClientId) -> Result<SenderSeq, Problem> {
-        self.queue(
-            command::UPGRADE_CONNECTION,
-            &UpgradeConnection { client_id, protocol: "DISPATCHER".into() },
-        )
-    }
-
     /// Whether commands wait to be sent, or were sent and not answered yet.
     pub fn has_unsent(&self) -> bool {
         self.flow.has_outgoing()
@@ -362,4 +211,13 @@ impl fmt::Debug for Runtime {
             .field("qualifier", &self.qualifier)
             .finish_non_exhaustive()
     }
+}
+
+async fn create_token(
+    client: &Client,
+    runtime_id: RuntimeId,
+    password: &str,
+) -> Result<CreateRuntimeTokenResponse, Problem> {
+    let request = CreateRuntimeTokenRequest { runtime_id, password: password.to_owned() };
+    client.call("runtime", "create-token", None, &request).await
 }

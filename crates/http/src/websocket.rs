@@ -4,6 +4,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix_web::{
@@ -16,8 +17,12 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use omgservers_api::Problem;
 
+/// How long the rest of a message that is too large is read and thrown away. A connection that is closed with
+/// something unread is reset, and the reset may overtake what the client was told last.
+pub(crate) const THROWN_AWAY: Duration = Duration::from_secs(1);
+
 /// A payload of messages that have at most `limit` bytes each, in however many frames. A larger one ends it with
-/// [`PayloadError::Overflow`].
+/// [`PayloadError::Overflow`]; what comes then is thrown away for a while.
 pub(crate) async fn guarded(
     request: &HttpRequest,
     payload: web::Payload,
@@ -39,12 +44,18 @@ impl Stream for Guard {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        this.payload.poll_next_unpin(cx).map(|it| {
-            it.map(|bytes| {
-                let bytes = bytes?;
-                if this.heads.pass(&bytes) { Ok(bytes) } else { Err(PayloadError::Overflow) }
-            })
-        })
+        let polled = this.payload.poll_next_unpin(cx);
+        if let Poll::Ready(Some(Ok(bytes))) = &polled
+            && !this.heads.pass(bytes)
+        {
+            let mut rest = std::mem::replace(&mut this.payload, Payload::None);
+            actix_web::rt::spawn(async move {
+                let thrown_away = async { while let Some(Ok(_)) = rest.next().await {} };
+                let _patience = tokio::time::timeout(THROWN_AWAY, thrown_away).await;
+            });
+            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+        }
+        polled
     }
 }
 

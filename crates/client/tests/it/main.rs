@@ -3,11 +3,17 @@
 #[cfg(test)]
 mod administration;
 #[cfg(test)]
+mod dial;
+#[cfg(test)]
 mod direct;
 #[cfg(test)]
 mod player;
 #[cfg(test)]
+mod rooms;
+#[cfg(test)]
 mod runtime;
+#[cfg(test)]
+mod stream;
 
 use std::time::Duration;
 

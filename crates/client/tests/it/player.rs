@@ -122,7 +122,10 @@ async fn events_have_types_and_unknown_ones_are_kept() {
             (
                 "3",
                 "RUNTIME_ASSIGNMENT_MESSAGE",
-                json!({"runtime_id": "5", "runtime_qualifier": "LOBBY", "runtime_config": config}),
+                json!({
+                    "runtime_id": "5", "runtime_qualifier": "LOBBY", "runtime_config": config,
+                    "direct": {"address": "play.example", "token": "d", "ports": [{"name": "game", "protocol": "UDP", "port": 7777}]},
+                }),
             ),
             (
                 "4",
@@ -131,6 +134,11 @@ async fn events_have_types_and_unknown_ones_are_kept() {
             ),
             ("5", "SERVER_OUTGOING_MESSAGE", json!({"message": {"big": 12_345_678_901_234_567_u64}})),
             ("6", "A_LATER_MESSAGE", json!({"x": 1})),
+            (
+                "8",
+                "MATCHMAKING_FAILURE_MESSAGE",
+                json!({"mode": "duel", "reason": "TIMEOUT", "detail": "nobody came"}),
+            ),
             ("7", "DISCONNECTION_REASON_MESSAGE", json!({"reason": "CLIENT_INACTIVITY"})),
         ])
     })
@@ -141,13 +149,14 @@ async fn events_have_types_and_unknown_ones_are_kept() {
     }
     assert!(matches!(&events[0], Event::Welcome(it) if it.version_id.to_string() == "2"));
     assert!(matches!(&events[1], Event::MatchmakerAssigned(it) if it.to_string() == "9"));
-    assert!(matches!(&events[2], Event::Assigned { runtime_id, config, .. }
-        if runtime_id.to_string() == "5" && config.lobby_config.is_some()));
+    assert!(matches!(&events[2], Event::Assigned { runtime_id, config, direct: Some(direct), .. }
+        if runtime_id.to_string() == "5" && config.lobby_config.is_some() && direct.ports[0].port == 7777));
     assert!(matches!(&events[3], Event::Upgrade(it) if it.web_socket_config.ws_token == "w"));
     assert!(matches!(&events[4], Event::Message(it) if it.get() == r#"{"big":12345678901234567}"#));
     assert!(matches!(&events[5], Event::Unknown { qualifier, .. } if qualifier == "A_LATER_MESSAGE"));
-    assert!(matches!(&events[6], Event::Disconnected { reason: Reason::ClientInactivity }));
-    assert_eq!(events.len(), 7, "after the disconnection there is nothing more");
+    assert!(matches!(&events[6], Event::MatchmakingFailed(it) if it.mode == "duel"));
+    assert!(matches!(&events[7], Event::Disconnected { reason: Reason::ClientInactivity }));
+    assert_eq!(events.len(), 8, "after the disconnection there is nothing more");
 }
 
 #[tokio::test]

@@ -45,6 +45,9 @@ async fn every_command_has_the_contracts_shape_and_a_number() {
     runtime.set_profile(client, &json!({"n": 1})).unwrap();
     runtime.kick(client).unwrap();
     runtime.request_matchmaking(client, "duel").unwrap();
+    let wish = runtime.matchmaking(client, "duel").party(["10".parse().unwrap()]);
+    wish.number("skill", 5.5).text("region", "eu").flag("ranked", true).request().unwrap();
+    runtime.cancel_matchmaking(client).unwrap();
     runtime.stop_matchmaking().unwrap();
     runtime.upgrade(client).unwrap();
     runtime.exchange(Duration::from_secs(60)).await.unwrap();
@@ -65,6 +68,14 @@ async fn every_command_has_the_contracts_shape_and_a_number() {
         ("SET_PROFILE", json!({"client_id": "9", "profile": {"n": 1}})),
         ("KICK_CLIENT", json!({"client_id": "9"})),
         ("REQUEST_MATCHMAKING", json!({"client_id": "9", "mode": "duel"})),
+        (
+            "REQUEST_MATCHMAKING",
+            json!({
+                "client_id": "9", "mode": "duel", "clients": ["10"],
+                "attributes": {"ranked": true, "region": "eu", "skill": 5.5},
+            }),
+        ),
+        ("CANCEL_MATCHMAKING", json!({"client_id": "9"})),
         ("STOP_MATCHMAKING", json!({})),
         ("UPGRADE_CONNECTION", json!({"client_id": "9", "protocol": "DISPATCHER"})),
     ];
@@ -75,7 +86,7 @@ async fn every_command_has_the_contracts_shape_and_a_number() {
         .iter()
         .map(|it| it["id"].as_u64().unwrap())
         .collect();
-    assert_eq!(numbers, (first.0..first.0 + 8).collect::<Vec<_>>());
+    assert_eq!(numbers, (first.0..first.0 + 10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -209,4 +220,13 @@ fn the_environment_of_a_container_is_read_and_a_wrong_one_is_named() {
     let mut variables = HashMap::from(whole);
     variables.insert("OMGSERVERS_RUNTIME_QUALIFIER", "lobby");
     assert!(read(&variables).unwrap_err().sentence().contains("OMGSERVERS_RUNTIME_QUALIFIER"));
+}
+
+#[tokio::test]
+async fn a_wish_without_a_finite_number_is_refused_before_it_is_queued() {
+    let (_fake, mut runtime) = runtime(|_, _| nothing()).await;
+    let wish = runtime.matchmaking("9".parse().unwrap(), "duel").number("skill", f64::NAN);
+    let problem = wish.request().unwrap_err();
+    assert!(problem.sentence().contains("`skill`"), "{problem:?}");
+    assert!(!runtime.has_unsent());
 }

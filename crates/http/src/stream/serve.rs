@@ -12,10 +12,10 @@ use omgservers_messaging::{
     Entry,
     problems::{CLIENT_NOT_FOUND, FOREIGN_CLIENT},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::{Parts, frames, open::Open};
-use crate::player::said;
+use crate::{player::said, websocket::THROWN_AWAY};
 
 /// How often a client is pinged.
 const PING: Duration = Duration::from_secs(15);
@@ -261,7 +261,11 @@ impl Connection {
         let most = self.parts.frame_limit;
         let problem = codes::TOO_LARGE.detail(format!("a frame must have at most {most} bytes"));
         match self.tell(Outcome { request: None, accepted: Err(problem) }).await {
-            Ok(()) => End::Close(close::TOO_LARGE, "see the error"),
+            Ok(()) => {
+                // Its rest is thrown away meanwhile.
+                sleep(THROWN_AWAY).await;
+                End::Close(close::TOO_LARGE, "see the error")
+            }
             Err(end) => end,
         }
     }

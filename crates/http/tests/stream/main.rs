@@ -11,3 +11,5 @@ mod ends;
 mod faults;
 mod flow;
 mod house;
+mod sdk;
+mod wire;

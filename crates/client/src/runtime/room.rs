@@ -1,0 +1,258 @@
+//! The runtime's side of the dispatcher.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use omgservers_api::{ClientId, Problem, RuntimeId, problem::UNAVAILABLE};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinHandle,
+    time::Instant,
+};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::create_token;
+use crate::{
+    dispatcher::{Envelope, Frame, Letter, connect, pieces, reason, refused},
+    http::Client,
+    problems::{CONGESTED, NOT_CONNECTED, VALUE},
+    retry::{Attempts, Retry},
+    socket::{Socket, broken, halves},
+};
+
+/// Most frames that wait in one direction.
+const MOST_FRAMES: usize = 4_096;
+/// A connection that lived so long was a good one.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// A runtime's room: it hears the clients that are in it, and speaks to them, past the mailboxes and once at most.
+///
+/// A connection that breaks is opened again with growing pauses, with a fresh token each time. It ends when this is
+/// dropped.
+pub struct Room {
+    task: JoinHandle<()>,
+    open: Arc<AtomicBool>,
+    outgoing: mpsc::Sender<Vec<Message>>,
+    events: mpsc::Receiver<Result<RoomEvent, Problem>>,
+}
+
+/// Something that happened in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoomEvent {
+    /// It is open.
+    Opened,
+    /// A client says this.
+    Frame {
+        /// The session.
+        client_id: ClientId,
+        /// What it says.
+        frame: Frame,
+    },
+    /// The connection has ended, or couldn't be opened; it is tried again.
+    Lost {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl Room {
+    pub(super) fn open(client: Client, id: RuntimeId, password: &str, retry: Retry) -> Self {
+        let open = Arc::new(AtomicBool::new(false));
+        let (outgoing, frames) = mpsc::channel(MOST_FRAMES);
+        let (sender, events) = mpsc::channel(MOST_FRAMES);
+        let host = Host {
+            client,
+            id,
+            password: password.to_owned(),
+            retry,
+            open: Arc::clone(&open),
+            events: sender,
+        };
+        Self { task: tokio::spawn(host.serve(frames)), open, outgoing, events }
+    }
+
+    /// The next event. It may be dropped at any time, and nothing is lost. Problems are final: the runtime is stopped
+    /// or its credentials are refused.
+    pub async fn next(&mut self) -> Result<RoomEvent, Problem> {
+        self.events.recv().await.unwrap_or_else(|| Err(NOT_CONNECTED.detail("the room was left for good")))
+    }
+
+    /// Sends a text or bytes to one client. Problems: `client.not_connected`, `client.congested`, `client.value` for
+    /// a message that is too large.
+    pub fn respond(&self, client_id: ClientId, frame: impl Into<Frame>) -> Result<(), Problem> {
+        self.send(Some(&[client_id]), frame.into())
+    }
+
+    /// Sends a text or bytes to some clients; those that aren't in the room miss it.
+    pub fn multicast(
+        &self,
+        clients: impl IntoIterator<Item = ClientId>,
+        frame: impl Into<Frame>,
+    ) -> Result<(), Problem> {
+        let clients: Vec<ClientId> = clients.into_iter().collect();
+        self.send(Some(&clients), frame.into())
+    }
+
+    /// Sends a text or bytes to everybody in the room.
+    pub fn broadcast(&self, frame: impl Into<Frame>) -> Result<(), Problem> {
+        self.send(None, frame.into())
+    }
+
+    fn send(&self, clients: Option<&[ClientId]>, frame: Frame) -> Result<(), Problem> {
+        let envelope = serde_json::to_string(&Envelope::new(clients, frame))
+            .map_err(|error| VALUE.detail(error.to_string()))?;
+        let pieces = pieces(Frame::Text(envelope))?;
+        if !self.open.load(Ordering::Acquire) {
+            return Err(NOT_CONNECTED.into());
+        }
+        self.outgoing.try_send(pieces).map_err(|error| match error {
+            TrySendError::Full(_) => CONGESTED.into(),
+            TrySendError::Closed(_) => NOT_CONNECTED.into(),
+        })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+/// Keeps a room open.
+struct Host {
+    client: Client,
+    id: RuntimeId,
+    password: String,
+    retry: Retry,
+    open: Arc<AtomicBool>,
+    events: mpsc::Sender<Result<RoomEvent, Problem>>,
+}
+
+/// Why there is no room.
+enum Failure {
+    /// It may work later.
+    Lost(Problem),
+    /// It won't.
+    Final(Problem),
+}
+
+impl Host {
+    async fn serve(self, mut frames: mpsc::Receiver<Vec<Message>>) {
+        let mut attempts = self.retry.start();
+        let mut told = false;
+        loop {
+            let ended = match self.enter().await {
+                Ok(socket) => {
+                    // What was meant for another time goes nowhere.
+                    while frames.try_recv().is_ok() {}
+                    self.open.store(true, Ordering::Release);
+                    let begun = Instant::now();
+                    let reason = self.visit(socket, &mut frames).await;
+                    self.open.store(false, Ordering::Release);
+                    if begun.elapsed() >= GOOD {
+                        attempts = self.retry.start();
+                    }
+                    told = false;
+                    Failure::Lost(UNAVAILABLE.detail(reason))
+                }
+                Err(failure) => failure,
+            };
+            if self.fail(ended, &mut attempts, &mut told).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Tells of a failure and pauses; `None` when it is the last one.
+    async fn fail(&self, failure: Failure, attempts: &mut Attempts, told: &mut bool) -> Option<()> {
+        let problem = match failure {
+            Failure::Lost(problem) => problem,
+            Failure::Final(problem) => {
+                let _gone = self.events.send(Err(problem)).await;
+                return None;
+            }
+        };
+        // Many failures in a row are one.
+        if !std::mem::replace(told, true) {
+            let reason = problem.sentence().to_owned();
+            self.events.send(Ok(RoomEvent::Lost { reason })).await.ok()?;
+        }
+        if let Err(problem) = attempts.pause(problem).await {
+            let _gone = self.events.send(Err(problem)).await;
+            return None;
+        }
+        Some(())
+    }
+
+    /// Each connection has a token of its own: it is good for one.
+    async fn enter(&self) -> Result<Socket, Failure> {
+        let tokens = create_token(&self.client, self.id, &self.password).await.map_err(|problem| {
+            if crate::http::transient(&problem) { Failure::Lost(problem) } else { Failure::Final(problem) }
+        })?;
+        let refusal = match connect(&self.client, &tokens.ws_token).await {
+            Ok(socket) => return Ok(socket),
+            Err(refusal) => refusal,
+        };
+        Err(Failure::Lost(UNAVAILABLE.detail(refused(refusal))))
+    }
+
+    /// One connection, to its end, whose reason it answers.
+    async fn visit(&self, socket: Socket, frames: &mut mpsc::Receiver<Vec<Message>>) -> String {
+        if self.events.send(Ok(RoomEvent::Opened)).await.is_err() {
+            return reason(None, "");
+        }
+        let (sink, messages) = socket.split();
+        let told = |error| broken(Some(error)).sentence().to_owned();
+        halves(self.read(messages), write(sink, frames), told).await
+    }
+
+    async fn read(&self, mut messages: impl Stream<Item = Result<Message, Error>> + Unpin) -> String {
+        loop {
+            let text = match messages.next().await {
+                Some(Ok(Message::Text(text))) => text,
+                Some(Ok(Message::Close(frame))) => {
+                    let code = frame.as_ref().map(|it| it.code.into());
+                    return reason(code, frame.as_ref().map_or("", |it| it.reason.as_str()));
+                }
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => return broken(Some(error)).sentence().to_owned(),
+                None => return reason(None, ""),
+            };
+            // What a later dispatcher says in another way is passed over.
+            let Ok(letter) = serde_json::from_str::<Letter>(&text) else { continue };
+            let client_id = letter.client_id;
+            let Some(frame) = letter.frame() else { continue };
+            if self.events.send(Ok(RoomEvent::Frame { client_id, frame })).await.is_err() {
+                return reason(None, "");
+            }
+        }
+    }
+}
+
+async fn write(
+    mut sink: impl Sink<Message, Error = Error> + Unpin,
+    frames: &mut mpsc::Receiver<Vec<Message>>,
+) -> Error {
+    while let Some(pieces) = frames.recv().await {
+        for piece in pieces {
+            if let Err(error) = sink.send(piece).await {
+                return error;
+            }
+        }
+    }
+    Error::ConnectionClosed
+}

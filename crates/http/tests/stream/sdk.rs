@@ -1,0 +1,221 @@
+//! Our own client over streams: nothing is lost and nothing comes twice, whatever happens to the connection.
+
+use std::{sync::Arc, time::Duration};
+
+use omgservers_api::{
+    ClientId, RuntimeId,
+    ids::SenderSeq,
+    interchange::{ToClient, message},
+};
+use omgservers_client::{Client, Event, Player, Retry, Session, Transport, problems::REPLACED};
+use omgservers_messaging::{Mailbox, Mailboxes, Messaging as _, Op, To};
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use crate::{
+    house::{House, eventually, push},
+    wire::Wire,
+};
+
+const LONG: Duration = Duration::from_secs(20);
+const QUICK: Retry =
+    Retry { first: Duration::from_millis(2), most: Duration::from_millis(20), patience: Some(LONG) };
+
+/// A client of the house over a wire.
+fn session(house: &House, wire: &Wire, client: ClientId) -> Session {
+    let player = Player::with_token(&Client::new(&wire.url).unwrap(), &house.token());
+    player.resume(client).with_retry(QUICK)
+}
+
+/// A runtime that says everything back, in order; numbers once, whatever happens to it.
+async fn echo(mailboxes: Arc<Mailboxes>, runtime: RuntimeId) {
+    let mut consumed = Vec::new();
+    // The mailboxes may be gone: the house crashes.
+    while let Ok(entries) = mailboxes.exchange_runtime(runtime, &consumed, LONG).await {
+        for entry in &entries {
+            let said: ToClient<'_> = serde_json::from_str(&entry.body).unwrap();
+            let seq = said.message.get().parse().ok().map(SenderSeq);
+            let Ok((commit, _)) = mailboxes.say(runtime, seq, To::One(said.client_id), said.message) else {
+                return;
+            };
+            if commit.wait().await.is_err() {
+                return;
+            }
+        }
+        consumed = entries.iter().map(|it| it.id).collect();
+    }
+}
+
+async fn message(session: &mut Session) -> String {
+    match timeout(LONG, session.next()).await.unwrap().unwrap().unwrap() {
+        Event::Message(message) => message.get().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_go_both_ways_over_one_stream() {
+    let house = House::new().await;
+    let (client, runtime) = house.pair().await;
+    let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
+    let wire = Wire::to(&house.host).await;
+    let mut session = session(&house, &wire, client);
+    let raw = RawValue::from_string("{ \"a\":1.10,\"a\":12345678901234567890123 }".to_owned()).unwrap();
+    session.say(&*raw).unwrap();
+    assert_eq!(message(&mut session).await, raw.get(), "byte for byte");
+    for number in 0..100 {
+        session.say(&number).unwrap();
+    }
+    for number in 0..100 {
+        assert_eq!(message(&mut session).await, number.to_string());
+    }
+    assert_eq!(house.streams.count(), 1);
+    assert!(session.exchange(Duration::ZERO).await.unwrap().is_empty());
+    // What was handed on is acknowledged without a further call.
+    let deadline = tokio::time::Instant::now() + LONG;
+    while !house.polled(client).await.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    echo.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_break_lose_nothing_and_double_nothing() {
+    let house = House::new().await;
+    let (client, runtime) = house.pair().await;
+    let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
+    let wire = Wire::to(&house.host).await;
+    let mut session = session(&house, &wire, client);
+    let speaker = session.speaker();
+    let cuts = async {
+        for round in 0..25_u64 {
+            for number in 0..20 {
+                speaker.say(&(round * 20 + number)).unwrap();
+                tokio::time::sleep(Duration::from_millis(number % 3)).await;
+            }
+            wire.cut();
+        }
+    };
+    let heard = async {
+        let mut heard = Vec::new();
+        while heard.len() < 500 {
+            heard.push(message(&mut session).await);
+        }
+        heard
+    };
+    let (heard, ()) = tokio::join!(heard, cuts);
+    assert_eq!(heard, (0..500).map(|it| it.to_string()).collect::<Vec<_>>());
+    let more = timeout(Duration::from_millis(300), session.next()).await;
+    assert!(more.is_err(), "{more:?}");
+    echo.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_survives_stops_and_kills_of_the_server() {
+    let mut house = House::new().await;
+    let (client, runtime) = house.pair().await;
+    let wire = Wire::to(&house.host).await;
+    let mut session = session(&house, &wire, client);
+    let (mut said, mut heard) = (0, Vec::new());
+    for round in 0..4 {
+        let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
+        for _ in 0..10 {
+            session.say(&said).unwrap();
+            said += 1;
+        }
+        while heard.len() + 5 < said {
+            heard.push(message(&mut session).await);
+        }
+        echo.abort();
+        let _ended = echo.await;
+        wire.lead(None);
+        if round % 2 == 0 {
+            house.draining.cancel();
+        }
+        house.crash().await;
+        wire.lead(Some(&house.host));
+    }
+    let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
+    while heard.len() < said {
+        heard.push(message(&mut session).await);
+    }
+    assert_eq!(heard, (0..said).map(|it| it.to_string()).collect::<Vec<_>>());
+    echo.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_returns_when_what_was_said_is_durable() {
+    let house = House::new().await;
+    let (client, runtime) = house.pair().await;
+    let wire = Wire::to(&house.host).await;
+    let mut session = session(&house, &wire, client);
+    let sql = house.sql().await;
+    sql.batch_execute("begin; lock table messaging.entry in access exclusive mode").await.unwrap();
+    session.say("x").unwrap();
+    assert!(timeout(Duration::from_millis(300), session.exchange(Duration::ZERO)).await.is_err());
+    assert_eq!(house.heard(runtime).await, ["x"], "the stream went on when the exchange was dropped");
+    sql.batch_execute("rollback").await.unwrap();
+    timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
+    assert_eq!(house.heard(runtime).await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_is_told_and_does_not_hold_up_the_others() {
+    let house = House::new().await;
+    let (client, runtime) = house.pair().await;
+    let wire = Wire::to(&house.host).await;
+    let mut session = session(&house, &wire, client);
+    session.say("first").unwrap();
+    session.exchange(Duration::ZERO).await.unwrap();
+    session.say(&"x".repeat(crate::house::LIMIT)).unwrap();
+    session.say("later").unwrap();
+    let problem = timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap_err();
+    assert_eq!(problem.kind(), omgservers_api::Kind::TooLarge, "{problem:?}");
+    session.say("last").unwrap();
+    timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
+    let heard = house.heard(runtime).await;
+    assert_eq!((&heard[0], heard.last().unwrap()), (&"first".into(), &"last".into()));
+    assert!(heard.iter().all(|it| it.as_str().unwrap().len() < 100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_over_ends_after_its_reason() {
+    let house = House::new().await;
+    let client = house.client().await;
+    let wire = Wire::to(&house.host).await;
+    let mut session = session(&house, &wire, client);
+    let reason = push(client, message::DISCONNECTION_REASON, r#"{"reason":"CLIENT_KICKED"}"#);
+    house.apply(vec![reason, Op::Close(Mailbox::Client(client))]).await;
+    let told = timeout(LONG, session.next()).await.unwrap().unwrap();
+    assert!(matches!(told, Some(Event::Disconnected { .. })), "{told:?}");
+    assert!(session.next().await.unwrap().is_none());
+    eventually("the stream ended", || house.streams.count() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_plays_the_same_session_elsewhere_is_told_to_the_first() {
+    let house = House::new().await;
+    let (client, runtime) = house.pair().await;
+    let wire = Wire::to(&house.host).await;
+    let (mut first, mut second) = (session(&house, &wire, client), session(&house, &wire, client));
+    first.exchange(Duration::ZERO).await.unwrap();
+    eventually("the first is there", || house.streams.count() == 1).await;
+    second.say("mine").unwrap();
+    second.exchange(Duration::ZERO).await.unwrap();
+    let replaced = timeout(LONG, first.next()).await.unwrap().unwrap_err();
+    assert!(replaced.is(REPLACED), "{replaced:?}");
+    assert_eq!(house.heard(runtime).await, ["mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_polls_opens_no_stream() {
+    let house = House::new().await;
+    let client = house.client().await;
+    let wire = Wire::to(&house.host).await;
+    let impatient = Retry { patience: Some(Duration::from_millis(50)), ..QUICK };
+    let mut session = session(&house, &wire, client).with_retry(impatient).with_transport(Transport::Polling);
+    // This house has no interchange.
+    assert!(timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().is_err());
+    assert_eq!(house.streams.count(), 0);
+}
