@@ -6,7 +6,10 @@
     reason = "a test that can't go on must fail at once"
 )]
 
+mod direct;
 mod flows;
 mod lobbies;
+mod matches;
 mod registry;
 mod restarts;
+mod stream;
