@@ -6,9 +6,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
 
+/// Crates whose finer levels quote what is secret: tokens and messages as parameters of SQL, environments of containers.
+/// Whoever wants them has to name them in the filter.
+const INDISCREET: &[&str] = &["tokio_postgres", "bollard"];
+
 /// Sends the log of this process where the configuration says. Once per process.
 pub fn log(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.filter).context("log.filter")?;
+    let mut filter = EnvFilter::try_new(&config.filter).context("log.filter")?;
+    for it in INDISCREET.iter().filter(|it| !config.filter.contains(**it)) {
+        filter = filter.add_directive(format!("{it}=warn").parse().context("log.filter")?);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match config.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

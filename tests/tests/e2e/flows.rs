@@ -7,7 +7,13 @@ use omgservers_tests::{Backend, Docker, Studio, eventually};
 use serde_json::{Value, json};
 
 /// `POST <base>/<role>/request/<verb>`, as the specification writes it.
-async fn post(backend: &Backend, role: &str, verb: &str, token: Option<&str>, body: Value) -> Value {
+pub(crate) async fn post(
+    backend: &Backend,
+    role: &str,
+    verb: &str,
+    token: Option<&str>,
+    body: Value,
+) -> Value {
     let url = format!("{}/service/v1/entrypoint/{role}/request/{verb}", backend.url());
     let mut request = reqwest::Client::new().post(url).json(&body);
     if let Some(token) = token {
@@ -19,7 +25,7 @@ async fn post(backend: &Backend, role: &str, verb: &str, token: Option<&str>, bo
     serde_json::from_str(&text).unwrap()
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("not a string: {value}"))
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod direct;
+mod dispatcher;
 mod flows;
 mod lobbies;
 mod matches;
