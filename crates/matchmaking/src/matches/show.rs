@@ -3,7 +3,6 @@
 use omgservers_api::{
     MatchId, Problem, TicketId,
     details::{MatchDetails, MatchPlayer, MatchRef, TicketDetails},
-    interchange::Attributes,
 };
 use omgservers_core::Ticks;
 use omgservers_deployments::DeploymentFull;
@@ -84,7 +83,7 @@ impl Queues {
                 let attributes = pool.and_then(|it| it.get(id)).map(|it| it.attributes.clone());
                 let why = pool.and_then(|it| it.explain(id, moment(now)));
                 let why = why.map(serde_json::to_value).transpose().map_err(Problem::internal)?;
-                ("waiting", None, attributes.unwrap_or_else(Attributes::new), why)
+                ("waiting", None, attributes.unwrap_or_default(), why)
             }
             Place::Placed { match_id, ticket, .. } => {
                 let seated = self.matches.get(match_id).is_some_and(|it| it.seated.contains(&id));

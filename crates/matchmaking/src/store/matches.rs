@@ -66,6 +66,7 @@ select $1, it.* from unnest($2, $3, $4, $5, $6, $7, $8, $9) it \
 on conflict (deployment_id, id) do update set body = excluded.body, match_id = excluded.match_id, \
 group_index = excluded.group_index, ending = excluded.ending";
 
+#[expect(clippy::disallowed_methods, reason = "the DSL has no `unnest` of several arrays")]
 pub(crate) async fn put_tickets(
     tx: &mut FencedTx<'_>,
     deployment: DeploymentId,
