@@ -35,6 +35,7 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("omgservers-dispatcher", &["omgservers-api"]),
     ("omgservers-client", &["omgservers-api"]),
     ("omgservers-ctl", &["omgservers-api", "omgservers-client"]),
+    ("omgservers-arena", &["omgservers-api", "omgservers-client"]),
     ("omgservers-lobby-echo", &["omgservers-api", "omgservers-client"]),
     ("omgservers-registry", &["omgservers-api", "omgservers-core", "omgservers-auth", "line"]),
     (

@@ -1,0 +1,232 @@
+#![doc = include_str!("../README.md")]
+
+pub mod direct;
+pub mod duel;
+pub mod lobby;
+mod log;
+pub mod rules;
+pub mod say;
+
+use std::{future::pending, time::Duration};
+
+use omgservers_client::{
+    Command, Frame, Room, RoomEvent, Runtime,
+    api::{ClientId, Problem, RuntimeQualifier, interchange::RuntimeConfig},
+    direct::Verifier,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+pub use crate::log::log;
+use crate::{
+    direct::{Datagram, Direct},
+    duel::{Act, Duel},
+    lobby::Lobby,
+    say::{Say, exchange},
+};
+
+/// How often players get what may be lost: the clock, by UDP the state.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The developer's own configuration, `user_data` of the version.
+#[derive(Debug, Default, Deserialize)]
+struct UserData {
+    /// Names of modes whose players connect by UDP.
+    #[serde(default)]
+    udp: Vec<String>,
+}
+
+/// Serves until the match is over or the backend refuses the runtime. `verifier` is there when the version names
+/// ports.
+pub async fn serve(runtime: Runtime, verifier: Option<Verifier>) -> Result<(), Problem> {
+    log("started", &json!({"runtime": runtime.id(), "qualifier": runtime.qualifier()}));
+    let (says, said) = unbounded_channel();
+    let (sender, commands) = unbounded_channel();
+    if runtime.qualifier() == RuntimeQualifier::Lobby {
+        let lobby = Lobby::new(runtime.id());
+        let (served, ()) = tokio::join!(exchange(runtime, said, sender), serve_lobby(lobby, says, commands));
+        return served;
+    }
+    let room = runtime.open_room();
+    let arena = Arena { duel: Duel::default(), says: Some(says), room, direct: None, began: Instant::now() };
+    let (served, ()) = tokio::join!(exchange(runtime, said, sender), arena.serve(commands, verifier));
+    served
+}
+
+async fn serve_lobby(mut lobby: Lobby, says: UnboundedSender<Say>, mut commands: UnboundedReceiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        for say in lobby.handle(command) {
+            // The exchange that is gone has told why.
+            let _gone = says.send(say);
+        }
+    }
+}
+
+/// A match with its connections.
+struct Arena {
+    duel: Duel,
+    /// `None` once the match is over.
+    says: Option<UnboundedSender<Say>>,
+    room: Room,
+    direct: Option<Direct>,
+    began: Instant,
+}
+
+impl Arena {
+    async fn serve(mut self, mut commands: UnboundedReceiver<Command>, verifier: Option<Verifier>) {
+        let mut verifier = verifier;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A room that is refused for good is told once, and not asked again.
+        let mut has_room = true;
+        while self.says.is_some() {
+            let acts = tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Init { config }) => self.init(&config, verifier.take()).await,
+                    Some(command) => self.command(command),
+                    // The exchange has ended, and with it the match.
+                    None => return,
+                },
+                event = self.room.next(), if has_room => match event {
+                    Ok(event) => self.room_event(event),
+                    Err(problem) => {
+                        log("no room", &json!(problem.sentence()));
+                        has_room = false;
+                        Vec::new()
+                    }
+                },
+                datagram = next(&mut self.direct) => self.datagram(datagram),
+                _ = tick.tick() => self.tick(),
+            };
+            self.act(acts);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    async fn init(&mut self, config: &RuntimeConfig, verifier: Option<Verifier>) -> Vec<Act> {
+        let mode = config.match_config.as_ref().map_or("", |it| it.mode.as_str());
+        let user_data = config.version_config.user_data.as_ref();
+        let user_data = user_data.and_then(|it| serde_json::from_str::<UserData>(it.get()).ok());
+        let wanted = user_data.unwrap_or_default().udp.iter().any(|it| it == mode);
+        self.direct = match verifier.filter(|_| wanted) {
+            None => None,
+            Some(verifier) => match Direct::listen(verifier).await {
+                Ok(direct) => Some(direct),
+                Err(error) => {
+                    log("no direct connections", &json!(error.to_string()));
+                    None
+                }
+            },
+        };
+        log("init", &json!({"mode": mode, "udp": self.direct.is_some()}));
+        self.duel = Duel::new(self.direct.is_some());
+        Vec::new()
+    }
+
+    fn command(&mut self, command: Command) -> Vec<Act> {
+        match command {
+            Command::AddClient(joined) => {
+                log("joined", &json!({"client": joined.client_id, "group": joined.group_name}));
+                self.duel.join(&joined, self.now())
+            }
+            Command::DeleteClient { client_id } => {
+                log("left", &json!({"client": client_id}));
+                self.duel.leave(client_id)
+            }
+            // By way of the mailbox one may play too, slowly.
+            Command::HandleMessage { client_id, message } => {
+                self.duel.hear(client_id, message.get(), self.now())
+            }
+            other => {
+                log("ignored", &json!(format!("{other:?}")));
+                Vec::new()
+            }
+        }
+    }
+
+    fn room_event(&mut self, event: RoomEvent) -> Vec<Act> {
+        match event {
+            RoomEvent::Frame { client_id, frame: Frame::Text(text) } => {
+                self.duel.hear(client_id, &text, self.now())
+            }
+            // What was shown while it was closed is shown again.
+            RoomEvent::Opened => self.duel.state().map(Act::Show).into_iter().collect(),
+            RoomEvent::Lost { reason } => {
+                log("room lost", &json!(reason));
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn datagram(&mut self, datagram: Datagram) -> Vec<Act> {
+        match datagram {
+            Datagram::Connected(client) => self.duel.ready(client, self.now()),
+            Datagram::Said(client, text) => self.duel.hear(client, &text, self.now()),
+        }
+    }
+
+    fn tick(&mut self) -> Vec<Act> {
+        let acts = self.duel.wake(self.now());
+        match (&self.direct, self.duel.state(), self.duel.clock(self.now())) {
+            (Some(direct), Some(state), _) => direct.show(&state),
+            (None, _, Some(clock)) => {
+                // The next one is as good.
+                let _lost = self.room.broadcast(clock.as_slice());
+            }
+            _ => {}
+        }
+        acts
+    }
+
+    fn act(&mut self, acts: Vec<Act>) {
+        for act in acts {
+            match act {
+                Act::Say(say) => {
+                    if let Some(says) = &self.says {
+                        let _gone = says.send(say);
+                    }
+                }
+                Act::Show(text) => {
+                    log("state", &serde_json::from_str::<Value>(&text).unwrap_or_default());
+                    self.show(text);
+                }
+                Act::Tell(client, text) => self.tell(client, text),
+                Act::Over => {
+                    log("over", &json!({}));
+                    self.says = None;
+                }
+            }
+        }
+    }
+
+    fn show(&self, text: String) {
+        match &self.direct {
+            Some(direct) => direct.show(&text),
+            // It is shown again when the room opens.
+            None => drop(self.room.broadcast(text)),
+        }
+    }
+
+    fn tell(&self, client: ClientId, text: String) {
+        match &self.direct {
+            Some(direct) => direct.tell(client, &text),
+            None => drop(self.room.respond(client, text)),
+        }
+    }
+}
+
+/// The next datagram; never one where players don't connect directly.
+async fn next(direct: &mut Option<Direct>) -> Datagram {
+    match direct {
+        Some(direct) => direct.next().await,
+        None => pending().await,
+    }
+}
