@@ -18,7 +18,7 @@ pub const BEARER: &str = "bearer.";
 
 /// Why the backend closes a stream.
 pub mod close {
-    /// The backend stops: connect again at once.
+    /// The backend stops: connect again after a short pause.
     pub const GOING_AWAY: u16 = 1001;
     /// The client broke the rules of WebSockets.
     pub const PROTOCOL: u16 = 1002;

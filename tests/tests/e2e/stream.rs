@@ -1,0 +1,117 @@
+//! Players on streams: with others that poll, over restarts of the backend, and through the dispatcher.
+
+use std::time::Duration;
+
+use omgservers_client::{Event, Frame, Session, Transport};
+use omgservers_tests::{Backend, Studio};
+
+use crate::flows::wait_for;
+
+fn assigned(event: &Event) -> bool {
+    matches!(event, Event::Assigned { .. })
+}
+
+async fn studio(backend: &Backend) -> Studio {
+    let studio = Studio::open(backend).await;
+    let version = studio.push(backend, r#"{"modes":[]}"#).await;
+    studio.deploy(version).await;
+    studio
+}
+
+/// What the lobby has said back to a session: so many numbers, in the order in which they came.
+async fn echoes(session: &mut Session, count: u64) -> Vec<u64> {
+    let mut heard = Vec::new();
+    while heard.len() < usize::try_from(count).unwrap() {
+        let echo = |it: &Event| matches!(it, Event::Message(raw) if raw.get().contains("\"echo\""));
+        let Event::Message(raw) = wait_for(session, echo).await else { unreachable!() };
+        let value: serde_json::Value = serde_json::from_str(raw.get()).unwrap();
+        heard.push(value["echo"].as_u64().unwrap());
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_on_a_stream_and_one_that_polls_talk_to_each_other() {
+    let backend = Backend::start().await;
+    let studio = studio(&backend).await;
+    let (mut streaming, polling) = tokio::join!(studio.player(), studio.player());
+    let mut polling = polling.with_transport(Transport::Polling);
+    wait_for(&mut streaming, assigned).await;
+    wait_for(&mut polling, assigned).await;
+    streaming.say("all: from the stream").unwrap();
+    let (one, other) = tokio::join!(
+        wait_for(
+            &mut streaming,
+            |it| matches!(it, Event::Message(raw) if raw.get().contains("from the stream"))
+        ),
+        wait_for(
+            &mut polling,
+            |it| matches!(it, Event::Message(raw) if raw.get().contains("from the stream"))
+        ),
+    );
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    polling.say("all: by request").unwrap();
+    let (_, _) = tokio::join!(
+        wait_for(&mut streaming, |it| matches!(it, Event::Message(raw) if raw.get().contains("by request"))),
+        wait_for(&mut polling, |it| matches!(it, Event::Message(raw) if raw.get().contains("by request"))),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stops_and_kills_of_the_backend_lose_nothing_and_double_nothing() {
+    let mut backend = Backend::start().await;
+    let studio = studio(&backend).await;
+    let mut sessions = vec![studio.player().await, studio.player().await];
+    sessions.push(studio.player().await.with_transport(Transport::Polling));
+    for session in &mut sessions {
+        wait_for(session, assigned).await;
+    }
+    let before = backend.containers();
+    let players = sessions.into_iter().map(|mut session| {
+        let speaker = session.speaker();
+        let speaks = tokio::spawn(async move {
+            for number in 0..300_u64 {
+                speaker.say(&number).unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        tokio::spawn(async move {
+            let heard = echoes(&mut session, 300).await;
+            speaks.await.unwrap();
+            let more = tokio::time::timeout(Duration::from_millis(500), session.next()).await;
+            assert!(more.is_err(), "{more:?}");
+            heard
+        })
+    });
+    let players: Vec<_> = players.collect();
+    for round in 0..4 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        if round % 2 == 0 {
+            backend.stop();
+        } else {
+            backend.kill();
+        }
+        backend.launch().await;
+    }
+    for player in players {
+        assert_eq!(player.await.unwrap(), (0..300).collect::<Vec<_>>());
+    }
+    assert_eq!(backend.containers(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_and_bytes_go_through_the_dispatcher_and_back() {
+    let backend = Backend::start().await;
+    let studio = studio(&backend).await;
+    let mut player = studio.player().await;
+    wait_for(&mut player, assigned).await;
+    player.say("upgrade").unwrap();
+    wait_for(&mut player, |it| matches!(it, Event::Connected)).await;
+    let frames = [Frame::from("a text"), Frame::from(vec![0_u8, 1, 255]), Frame::from("x".repeat(100_000))];
+    for frame in frames {
+        player.send(frame.clone()).unwrap();
+        wait_for(&mut player, |it| matches!(it, Event::Frame(back) if *back == frame)).await;
+    }
+    player.say("and the mailbox still works").unwrap();
+    wait_for(&mut player, |it| matches!(it, Event::Message(raw) if raw.get().contains("still works"))).await;
+}
