@@ -4,8 +4,8 @@ use clap::Subcommand;
 use omgservers_client::{
     Admin, Client, Developer, Player, Support,
     api::{
-        DeploymentId, LobbyId, MatchmakerId, Problem, ProjectId, ProjectPermission, Ref, StageId,
-        StagePermission, TenantId, TenantPermission, UserId, VersionId,
+        ClientId, DeploymentId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, ProjectPermission, Ref,
+        StageId, StagePermission, TenantId, TenantPermission, TicketId, UserId, VersionId,
         config::{DeploymentConfig, VersionConfig},
         entrypoint::{admin, developer, player, support},
     },
@@ -412,6 +412,28 @@ commands! {
         /// The matchmaker's id.
         matchmaker_id: MatchmakerId,
     } => delete_matchmaker(developer::DeleteMatchmakerRequest);
+    /// Show a ticket, and why it isn't matched yet; by its id or by one of its clients.
+    GetTicketDetails {
+        /// The tenant, by id or alias.
+        tenant: Ref<TenantId>,
+        /// The deployment's id.
+        deployment_id: DeploymentId,
+        /// The ticket's id.
+        #[arg(long, required_unless_present = "client_id", conflicts_with = "client_id")]
+        ticket_id: Option<TicketId>,
+        /// The id of one of its clients.
+        #[arg(long)]
+        client_id: Option<ClientId>,
+    } => get_ticket_details(developer::GetTicketDetailsRequest);
+    /// Show a match, and why its players are together.
+    GetMatchDetails {
+        /// The tenant, by id or alias.
+        tenant: Ref<TenantId>,
+        /// The deployment's id.
+        deployment_id: DeploymentId,
+        /// The match's id.
+        match_id: MatchId,
+    } => get_match_details(developer::GetMatchDetailsRequest);
 }
 
 /// What players ask for.

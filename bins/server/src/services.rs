@@ -176,7 +176,7 @@ impl Services {
             runtimes: Arc::new(runtimes.clone()),
             players: Arc::new(players),
             tokens: Arc::clone(&tokens),
-            config: settings::matchmaking(config),
+            config: settings::matchmaking(config)?,
         });
         let registry = Registry::new(
             db.clone(),

@@ -1,10 +1,10 @@
 //! The configuration in the words of each crate.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use omgservers_auth::TokenConfig;
 use omgservers_http::registry::RegistryHttpConfig;
-use omgservers_matchmaking::MatchmakingConfig;
+use omgservers_matchmaking::{MatchmakingConfig, TicketLog};
 use omgservers_messaging::Bounds;
 use omgservers_runtimes::{DockerConfig, HostConfig, HostState, Images, RuntimesConfig, Strategy};
 
@@ -41,14 +41,19 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
     }
 }
 
-pub(crate) fn matchmaking(config: &Config) -> MatchmakingConfig {
-    MatchmakingConfig {
+/// Problems: the folder of the ticket log can't be opened.
+pub(crate) fn matchmaking(config: &Config) -> std::io::Result<MatchmakingConfig> {
+    let ticket_log = config.matches.ticket_log.clone().map(TicketLog::open).transpose()?;
+    Ok(MatchmakingConfig {
         client_inactive: seconds(config.clients.inactive_interval_seconds),
         runtime_inactive: seconds(config.runtimes.inactive_interval_seconds),
         wait_timeout: seconds(config.clients.wait_timeout_seconds),
         lobby_min_lifetime: seconds(config.lobbies.min_lifetime_seconds),
+        match_start_timeout: seconds(config.matches.start_timeout_seconds),
+        max_tickets: config.matches.max_tickets,
+        ticket_log: ticket_log.map(Arc::new),
         ..MatchmakingConfig::default()
-    }
+    })
 }
 
 pub(crate) fn runtimes(config: &Config, addresses: &Addresses) -> RuntimesConfig {

@@ -13,10 +13,12 @@ mod schema;
 mod service;
 mod store;
 mod tend;
+mod ticket_log;
 mod worker;
 
 pub use pg::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
 pub use service::{Matchmaking, RuntimeAnswer, WhichTicket};
+pub use ticket_log::TicketLog;
 pub use worker::{ExpireClients, ForgetClosed, Survey, Tend, WatchRuntimes};
 
 /// The PostgreSQL schema of this crate.

@@ -20,7 +20,7 @@ use omgservers_runtimes::Runtimes;
 use omgservers_versions::Versions;
 
 use crate::{
-    Matchmaking, RuntimeAnswer, WhichTicket, bodies,
+    Matchmaking, RuntimeAnswer, TicketLog, WhichTicket, bodies,
     halls::{Cell, Halls},
     problems,
     store::{self, MatchmakerRow},
@@ -42,6 +42,8 @@ pub struct MatchmakingConfig {
     pub match_start_timeout: Duration,
     /// Most tickets that wait in one mode of one matchmaker.
     pub max_tickets: usize,
+    /// Where tickets are written down as they come.
+    pub ticket_log: Option<Arc<TicketLog>>,
     /// How long what waits for a disconnected client is kept after it last asked.
     pub closed_kept: Duration,
 }
@@ -55,6 +57,7 @@ impl Default for MatchmakingConfig {
             lobby_min_lifetime: Duration::from_secs(60),
             match_start_timeout: Duration::from_secs(120),
             max_tickets: 1_000_000,
+            ticket_log: None,
             closed_kept: Duration::from_secs(60),
         }
     }

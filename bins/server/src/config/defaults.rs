@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    ClientsConfig, Config, DatabaseConfig, LimitsConfig, LobbiesConfig, LogConfig, LogFormat,
+    ClientsConfig, Config, DatabaseConfig, LimitsConfig, LobbiesConfig, LogConfig, LogFormat, MatchesConfig,
     MessagingConfig, PoolConfig, RegistryConfig, RegistryMode, RuntimesConfig, ServerConfig, Strategy,
     TokensConfig,
 };
@@ -20,6 +20,7 @@ impl Default for Config {
             runtimes: RuntimesConfig::default(),
             clients: ClientsConfig::default(),
             lobbies: LobbiesConfig::default(),
+            matches: MatchesConfig::default(),
             messaging: MessagingConfig::default(),
             pool: PoolConfig::default(),
             bootstrap: super::BootstrapConfig::default(),
@@ -92,6 +93,12 @@ impl Default for RuntimesConfig {
 impl Default for ClientsConfig {
     fn default() -> Self {
         Self { inactive_interval_seconds: 30, wait_timeout_seconds: 300 }
+    }
+}
+
+impl Default for MatchesConfig {
+    fn default() -> Self {
+        Self { start_timeout_seconds: 120, max_tickets: 1_000_000, ticket_log: None }
     }
 }
 

@@ -30,6 +30,7 @@ pub fn example() -> String {
     section(&mut out, "runtimes", &defaults.runtimes);
     section(&mut out, "clients", &defaults.clients);
     section(&mut out, "lobbies", &defaults.lobbies);
+    section(&mut out, "matches", &defaults.matches);
     section(&mut out, "messaging", &defaults.messaging);
     section(&mut out, "pool", &defaults.pool);
     section(&mut out, "bootstrap", &defaults.bootstrap);

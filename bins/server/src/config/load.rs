@@ -35,6 +35,7 @@ pub fn load(sources: &Sources) -> Result<Config, Issues> {
         runtimes: reader.section("runtimes"),
         clients: reader.section("clients"),
         lobbies: reader.section("lobbies"),
+        matches: reader.section("matches"),
         messaging: reader.section("messaging"),
         pool: reader.section("pool"),
         bootstrap: reader.section("bootstrap"),

@@ -14,8 +14,8 @@ pub use example::example;
 pub use load::{Sources, load};
 pub use model::{
     BootstrapConfig, ClientsConfig, Config, DatabaseConfig, HostConfig, LimitsConfig, LobbiesConfig,
-    LogConfig, LogFormat, MessagingConfig, PoolConfig, RegistryConfig, RegistryMode, RuntimesConfig,
-    ServerConfig, Strategy, TokensConfig,
+    LogConfig, LogFormat, MatchesConfig, MessagingConfig, PoolConfig, RegistryConfig, RegistryMode,
+    RuntimesConfig, ServerConfig, Strategy, TokensConfig,
 };
 pub use secret::Secret;
 

@@ -32,6 +32,8 @@ pub struct Config {
     pub clients: ClientsConfig,
     /// Lobbies.
     pub lobbies: LobbiesConfig,
+    /// Matches.
+    pub matches: MatchesConfig,
     /// Mailboxes.
     pub messaging: MessagingConfig,
     /// The Docker hosts that game servers run on.
@@ -200,6 +202,18 @@ pub struct ClientsConfig {
 pub struct LobbiesConfig {
     /// Seconds that a lobby runs at least, players or not, unless its version says otherwise.
     pub min_lifetime_seconds: u32,
+}
+
+/// Matches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
+#[serde(default, deny_unknown_fields)]
+pub struct MatchesConfig {
+    /// Seconds after which a match whose game server doesn't take players is given up.
+    pub start_timeout_seconds: u32,
+    /// Most tickets that wait in one mode; one more is refused.
+    pub max_tickets: usize,
+    /// A folder that tickets are written to as they come, for `omgservers matchmaking replay`.
+    pub ticket_log: Option<PathBuf>,
 }
 
 /// Mailboxes.

@@ -177,6 +177,7 @@ impl Check<'_> {
             ("tokens.registry_seconds", config.tokens.registry_seconds.into(), 900),
             ("tokens.registry_login_seconds", config.tokens.registry_login_seconds.into(), 60),
             ("clients.wait_timeout_seconds", config.clients.wait_timeout_seconds.into(), 1),
+            ("matches.start_timeout_seconds", config.matches.start_timeout_seconds.into(), 1),
             ("limits.anonymous_per_second", config.limits.anonymous_per_second.into(), 1),
             ("limits.anonymous_burst", config.limits.anonymous_burst.into(), 1),
             ("runtimes.inactive_interval_seconds", config.runtimes.inactive_interval_seconds.into(), 5),
@@ -192,6 +193,7 @@ impl Check<'_> {
         for (key, value) in [
             ("messaging.mailbox_entries", messaging.mailbox_entries),
             ("messaging.mailbox_bytes", messaging.mailbox_bytes),
+            ("matches.max_tickets", config.matches.max_tickets),
             ("messaging.answer_entries", messaging.answer_entries),
             ("messaging.answer_bytes", messaging.answer_bytes),
             ("runtimes.default_cpu", config.runtimes.default_cpu.try_into().unwrap_or(usize::MAX)),

@@ -7,7 +7,10 @@ use omgservers_api::{
     ids::Id as _,
     interchange::{MatchmakingFailure, MatchmakingFailureReason as Reason},
 };
-use omgservers_matcher::{Effect, MatchKey, Placement, Rationale, Ticket};
+use omgservers_matcher::{
+    Effect, MatchKey, Moment, Placement, Rationale, Ticket,
+    replay::{LogEvent, LogLine},
+};
 
 use super::{Held, Match, Place, Queue, Wish, round::Round};
 use crate::problems;
@@ -58,6 +61,7 @@ impl Round<'_> {
         for client in &wish.clients {
             if let Some(former) = self.queues.by_client.get(client).copied() {
                 tracing::info!(client.id = %client, former = %former, ticket.id = %id, "a second wish to be matched replaces the first");
+                self.log(queue, LogEvent::Cancel { ticket_id: former });
                 self.fail(former, Reason::Replaced, "another request took its place")?;
             }
         }
@@ -70,6 +74,8 @@ impl Round<'_> {
         self.queues.tickets.insert(id, held);
         self.queues.by_client.extend(wish.clients.iter().map(|it| (*it, id)));
         let now = self.now;
+        let logged = Ticket { entered: self.wall(), ..ticket.clone() };
+        self.log(queue, LogEvent::Add { ticket: logged });
         let added = self.pool(queue)?.add(ticket, now);
         let effects = added.map_err(|it| Problem::internal(format!("a checked ticket was refused: {it}")))?;
         metrics::counter!("omgservers_tickets_total", "outcome" => "opened").increment(1);
@@ -78,12 +84,29 @@ impl Round<'_> {
         Ok(Ok(id))
     }
 
+    /// Writes down what came, if that is wanted.
+    fn log(&self, queue: Queue, event: LogEvent) {
+        let Some(log) = &self.matchmaking.parts.config.ticket_log else { return };
+        let (at_ms, mode) = (self.wall().0, Some(self.mode_name(queue).to_owned()));
+        log.note(self.cell.id, &LogLine { at_ms, mode, event });
+    }
+
+    /// Unlike monotonic time it goes on over restarts.
+    fn wall(&self) -> Moment {
+        Moment(self.matchmaking.parts.clock.now().timestamp_millis())
+    }
+
     fn queue_of(&self, wish: &Wish, matchmakers: &[MatchmakerId]) -> Result<Queue, (Reason, Problem)> {
         let modes = &self.version.config.modes;
         let Some(mode) = modes.iter().position(|it| it.name == wish.mode) else {
             let problem = problems::UNKNOWN_MODE.detail(format!("the version has no mode {:?}", wish.mode));
             return Err((Reason::UnknownMode, problem));
         };
+        // Its clients are matched already: they leave it first.
+        if self.queues.by_runtime.contains_key(&wish.lobby) {
+            let problem = problems::NOT_FOR_MATCHES.detail("only a lobby asks for players to be matched");
+            return Err((Reason::Refused, problem));
+        }
         let mut seen = HashSet::new();
         for client in &wish.clients {
             let here = self.matchmaking.parts.messaging.client(*client);
@@ -133,6 +156,9 @@ impl Round<'_> {
         let Some(id) = self.queues.by_client.get(&client).copied() else { return Ok(false) };
         if self.queues.tickets.get(&id).is_some_and(|it| self.is_seated(id, it)) {
             return Ok(false);
+        }
+        if let Some(held) = self.queues.tickets.get(&id) {
+            self.log(held.queue, LogEvent::Cancel { ticket_id: id });
         }
         self.fail(id, reason, "the request was taken back")?;
         Ok(true)
