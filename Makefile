@@ -12,7 +12,7 @@ FILTER ?=
 setup: ## Install what is missing (Debian), start Docker
 	@scripts/setup.sh
 
-run: setup ## Build, start the backend, and show the main job with two players and a game
+run: setup ## Build, start the backend, and show the main job with four players, matched in a game
 	cargo build --locked --release --bin omgservers --bin omgctl --bin omgservers-demo
 	cargo run --locked --release --bin omgservers-demo
 
@@ -27,6 +27,7 @@ check: ## Format, lints, documentation, rules between crates, generated files
 
 bench: setup ## Figures of whole flows against baselines; REPORT_ONLY=1 never fails, FLOWS=a,b picks some
 	cargo build --locked --release --bin omgservers
+	cargo bench --locked -p omgservers-matcher --bench pool -- $(if $(REPORT_ONLY),--report-only)
 	cargo bench --locked -p omgservers-tests --bench flows -- $(if $(REPORT_ONLY),--report-only) $(if $(FLOWS),--only $(FLOWS))
 
 generate: ## Write the files that are generated from the code
