@@ -40,7 +40,7 @@ impl Docker {
         let archive = sample.archive()?;
         let mut import = self.command();
         import.arg("import");
-        for change in ["ENTRYPOINT [\"/lobby-echo\"]", "USER 65532:65532"] {
+        for change in ["ENTRYPOINT [\"/arena\"]", "USER 65532:65532"] {
             import.args(["--change", change]);
         }
         import.args(["-", image]);

@@ -1,8 +1,10 @@
-//! The whole way on one machine: from an empty directory to two players in a game.
+//! The whole way on one machine: from an empty directory to players who are matched and play.
 
 mod backend;
 mod docker;
+mod duel;
 mod farewell;
+mod guest;
 mod play;
 mod sample;
 mod steps;
@@ -14,8 +16,8 @@ use clap::Parser;
 
 use self::{backend::Backend, docker::Docker, sample::Sample, steps::Steps, studio::Studio};
 
-/// Shows the whole way: starts a backend unless one runs, pushes and deploys the sample game server, and lets two
-/// players meet. The backend is left running.
+/// Shows the whole way: starts a backend unless one runs, pushes and deploys the sample game server, and lets four
+/// players meet, be matched and play. The backend is left running.
 #[derive(Debug, Parser)]
 #[command(name = "omgservers-demo", version)]
 pub struct Demo {
@@ -59,8 +61,10 @@ pub async fn demonstrate(demo: &Demo) -> anyhow::Result<()> {
 
     let played = play::play(&backend.client, &studio, steps).await;
     if played.is_err() {
-        // The reason is most often in a container.
-        studio.tell_failures(deployment, steps).await?;
+        // The reason is most often in a container. What keeps us from looking there doesn't hide it.
+        if let Err(error) = studio.tell_failures(deployment, steps).await {
+            steps.note(&format!("the deployment can't be looked at: {error:#}"))?;
+        }
         steps.note(&format!("see also {}", backend.log.display()))?;
     }
     played?;

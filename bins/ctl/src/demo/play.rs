@@ -1,49 +1,68 @@
-//! Two players meet.
-
-use std::time::Duration;
+//! Four players meet, are matched, play, and come back.
 
 use anyhow::{Context as _, bail};
-use omgservers_client::{Client, Event, Player, Session, api::RuntimeQualifier};
-use serde_json::Value;
-use tokio::time::timeout;
+use omgservers_client::{
+    Client,
+    api::{RuntimeQualifier, interchange::DirectConnection},
+};
+use serde_json::{Value, json};
 
-use super::{steps::Steps, studio::Studio};
+use super::{
+    duel::{self, Fight, Style},
+    guest::Guest,
+    steps::Steps,
+    studio::Studio,
+};
 
-/// How long players wait for what they expect; the first lobby's image is pulled within.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// A player with a name for people.
-struct Guest {
-    name: &'static str,
-    session: Session,
+/// Signs four players up, lets them talk in their lobby, and play: two over the dispatcher, two by UDP.
+pub(crate) async fn play(client: &Client, studio: &Studio, steps: &mut Steps) -> anyhow::Result<()> {
+    let (mut ann, mut bob, mut cleo, mut dan) = steps
+        .step("Four players sign up, sign in and begin a session", async {
+            let arrive = |name| Guest::arrive(name, client, studio);
+            tokio::try_join!(arrive("Ann"), arrive("Bob"), arrive("Cleo"), arrive("Dan"))
+        })
+        .await?;
+    meet([&mut ann, &mut bob, &mut cleo, &mut dan], steps).await?;
+    talk(&mut ann, &mut bob, steps).await?;
+    over_the_dispatcher([&mut ann, &mut bob], steps).await?;
+    by_udp([&mut cleo, &mut dan], steps).await?;
+    Ok(())
 }
 
-/// Signs two players up and lets them talk with their lobby and with each other.
-pub(crate) async fn play(client: &Client, studio: &Studio, steps: &mut Steps) -> anyhow::Result<()> {
-    let (mut ann, mut bob) = steps
-        .step("Two players sign up, sign in and begin a session", async {
-            tokio::try_join!(Guest::arrive("Ann", client, studio), Guest::arrive("Bob", client, studio))
-        })
-        .await?;
+/// All are welcomed, put into a lobby and greeted.
+async fn meet(guests: [&mut Guest; 4], steps: &mut Steps) -> anyhow::Result<()> {
+    let [ann, bob, cleo, dan] = guests;
     steps
-        .step("Both are welcomed", async { tokio::try_join!(ann.welcome(), bob.welcome()).map(|_| ()) })
-        .await?;
-    let lobby = steps
-        .step("Both are in a lobby, which runs in a container", async {
-            let (ann, bob) = tokio::try_join!(ann.assigned(), bob.assigned())?;
-            Ok(if ann == bob { ann } else { format!("{ann} and {bob}") })
+        .step("All are welcomed", async {
+            tokio::try_join!(ann.welcome(), bob.welcome(), cleo.welcome(), dan.welcome()).map(|_| ())
         })
         .await?;
-    steps.note(&format!("runtime {lobby}"))?;
-    let greeting = steps
+    let kind = RuntimeQualifier::Lobby;
+    let lobbies = steps
+        .step("All are in a lobby, which runs in a container", async {
+            tokio::try_join!(ann.assigned(kind), bob.assigned(kind), cleo.assigned(kind), dan.assigned(kind))
+        })
+        .await?;
+    let mut lobbies = vec![lobbies.0.0, lobbies.1.0, lobbies.2.0, lobbies.3.0];
+    lobbies.dedup();
+    steps.note(&format!("runtime {}", lobbies.join(" and ")))?;
+    let greetings = steps
         .step("The lobby greets them", async {
+            let greets = |it: &Value| it.get("hello").is_some();
+            let what = "a greeting";
             tokio::try_join!(
-                ann.hears("a greeting", |it| it.get("hello").is_some()),
-                bob.hears("a greeting", |it| it.get("hello").is_some())
+                ann.hears(what, greets),
+                bob.hears(what, greets),
+                cleo.hears(what, greets),
+                dan.hears(what, greets)
             )
         })
         .await?;
-    steps.note(&format!("{}\n{}", greeting.0, greeting.1))?;
+    steps.note(&[greetings.0, greetings.1, greetings.2, greetings.3].join("\n"))
+}
+
+/// Two talk in the lobby.
+async fn talk(ann: &mut Guest, bob: &mut Guest, steps: &mut Steps) -> anyhow::Result<()> {
     let echo = steps
         .step("Ann says hello, and the lobby echoes it", async {
             ann.session.say("hello")?;
@@ -61,55 +80,81 @@ pub(crate) async fn play(client: &Client, studio: &Studio, steps: &mut Steps) ->
     steps.note(&heard)
 }
 
-impl Guest {
-    async fn arrive(name: &'static str, client: &Client, studio: &Studio) -> anyhow::Result<Self> {
-        let account = Player::sign_up(client).await?;
-        let player = Player::sign_in(client, account.user_id, &account.password).await?;
-        let session = player.create_client(&studio.alias, "game", "main").await?;
-        Ok(Self { name, session })
-    }
-
-    async fn welcome(&mut self) -> anyhow::Result<()> {
-        self.until("a welcome", |event| matches!(event, Event::Welcome(_)).then_some(())).await
-    }
-
-    async fn assigned(&mut self) -> anyhow::Result<String> {
-        self.until("a lobby", |event| match event {
-            Event::Assigned { runtime_id, qualifier: RuntimeQualifier::Lobby, .. } => {
-                Some(runtime_id.to_string())
-            }
-            _ => None,
+async fn over_the_dispatcher(guests: [&mut Guest; 2], steps: &mut Steps) -> anyhow::Result<()> {
+    let [ann, bob] = guests;
+    let runtime = steps
+        .step("Ann and Bob ask for a duel, and are matched", matched([&mut *ann, &mut *bob], "duel"))
+        .await?;
+    steps.note(&format!("runtime {}", runtime.0))?;
+    let fights = steps
+        .step("They fight over the dispatcher", async {
+            let one = Box::pin(duel::by_room(ann, Style::Bold));
+            tokio::try_join!(one, Box::pin(duel::by_room(bob, Style::Playful)))
         })
-        .await
-    }
+        .await?;
+    back([ann, bob], fights, steps).await
+}
 
-    /// The first message that is `wanted`.
-    async fn hears(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<String> {
-        self.until(what, |event| match event {
-            Event::Message(message) => {
-                let value: Value = serde_json::from_str(message.get()).ok()?;
-                wanted(&value).then(|| message.get().to_owned())
-            }
-            _ => None,
+async fn by_udp(guests: [&mut Guest; 2], steps: &mut Steps) -> anyhow::Result<()> {
+    let [cleo, dan] = guests;
+    let title = "Cleo and Dan ask for one by UDP, and are matched";
+    let (runtime, directs) = steps.step(title, matched([&mut *cleo, &mut *dan], "duel-udp")).await?;
+    let [Some(hers), Some(his)] = directs else { bail!("the match {runtime} has no published port") };
+    let port = hers.ports.first().map_or(0, |it| it.port);
+    steps.note(&format!("runtime {runtime}, udp {}:{port}", hers.address))?;
+    let fights = steps
+        .step("They fight by UDP", async {
+            let one = Box::pin(duel::by_udp(cleo, Style::Playful, &hers));
+            tokio::try_join!(one, Box::pin(duel::by_udp(dan, Style::Bold, &his)))
         })
-        .await
-    }
+        .await?;
+    back([cleo, dan], fights, steps).await
+}
 
-    async fn until<T>(&mut self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> anyhow::Result<T> {
-        let name = self.name;
-        let search = async {
-            while let Some(event) = self.session.next().await? {
-                if let Some(found) = wanted(&event) {
-                    return Ok(found);
-                }
-                if let Event::Disconnected { reason } = event {
-                    bail!("{name} was disconnected ({reason:?}) while waiting for {what}");
-                }
-            }
-            bail!("{name}'s session ended while waiting for {what}")
-        };
-        timeout(PATIENCE, search)
-            .await
-            .with_context(|| format!("{name} waited {} s for {what} in vain", PATIENCE.as_secs()))?
+/// Two ask their lobby for a match, and are in the same one.
+async fn matched(
+    [one, two]: [&mut Guest; 2],
+    mode: &str,
+) -> anyhow::Result<(String, [Option<DirectConnection>; 2])> {
+    for (guest, skill) in [(&mut *one, 1480), (&mut *two, 1520)] {
+        guest.session.say(&json!({"play": mode, "skill": skill}))?;
     }
+    let kind = RuntimeQualifier::Match;
+    let ((first, hers), (second, his)) = tokio::try_join!(one.assigned(kind), two.assigned(kind))?;
+    if first != second {
+        bail!("{} is in match {first}, {} in match {second}", one.name, two.name);
+    }
+    Ok((first, [hers, his]))
+}
+
+/// The rounds are told, both are back in a lobby, and the winner's profile has one more win.
+async fn back(
+    [one, two]: [&mut Guest; 2],
+    (fight, other): (Fight, Fight),
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
+    steps.note(&duel::tell(&fight, [&*one, &*two]))?;
+    if fight.winner != other.winner {
+        bail!("{} and {} don't agree who has won", one.name, two.name);
+    }
+    let winner = fight.winner.context("nobody has won")?;
+    let kind = RuntimeQualifier::Lobby;
+    let greets = |it: &Value| it.get("hello").is_some();
+    let comes_back = async |guest: &mut Guest| {
+        guest.assigned(kind).await?;
+        guest.hears("a greeting", greets).await
+    };
+    let greetings = steps
+        .step("Both are back in a lobby, which knows who won", async {
+            tokio::try_join!(comes_back(&mut *one), comes_back(&mut *two))
+        })
+        .await?;
+    steps.note(&format!("{}\n{}", greetings.0, greetings.1))?;
+    for (guest, greeting) in [(&*one, greetings.0), (&*two, greetings.1)] {
+        let expected = u64::from(guest.id() == winner);
+        if duel::wins(&greeting) != Some(expected) {
+            bail!("the profile of {} should say {expected} wins", guest.name);
+        }
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use tokio::process::Command;
 
 /// The name of the program, here and in the image.
-const NAME: &str = "lobby-echo";
+const NAME: &str = "arena";
 
 /// A static program.
 pub(crate) struct Sample {
@@ -71,7 +71,7 @@ async fn build() -> anyhow::Result<PathBuf> {
         format!("{ARCH}-unknown-linux-gnu")
     };
     let output = cargo
-        .args(["build", "--profile", "image", "-p", "omgservers-lobby-echo", "--target", &target])
+        .args(["build", "--profile", "image", "-p", "omgservers-arena", "--target", &target])
         .output()
         .await
         .context(
@@ -108,7 +108,7 @@ mod tests {
         let path = folder.path().join("built");
         fs::write(&path, "program").unwrap();
         let archive = Sample { path }.archive().unwrap();
-        assert!(archive.starts_with(b"lobby-echo\0"));
+        assert!(archive.starts_with(b"arena\0"));
         assert_eq!(&archive[100..107], b"0000755");
     }
 }

@@ -57,8 +57,9 @@ impl Studio {
         let (project, stage) =
             steps.step("The developer makes a project with a stage", project(&developer, tenant)).await?;
         steps.note(&format!("project {project} (game), stage {stage} (main)"))?;
-        let version =
-            steps.step("The developer makes a version", version(&developer, tenant, project)).await?;
+        let version = steps
+            .step("The developer makes a version with two modes", version(&developer, tenant, project))
+            .await?;
         Ok(Self {
             alias,
             tenant,
@@ -151,8 +152,24 @@ async fn project(developer: &Developer, tenant_id: TenantId) -> anyhow::Result<(
     Ok((project_id, stage_id))
 }
 
+/// Two modes of the same game: players of the second one speak to their match by UDP. Its containers are small: a lobby
+/// and matches fit on one core.
+const CONFIG: &str = r#"{
+    "modes": [
+        {"name": "duel", "min_players": 2, "max_players": 2, "groups": [
+            {"name": "red", "min_players": 1, "max_players": 1}, {"name": "blue", "min_players": 1, "max_players": 1}],
+         "matchmaking": {"rules": [{"kind": "range", "name": "skill", "attribute": "skill", "default": 1500, "max_difference": 200}]}},
+        {"name": "duel-udp", "min_players": 2, "max_players": 2, "groups": [
+            {"name": "red", "min_players": 1, "max_players": 1}, {"name": "blue", "min_players": 1, "max_players": 1}],
+         "matchmaking": {"rules": [{"kind": "range", "name": "skill", "attribute": "skill", "default": 1500, "max_difference": 200}]}}],
+    "user_data": {"udp": ["duel-udp"]},
+    "deployment": {
+        "lobby": {"cpu_limit": 20, "memory_limit": 64},
+        "match": {"cpu_limit": 20, "memory_limit": 64, "ports": [{"name": "game", "protocol": "UDP", "port": 7777}]}}
+}"#;
+
 async fn version(developer: &Developer, tenant: TenantId, project: ProjectId) -> anyhow::Result<VersionId> {
-    let config = VersionConfig { modes: Vec::new(), user_data: None, deployment: None };
+    let config: VersionConfig = serde_json::from_str(CONFIG)?;
     let request = developer::CreateVersionRequest { tenant: tenant.into(), project: project.into(), config };
     Ok(developer.create_version(&request).await?.version_id)
 }

@@ -11,10 +11,13 @@ use omgservers_client::fake::{Fake, Received, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What waits for each client; the lobby is as talkative as the sample.
+/// What waits for each client. The lobby is as talkative as the sample; of a match only the result is told, for there
+/// are no WebSockets here, and nobody answers by UDP.
 #[derive(Default)]
 struct Players {
     count: u64,
+    /// Who waits for another one.
+    wish: Option<String>,
     waiting: BTreeMap<String, Vec<(u64, &'static str, Value)>>,
 }
 
@@ -25,11 +28,31 @@ impl Players {
         self.waiting.entry(client.to_owned()).or_default().push(entry);
     }
 
-    fn assign(&mut self, client: &str) {
+    /// Two who ask play with each other, and the second one wins.
+    fn play(&mut self, client: &str, mode: &str) {
+        let Some(other) = self.wish.take() else {
+            self.wish = Some(client.to_owned());
+            return;
+        };
+        let corner = |client: &str, touches: u8| json!({"client": client, "at": 2, "touches": touches});
+        let last = json!({"red": "advance", "blue": "lunge", "touch": "blue"});
+        let bout = json!({"round": 5, "red": corner(&other, 1), "blue": corner(client, 2), "last": last});
+        for (player, wins) in [(other.as_str(), 0), (client, 1)] {
+            let config = json!({"lobby_config": null, "match_config": {"matchmaker_id": "7", "match_id": "8", "mode": mode}, "version_config": {"modes": [], "user_data": null}});
+            let direct = json!({"address": "127.0.0.1", "token": "t", "ports": [{"name": "game", "protocol": "UDP", "port": 9}]});
+            let body = json!({"runtime_id": "77", "runtime_qualifier": "MATCH", "runtime_config": config, "direct": direct});
+            self.push(player, "RUNTIME_ASSIGNMENT_MESSAGE", body);
+            let over = json!({"over": {"winner": client, "fought": true, "bout": bout}});
+            self.push(player, "SERVER_OUTGOING_MESSAGE", json!({"message": over}));
+            self.assign(player, wins);
+        }
+    }
+
+    fn assign(&mut self, client: &str, wins: u64) {
         let config = json!({"lobby_config": {"lobby_id": "6"}, "match_config": null, "version_config": {"modes": [], "user_data": null}});
         let body = json!({"runtime_id": "55", "runtime_qualifier": "LOBBY", "runtime_config": config});
         self.push(client, "RUNTIME_ASSIGNMENT_MESSAGE", body);
-        self.push(client, "SERVER_OUTGOING_MESSAGE", json!({"message": {"hello": client}}));
+        self.push(client, "SERVER_OUTGOING_MESSAGE", json!({"message": {"hello": client, "wins": wins}}));
     }
 
     fn begin(&mut self) -> Reply {
@@ -37,14 +60,19 @@ impl Players {
         let client = self.count.to_string();
         let welcome = json!({"tenant_id": "1", "version_id": "4", "version_created": "2025-01-25T10:00:00Z"});
         self.push(&client, "SERVER_WELCOME_MESSAGE", welcome);
-        self.assign(&client);
+        self.assign(&client, 0);
         Reply::ok(&json!({"client_id": client}))
     }
 
     fn exchange(&mut self, request: &Value) -> Reply {
         let client = request["client_id"].as_str().unwrap().to_owned();
         for message in request["outgoing_messages"].as_array().unwrap() {
-            match message["body"]["data"].as_str().unwrap() {
+            let data = &message["body"]["data"];
+            if let Some(mode) = data["play"].as_str() {
+                self.play(&client, mode);
+                continue;
+            }
+            match data.as_str().unwrap() {
                 text if text.starts_with("all: ") => {
                     for other in self.waiting.keys().cloned().collect::<Vec<_>>() {
                         self.push(&other, "SERVER_OUTGOING_MESSAGE", json!({"message": {"all": &text[5..]}}));
@@ -147,10 +175,7 @@ async fn it_goes_the_whole_way_and_tells_it() {
     let calls = fs::read_to_string(machine.at("calls")).unwrap();
     let calls: Vec<_> = calls.lines().collect();
     assert!(calls[0].starts_with("version"), "{calls:?}");
-    assert!(
-        calls[1].starts_with("import ") && calls[1].ends_with(&format!("- {image} <lobby-")),
-        "{calls:?}"
-    );
+    assert!(calls[1].starts_with("import ") && calls[1].ends_with(&format!("- {image} <arena")), "{calls:?}");
     assert_eq!(calls[2], format!("login --username 9 --password-stdin localhost:{port} <dev-pw"));
     assert_eq!(calls[3], format!("push --quiet {image} <"));
 
@@ -160,6 +185,10 @@ async fn it_goes_the_whole_way_and_tells_it() {
         &image,
         r#"{"count":1,"echo":"hello"}"#,
         "runtime 55",
+        "runtime 77, udp 127.0.0.1:9",
+        "round 4: Ann advance, Bob lunge, touch for Bob; on 2 and 2, 1:2",
+        "the winner is Bob",
+        "the winner is Dan",
         "To stop it: ",
     ] {
         assert!(told.contains(part), "{part} is missing in\n{told}");
