@@ -324,7 +324,7 @@ impl Round<'_> {
     }
 
     /// A ticket whose match didn't start goes back to its old place.
-    fn wait_again(&mut self, queue: Queue, id: omgservers_api::TicketId) -> Result<(), Problem> {
+    pub(crate) fn wait_again(&mut self, queue: Queue, id: omgservers_api::TicketId) -> Result<(), Problem> {
         let Some(held) = self.queues.tickets.get_mut(&id) else { return Ok(()) };
         let Place::Placed { ticket, .. } = std::mem::replace(&mut held.place, Place::Waiting) else {
             return Ok(());

@@ -52,11 +52,20 @@ impl PgMatchmaking {
         let queues = &mut hall.queues;
         let mut round =
             Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
-        let mut waiting = Vec::new();
+        let (mut waiting, mut waiting_again) = (Vec::new(), Vec::new());
         for row in tickets {
+            let (id, match_id) = (row.id, row.match_id);
             waiting.extend(round.load_ticket(row)?);
+            let is_there =
+                round.queues.tickets.get(&id).is_some_and(|it| matches!(it.place, Place::Placed { .. }));
+            waiting_again.extend(match_id.filter(|_| !is_there));
         }
+        // Where somebody is, it goes on without those who didn't come back.
+        waiting_again.retain(|it| round.queues.matches.get(it).is_some_and(|it| it.seated.is_empty()));
         round.load_seats()?;
+        for id in waiting_again {
+            round.regroup(id)?;
+        }
         for (ticket, was_placed) in waiting {
             round.load_waiting(ticket, was_placed)?;
         }

@@ -264,16 +264,35 @@ impl Round<'_> {
             }
             Place::Placed { match_id, .. } => {
                 let match_id = *match_id;
-                if let Some(it) = self.queues.matches.get_mut(&match_id) {
-                    it.seated.remove(&id);
-                    it.coming.remove(&id);
-                }
-                for client in &held.clients {
-                    self.free_seat(match_id, *client)?;
+                let Some(it) = self.queues.matches.get_mut(&match_id) else { return Ok(Some(held)) };
+                it.seated.remove(&id);
+                it.coming.remove(&id);
+                if it.seated.is_empty() {
+                    self.regroup(match_id)?;
+                } else {
+                    for client in &held.clients {
+                        self.free_seat(match_id, *client)?;
+                    }
                 }
             }
         }
         Ok(Some(held))
+    }
+
+    /// A match lost somebody before it began: who is left may be too few, or not fit any more without them. They wait
+    /// again in their old places, and the match ends.
+    pub(crate) fn regroup(&mut self, match_id: MatchId) -> Result<(), Problem> {
+        let Some(it) = self.queues.matches.get_mut(&match_id) else { return Ok(()) };
+        let coming = std::mem::take(&mut it.coming);
+        let (queue, key) = (it.queue, it.key.take());
+        if let Some(key) = key {
+            self.queues.by_key.remove(&(queue, key));
+            self.pool(queue)?.close_match(key);
+        }
+        for ticket in coming {
+            self.wait_again(queue, ticket)?;
+        }
+        Ok(())
     }
 
     /// Lets the pool know of an empty seat.
