@@ -158,7 +158,7 @@ impl Check<'_> {
     }
 
     fn ranges(&mut self, config: &Config) {
-        let at_least: [(&str, u64, u64); 18] = [
+        let at_least: [(&str, u64, u64); 19] = [
             ("server.max_connections", config.server.max_connections.into(), 1),
             ("server.keep_alive_seconds", config.server.keep_alive_seconds.into(), 1),
             ("server.request_head_seconds", config.server.request_head_seconds.into(), 1),
