@@ -59,7 +59,7 @@ pub async fn demonstrate(demo: &Demo) -> anyhow::Result<()> {
     steps.note(&image)?;
     let deployment = studio.deploy(steps).await?;
 
-    let played = play::play(&backend.client, &studio, steps).await;
+    let played = Box::pin(play::play(&backend.client, &studio, steps)).await;
     if played.is_err() {
         // The reason is most often in a container. What keeps us from looking there doesn't hide it.
         if let Err(error) = studio.tell_failures(deployment, steps).await {
