@@ -14,11 +14,14 @@ mod backend;
 mod checks;
 mod dice;
 mod faults;
+mod modes;
+mod orders;
 mod player;
 mod quiet;
 mod run;
 mod server;
 mod story;
+mod tickets;
 mod world;
 
 /// Seeds of a plain `make test`.

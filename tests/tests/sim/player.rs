@@ -7,15 +7,18 @@ use std::{
 };
 
 use omgservers_api::{
-    ClientId, DeploymentId, EntryId, Problem, Role, RuntimeId, UserId,
+    ClientId, DeploymentId, EntryId, Problem, Role, RuntimeId, RuntimeQualifier, UserId,
     ids::SenderSeq,
-    interchange::{DisconnectionReason, Reason, RuntimeAssignment, message},
+    interchange::{DisconnectionReason, MatchmakingFailure, Reason, RuntimeAssignment, message},
 };
 use omgservers_core::Caller;
 use omgservers_messaging::{Entry, FromClient};
 use serde_json::value::RawValue;
 
-use crate::world::{Verdict, Way, World};
+use crate::{
+    modes,
+    world::{Verdict, Way, World},
+};
 
 /// A player.
 pub(crate) struct Player {
@@ -49,6 +52,17 @@ pub(crate) struct Session {
     pub(crate) assigned: Vec<RuntimeId>,
     /// The runtimes that it really was with.
     pub(crate) routes: BTreeSet<RuntimeId>,
+    /// The one that it is with, as far as was looked, and how often that has changed.
+    pub(crate) route: Option<RuntimeId>,
+    pub(crate) moves: u64,
+    /// Matches' runtimes that may have sent it away.
+    pub(crate) kicked_from: BTreeSet<RuntimeId>,
+    /// How often somebody asked, for each mode, to match it.
+    pub(crate) wished: BTreeMap<&'static str, u64>,
+    /// How many wishes for a mode had ended when the last one was asked for that was acknowledged.
+    pub(crate) owed: BTreeMap<&'static str, u64>,
+    /// The wishes for each mode that have ended.
+    ended: BTreeMap<String, u64>,
     /// What game servers said to it: the last number of each.
     said: BTreeMap<String, u64>,
     /// What game servers were promised that it hears.
@@ -90,6 +104,12 @@ impl Session {
             last: None,
             assigned: Vec::new(),
             routes: BTreeSet::new(),
+            route: None,
+            moves: 0,
+            kicked_from: BTreeSet::new(),
+            wished: BTreeMap::new(),
+            owed: BTreeMap::new(),
+            ended: BTreeMap::new(),
             said: BTreeMap::new(),
             promised: BTreeMap::new(),
             reason: None,
@@ -107,6 +127,27 @@ impl Session {
     /// Whether a message with this number was said.
     pub(crate) fn has_said(&self, seq: u64) -> bool {
         seq < self.next_seq
+    }
+
+    /// Everything that was said.
+    pub(crate) fn all_said(&self) -> std::ops::Range<u64> {
+        0..self.next_seq
+    }
+
+    /// How many wishes for a mode have ended.
+    pub(crate) fn ended(&self, mode: &str) -> u64 {
+        self.ended.get(mode).copied().unwrap_or(0)
+    }
+
+    /// A wish has ended. Nobody hears of an end that never was asked for.
+    fn end_wish(&mut self, mode: &str) -> Verdict {
+        let ended = self.ended.entry(mode.to_owned()).or_default();
+        *ended += 1;
+        let wished = self.wished.get(mode).copied().unwrap_or(0);
+        if *ended > wished {
+            return Err(format!("client {}: {ended} wishes for {mode} have ended of {wished}", self.client));
+        }
+        Ok(())
     }
 
     /// What was said and not acknowledged yet.
@@ -155,10 +196,26 @@ impl Session {
             message::MATCHMAKER_ASSIGNMENT if self.seen.len() == 2 => {}
             message::RUNTIME_ASSIGNMENT => {
                 let body: RuntimeAssignment = serde_json::from_str(&entry.body).map_err(wrong)?;
-                if self.assigned.contains(&body.runtime_id) {
+                if self.assigned.last() == Some(&body.runtime_id) {
                     return Err(format!("client {client} was assigned to {} twice", body.runtime_id));
                 }
                 self.assigned.push(body.runtime_id);
+                let config = &body.runtime_config;
+                let is_match = body.runtime_qualifier == RuntimeQualifier::Match;
+                if is_match != config.match_config.is_some() || is_match == config.lobby_config.is_some() {
+                    return Err(format!("client {client} was assigned to {config:?}"));
+                }
+                if let Some(it) = &config.match_config {
+                    self.end_wish(&it.mode)?;
+                }
+            }
+            message::MATCHMAKING_FAILURE => {
+                let body: MatchmakingFailure = serde_json::from_str(&entry.body).map_err(wrong)?;
+                // Told again, after the backend was killed before it noted that it had told it.
+                if body.detail == "the request ended while the backend was away" {
+                    *self.wished.entry(modes::static_name(&body.mode)).or_default() += 1;
+                }
+                self.end_wish(&body.mode)?;
             }
             message::SERVER_OUTGOING => {
                 let Said { message: Saying { from, number } } =
@@ -179,6 +236,11 @@ impl Session {
 }
 
 impl World {
+    /// A session by its client.
+    pub(crate) fn session_mut(&mut self, client: ClientId) -> Option<&mut Session> {
+        self.players.iter_mut().filter_map(|it| it.session.as_mut()).find(|it| it.client == client)
+    }
+
     /// A player without a session asks for one.
     pub(crate) async fn enter(&mut self, index: usize, way: Way) -> Verdict {
         let work = self.entering(index);

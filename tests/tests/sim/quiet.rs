@@ -7,7 +7,10 @@ use std::{
 
 use omgservers_api::{DeploymentId, ids::Id as _};
 
-use crate::world::{SYSTEM, Verdict, Way, World};
+use crate::{
+    dice::Dice,
+    world::{SYSTEM, Verdict, Way, World},
+};
 
 /// Rounds after which everything must have come to its end, and how long each takes.
 const MOST_ROUNDS: usize = 120;
@@ -27,7 +30,7 @@ impl World {
         }
         let mut wrong = String::new();
         for round in 0..MOST_ROUNDS {
-            self.round(round % 6 == 0).await?;
+            self.round(None, round % 6 == 0).await?;
             match self.is_at_rest().await {
                 Ok(()) => return self.check_profiles().await,
                 Err(what) => wrong = what,
@@ -38,7 +41,7 @@ impl World {
     }
 
     /// Everybody does what they have to do.
-    pub(crate) async fn round(&mut self, sweep: bool) -> Verdict {
+    pub(crate) async fn round(&mut self, mut dice: Option<&mut Dice>, sweep: bool) -> Verdict {
         for index in 0..self.players.len() {
             let session = self.players[index].session.as_ref();
             if session.is_some_and(|it| !it.silent && !it.is_over()) {
@@ -47,9 +50,16 @@ impl World {
         }
         self.meet_servers();
         for attempt in self.living() {
-            self.poll(attempt, None, Way::Whole).await?;
+            self.poll(attempt, dice.as_deref_mut(), Way::Whole).await?;
         }
-        self.run_all(sweep).await
+        self.run_all(sweep).await?;
+        self.check_tickets().await
+    }
+
+    /// How many game servers have room.
+    fn cores(&self) -> usize {
+        let cores: u32 = self.around.pool.iter().map(|it| it.cpu / 100).sum();
+        usize::try_from(cores).unwrap()
     }
 
     /// Runs all duties once.
@@ -92,6 +102,8 @@ impl World {
                 return Err(format!("client {client} is with {route}, which doesn't know it"));
             }
         }
+        self.check_books()?;
+        self.tickets_at_rest(running.len() < self.cores()).await?;
         let speaking = self.players.iter().filter_map(|it| it.session.as_ref());
         for session in speaking.filter(|it| !it.silent && !it.is_over()) {
             self.check_session(session)?;
@@ -115,13 +127,19 @@ impl World {
         let none = BTreeSet::new();
         let heard = self.taken.get(&client).unwrap_or(&none);
         let acknowledged = session.acknowledged.map_or(0, |it| it + 1);
-        if let Some(missing) = (0..acknowledged).find(|it| !heard.contains(it)) {
+        let runtimes = self.backend().messaging.runtimes();
+        // What was said to one that the client has left, and that has ended without asking for it, is gone with it.
+        let gone = |number: &u64| {
+            let behind = self.behind.get(&client).and_then(|it| it.get(number));
+            behind.is_some_and(|it| runtimes.iter().all(|(runtime, _)| runtime != it))
+        };
+        if let Some(missing) = (0..acknowledged).find(|it| !heard.contains(it) && !gone(it)) {
             return Err(format!("message {missing} of client {client} was acknowledged and never arrived"));
         }
         Ok(())
     }
 
-    /// Lobbies, runtimes, mailboxes and containers are the same.
+    /// Lobbies and matches, runtimes, mailboxes and containers are the same.
     async fn check_containers(&self) -> Verdict {
         let deployments: BTreeMap<i64, bool> = self
             .select(
@@ -142,7 +160,14 @@ impl World {
             }
             lobbies.insert(runtime, deployment);
         }
-        let all: BTreeSet<i64> = lobbies.keys().copied().collect();
+        let mut all: BTreeSet<i64> = lobbies.keys().copied().collect();
+        for row in self.select("select runtime_id, deployment_id from matchmaking.match").await {
+            let (runtime, deployment): (i64, i64) = (row.get(0), row.get(1));
+            if !deployments.contains_key(&deployment) {
+                return Err(format!("a match of deployment {deployment}, which is gone"));
+            }
+            all.insert(runtime);
+        }
         same("runtimes", self.ids("select id from runtimes.runtime").await, &all)?;
         let mailboxes = self.backend().messaging.runtimes().into_iter().map(|it| it.0.get()).collect();
         same("mailboxes", mailboxes, &all)?;
@@ -154,8 +179,7 @@ impl World {
             return Err("a runtime has two containers".into());
         }
         // Warm lobbies may wait for room for ever.
-        let cores: u32 = self.around.pool.iter().map(|it| it.cpu / 100).sum();
-        if running.len() < usize::try_from(cores).unwrap() {
+        if running.len() < self.cores() {
             same("running runtimes", running, &all)?;
         }
         let stuck = self

@@ -7,9 +7,10 @@ use std::{
 };
 
 use omgservers_api::{
-    ClientId, EntryId, Problem, RuntimeId, UserId,
+    ClientId, EntryId, Problem, RuntimeId, RuntimeQualifier, UserId,
+    config::ModeConfig,
     ids::SenderSeq,
-    interchange::{AddClient, ClientRef, Outgoing, command},
+    interchange::{AddClient, ClientRef, InitRuntime, Outgoing, command},
 };
 use omgservers_core::Caller;
 use omgservers_matchmaking::RuntimeAnswer;
@@ -19,12 +20,17 @@ use serde_json::value::RawValue;
 
 use crate::{
     dice::Dice,
+    modes,
+    orders::{Order, What},
     world::{Verdict, Way, World},
 };
 
 /// A game server.
 pub(crate) struct Server {
     pub(crate) attempt: Attempt,
+    pub(crate) kind: RuntimeQualifier,
+    /// Of a match.
+    mode: Option<ModeConfig>,
     password: String,
     /// It has got its token.
     verified: bool,
@@ -34,46 +40,16 @@ pub(crate) struct Server {
     pub(crate) dismissed: bool,
     seen: BTreeSet<EntryId>,
     last: Option<EntryId>,
-    pub(crate) members: BTreeMap<ClientId, UserId>,
+    /// With the group of a match.
+    pub(crate) members: BTreeMap<ClientId, (UserId, Option<String>)>,
     /// The messages of each client.
     pub(crate) heard: BTreeMap<ClientId, BTreeSet<u64>>,
     /// Those that it may hear once more: the backend was killed before it acknowledged them to who said them.
     pub(crate) repeatable: BTreeMap<ClientId, BTreeSet<u64>>,
     to_consume: Vec<EntryId>,
-    next_seq: u64,
-    next_number: u64,
-    unanswered: Vec<Order>,
-}
-
-/// A command of a game server.
-#[derive(Debug, Clone)]
-struct Order {
-    seq: u64,
-    what: What,
-    body: String,
-    /// How often it was sent.
-    sent: u32,
-    /// How many values of this profile had been tried when it was first sent.
-    tried: Option<u64>,
-}
-
-#[derive(Debug, Clone)]
-enum What {
-    Respond(ClientId, u64),
-    Broadcast,
-    Kick(ClientId),
-    SetProfile(ClientId, UserId, String),
-}
-
-impl What {
-    fn qualifier(&self) -> &'static str {
-        match self {
-            Self::Respond(..) => command::RESPOND_CLIENT,
-            Self::Broadcast => command::BROADCAST_MESSAGE,
-            Self::Kick(_) => command::KICK_CLIENT,
-            Self::SetProfile(..) => command::SET_PROFILE,
-        }
-    }
+    pub(crate) next_seq: u64,
+    pub(crate) next_number: u64,
+    pub(crate) unanswered: Vec<Order>,
 }
 
 /// A message as a game server gets it.
@@ -87,6 +63,8 @@ impl Server {
     pub(crate) fn new(container: &FakeContainer) -> Self {
         Self {
             attempt: container.spec.attempt,
+            kind: container.spec.qualifier,
+            mode: None,
             password: container.spec.env["OMGSERVERS_PASSWORD"].clone(),
             verified: false,
             hung: false,
@@ -107,44 +85,6 @@ impl Server {
         self.attempt.runtime
     }
 
-    fn order(&mut self, what: What, body: String) {
-        self.unanswered.push(Order { seq: self.next_seq, what, body, sent: 0, tried: None });
-        self.next_seq += 1;
-    }
-
-    fn saying(&mut self) -> (u64, String) {
-        self.next_number += 1;
-        (self.next_number, format!(r#"{{"from":"{}","number":{}}}"#, self.attempt, self.next_number))
-    }
-
-    fn respond(&mut self, client: ClientId) {
-        let (number, saying) = self.saying();
-        self.order(
-            What::Respond(client, number),
-            format!(r#"{{"client_id":"{client}","message":{saying}}}"#),
-        );
-    }
-
-    /// Something of its own accord.
-    fn act(&mut self, dice: &mut Dice) {
-        let members: Vec<(ClientId, UserId)> = self.members.iter().map(|it| (*it.0, *it.1)).collect();
-        let Some((client, user)) = dice.pick(&members).copied() else { return };
-        match dice.below(12) {
-            0 => self.order(What::Kick(client), format!(r#"{{"client_id":"{client}"}}"#)),
-            1..=4 => {
-                self.next_number += 1;
-                let value = format!(r#"{{"v":"{} {}"}}"#, self.attempt, self.next_number);
-                let body = format!(r#"{{"client_id":"{client}","profile":{value}}}"#);
-                self.order(What::SetProfile(client, user, value), body);
-            }
-            5..=7 => {
-                let (_, saying) = self.saying();
-                self.order(What::Broadcast, format!(r#"{{"message":{saying}}}"#));
-            }
-            _ => self.respond(client),
-        }
-    }
-
     /// A message or command that it sees for the first time.
     fn hear(&mut self, entry: &Entry, world: &mut Facts<'_>) -> Verdict {
         let me = self.attempt;
@@ -158,13 +98,14 @@ impl Server {
             return Err(format!("game server {me} got {} as its entry {}", entry.qualifier, self.seen.len()));
         }
         match entry.qualifier {
-            command::INIT_RUNTIME => {}
-            command::ADD_CLIENT => {
+            command::INIT_RUNTIME => {
+                let body: InitRuntime = serde_json::from_str(&entry.body).map_err(wrong)?;
+                self.begin(&body)?;
+            }
+            command::ADD_CLIENT | command::ADD_MATCH_CLIENT => {
                 let body: AddClient = serde_json::from_str(&entry.body).map_err(wrong)?;
-                if self.members.insert(body.client_id, body.user_id).is_some() {
-                    return Err(format!("game server {me} got client {} twice", body.client_id));
-                }
                 world.check_profile(&body)?;
+                self.add(entry.qualifier, body)?;
             }
             command::DELETE_CLIENT => {
                 let body: ClientRef = serde_json::from_str(&entry.body).map_err(wrong)?;
@@ -181,6 +122,37 @@ impl Server {
         Ok(())
     }
 
+    fn begin(&mut self, it: &InitRuntime) -> Verdict {
+        let config = &it.runtime_config;
+        self.mode = config.match_config.as_ref().and_then(|it| modes::named(&it.mode));
+        let fits = match self.kind {
+            RuntimeQualifier::Lobby => config.lobby_config.is_some() && config.match_config.is_none(),
+            RuntimeQualifier::Match => config.lobby_config.is_none() && self.mode.is_some(),
+        };
+        if fits { Ok(()) } else { Err(format!("game server {} is told that it is {config:?}", self.attempt)) }
+    }
+
+    /// A client comes. Who is in a match never is more than its mode allows.
+    fn add(&mut self, qualifier: &str, it: AddClient) -> Verdict {
+        let (me, client) = (self.attempt, it.client_id);
+        let is_match = self.kind == RuntimeQualifier::Match;
+        if is_match != (qualifier == command::ADD_MATCH_CLIENT) || is_match != it.group_name.is_some() {
+            return Err(format!("game server {me} got {qualifier} {it:?}"));
+        }
+        if self.members.insert(client, (it.user_id, it.group_name.clone())).is_some() {
+            return Err(format!("game server {me} got client {client} twice"));
+        }
+        let (Some(mode), Some(name)) = (&self.mode, it.group_name) else { return Ok(()) };
+        let group = mode.groups.iter().find(|it| it.name == name);
+        let group = group.ok_or_else(|| format!("game server {me}: there is no group {name}"))?;
+        let in_group = self.members.values().filter(|it| it.1.as_ref() == Some(&name)).count();
+        let above = |count: usize, most: u32| u32::try_from(count).unwrap() > most;
+        if above(self.members.len(), mode.max_players) || above(in_group, group.max_players) {
+            return Err(format!("game server {me} has too many players: {:?}", self.members));
+        }
+        Ok(())
+    }
+
     fn handle(&mut self, client: ClientId, number: u64, world: &Facts<'_>) -> Verdict {
         let me = self.attempt;
         if !self.members.contains_key(&client) {
@@ -193,8 +165,13 @@ impl Server {
         heard.insert(number);
         // What another one has got may come again after a crash; what none has got must come.
         let taken = world.taken.get(&client);
-        let complete =
-            (0..number).all(|it| heard.contains(&it) || taken.is_some_and(|all| all.contains(&it)));
+        // What was said to the one before stays with that one.
+        let behind = world.behind.get(&client);
+        let complete = (0..number).all(|it| {
+            heard.contains(&it)
+                || taken.is_some_and(|all| all.contains(&it))
+                || behind.is_some_and(|all| all.contains_key(&it))
+        });
         let again = self.repeatable.get_mut(&client).is_some_and(|it| it.remove(&number));
         if (before >= Some(number) && !again) || !complete {
             return Err(format!(
@@ -213,6 +190,7 @@ impl Server {
 /// What a game server is compared with.
 struct Facts<'a> {
     taken: &'a BTreeMap<ClientId, BTreeSet<u64>>,
+    behind: &'a BTreeMap<ClientId, BTreeMap<u64, RuntimeId>>,
     players: &'a [crate::player::Player],
     profiles: &'a mut BTreeMap<UserId, crate::world::Profile>,
 }
@@ -281,11 +259,12 @@ impl World {
         dice: Option<&mut Dice>,
     ) -> impl Future<Output = Result<RuntimeAnswer, Problem>> + use<> {
         if let Some(dice) = dice
-            && dice.percent(30)
+            && dice.percent(if server.kind == RuntimeQualifier::Lobby { 70 } else { 40 })
         {
             server.act(dice);
         }
         self.note_orders(server);
+        self.polled.insert(server.runtime());
         let (orders, consumed) = (server.unanswered.clone(), server.to_consume.clone());
         let caller = Caller::Runtime(server.runtime());
         let matchmaking = Arc::clone(&self.backend().matchmaking);
@@ -293,7 +272,7 @@ impl World {
             let raw = |it: &Order| RawValue::from_string(it.body.clone()).unwrap();
             let bodies: Vec<Box<RawValue>> = orders.iter().map(raw).collect();
             let command = |(it, body): (&Order, _)| Outgoing {
-                id: Some(SenderSeq(it.seq)),
+                id: it.seq.map(SenderSeq),
                 qualifier: it.what.qualifier().into(),
                 body: Some(body),
             };
@@ -316,28 +295,6 @@ impl World {
         server.verified
     }
 
-    /// Remembers what may come of the orders that are about to be sent.
-    fn note_orders(&mut self, server: &mut Server) {
-        for order in &mut server.unanswered {
-            order.sent += 1;
-            match &order.what {
-                What::Kick(client) => {
-                    let sessions = self.players.iter_mut().filter_map(|it| it.session.as_mut());
-                    sessions.filter(|it| it.client == *client).for_each(|it| it.kicked = true);
-                }
-                What::SetProfile(_, user, value) => {
-                    let profile = self.profiles.entry(*user).or_default();
-                    profile.possible.insert(value.clone());
-                    if order.tried.is_none() {
-                        profile.tried += 1;
-                        order.tried = Some(profile.tried);
-                    }
-                }
-                What::Respond(..) | What::Broadcast => {}
-            }
-        }
-    }
-
     /// What comes of it; `unanswered`: the answer is lost.
     pub(crate) fn polled(
         &mut self,
@@ -345,6 +302,8 @@ impl World {
         answer: Option<Result<RuntimeAnswer, Problem>>,
         unanswered: bool,
     ) -> Verdict {
+        // It may have moved clients.
+        self.check()?;
         for entry in answer.iter().flatten().flat_map(|it| &it.incoming) {
             // What was handed out is not handed to another game server, even if the answer was lost.
             if entry.qualifier == command::HANDLE_MESSAGE {
@@ -358,21 +317,21 @@ impl World {
             Some(Ok(answer)) => {
                 let orders = std::mem::take(&mut server.unanswered);
                 server.to_consume.clear();
-                let rejected: BTreeSet<usize> = answer.rejected.iter().map(|it| it.index).collect();
-                for (index, order) in orders.iter().enumerate() {
-                    if !rejected.contains(&index) {
-                        self.carried_out(order, me);
-                    }
-                }
-                let (sent, got, rejected) = (orders.len(), answer.incoming.len(), answer.rejected.len());
+                let (sent, got) = (orders.len(), answer.incoming.len());
                 if sent + got > 0 {
-                    self.say(format!("game server {me} sends {sent} ({rejected} rejected), gets {got}"));
+                    let rejected: Vec<&str> = answer.rejected.iter().map(|it| it.detail.as_str()).collect();
+                    self.say(format!("game server {me} sends {sent} ({rejected:?} rejected), gets {got}"));
                 }
+                for it in orders.iter().filter(|it| !matches!(it.what, What::Respond(..) | What::Broadcast)) {
+                    self.say(format!("  {me} wants {} {}, {}. time", it.what.qualifier(), it.body, it.sent));
+                }
+                self.settle(me, server.kind, &orders, &answer.rejected)?;
                 for entry in &answer.incoming {
                     server.to_consume.push(entry.id);
                     if server.seen.insert(entry.id) {
                         let mut facts = Facts {
                             taken: &self.taken,
+                            behind: &self.behind,
                             players: &self.players,
                             profiles: &mut self.profiles,
                         };
@@ -391,38 +350,5 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// What was carried out can be seen.
-    fn carried_out(&mut self, order: &Order, from: Attempt) {
-        match &order.what {
-            What::Respond(client, number) => {
-                let sessions = self.players.iter_mut().filter_map(|it| it.session.as_mut());
-                for session in sessions.filter(|it| it.client == *client) {
-                    session.promised.insert(from.to_string(), *number);
-                }
-            }
-            What::SetProfile(client, user, value) => {
-                // A command that can't be carried out is answered so once: who asks again hears that it asked before.
-                let info = self.backend().messaging.client(*client);
-                let here = info.is_some_and(|it| {
-                    !it.closed
-                        && it.route == Some(from.runtime)
-                        && !self.doomed_stage
-                        && !self.doomed_deployments.contains(&it.deployment)
-                });
-                let profile = self.profiles.entry(*user).or_default();
-                if !here && order.sent > 1 {
-                    return;
-                }
-                // Others may have set it since this one was first sent.
-                if order.tried == Some(profile.tried) {
-                    let now: BTreeSet<String> = [value.clone()].into();
-                    let past = std::mem::replace(&mut profile.possible, now);
-                    profile.past.extend(past.into_iter().map(|it| (it, self.step)));
-                }
-            }
-            What::Kick(_) | What::Broadcast => {}
-        }
     }
 }

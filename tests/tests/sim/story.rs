@@ -35,11 +35,11 @@ enum Deed {
 
 const DEEDS: &[(usize, Deed)] = &[
     (30, Deed::Play),
-    (24, Deed::Serve),
-    (24, Deed::Work),
+    (26, Deed::Serve),
+    (18, Deed::Work),
     (12, Deed::Together),
     (2, Deed::Sweep),
-    (12, Deed::Round),
+    (26, Deed::Round),
     (8, Deed::Pass),
     (1, Deed::Jump),
     (1, Deed::StepWall),
@@ -67,7 +67,7 @@ impl World {
             }
             Deed::Round => {
                 self.say("a round");
-                self.round(false).await?;
+                self.round(Some(dice), false).await?;
             }
             Deed::Pass => self.pass(Duration::from_millis(100 << dice.below(7))),
             Deed::Jump => {
@@ -86,7 +86,8 @@ impl World {
             Deed::Restart => self.end_life(dice).await?,
         }
         self.script.disarm().await;
-        self.check()
+        self.check()?;
+        self.check_tickets().await
     }
 
     /// Draws how the calls of a step are made, and what goes wrong in the database.
@@ -362,7 +363,7 @@ impl World {
         let living = self.living();
         let Some(attempt) = dice.pick(&living).copied() else { return };
         let runtime = attempt.runtime;
-        let what = dice.below(5);
+        let what = dice.below(7);
         let host = self.hosts.iter().find(|it| has(it, attempt)).cloned();
         let Some(host) = host else { return };
         match what {
@@ -376,13 +377,25 @@ impl World {
             2 => {
                 let _was = host.vanish(runtime);
             }
+            3 | 4 => {
+                let _ran =
+                    host.exit(runtime, Exit { code: 0, out_of_memory: false, log_tail: "done".into() });
+            }
             _ => {
                 if let Some(server) = self.servers.get_mut(&attempt) {
                     server.hung = true;
                 }
             }
         }
-        let words = ["crashes", "is out of memory", "vanishes", "hangs", "hangs"];
+        let words = [
+            "crashes",
+            "is out of memory",
+            "vanishes",
+            "comes to its end",
+            "comes to its end",
+            "hangs",
+            "hangs",
+        ];
         self.say(format!("game server {attempt} {}", words[what]));
     }
 }

@@ -22,8 +22,10 @@ use crate::{
     backend::{Backend, SCHEMAS, Surroundings},
     dice::Dice,
     faults::{Script, begin_only},
+    modes,
     player::Player,
     server::Server,
+    tickets::Records,
 };
 
 /// What an invariant says when it is broken.
@@ -79,6 +81,12 @@ pub(crate) struct World {
     pub(crate) servers: BTreeMap<Attempt, Server>,
     /// Of each client the messages that were handed to a game server.
     pub(crate) taken: BTreeMap<ClientId, BTreeSet<u64>>,
+    /// Of each client the messages that it may have said to a game server that it left before that one got them.
+    pub(crate) behind: BTreeMap<ClientId, BTreeMap<u64, RuntimeId>>,
+    /// Runtimes whose game servers have polled.
+    pub(crate) polled: BTreeSet<RuntimeId>,
+    /// Matches and tickets that were seen.
+    pub(crate) records: Records,
     pub(crate) profiles: BTreeMap<omgservers_api::UserId, Profile>,
     /// Deployments and lobbies' runtimes that somebody tried to delete.
     pub(crate) doomed_deployments: BTreeSet<DeploymentId>,
@@ -105,7 +113,9 @@ impl World {
         tokio::spawn(connection);
         let uris: Vec<String> = (1..=1 + dice.below(2)).map(|it| format!("tcp://host{it}:2376")).collect();
         let hosts: Vec<FakeHost> = uris.iter().map(|_| FakeHost::new()).collect();
-        let cores = 2 + u32::try_from(dice.below(3)).unwrap();
+        // Mostly enough for all; sometimes matches and lobbies wait for room.
+        let least = if dice.percent(30) { 2 } else { 10 };
+        let cores = least + u32::try_from(dice.below(3)).unwrap();
         let around = Surroundings {
             db: sound.with_faults(script.faults()),
             sound,
@@ -150,6 +160,9 @@ impl World {
             players,
             servers: BTreeMap::new(),
             taken: BTreeMap::new(),
+            behind: BTreeMap::new(),
+            polled: BTreeSet::new(),
+            records: Records::default(),
             profiles: BTreeMap::new(),
             doomed_deployments: BTreeSet::new(),
             doomed_runtimes: BTreeSet::new(),
@@ -236,7 +249,7 @@ impl World {
     }
 
     async fn make_version(&self) -> Result<VersionId, Problem> {
-        let config: VersionConfig = serde_json::from_str(r#"{"modes":[]}"#).map_err(Problem::internal)?;
+        let config: VersionConfig = modes::of_version(self.versions.len());
         let (tenant, project) = (self.tenant, self.project);
         let versions = &self.backend().versions;
         let version = versions.create(&SYSTEM, tenant, project, &config).await?;
