@@ -175,13 +175,10 @@ impl PgRuntimes {
     fn state(&self, row: &Row, published: Option<Published>) -> RuntimeState {
         match (row.desired(), row.observed()) {
             (Desired::Stop, _) => RuntimeState::Stopping,
-            (Desired::Run, Observed::Pending) => {
-                RuntimeState::Starting { failures: row.failures(), attempt: row.epoch() }
-            }
+            (Desired::Run, Observed::Pending) => RuntimeState::Starting { failures: row.failures() },
             (Desired::Run, Observed::Running) => RuntimeState::Running {
                 started: row.started.unwrap_or(row.created),
                 since: self.inner.since(row.id),
-                attempt: row.epoch(),
                 published: published.map(Arc::new),
             },
             (Desired::Run, Observed::Failed) => {

@@ -41,8 +41,6 @@ pub enum RuntimeState {
     Starting {
         /// Attempts without success.
         failures: u32,
-        /// The last attempt that was begun, from 1; 0 before the first. It may have spoken to the backend.
-        attempt: u32,
     },
     /// Its container runs.
     Running {
@@ -50,8 +48,6 @@ pub enum RuntimeState {
         started: DateTime<Utc>,
         /// The same on the monotonic clock of this process; the start of the process if that is later.
         since: Ticks,
-        /// Which attempt succeeded, from 1.
-        attempt: u32,
         /// Where players connect to it directly; `None` when it has no ports.
         published: Option<Arc<Published>>,
     },
