@@ -1,12 +1,15 @@
 //! The dispatcher: frames between players and their runtime, past the mailboxes. Nothing is kept for who isn't
 //! there, and nothing is acknowledged.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
 use omgservers_api::{ClientId, Problem};
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::{
-    Message,
+    Error, Message,
     protocol::frame::{
         Frame as Piece,
         coding::{Data, OpCode},
@@ -16,7 +19,7 @@ use tokio_tungstenite::tungstenite::{
 use crate::{
     http::Client,
     problems::VALUE,
-    socket::{Refusal, Socket},
+    socket::{Refusal, Socket, broken},
 };
 
 /// Where a connection is opened.
@@ -24,6 +27,10 @@ const PATH: &str = "/dispatcher/v1/entrypoint/websocket/endpoint";
 /// The sub-protocol that clients offer.
 const SUB_PROTOCOL: &str = "omgservers";
 
+/// The dispatcher pings every 16 s; a connection that is silent for so long is dead.
+const SILENCE: Duration = Duration::from_secs(50);
+/// The reason of an end without one.
+pub(crate) const CLOSED: &str = "closed";
 /// The largest piece that a message is sent in, and the largest message, bytes.
 const MOST_PIECE: usize = 60 * 1024;
 const MOST_MESSAGE: usize = 256 * 1024;
@@ -142,12 +149,25 @@ pub(crate) async fn connect(client: &Client, token: &str) -> Result<Socket, Refu
     client.socket(PATH, SUB_PROTOCOL, token).await
 }
 
-/// What a close frame or its absence says.
-pub(crate) fn reason(code: Option<u16>, text: &str) -> String {
-    match code {
-        Some(code) if text.is_empty() => format!("closed with {code}"),
-        Some(code) => format!("closed with {code}: {text}"),
-        None => "closed".to_owned(),
+/// The next frame, or why there is none any more.
+pub(crate) async fn receive(
+    messages: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+) -> Result<Frame, String> {
+    loop {
+        let Ok(message) = tokio::time::timeout(SILENCE, messages.next()).await else {
+            return Err("it was silent for too long".to_owned());
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => return Ok(Frame::Text(text.as_str().to_owned())),
+            Some(Ok(Message::Binary(bytes))) => return Ok(Frame::Binary(bytes)),
+            Some(Ok(Message::Close(Some(frame)))) => {
+                let code = u16::from(frame.code);
+                return Err(format!("closed with {code}: {}", frame.reason.as_str()));
+            }
+            Some(Ok(Message::Close(None))) | None => return Err(CLOSED.to_owned()),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(broken(Some(error)).sentence().to_owned()),
+        }
     }
 }
 

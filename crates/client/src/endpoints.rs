@@ -167,8 +167,15 @@ view! {
 }
 
 /// Verbs of the endpoints that the player's side calls.
-pub const PLAYER_VERBS: &[&str] =
-    &["ping-service", "create-user", "create-token", "create-client", "interchange", "get-ticket-details", "cancel-matchmaking"];
+pub const PLAYER_VERBS: &[&str] = &[
+    "ping-service",
+    "create-user",
+    "create-token",
+    "create-client",
+    "interchange",
+    "get-ticket-details",
+    "cancel-matchmaking",
+];
 /// Verbs of the endpoints that the game server's side calls.
 pub const RUNTIME_VERBS: &[&str] = &["create-token", "interchange"];
 

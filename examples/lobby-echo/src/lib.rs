@@ -3,6 +3,7 @@
 pub mod direct;
 mod lobby;
 mod log;
+mod room;
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ impl End {
 /// Serves until a player ends it or the backend refuses the runtime.
 pub async fn serve(mut runtime: Runtime) -> Result<End, Problem> {
     let mut lobby = Lobby::default();
+    let mut room = None;
     log("started", &json!({"runtime": runtime.id(), "qualifier": runtime.qualifier()}));
     loop {
         let exchanged = runtime.exchange(WAIT).await?;
@@ -49,6 +51,9 @@ pub async fn serve(mut runtime: Runtime) -> Result<End, Problem> {
         for command in exchanged.commands {
             match lobby.handle(command, &mut runtime)? {
                 Next::GoOn => {}
+                Next::Meet => {
+                    room.get_or_insert_with(|| tokio::spawn(room::echo(runtime.open_room())));
+                }
                 Next::Quit => {
                     // What was said so far still goes out.
                     runtime.exchange(Duration::ZERO).await?;

@@ -24,6 +24,8 @@ pub struct Lobby {
 pub enum Next {
     /// The next command.
     GoOn,
+    /// It is in its room from now on.
+    Meet,
     /// It ends.
     Quit,
     /// It ends with an error.
@@ -80,7 +82,10 @@ impl Lobby {
             Some("quit") => return Ok(Next::Quit),
             Some("kick me") => runtime.kick(client)?,
             Some("stop matchmaking") => runtime.stop_matchmaking()?,
-            Some("upgrade") => runtime.upgrade(client)?,
+            Some("upgrade") => {
+                runtime.upgrade(client)?;
+                return Ok(Next::Meet);
+            }
             Some(text) if text.starts_with("all: ") => {
                 let text = text.strip_prefix("all: ").unwrap_or_default();
                 runtime.broadcast(&json!({"from": client, "all": text}))?

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use omgservers_api::{DeploymentId, Role, VersionId, entrypoint::developer::DeleteDeploymentRequest};
-use omgservers_client::{Event, Player, Session};
+use omgservers_client::{Event, Player, Session, Transport};
 use omgservers_tests::{Backend, Docker, Studio, eventually, run};
 
 use crate::{
@@ -63,7 +63,10 @@ impl Game {
     }
 
     async fn join(&self, player: &Player) -> anyhow::Result<Session> {
-        Ok(player.create_client(self.studio.tenant, self.studio.project, self.studio.stage).await?)
+        let session =
+            player.create_client(self.studio.tenant, self.studio.project, self.studio.stage).await?;
+        // The flows are those of the interchange.
+        Ok(session.with_transport(Transport::Polling))
     }
 
     /// A new player in the stage.

@@ -211,10 +211,10 @@ impl World {
     ) -> Verdict {
         let refused: BTreeSet<usize> = rejected.iter().map(|it| it.index).collect();
         for (index, order) in orders.iter().enumerate().filter(|it| !refused.contains(&it.0)) {
-            let misplaced = match (&order.what, kind) {
-                (What::Request(..), RuntimeQualifier::Match) | (What::Stop, RuntimeQualifier::Lobby) => true,
-                _ => false,
-            };
+            let misplaced = matches!(
+                (&order.what, kind),
+                (What::Request(..), RuntimeQualifier::Match) | (What::Stop, RuntimeQualifier::Lobby)
+            );
             // Who asks again hears only that it has asked before.
             if misplaced && order.sent == 1 {
                 return Err(format!("game server {from}: command {index} of {orders:?} was accepted"));

@@ -186,12 +186,19 @@ async fn it_goes_the_whole_way_and_tells_it() {
         r#"{"count":1,"echo":"hello"}"#,
         "runtime 55",
         "runtime 77, udp 127.0.0.1:9",
-        "round 4: Ann advance, Bob lunge, touch for Bob; on 2 and 2, 1:2",
-        "the winner is Bob",
-        "the winner is Dan",
         "To stop it: ",
     ] {
         assert!(told.contains(part), "{part} is missing in\n{told}");
+    }
+    // Who asks first is open, and the other one wins.
+    for [one, two] in [["Ann", "Bob"], ["Cleo", "Dan"]] {
+        let won = |loser: &str, winner: &str| {
+            let round = format!(
+                "round 4: {loser} advance, {winner} lunge, touch for {winner}; on 2 and 2, 1:2\n       the winner is {winner}\n"
+            );
+            told.contains(&round)
+        };
+        assert!(won(one, two) || won(two, one), "no duel of {one} and {two} in\n{told}");
     }
     assert!(!told.contains("dev-pw") && !told.contains("s3cret"), "{told}");
     let ctl = Command::new(env!("CARGO_BIN_EXE_omgctl"))

@@ -189,7 +189,7 @@ impl Connection {
     }
 
     async fn renew(&mut self) -> Result<(), Problem> {
-        match self.player.renew_token().await {
+        match Box::pin(self.player.renew_token()).await {
             Err(problem) if transient(&problem) => self.pause(problem),
             renewed => {
                 (self.stale, self.renewed) = (false, renewed.is_ok());
@@ -214,8 +214,12 @@ impl Connection {
         }
     }
 
-    /// One request, repeated until it is answered.
+    /// One request, repeated until it is answered. Its future is large, and the game's shouldn't be.
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<(), Problem> {
+        Box::pin(self.request(wait)).await
+    }
+
+    async fn request(&mut self, wait: Duration) -> Result<(), Problem> {
         let milliseconds = u32::try_from(wait.as_millis()).unwrap_or(MOST_WAIT).min(MOST_WAIT);
         let (body, consumed) = self.shared.request(milliseconds)?;
         let wait = Duration::from_millis(milliseconds.into());

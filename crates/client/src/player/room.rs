@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Event;
 use crate::{
-    dispatcher::{Frame, connect, pieces, reason, refused},
+    dispatcher::{CLOSED, Frame, connect, pieces, receive, refused},
     http::Client,
     problems::{CONGESTED, NOT_CONNECTED},
     retry::Retry,
@@ -135,19 +135,12 @@ async fn read(
     events: &mpsc::Sender<Event>,
 ) -> String {
     loop {
-        let frame = match messages.next().await {
-            Some(Ok(Message::Text(text))) => Frame::Text(text.as_str().to_owned()),
-            Some(Ok(Message::Binary(bytes))) => Frame::Binary(bytes),
-            Some(Ok(Message::Close(frame))) => {
-                let code = frame.as_ref().map(|it| it.code.into());
-                return reason(code, frame.as_ref().map_or("", |it| it.reason.as_str()));
-            }
-            Some(Ok(_)) => continue,
-            Some(Err(error)) => return broken(Some(error)).sentence().to_owned(),
-            None => return reason(None, ""),
+        let frame = match receive(&mut messages).await {
+            Ok(frame) => frame,
+            Err(reason) => return reason,
         };
         if events.send(Event::Frame(frame)).await.is_err() {
-            return reason(None, "");
+            return CLOSED.to_owned();
         }
     }
 }

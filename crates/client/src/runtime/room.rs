@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::create_token;
 use crate::{
-    dispatcher::{Envelope, Frame, Letter, connect, pieces, reason, refused},
+    dispatcher::{CLOSED, Envelope, Frame, Letter, connect, pieces, receive, refused},
     http::Client,
     problems::{CONGESTED, NOT_CONNECTED, VALUE},
     retry::{Attempts, Retry},
@@ -213,7 +213,7 @@ impl Host {
     /// One connection, to its end, whose reason it answers.
     async fn visit(&self, socket: Socket, frames: &mut mpsc::Receiver<Vec<Message>>) -> String {
         if self.events.send(Ok(RoomEvent::Opened)).await.is_err() {
-            return reason(None, "");
+            return CLOSED.to_owned();
         }
         let (sink, messages) = socket.split();
         let told = |error| broken(Some(error)).sentence().to_owned();
@@ -222,22 +222,17 @@ impl Host {
 
     async fn read(&self, mut messages: impl Stream<Item = Result<Message, Error>> + Unpin) -> String {
         loop {
-            let text = match messages.next().await {
-                Some(Ok(Message::Text(text))) => text,
-                Some(Ok(Message::Close(frame))) => {
-                    let code = frame.as_ref().map(|it| it.code.into());
-                    return reason(code, frame.as_ref().map_or("", |it| it.reason.as_str()));
-                }
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => return broken(Some(error)).sentence().to_owned(),
-                None => return reason(None, ""),
+            let text = match receive(&mut messages).await {
+                Ok(Frame::Text(text)) => text,
+                Ok(Frame::Binary(_)) => continue,
+                Err(reason) => return reason,
             };
             // What a later dispatcher says in another way is passed over.
             let Ok(letter) = serde_json::from_str::<Letter>(&text) else { continue };
             let client_id = letter.client_id;
             let Some(frame) = letter.frame() else { continue };
             if self.events.send(Ok(RoomEvent::Frame { client_id, frame })).await.is_err() {
-                return reason(None, "");
+                return CLOSED.to_owned();
             }
         }
     }
