@@ -7,7 +7,7 @@ use omgservers_client::{
         ClientId, DeploymentId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, ProjectPermission, Ref,
         StageId, StagePermission, TenantId, TenantPermission, TicketId, UserId, VersionId,
         config::{DeploymentConfig, VersionConfig},
-        entrypoint::{admin, developer, player, support},
+        entrypoint::{DeletedResponse, admin, developer, player, support},
     },
 };
 use serde::Serialize;
@@ -458,6 +458,16 @@ pub(crate) enum PlayerCommand {
         /// The stage, by id or alias.
         stage: Ref<StageId>,
     },
+    /// Show the open ticket of a session, and why it isn't matched yet.
+    GetTicketDetails {
+        /// The session's id.
+        client_id: ClientId,
+    },
+    /// Take the open ticket of a session back.
+    CancelMatchmaking {
+        /// The session's id.
+        client_id: ClientId,
+    },
 }
 
 impl PlayerCommand {
@@ -481,6 +491,13 @@ impl RoleCommand for PlayerCommand {
             Self::CreateClient { tenant, project, stage } => {
                 let session = Player::with_token(client, token).create_client(tenant, project, stage).await?;
                 answer(&player::CreateClientResponse { client_id: session.client_id() })
+            }
+            Self::GetTicketDetails { client_id } => {
+                answer(&Player::with_token(client, token).ticket(client_id).await?)
+            }
+            Self::CancelMatchmaking { client_id } => {
+                let deleted = Player::with_token(client, token).cancel_matchmaking(client_id).await?;
+                answer(&DeletedResponse { deleted })
             }
         }
     }

@@ -82,7 +82,8 @@ impl Lobby {
             Some("quit") => return Ok(Next::Quit),
             Some("kick me") => runtime.kick(client)?,
             Some("stop matchmaking") => runtime.stop_matchmaking()?,
-            Some("upgrade") => {
+            Some("upgrade") => runtime.upgrade(client)?,
+            Some("meet") => {
                 runtime.upgrade(client)?;
                 return Ok(Next::Meet);
             }

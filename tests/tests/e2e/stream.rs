@@ -105,7 +105,7 @@ async fn texts_and_bytes_go_through_the_dispatcher_and_back() {
     let studio = studio(&backend).await;
     let mut player = studio.player().await;
     wait_for(&mut player, assigned).await;
-    player.say("upgrade").unwrap();
+    player.say("meet").unwrap();
     wait_for(&mut player, |it| matches!(it, Event::Connected)).await;
     let frames = [Frame::from("a text"), Frame::from(vec![0_u8, 1, 255]), Frame::from("x".repeat(100_000))];
     for frame in frames {

@@ -213,6 +213,7 @@ pub struct MatchesConfig {
     /// Most tickets that wait in one mode; one more is refused.
     pub max_tickets: usize,
     /// A folder that tickets are written to as they come, for `omgservers matchmaking replay`.
+    /// Example: `"/var/log/omgservers/tickets"`
     pub ticket_log: Option<PathBuf>,
 }
 

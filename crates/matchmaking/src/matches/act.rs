@@ -1,12 +1,12 @@
 //! What a plan asks for, and what moves clients in and out of matches.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use omgservers_api::{
-    ClientId, MatchId, Problem, RuntimeId, RuntimeQualifier, UserId,
+    ClientId, MatchId, Problem, RuntimeId, RuntimeQualifier, TicketId, UserId,
     ids::Id as _,
     interchange::{command, message},
 };
@@ -252,15 +252,13 @@ impl PgMatchmaking {
     ) -> Result<(), Problem> {
         let Some(it) = hall.queues.matches.get(&id) else { return Ok(()) };
         let (runtime, queue) = (it.runtime, it.queue);
-        let coming: Vec<_> = it.coming.iter().copied().collect();
         let version = self.parts.versions.config(full.deployment.version_id).await?;
         let is_loaded = std::mem::replace(&mut hall.queues.loaded, false);
         let now = moment(self.parts.clock.ticks());
         let queues = &mut hall.queues;
         let mut round =
             Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
-        round.begin_closing(id)?;
-        for ticket in coming {
+        for ticket in round.begin_closing(id)? {
             round.wait_again(queue, ticket)?;
         }
         let changes = round.changes;
@@ -311,20 +309,41 @@ impl super::Queues {
 }
 
 impl Round<'_> {
-    fn begin_closing(&mut self, id: MatchId) -> Result<(), Problem> {
-        let Some(it) = self.queues.matches.get_mut(&id) else { return Ok(()) };
+    /// Answers the tickets of those who were still to come.
+    fn begin_closing(&mut self, id: MatchId) -> Result<BTreeSet<TicketId>, Problem> {
+        self.note_arrivals(id);
+        let Some(it) = self.queues.matches.get_mut(&id) else { return Ok(BTreeSet::new()) };
         it.closing = true;
-        it.coming.clear();
+        let coming = std::mem::take(&mut it.coming);
         let (queue, key) = (it.queue, it.key.take());
         if let Some(key) = key {
             self.queues.by_key.remove(&(queue, key));
             self.pool(queue)?.close_match(key);
         }
-        self.put_match(id)
+        self.put_match(id)?;
+        Ok(coming)
+    }
+
+    /// Who is with the match already was admitted, though nobody may have noted it: a call can be broken off in between.
+    pub(crate) fn note_arrivals(&mut self, id: MatchId) {
+        let Some(it) = self.queues.matches.get_mut(&id) else { return };
+        let (runtime, messaging) = (it.runtime, &self.matchmaking.parts.messaging);
+        let with = |client: &ClientId| messaging.client(*client).is_some_and(|it| it.route == Some(runtime));
+        let held = |id: &TicketId| self.queues.tickets.get(id);
+        let came: Vec<TicketId> = it
+            .coming
+            .iter()
+            .copied()
+            .filter(|id| held(id).is_some_and(|it| it.clients.iter().any(with)))
+            .collect();
+        for ticket in came {
+            it.coming.remove(&ticket);
+            it.seated.insert(ticket);
+        }
     }
 
     /// A ticket whose match didn't start goes back to its old place.
-    pub(crate) fn wait_again(&mut self, queue: Queue, id: omgservers_api::TicketId) -> Result<(), Problem> {
+    pub(crate) fn wait_again(&mut self, queue: Queue, id: TicketId) -> Result<(), Problem> {
         let Some(held) = self.queues.tickets.get_mut(&id) else { return Ok(()) };
         let Place::Placed { ticket, .. } = std::mem::replace(&mut held.place, Place::Waiting) else {
             return Ok(());

@@ -154,6 +154,9 @@ impl Round<'_> {
     /// Ends the open ticket of a client, with its party's.
     pub(crate) fn cancel(&mut self, client: ClientId, reason: Reason) -> Result<bool, Problem> {
         let Some(id) = self.queues.by_client.get(&client).copied() else { return Ok(false) };
+        if let Some(Held { place: Place::Placed { match_id, .. }, .. }) = self.queues.tickets.get(&id) {
+            self.note_arrivals(*match_id);
+        }
         if self.queues.tickets.get(&id).is_some_and(|it| self.is_seated(id, it)) {
             return Ok(false);
         }

@@ -264,6 +264,7 @@ impl Round<'_> {
             }
             Place::Placed { match_id, .. } => {
                 let match_id = *match_id;
+                self.note_arrivals(match_id);
                 let Some(it) = self.queues.matches.get_mut(&match_id) else { return Ok(Some(held)) };
                 it.seated.remove(&id);
                 it.coming.remove(&id);
