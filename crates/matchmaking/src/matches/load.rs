@@ -125,7 +125,9 @@ impl Round<'_> {
             Ticket { id: row.id, place: place_of(row.id), clients: clients.clone(), attributes, entered };
         let held = |place: Place| Held { queue, created: row.created, clients: clients.clone(), place };
         let runtime = row.match_id.and_then(|it| Some((it, self.queues.matches.get(&it)?)));
-        let seated = runtime.is_some_and(|(_, it)| clients.iter().any(|client| self.is_with(*client, it)));
+        // Who was still to come into a match that closes was written to wait again, so its tickets are of who was there.
+        let seated = runtime
+            .is_some_and(|(_, it)| it.closing || clients.iter().any(|client| self.is_with(*client, it)));
         let expected = runtime.is_some_and(|(_, it)| !it.closing && !it.stopped);
         let id = row.id;
         match row.match_id.zip(row.group_index.and_then(|it| usize::try_from(it).ok())) {
