@@ -25,7 +25,7 @@ mod tickets;
 mod world;
 
 /// Seeds of a plain `make test`.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 100;
 
 #[test]
 fn the_promises_hold_whatever_goes_wrong() {
