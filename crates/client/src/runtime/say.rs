@@ -47,7 +47,7 @@ impl Runtime {
         self.queue(command::BROADCAST_MESSAGE, &ToAll { message: &message })
     }
 
-    /// Replaces the profile of a client's player in this stage; the next [`Command::AddClient`] has it.
+    /// Replaces the profile of a client's player in this stage; the next [`Command::AddClient`](crate::Command::AddClient) has it.
     pub fn set_profile(
         &mut self,
         client_id: ClientId,
