@@ -17,8 +17,8 @@ use std::{
 };
 
 use omgservers_api::{
-    DeploymentId, ProjectId, ProjectPermission, Ref, Role, StageId, StagePermission, TenantId,
-    TenantPermission, UserId, VersionId,
+    DeploymentId, ProjectId, ProjectPermission, Ref, Role, RuntimeId, RuntimeQualifier, StageId,
+    StagePermission, TenantId, TenantPermission, UserId, VersionId,
     config::VersionConfig,
     details::DeploymentDetails,
     entrypoint::{
@@ -29,7 +29,10 @@ use omgservers_api::{
         },
     },
 };
-use omgservers_client::{Client, Player, Session};
+use omgservers_client::{
+    Client, Player, Runtime, Session,
+    runtime::{PASSWORD, RUNTIME_ID, RUNTIME_QUALIFIER},
+};
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -190,6 +193,11 @@ impl Backend {
         docker_list(&self.installation(), &[])
     }
 
+    /// The game servers of [`Game::StandIn`] whose containers run.
+    pub fn stand_ins(&self) -> Vec<StandIn> {
+        self.containers().into_iter().filter_map(stand_in).collect()
+    }
+
     /// Does something to all containers that run, e.g. `pause`.
     pub fn docker(&self, verb: &str) {
         run(Command::new("docker").arg(verb).args(self.containers()));
@@ -199,6 +207,20 @@ impl Backend {
         let id = std::fs::read_to_string(self.data.path().join("data/installation")).unwrap_or_default();
         id.trim().to_owned()
     }
+}
+
+/// Reads a container's environment. `None` if it went in the meantime.
+fn stand_in(container: String) -> Option<StandIn> {
+    let format = "{{range .Config.Env}}{{println .}}{{end}}";
+    let output = Command::new("docker").args(["inspect", "--format", format, &container]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let variables: BTreeMap<&str, &str> = text.lines().filter_map(|it| it.split_once('=')).collect();
+    Some(StandIn {
+        id: variables.get(RUNTIME_ID)?.parse().unwrap(),
+        password: (*variables.get(PASSWORD)?).to_owned(),
+        qualifier: variables.get(RUNTIME_QUALIFIER)?.parse().unwrap(),
+        container,
+    })
 }
 
 fn docker_list(installation: &str, more: &[&str]) -> Vec<String> {
@@ -238,14 +260,50 @@ impl Drop for Backend {
     }
 }
 
-/// The static binary of the sample game; built once for all tests of a process.
-pub fn sample_game() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let built = run(Command::new("sh").arg(root().join("scripts/game.sh")));
-        let path = PathBuf::from(built.lines().last().expect("a path").trim());
-        if path.is_absolute() { path } else { root().join(path) }
-    })
+/// What an image has in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Game {
+    /// The sample game.
+    Sample,
+    /// Nothing that speaks to the backend: whoever deployed it [does so itself](Backend::stand_ins).
+    StandIn,
+}
+
+impl Game {
+    /// The static binary; built once for all tests of a process.
+    pub fn binary(self) -> &'static Path {
+        static SAMPLE: OnceLock<PathBuf> = OnceLock::new();
+        static STAND_IN: OnceLock<PathBuf> = OnceLock::new();
+        let (built, name) = match self {
+            Self::Sample => (&SAMPLE, "lobby-echo"),
+            Self::StandIn => (&STAND_IN, "stand-in"),
+        };
+        built.get_or_init(|| {
+            let built = run(Command::new("sh").arg(root().join("scripts/game.sh")).arg(name));
+            let path = PathBuf::from(built.lines().last().expect("a path").trim());
+            if path.is_absolute() { path } else { root().join(path) }
+        })
+    }
+}
+
+/// A game server whose part the test plays.
+#[derive(Debug, Clone)]
+pub struct StandIn {
+    /// The container.
+    pub container: String,
+    /// The runtime.
+    pub id: RuntimeId,
+    /// Its password.
+    pub password: String,
+    /// Lobby or match.
+    pub qualifier: RuntimeQualifier,
+}
+
+impl StandIn {
+    /// The runtime's side of the SDK.
+    pub fn runtime(&self, client: Client) -> Runtime {
+        Runtime::new(client, self.id, &self.password, self.qualifier)
+    }
 }
 
 /// A stock Docker client with a configuration of its own.
@@ -271,10 +329,10 @@ impl Docker {
         run(&mut self.command(&["login", "-u", user, "-p", password, registry]));
     }
 
-    /// Makes an image of the sample game `FROM scratch` and pushes it.
-    pub fn push_sample(&self, image: &str) {
+    /// Makes an image of a game `FROM scratch` and pushes it.
+    pub fn push(&self, game: Game, image: &str) {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(sample_game(), folder.path().join("game")).unwrap();
+        std::fs::copy(game.binary(), folder.path().join("game")).unwrap();
         std::fs::write(
             folder.path().join("Dockerfile"),
             "FROM scratch\nCOPY game /game\nUSER 65532:65532\nENTRYPOINT [\"/game\"]\n",
@@ -347,6 +405,11 @@ impl Studio {
 
     /// Makes a version with this configuration and pushes the sample game for it.
     pub async fn push(&self, backend: &Backend, config: &str) -> VersionId {
+        self.push_game(backend, Game::Sample, config).await
+    }
+
+    /// Makes a version with this configuration and pushes a game for it.
+    pub async fn push_game(&self, backend: &Backend, game: Game, config: &str) -> VersionId {
         let config: VersionConfig = serde_json::from_str(config).unwrap();
         let request =
             CreateVersionRequest { tenant: self.tenant.into(), project: self.project.into(), config };
@@ -357,7 +420,7 @@ impl Studio {
         tokio::task::spawn_blocking(move || {
             let docker = Docker::new();
             docker.login(&registry, &user, &password);
-            docker.push_sample(&image);
+            docker.push(game, &image);
         })
         .await
         .unwrap();

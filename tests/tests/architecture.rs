@@ -34,7 +34,8 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("omgservers-matcher", &["omgservers-api"]),
     ("omgservers-dispatcher", &["omgservers-api"]),
     ("omgservers-client", &["omgservers-api"]),
-    ("omgservers-ctl", &["omgservers-api", "omgservers-client"]),
+    ("omgservers-load", &["omgservers-api", "omgservers-client"]),
+    ("omgservers-ctl", &["omgservers-api", "omgservers-client", "omgservers-load"]),
     ("omgservers-arena", &["omgservers-api", "omgservers-client"]),
     ("omgservers-lobby-echo", &["omgservers-api", "omgservers-client"]),
     ("omgservers-registry", &["omgservers-api", "omgservers-core", "omgservers-auth", "line"]),
@@ -63,6 +64,8 @@ const OTHERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("omgservers-tests", &["*"]),
+    ("omgservers-torture", &["omgservers-api", "omgservers-client", "omgservers-tests"]),
+    ("omgservers-stand-in", &[]),
 ];
 
 /// Who may name these crates of others.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omgservers_client::Event;
-use omgservers_tests::{Backend, Docker, Studio, eventually};
+use omgservers_tests::{Backend, Docker, Game, Studio, eventually};
 use serde_json::{Value, json};
 
 /// `POST <base>/<role>/request/<verb>`, as the specification writes it.
@@ -76,7 +76,7 @@ async fn the_specifications_guide_works_word_for_word() {
     tokio::task::spawn_blocking(move || {
         let docker = Docker::new();
         docker.login(&registry, &user, &password);
-        docker.push_sample(&image);
+        docker.push(Game::Sample, &image);
     })
     .await
     .unwrap();

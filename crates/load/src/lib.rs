@@ -1,0 +1,1 @@
+//! Load of the whole backend in open loop, for omgctl bench and make bench.

@@ -1,0 +1,1 @@
+//! Kills, cuts and delays under load, and a checker of what was said and heard: make torture.
