@@ -1,1 +1,5 @@
-//! Kills, cuts and delays under load, and a checker of what was said and heard: make torture.
+//! Kills, cuts and delays under load, and a checker of what was said and heard: `make torture`.
+//!
+//! `docs/torture.md` says what is done and what is promised.
+
+pub mod history;

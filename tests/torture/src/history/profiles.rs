@@ -1,0 +1,90 @@
+//! Profiles: what is read is what was taken last, or something newer.
+
+use std::collections::HashMap;
+
+use super::violation::{Kind, Violation};
+
+#[derive(Debug)]
+struct Set {
+    value: u64,
+    said: u64,
+    taken: Option<u64>,
+    refused: bool,
+}
+
+#[derive(Debug, Default)]
+struct Profile {
+    /// By value, which is the order in which they were said.
+    sets: Vec<Set>,
+    asked: u64,
+}
+
+/// Of all users.
+#[derive(Debug, Default)]
+pub(super) struct Profiles {
+    users: HashMap<u64, Profile>,
+    pub(super) taken: u64,
+}
+
+impl Profiles {
+    pub(super) fn said(&mut self, user: u64, value: u64, at: u64) {
+        let set = Set { value, said: at, taken: None, refused: false };
+        self.users.entry(user).or_default().sets.push(set);
+    }
+
+    pub(super) fn taken(&mut self, user: u64, value: u64, at: u64) {
+        if let Some(it) = self.set(user, value) {
+            it.taken.get_or_insert(at);
+            self.taken += 1;
+        }
+    }
+
+    pub(super) fn refused(&mut self, user: u64, value: u64) {
+        if let Some(it) = self.set(user, value) {
+            it.refused = true;
+        }
+    }
+
+    pub(super) fn asked(&mut self, user: u64, at: u64) {
+        self.users.entry(user).or_default().asked = at;
+    }
+
+    pub(super) fn read(&self, user: u64, value: u64) -> Option<Violation> {
+        let unset = Profile::default();
+        let profile = self.users.get(&user).unwrap_or(&unset);
+        let (ended, later) = match (profile.place(value), value) {
+            (Ok(at), _) => {
+                let set = profile.sets.get(at)?;
+                if set.refused {
+                    return Some(wrong(format!("the profile of user {user} is {value}, which was refused")));
+                }
+                (set.taken, profile.sets.get(at.saturating_add(1)..))
+            }
+            (Err(_), 0) => (Some(0), profile.sets.get(..)),
+            (Err(_), _) => {
+                return Some(wrong(format!("the profile of user {user} is {value}, which was never set")));
+            }
+        };
+        // One that was set after the other one was taken, and taken before somebody asked, has replaced it.
+        let ended = ended?;
+        let replaced = |it: &&Set| it.said > ended && it.taken.is_some_and(|it| it < profile.asked);
+        let newer = later.unwrap_or_default().iter().rfind(replaced)?.value;
+        Some(wrong(format!("the profile of user {user} is {value}, though {newer} was taken after it")))
+    }
+
+    fn set(&mut self, user: u64, value: u64) -> Option<&mut Set> {
+        let profile = self.users.get_mut(&user)?;
+        let at = profile.place(value).ok()?;
+        profile.sets.get_mut(at)
+    }
+}
+
+impl Profile {
+    fn place(&self, value: u64) -> Result<usize, usize> {
+        self.sets.binary_search_by_key(&value, |it| it.value)
+    }
+}
+
+fn wrong(sentence: String) -> Violation {
+    Violation::new(Kind::Profile, sentence)
+}

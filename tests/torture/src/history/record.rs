@@ -1,0 +1,201 @@
+//! What is noted.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Who says and hears: one mailbox each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Actor {
+    /// A player's session, by its id.
+    Client(u64),
+    /// A game server, by its id.
+    Runtime(u64),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(id) => write!(f, "client {id}"),
+            Self::Runtime(id) => write!(f, "runtime {id}"),
+        }
+    }
+}
+
+impl From<Actor> for String {
+    fn from(it: Actor) -> Self {
+        match it {
+            Actor::Client(id) => format!("c{id}"),
+            Actor::Runtime(id) => format!("r{id}"),
+        }
+    }
+}
+
+/// A text in a history file names nobody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` names nobody: expected `c` or `r` and a number")]
+pub struct ParseActorError(String);
+
+impl FromStr for Actor {
+    type Err = ParseActorError;
+    fn from_str(text: &str) -> Result<Self, ParseActorError> {
+        let wrong = || ParseActorError(text.to_owned());
+        let id = text.get(1..).and_then(|it| it.parse().ok()).ok_or_else(wrong)?;
+        match text.get(..1) {
+            Some("c") => Ok(Self::Client(id)),
+            Some("r") => Ok(Self::Runtime(id)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl TryFrom<String> for Actor {
+    type Error = ParseActorError;
+    fn try_from(text: String) -> Result<Self, ParseActorError> {
+        text.parse()
+    }
+}
+
+/// To whom something is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum To {
+    /// By a client: to the game server that it is with, whichever that is when the message is taken.
+    Runtime,
+    /// By a game server: to each of these clients.
+    Clients(Vec<u64>),
+    /// By a game server: to whoever is with it when the message is taken.
+    Members,
+}
+
+/// Something that somebody noticed. Numbers of messages are the sender's own and grow; those of profiles grow for each
+/// user, and 0 is the profile of a user for whom none was set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Record {
+    /// A message is about to be sent for the first time. Until more is noted its outcome is unknown.
+    Said {
+        /// The sender.
+        from: Actor,
+        /// Its number.
+        number: u64,
+        /// The recipients.
+        to: To,
+    },
+    /// The sender was told that its message was taken: it is durable.
+    Taken {
+        /// The sender.
+        from: Actor,
+        /// Its number.
+        number: u64,
+        /// For [`To::Members`]: the clients that certainly were with the sender. For others nothing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        surely: Vec<u64>,
+    },
+    /// The sender was told, at its first attempt, that its message was not taken.
+    Refused {
+        /// The sender.
+        from: Actor,
+        /// Its number.
+        number: u64,
+    },
+    /// A message came; also when it came before.
+    Heard {
+        /// The receiver.
+        by: Actor,
+        /// The id of the entry in the receiver's mailbox.
+        entry: u64,
+        /// Who said it.
+        from: Actor,
+        /// The sender's number.
+        number: u64,
+    },
+    /// A client was told, for the first time under this entry, which game server it is with.
+    Assigned {
+        /// The client.
+        client: u64,
+        /// The id of the entry in its mailbox.
+        entry: u64,
+        /// The game server.
+        runtime: u64,
+        /// Whether that is a match's.
+        is_match: bool,
+    },
+    /// A game server is about to ask for a match for a client.
+    Wished {
+        /// The client.
+        client: u64,
+    },
+    /// The wish was taken.
+    WishTaken {
+        /// The client.
+        client: u64,
+    },
+    /// The wish was refused at its first attempt.
+    WishRefused {
+        /// The client.
+        client: u64,
+    },
+    /// A client was told, for the first time under this entry, that its wish ended without a match.
+    WishFailed {
+        /// The client.
+        client: u64,
+        /// The id of the entry in its mailbox.
+        entry: u64,
+    },
+    /// At rest: the backend knows of no open ticket of the client.
+    WishVoid {
+        /// The client.
+        client: u64,
+    },
+    /// A profile is about to be set.
+    ProfileSaid {
+        /// The user.
+        user: u64,
+        /// What it is set to.
+        value: u64,
+    },
+    /// The profile was taken: it is durable.
+    ProfileTaken {
+        /// The user.
+        user: u64,
+        /// What it was set to.
+        value: u64,
+    },
+    /// The profile was refused at its first attempt.
+    ProfileRefused {
+        /// The user.
+        user: u64,
+        /// What it was to be set to.
+        value: u64,
+    },
+    /// From here on the profile may be read for the next [`Record::ProfileRead`].
+    ProfileAsked {
+        /// The user.
+        user: u64,
+    },
+    /// What the profile was.
+    ProfileRead {
+        /// The user.
+        user: u64,
+        /// What it was set to.
+        value: u64,
+    },
+    /// A receiver's mailbox was closed, as was to be expected: what it didn't hear isn't lost.
+    Gone {
+        /// Whose.
+        who: Actor,
+    },
+    /// A receiver's mailbox was closed and nobody had asked for that.
+    Ended {
+        /// Whose.
+        who: Actor,
+        /// What was said about it.
+        why: String,
+    },
+    /// The server is about to be killed, or has ended by itself.
+    Down,
+    /// The server is ready after it was down.
+    Up,
+}
