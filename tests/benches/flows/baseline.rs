@@ -1,10 +1,17 @@
 //! The baselines: handlers that do no more than what can't be left out, on the same framework, allocator and number
 //! of workers as the server.
 
+mod journal;
+mod relay;
+mod room;
+
 use std::{
     io::Read as _,
     path::Path,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -12,12 +19,21 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use tokio_postgres::{Client, NoTls, Statement};
 
+use self::{journal::Journal, relay::Relay, room::Room};
+pub(crate) use self::{
+    journal::{Rows, Session},
+    relay::{PLAYER, RUNTIME},
+    room::ROOM,
+};
 use crate::WORKERS;
 
 /// Where a JSON body is parsed and answered.
 pub(crate) const EXCHANGE: &str = "/service/v1/entrypoint/player/request/interchange";
 /// Where a row is inserted.
 pub(crate) const INSERT: &str = "/service/v1/entrypoint/player/request/create-user";
+/// Where messages are relayed, with and without a commit before an answer.
+pub(crate) const DURABLE: &str = "/durable";
+pub(crate) const EPHEMERAL: &str = "/ephemeral";
 /// Like the pool of the server.
 const POOL: u32 = 16;
 
@@ -27,9 +43,16 @@ pub(crate) fn serve(socket: &Path) -> anyhow::Result<()> {
         prepare(socket).await?;
         let pool = bb8::Pool::builder().max_size(POOL).build(Connector(config(socket))).await?;
         let (pool, next) = (web::Data::new(pool), web::Data::new(AtomicI64::new(1)));
+        let room = web::Data::new(Room::default());
+        let durable = relay::routes(Relay::durable(write(socket).await?), DURABLE);
+        let ephemeral = relay::routes(Relay::default(), EPHEMERAL);
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(pool.clone())
+                .app_data(room.clone())
+                .route(ROOM, web::get().to(room::open))
+                .configure(&durable)
+                .configure(&ephemeral)
                 .app_data(next.clone())
                 .route(EXCHANGE, web::post().to(exchange))
                 .route(INSERT, web::post().to(insert))
@@ -101,6 +124,19 @@ async fn insert_row(pool: &bb8::Pool<Connector>, id: i64) -> anyhow::Result<()> 
         .execute(&connection.insert, &[&id, &"PLAYER", &true, &secret, &SystemTime::now()])
         .await?;
     Ok(())
+}
+
+/// Begins to write a journal, on this thread: those that serve have enough to do.
+async fn write(socket: &Path) -> anyhow::Result<Arc<Journal>> {
+    let (session, journal) = (Session::open(&config(socket)).await?, Arc::new(Journal::default()));
+    let writing = Arc::clone(&journal);
+    actix_web::rt::spawn(async move {
+        if let Err(error) = writing.run(session).await {
+            eprintln!("the journal of the baseline ended: {error}");
+            std::process::exit(1);
+        }
+    });
+    Ok(journal)
 }
 
 /// How the server's PostgreSQL is reached.

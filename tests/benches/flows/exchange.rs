@@ -7,7 +7,7 @@ use omgservers_tests::Backend;
 
 use crate::{
     baseline::EXCHANGE,
-    load::{Script, request},
+    load::{self, Script, request},
     lobby::{Entrant, Game},
     process::Baseline,
     report::{Bar, Figure},
@@ -51,14 +51,12 @@ pub(crate) async fn measure(
     let address = backend.address();
     let ours: Vec<_> = entrants.iter().map(|it| exchange(address, it)).collect();
     let theirs: Vec<_> = entrants.iter().map(|it| exchange(baseline.address, it)).collect();
-    let scripts = |all: Vec<Arc<[u8]>>| move || all.iter().map(|it| Exchange(Arc::clone(it))).collect();
-    let ours = Side { address, process: backend.process(), scripts: scripts(ours) };
-    let theirs = Side { address: baseline.address, process: baseline.id(), scripts: scripts(theirs) };
-    let it = tokio::task::spawn_blocking(move || {
-        let compared: anyhow::Result<_> = rounds.compare("empty interchange", &ours, &theirs);
-        compared
-    })
-    .await??;
+    let load = |address, all: Vec<Arc<[u8]>>| {
+        move |time| load::run(address, all.iter().map(|it| Exchange(Arc::clone(it))).collect(), time)
+    };
+    let ours = Side { process: backend.process(), load: load(address, ours) };
+    let theirs = Side { process: baseline.id(), load: load(baseline.address, theirs) };
+    let it = tokio::task::spawn_blocking(move || rounds.compare("empty interchange", ours, theirs)).await??;
     let what = "bare actix-web";
     Ok(vec![
         Figure::new("exchange_throughput", "Empty interchange, 64 connections", "per s")

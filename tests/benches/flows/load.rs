@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 /// Before the counted time begins.
-const WARM_UP: Duration = Duration::from_millis(300);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 /// A server that is silent for so long is broken.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -143,7 +143,7 @@ fn body(answer: &[u8]) -> anyhow::Result<Option<&[u8]>> {
     Ok((body.len() == length).then_some(body))
 }
 
-fn outcome(mut times: Vec<u32>, time: Duration, all: u32) -> anyhow::Result<Outcome> {
+pub(crate) fn outcome(mut times: Vec<u32>, time: Duration, all: u32) -> anyhow::Result<Outcome> {
     ensure!(times.len() >= 100, "only {} units in {time:?}", times.len());
     times.sort_unstable();
     let at = |part: usize| {

@@ -6,15 +6,20 @@
 #![expect(clippy::print_stdout, reason = "a program for the command line")]
 
 mod baseline;
+mod dispatcher;
 mod docs;
 mod exchange;
 mod load;
 mod lobby;
 mod machine;
+mod metrics;
+mod net;
 mod process;
+mod relay;
 mod report;
 mod rounds;
 mod sign_up;
+mod stage;
 mod start;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -23,7 +28,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use omgservers_tests::{Backend, Studio};
 
-use crate::{machine::Machine, report::Report, rounds::Rounds};
+use crate::{machine::Machine, relay::Delivery, report::Report, rounds::Rounds};
 
 /// What users of the server get, so that the baselines differ in nothing but the work.
 #[global_allocator]
@@ -72,6 +77,9 @@ enum Flow {
     Exchange,
     SignUp,
     Lobby,
+    Dispatcher,
+    RelayHttp,
+    RelayEphemeral,
     Start,
 }
 
@@ -101,6 +109,9 @@ async fn measure(cli: &Cli) -> anyhow::Result<Report> {
     let mut backend = Backend::with(&[
         ("OMGSERVERS__SERVER__WORKERS", &WORKERS.to_string()),
         ("OMGSERVERS__LIMITS__ENABLED", "false"),
+        // Who isn't loaded at the moment is silent.
+        ("OMGSERVERS__CLIENTS__INACTIVE_INTERVAL_SECONDS", "3600"),
+        ("OMGSERVERS__RUNTIMES__INACTIVE_INTERVAL_SECONDS", "3600"),
         ("OMGSERVERS__LOBBIES__MIN_LIFETIME_SECONDS", "1"),
         ("OMGSERVERS__LOG__FILTER", "warn"),
     ])
@@ -111,6 +122,16 @@ async fn measure(cli: &Cli) -> anyhow::Result<Report> {
         let baseline = process::Baseline::start(&socket)?;
         if wanted(Flow::SignUp) {
             report.add(sign_up::measure(&backend, &baseline, rounds).await?);
+        }
+        if wanted(Flow::Dispatcher) {
+            report.add(dispatcher::measure(&backend, &baseline, rounds).await?);
+        }
+        for (flow, delivery) in
+            [(Flow::RelayHttp, Delivery::Durable), (Flow::RelayEphemeral, Delivery::Ephemeral)]
+        {
+            if wanted(flow) {
+                report.add(relay::measure(&backend, &baseline, rounds, delivery).await?);
+            }
         }
         let studio = Studio::open(&backend).await;
         if wanted(Flow::Exchange) || wanted(Flow::Lobby) {

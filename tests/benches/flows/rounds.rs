@@ -1,11 +1,8 @@
 //! Alternating rounds of ours and of a baseline.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use crate::{
-    load::{self, Outcome, Script},
-    process,
-};
+use crate::{load::Outcome, process};
 
 /// How many, and how long each is.
 #[derive(Debug, Clone, Copy)]
@@ -14,11 +11,10 @@ pub(crate) struct Rounds {
     pub(crate) time: Duration,
 }
 
-/// One of two that are compared.
+/// One of two that are compared: its process, and what loads it for so long.
 pub(crate) struct Side<F> {
-    pub(crate) address: SocketAddr,
     pub(crate) process: u32,
-    pub(crate) scripts: F,
+    pub(crate) load: F,
 }
 
 /// What rounds have brought: medians.
@@ -46,18 +42,18 @@ pub(crate) struct Sample {
 
 impl Rounds {
     /// Compares ours with a baseline. Blocks.
-    pub(crate) fn compare<A: Script, B: Script>(
+    pub(crate) fn compare(
         self,
         what: &str,
-        ours: &Side<impl Fn() -> Vec<A>>,
-        baseline: &Side<impl Fn() -> Vec<B>>,
+        mut ours: Side<impl FnMut(Duration) -> anyhow::Result<Outcome>>,
+        mut baseline: Side<impl FnMut(Duration) -> anyhow::Result<Outcome>>,
     ) -> anyhow::Result<Compared> {
         // Both warm, and not counted.
-        load::run(baseline.address, (baseline.scripts)(), Duration::from_secs(1))?;
-        load::run(ours.address, (ours.scripts)(), Duration::from_secs(1))?;
+        (baseline.load)(Duration::from_secs(1))?;
+        (ours.load)(Duration::from_secs(1))?;
         let mut pairs = Vec::with_capacity(self.count);
         for round in 1..=self.count {
-            let (theirs, our) = (self.round(baseline)?, self.round(ours)?);
+            let (theirs, our) = (self.round(&mut baseline)?, self.round(&mut ours)?);
             eprintln!(
                 "{what}, round {round}: {:.0} per s, baseline {:.0}; p99 {:.2} ms, baseline {:.2}; µs of a core {:.1}, baseline {:.1}",
                 our.per_second,
@@ -84,9 +80,12 @@ impl Rounds {
         })
     }
 
-    fn round<S: Script>(self, side: &Side<impl Fn() -> Vec<S>>) -> anyhow::Result<Sample> {
+    fn round(
+        self,
+        side: &mut Side<impl FnMut(Duration) -> anyhow::Result<Outcome>>,
+    ) -> anyhow::Result<Sample> {
         let before = process::cpu_time(side.process)?;
-        let it: Outcome = load::run(side.address, (side.scripts)(), self.time)?;
+        let it = (side.load)(self.time)?;
         let cpu = process::cpu_time(side.process)?.saturating_sub(before);
         let micros = |it: Duration| it.as_secs_f64() * 1e6;
         Ok(Sample {

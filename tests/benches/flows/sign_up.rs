@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     baseline::INSERT,
-    load::{Script, request},
+    load::{self, Script, request},
     process::Baseline,
     report::{Bar, Figure},
     rounds::{Rounds, Side},
@@ -74,19 +74,19 @@ pub(crate) async fn measure(
     rounds: Rounds,
 ) -> anyhow::Result<Vec<Figure>> {
     let address = backend.address();
-    let ours = move || {
+    let ours = move |time| {
         let create = || request(address, CREATE_USER, None, "{}");
-        (0..CONNECTIONS).map(|_| SignUp { address, create: create(), token: None }).collect()
+        let scripts = (0..CONNECTIONS).map(|_| SignUp { address, create: create(), token: None });
+        load::run(address, scripts.collect(), time)
     };
     let theirs = baseline.address;
-    let inserts = move || (0..CONNECTIONS).map(|_| Insert(request(theirs, INSERT, None, "{}"))).collect();
-    let ours = Side { address, process: backend.process(), scripts: ours };
-    let theirs = Side { address: theirs, process: baseline.id(), scripts: inserts };
-    let it = tokio::task::spawn_blocking(move || {
-        let compared: anyhow::Result<_> = rounds.compare("sign-up", &ours, &theirs);
-        compared
-    })
-    .await??;
+    let inserts = move |time| {
+        let scripts = (0..CONNECTIONS).map(|_| Insert(request(theirs, INSERT, None, "{}")));
+        load::run(theirs, scripts.collect(), time)
+    };
+    let ours = Side { process: backend.process(), load: ours };
+    let theirs = Side { process: baseline.id(), load: inserts };
+    let it = tokio::task::spawn_blocking(move || rounds.compare("sign-up", ours, theirs)).await??;
     let what = "one durable insert per request";
     Ok(vec![
         Figure::new("sign_up_throughput", "Pairs of sign-up and token, 32 connections", "per s")

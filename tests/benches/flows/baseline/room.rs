@@ -1,0 +1,77 @@
+//! A room of WebSockets without any rule: what a player says goes to the game server as it is, and what that one says
+//! goes as it is to the player whose id stands at a fixed place.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Payload, Query},
+};
+use actix_ws::{Message, MessageStream, Session};
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+
+/// Where it is opened, by a player with `?client=<id>`.
+pub(crate) const ROOM: &str = "/room";
+/// Where the player's id begins in a frame of the game server.
+const ID: usize = r#"{"clients":[""#.len();
+
+/// Who is there.
+#[derive(Default)]
+pub(super) struct Room {
+    runtime: RwLock<Option<Session>>,
+    players: RwLock<HashMap<u64, Session>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Who {
+    client: Option<u64>,
+}
+
+pub(super) async fn open(
+    request: HttpRequest,
+    payload: Payload,
+    room: Data<Room>,
+    who: Query<Who>,
+) -> Result<HttpResponse, actix_web::Error> {
+    let (response, session, messages) = actix_ws::handle(&request, payload)?;
+    match who.client {
+        Some(client) => {
+            room.players.write().unwrap_or_else(PoisonError::into_inner).insert(client, session);
+            let runtime = room.runtime.read().unwrap_or_else(PoisonError::into_inner).clone();
+            actix_web::rt::spawn(player(messages, runtime));
+        }
+        None => {
+            *room.runtime.write().unwrap_or_else(PoisonError::into_inner) = Some(session);
+            actix_web::rt::spawn(runtime(messages, room));
+        }
+    }
+    Ok(response)
+}
+
+async fn player(mut messages: MessageStream, runtime: Option<Session>) {
+    let Some(mut runtime) = runtime else { return };
+    while let Some(Ok(message)) = messages.next().await {
+        if let Message::Text(text) = message
+            && runtime.text(text).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn runtime(mut messages: MessageStream, room: Data<Room>) {
+    while let Some(Ok(message)) = messages.next().await {
+        let Message::Text(text) = message else { continue };
+        let id = text.get(ID..).and_then(|it| it.split('"').next()).and_then(|it| it.parse().ok());
+        let players = room.players.read().unwrap_or_else(PoisonError::into_inner);
+        let player = id.and_then(|it: u64| players.get(&it)).cloned();
+        drop(players);
+        if let Some(mut player) = player {
+            let _gone = player.text(text).await;
+        }
+    }
+}

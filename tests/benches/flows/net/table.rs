@@ -1,0 +1,145 @@
+//! Peers that play together, each over a connection of its own, and rounds of it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use mio::{Events, Interest, Poll, Token};
+
+use super::wire::Wire;
+use crate::load::{Outcome, WARM_UP, outcome};
+
+/// A server that is silent for so long is broken. Longer than what a request may wait.
+const SILENCE: Duration = Duration::from_secs(40);
+
+/// One of those who play.
+pub(crate) trait Peer {
+    /// A round begins: writes what is said first.
+    fn begin(&mut self, _: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Takes what is complete at the begin of `input`, and answers how many bytes that was. Writes to `output` what is
+    /// to be sent.
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize>;
+}
+
+impl<P: Peer + ?Sized> Peer for Box<P> {
+    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+        (**self).begin(output, tally)
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+        (**self).hear(input, output, tally)
+    }
+}
+
+/// What is counted in a round.
+pub(crate) struct Tally {
+    /// The time that counts.
+    from: Instant,
+    until: Instant,
+    times: Vec<u32>,
+    all: u32,
+    /// Units that are under way.
+    pub(crate) busy: usize,
+}
+
+impl Tally {
+    fn new(time: Duration) -> Self {
+        let from = Instant::now() + WARM_UP;
+        Self { from, until: from + time, times: Vec::with_capacity(1 << 16), all: 0, busy: 0 }
+    }
+
+    /// A unit that was begun then is complete. Whether another one may begin.
+    pub(crate) fn complete(&mut self, begun: Instant) -> bool {
+        let now = Instant::now();
+        self.all += 1;
+        if now >= self.from && now < self.until {
+            self.times.push(u32::try_from((now - begun).as_nanos()).unwrap_or(u32::MAX));
+        }
+        self.goes_on(now)
+    }
+
+    /// Many units are complete at once; how long each took isn't asked.
+    pub(crate) fn complete_many(&mut self, count: usize) -> bool {
+        let now = Instant::now();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.all = self.all.saturating_add(count);
+        if now >= self.from && now < self.until {
+            self.times.extend(std::iter::repeat_n(0, usize::try_from(count).unwrap_or(0)));
+        }
+        self.goes_on(now)
+    }
+
+    fn goes_on(&self, now: Instant) -> bool {
+        now < self.until
+    }
+}
+
+/// All who play, in one thread.
+pub(crate) struct Table<P> {
+    poll: Poll,
+    peers: Vec<(Wire, P)>,
+    room: Vec<u8>,
+}
+
+impl<P: Peer> Table<P> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self { poll: Poll::new()?, peers: Vec::new(), room: vec![0; 256 * 1024] })
+    }
+
+    pub(crate) fn seat(&mut self, mut wire: Wire, peer: P) -> anyhow::Result<()> {
+        let token = Token(self.peers.len());
+        self.poll.registry().register(wire.stream(), token, Interest::READABLE | Interest::WRITABLE)?;
+        self.peers.push((wire, peer));
+        Ok(())
+    }
+
+    /// Plays until `time` has passed and nothing is under way any more, with `begin` of those who sit here beginning.
+    /// Blocks. The connections stay.
+    pub(crate) fn round(&mut self, begin: usize, time: Duration) -> anyhow::Result<Outcome> {
+        let mut tally = Tally::new(time);
+        self.play(begin, &mut tally, |tally| tally.busy == 0 && Instant::now() >= tally.until)?;
+        outcome(tally.times, time, tally.all)
+    }
+
+    /// Plays until nothing is under way any more. How long that took.
+    pub(crate) fn once(&mut self) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        let mut tally = Tally::new(Duration::from_secs(3600));
+        self.play(self.peers.len(), &mut tally, |tally| tally.busy == 0)?;
+        Ok(begun.elapsed())
+    }
+
+    fn play(&mut self, begin: usize, tally: &mut Tally, over: impl Fn(&Tally) -> bool) -> anyhow::Result<()> {
+        for (wire, peer) in self.peers.iter_mut().take(begin) {
+            let (_, output) = wire.both();
+            peer.begin(output, tally)?;
+            wire.flush()?;
+        }
+        // Something may have come when nobody asked.
+        for index in 0..self.peers.len() {
+            self.hear(index, tally)?;
+        }
+        let mut events = Events::with_capacity(1024);
+        while !over(tally) {
+            self.poll.poll(&mut events, Some(SILENCE))?;
+            ensure!(!events.is_empty(), "no answer for {SILENCE:?}, {} units under way", tally.busy);
+            for event in &events {
+                self.hear(event.token().0, tally)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, index: usize, tally: &mut Tally) -> anyhow::Result<()> {
+        let Some((wire, peer)) = self.peers.get_mut(index) else { return Ok(()) };
+        wire.fill(&mut self.room).with_context(|| format!("peer {index}"))?;
+        let (input, output) = wire.both();
+        if !input.is_empty() {
+            let taken = peer.hear(input, output, tally).with_context(|| format!("peer {index}"))?;
+            wire.done(taken);
+        }
+        wire.flush()
+    }
+}

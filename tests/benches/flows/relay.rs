@@ -1,0 +1,267 @@
+//! Messages from players to their game server and back, through the mailboxes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use omgservers_api::RuntimeQualifier;
+use omgservers_tests::Backend;
+
+use crate::{
+    baseline::{DURABLE, EPHEMERAL, PLAYER, RUNTIME},
+    load::Outcome,
+    metrics::{Commits, commits},
+    net::{Answers, Peer, Table, Tally, Wire, ask, connect, head},
+    process::Baseline,
+    report::{Bar, Figure},
+    rounds::{Rounds, Side, median},
+    stage::{COMMANDS, Commands, INTERCHANGE, Messages, Server, Stage, WAIT},
+};
+
+const PLAYERS: usize = 64;
+/// What is said.
+pub(crate) const SAID: &str =
+    "move 12.5 88.1 heading 271.0 fire 0 jump 1 weapon 3 seed 99120391 at 1700000000123";
+
+/// Whether messages are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Durable,
+    Ephemeral,
+}
+
+impl Delivery {
+    /// The configuration of a version with such messages.
+    pub(crate) fn config(self) -> String {
+        let name = if self == Self::Durable { "durable" } else { "ephemeral" };
+        format!(
+            r#"{{"modes":[],"deployment":{{"min_lobbies":1,"delivery":"{name}","lobby":{{"max_assignments":1000,"cpu_limit":10}}}}}}"#
+        )
+    }
+}
+
+/// Says something and waits for an answer, over and over.
+struct Player {
+    head: String,
+    client: String,
+    seq: u64,
+    consumed: Vec<String>,
+    begun: Instant,
+    body: String,
+}
+
+impl Player {
+    fn new(head: String, client: &str) -> Self {
+        let (client, consumed, body) = (client.to_owned(), Vec::new(), String::new());
+        Self { head, client, seq: 0, consumed, begun: Instant::now(), body }
+    }
+
+    fn ask(&mut self, output: &mut Vec<u8>, says: bool) {
+        self.body.clear();
+        let Self { client, body, .. } = self;
+        body.extend([r#"{"client_id":""#, client, r#"","outgoing_messages":["#]);
+        if says {
+            self.begun = Instant::now();
+            self.seq += 1;
+            let seq = self.seq;
+            *body += &format!(
+                r#"{{"id":{seq},"qualifier":"CLIENT_OUTGOING_MESSAGE","body":{{"data":"{SAID}"}}}}"#
+            );
+        }
+        *body += "],\"consumed_messages\":";
+        list(body, &self.consumed);
+        *body += &format!(",\"wait\":{WAIT}}}");
+        ask(output, &self.head, body);
+    }
+}
+
+/// Ids, quoted.
+fn list(body: &mut String, ids: &[String]) {
+    body.push('[');
+    for (index, id) in ids.iter().enumerate() {
+        body.extend([if index > 0 { ",\"" } else { "\"" }, id, "\""]);
+    }
+    body.push(']');
+}
+
+impl Peer for Player {
+    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+        tally.busy += 1;
+        self.ask(output, true);
+        Ok(())
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+        let mut answers = Answers::new(input);
+        while let Some(body) = answers.next()? {
+            let answer: Messages<'_> = serde_json::from_slice(body)?;
+            let came = &answer.incoming_messages;
+            self.consumed.clear();
+            self.consumed.extend(came.iter().map(|it| it.id.to_owned()));
+            if !came.iter().any(|it| it.qualifier == "SERVER_OUTGOING_MESSAGE") {
+                self.ask(output, false);
+            } else if tally.complete(self.begun) {
+                self.ask(output, true);
+            } else {
+                tally.busy -= 1;
+            }
+        }
+        Ok(answers.taken)
+    }
+}
+
+/// A game server that answers everything that it gets with the next exchange, and has one under way all the time.
+struct Echo {
+    head: String,
+    seq: u64,
+    asked: bool,
+    body: String,
+}
+
+impl Echo {
+    fn new(head: String, seq: u64) -> Self {
+        Self { head, seq, asked: false, body: String::new() }
+    }
+
+    fn ask(&mut self, output: &mut Vec<u8>, came: &Commands<'_>) -> anyhow::Result<()> {
+        let body = &mut self.body;
+        body.clear();
+        *body += "{\"outgoing_commands\":[";
+        let said = came.incoming_commands.iter().filter(|it| it.qualifier == "HANDLE_MESSAGE");
+        for (index, it) in said.enumerate() {
+            self.seq += 1;
+            let comma = if index > 0 { "," } else { "" };
+            // What came has the fields of what goes.
+            let (seq, fields) = (self.seq, it.body);
+            *body += &format!(r#"{comma}{{"id":{seq},"qualifier":"RESPOND_CLIENT","body":{fields}}}"#);
+        }
+        *body += "],\"consumed_commands\":[";
+        for (index, it) in came.incoming_commands.iter().enumerate() {
+            body.extend([if index > 0 { ",\"" } else { "\"" }, it.id, "\""]);
+        }
+        *body += &format!("],\"wait\":{WAIT}}}");
+        ask(output, &self.head, body);
+        Ok(())
+    }
+}
+
+impl Peer for Echo {
+    fn begin(&mut self, output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+        if std::mem::replace(&mut self.asked, true) {
+            return Ok(());
+        }
+        self.ask(output, &Commands { incoming_commands: Vec::new(), rejected_commands: None })
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<usize> {
+        let mut answers = Answers::new(input);
+        while let Some(body) = answers.next()? {
+            let came: Commands<'_> = serde_json::from_slice(body)?;
+            if let Some(rejected) = came.rejected_commands {
+                anyhow::bail!("rejected: {rejected}");
+            }
+            self.ask(output, &came)?;
+        }
+        Ok(answers.taken)
+    }
+}
+
+/// Players and their game server, of ours or of the relay.
+type All = Table<Box<dyn Peer + Send>>;
+
+fn ours(stage: &Stage, server: &Server) -> anyhow::Result<All> {
+    let mut table = All::new()?;
+    let address = stage.address;
+    for guest in stage.guests(PLAYERS)? {
+        let player = Player::new(head(address, INTERCHANGE, &guest.token), &guest.client);
+        table.seat(Wire::new(connect(address)?, Vec::new())?, Box::new(player))?;
+    }
+    let echo = Echo::new(head(address, COMMANDS, &server.token), server.seq);
+    table.seat(Wire::new(connect(address)?, Vec::new())?, Box::new(echo))?;
+    Ok(table)
+}
+
+fn theirs(baseline: &Baseline, name: &str) -> anyhow::Result<All> {
+    let mut table = All::new()?;
+    let address = baseline.address;
+    for client in 1..=PLAYERS {
+        let player = Player::new(head(address, &format!("{name}{PLAYER}"), "none"), &client.to_string());
+        table.seat(Wire::new(connect(address)?, Vec::new())?, Box::new(player))?;
+    }
+    let echo = Echo::new(head(address, &format!("{name}{RUNTIME}"), "none"), 0);
+    table.seat(Wire::new(connect(address)?, Vec::new())?, Box::new(echo))?;
+    Ok(table)
+}
+
+pub(crate) async fn measure(
+    backend: &Backend,
+    baseline: &Baseline,
+    rounds: Rounds,
+    delivery: Delivery,
+) -> anyhow::Result<Vec<Figure>> {
+    let stage = Stage::open(backend, &delivery.config()).await;
+    let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
+    let mut server = servers.into_iter().next().context("no lobby")?;
+    let mut written = Vec::new();
+    let compared = tokio::task::block_in_place(|| {
+        let name = if delivery == Delivery::Durable { DURABLE } else { EPHEMERAL };
+        let mut tables = (ours(&stage, &server)?, theirs(baseline, name)?);
+        server.drain()?;
+        // The game server sits last and begins, too.
+        let ours = |time: Duration| -> anyhow::Result<Outcome> {
+            let before = commits(backend)?;
+            let outcome = tables.0.round(PLAYERS + 1, time)?;
+            written.push((commits(backend)?.since(&before), outcome));
+            Ok(outcome)
+        };
+        let theirs = |time| tables.1.round(PLAYERS + 1, time);
+        let ours = Side { process: backend.process(), load: ours };
+        let theirs = Side { process: baseline.id(), load: theirs };
+        rounds.compare(&format!("{delivery:?} round trips"), ours, theirs)
+    })?;
+    stage.close().await;
+    let it = compared;
+    Ok(match delivery {
+        Delivery::Durable => vec![
+            Figure::new("relay_http_throughput", "Durable round trips by interchange, 64 players", "per s")
+                .compared(it.ours.per_second, "bare relay, same commits", it.baseline.per_second)
+                .ratio(it.throughput, Bar::AtLeast(0.5)),
+            in_commits(&written),
+            Figure::new("relay_http_cpu", "Durable round trip, time of a core in the server", "µs")
+                .compared(it.ours.cpu, "bare relay, same commits", it.baseline.cpu)
+                .ratio(it.ours.cpu / it.baseline.cpu, Bar::None),
+        ],
+        Delivery::Ephemeral => vec![
+            Figure::new("relay_ephemeral_throughput", "Ephemeral round trips, 64 players", "per s")
+                .compared(it.ours.per_second, "bare relay", it.baseline.per_second)
+                .ratio(it.throughput, Bar::AtLeast(0.75)),
+            Figure::new("relay_ephemeral_p99", "Ephemeral round trips, 64 players, p99", "µs")
+                .compared(it.ours.p99, "bare relay", it.baseline.p99)
+                .ratio(it.p99, Bar::None),
+            Figure::new("relay_ephemeral_cpu", "Ephemeral round trip, time of a core in the server", "µs")
+                .compared(it.ours.cpu, "bare relay", it.baseline.cpu)
+                .ratio(it.ours.cpu / it.baseline.cpu, Bar::None),
+        ],
+    })
+}
+
+/// The 99th percentile against the time of a commit in the same round. The first round warmed up.
+fn in_commits(written: &[(Commits, Outcome)]) -> Figure {
+    let written = written.get(1..).unwrap_or_default();
+    let p99 = |it: &(Commits, Outcome)| it.1.p99.as_secs_f64() * 1e6;
+    let commit = |it: &(Commits, Outcome)| it.0.mean() * 1e6;
+    for it in written {
+        let per_message = it.0.rows / f64::from(it.1.all.max(1));
+        eprintln!(
+            "  {:.0} commits of {:.0} µs and {:.1} rows, {per_message:.2} rows for each round trip; p50 {:.0} µs, p99 {:.0} µs",
+            it.0.count,
+            commit(it),
+            it.0.rows / it.0.count,
+            it.1.p50.as_secs_f64() * 1e6,
+            p99(it)
+        );
+    }
+    let ratio = median(written.iter().map(|it| p99(it) / commit(it)));
+    Figure::new("relay_http_p99", "Durable round trips by interchange, 64 players, p99", "µs")
+        .compared(median(written.iter().map(p99)), "a commit", median(written.iter().map(commit)))
+        .ratio(ratio, Bar::AtMost(4.0))
+}
