@@ -78,7 +78,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("diesel-async", &["omgservers-core", "omgservers-registry", "omgservers-tests", "line"]),
     ("actix-ws", &["omgservers-http"]),
     ("reqwest", &["omgservers-client", "omgservers-tests"]),
-    ("tokio-tungstenite", &["omgservers-client", "omgservers-tests"]),
+    ("tokio-tungstenite", &["omgservers-client", "omgservers-load", "omgservers-tests"]),
     (
         "tokio-postgres",
         &[

@@ -13,6 +13,7 @@ use omgservers_client::{
 };
 
 use crate::{
+    bench,
     cli::{Cli, Command, LoginArgs, Options, TokenArgs},
     commands::RoleCommand,
     output::Answer,
@@ -37,6 +38,7 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> anyhow::Result<()> 
             print(&options, &command.call(&client, "").await?, out)
         }
         Command::Player(command) => call(&options, Role::Player, command, out).await,
+        Command::Bench(args) => bench::run(&options, args, out).await,
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use omgservers_client::api::Role;
 
 use crate::{
+    bench::BenchArgs,
     commands::{AdminCommand, DeveloperCommand, PlayerCommand, SupportCommand},
     values::word,
 };
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     /// Try what players do.
     #[command(subcommand)]
     Player(PlayerCommand),
+    Bench(BenchArgs),
 }
 
 /// The roles that one signs in as.

@@ -1,1 +1,22 @@
-//! Load of the whole backend in open loop, for omgctl bench and make bench.
+#![doc = include_str!("../README.md")]
+
+mod bench;
+mod crowd;
+mod latency;
+mod net;
+mod number;
+mod order;
+mod pacer;
+mod recorder;
+pub mod report;
+mod scene;
+mod schedule;
+mod search;
+mod wire;
+
+pub use bench::run;
+pub use latency::{Latencies, Point, Summary};
+pub use order::{Order, Place, Scenario};
+pub use report::Report;
+pub use schedule::{Arrivals, Schedule};
+pub use search::Search;

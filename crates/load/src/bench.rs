@@ -1,0 +1,235 @@
+//! One run, or a search over many.
+
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::task::LocalSet;
+
+use crate::{
+    Order, Report, Scenario, Schedule, Search,
+    crowd::leave,
+    net::Target,
+    pacer::Pacer,
+    recorder::Recorder,
+    report::{Bound, Run, heading, line},
+    scene::{Scene, Stage, prepare},
+};
+
+/// How long what is under way at the end of a run may take.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The quiet between two steps of a search.
+const SETTLE: Duration = Duration::from_millis(300);
+/// How exact a capacity is, as a part of it.
+const PRECISION: f64 = 0.05;
+/// The most steps of a search: it ends, whatever the server does.
+const MOST_STEPS: u32 = 40;
+/// The generator is the limit when it takes more than this part of a core, or begins its units so late.
+const MOST_CPU: f64 = 0.9;
+const MOST_LATE_US: u64 = 2_000;
+/// How many tasks run before the network is looked at.
+const EVENT_INTERVAL: u32 = 31;
+
+/// Does what is ordered, on this thread, and answers what was found. `note` is told what happens meanwhile, a line each.
+/// It ends by itself. Errors are for people.
+pub fn run(order: &Order, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
+    order.check()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .build()
+        .context("no runtime")?;
+    LocalSet::new().block_on(&runtime, Box::pin(conduct(order, note)))
+}
+
+async fn conduct(order: &Order, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
+    let target = Rc::new(Target::find(&order.url, order.foreign).await?);
+    let recorder = Rc::new(Recorder::new(order.scenario.series()));
+    let stage = Stage {
+        target: Rc::clone(&target),
+        recorder: Rc::clone(&recorder),
+        padding: "x".repeat(order.bytes).into(),
+        batch: order.batch,
+    };
+    let scene = prepare(order, stage, note).await?;
+    let mut bench = Bench { order, scene: &*scene, recorder: &recorder, pacer: Pacer::new()?, step: 0 };
+    let outcome = match order.bound {
+        Some(bound) => bench.search(bound, note).await,
+        None => bench.once(note).await,
+    };
+    scene.clear();
+    leave(&target, &scene.members()).await;
+    outcome
+}
+
+struct Bench<'a> {
+    order: &'a Order,
+    scene: &'a dyn Scene,
+    recorder: &'a Recorder,
+    pacer: Pacer,
+    step: u64,
+}
+
+impl Bench<'_> {
+    async fn once(&mut self, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
+        let (warm_up, time) = (self.order.warm_up.as_secs(), self.order.time.as_secs());
+        note(&format!(
+            "{} per second for {warm_up} s that aren't counted and {time} s that are",
+            self.order.rate
+        ));
+        let run = self.run(self.order.rate, DRAIN).await?;
+        Ok(self.report(vec![run], None, None))
+    }
+
+    async fn search(&mut self, bound: Duration, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
+        let bound = Bound { p99_us: crate::number::micros(bound) };
+        let drain =
+            DRAIN.min(Duration::from_micros(bound.p99_us).saturating_mul(10)).max(Duration::from_secs(1));
+        let mut search = Search::new(self.order.rate, Order::MOST_RATE, PRECISION);
+        let (mut runs, mut best): (Vec<Run>, Option<(f64, f64)>) = (Vec::new(), None);
+        note(&heading());
+        while let Some(rate) =
+            search.rate().filter(|_| runs.len() < usize::try_from(MOST_STEPS).unwrap_or(usize::MAX))
+        {
+            let mut run = self.run(rate, drain).await?;
+            let held = run.main().is_some_and(|it| it.holds(bound));
+            run.held = Some(held);
+            if held && best.is_none_or(|it| it.0 < rate) {
+                best = run.main().map(|it| (rate, it.offered_per_second));
+            }
+            note(&line(&run));
+            search.tell(held);
+            runs.push(run);
+            tokio::time::sleep(SETTLE).await;
+        }
+        Ok(self.report(runs, Some(bound), best.map(|it| it.1)))
+    }
+
+    /// One rate: warm-up, the time that counts, and what is still under way then.
+    async fn run(&mut self, rate: f64, drain: Duration) -> anyhow::Result<Run> {
+        let Order { warm_up, time, arrivals, seed, .. } = *self.order;
+        let begun = Instant::now();
+        let until = warm_up + time;
+        self.recorder.open(begun + warm_up, time);
+        let seed = seed.wrapping_add(self.step);
+        self.step = self.step.wrapping_add(1);
+        let mut cpu = None;
+        for offset in Schedule::new(arrivals, rate, until, seed) {
+            let at = begun + offset;
+            self.pacer.until(at).await?;
+            if offset >= warm_up {
+                cpu.get_or_insert_with(cpu_time);
+            }
+            self.recorder.late(at, Instant::now());
+            self.scene.begin(at);
+        }
+        self.pacer.until(begun + until).await?;
+        let cpu = cpu.map_or(Duration::ZERO, |it| cpu_time().saturating_sub(it));
+        let end = Instant::now() + drain;
+        while self.recorder.outstanding() > 0 && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.scene.clear();
+        let window = self.recorder.close().context("nothing was recorded")?;
+        let late = window.lateness().summary();
+        let (series, timeline) = window.result(self.order.scenario.series());
+        let generator_cpu = (cpu.as_secs_f64() / time.as_secs_f64() * 1_000.0).round() / 1_000.0;
+        let generator_is_limit = generator_cpu > MOST_CPU || late.p99_us > MOST_LATE_US;
+        let seconds = time.as_secs();
+        Ok(Run { rate, seconds, series, timeline, late, generator_cpu, generator_is_limit, held: None })
+    }
+
+    fn report(&self, runs: Vec<Run>, search: Option<Bound>, capacity: Option<f64>) -> Report {
+        let order = self.order;
+        Report {
+            scenario: order.scenario,
+            url: order.url.clone(),
+            arrivals: order.arrivals,
+            seed: order.seed,
+            players: order.players,
+            unit: order.scenario.unit(),
+            search,
+            capacity_per_second: capacity,
+            warnings: warnings(order.scenario, &runs),
+            runs,
+        }
+    }
+}
+
+/// What this thread has taken of its core.
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// What makes the figures doubtful.
+fn warnings(scenario: Scenario, runs: &[Run]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    // Of a search only what decided it: steps above the capacity overload everything.
+    let judged = runs.iter().filter(|it| it.held != Some(false));
+    if let Some(run) = judged.clone().chain(runs.last()).find(|it| it.generator_is_limit) {
+        warnings.push(format!(
+            "at {:.0} per second the generator itself was late ({} ms at the p99) or busy ({:.0} % of a core): latencies \
+             are partly its own. Let it run on another machine, or ask for less",
+            run.rate,
+            crate::report::millis(run.late.p99_us),
+            run.generator_cpu * 100.0
+        ));
+    }
+    let limited = runs.iter().filter_map(Run::main).flat_map(|it| it.failed_by_kind.keys());
+    if limited.clone().any(|it| it.starts_with("429 ") && scenario == Scenario::SignUp) {
+        warnings.push(
+            "the backend limits requests without a token by address: set OMGSERVERS__LIMITS__ENABLED=false for a bench"
+                .to_owned(),
+        );
+    }
+    let main = runs.first().and_then(Run::main);
+    if let [_only] = runs
+        && let Some(main) = main.filter(|it| it.achieved_per_second < 0.95 * it.offered_per_second)
+    {
+        warnings.push(format!(
+            "the backend didn't keep up: {:.0} of {:.0} per second; latencies grow with the length of the run",
+            main.achieved_per_second, main.offered_per_second
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        order::tests::order,
+        report::tests::{run, series},
+    };
+
+    #[test]
+    fn a_generator_that_was_late_is_told() {
+        let late = |held| Run { generator_is_limit: true, ..run(100.0, series(100.0, 100.0, 1, 0), held) };
+        assert!(warnings(Scenario::Stream, &[late(None)])[0].contains("the generator itself"));
+        let good = run(100.0, series(100.0, 100.0, 1, 0), Some(true));
+        assert!(
+            warnings(Scenario::Stream, &[late(Some(true)), good.clone()])[0].contains("the generator itself")
+        );
+        assert!(
+            warnings(Scenario::Stream, &[late(Some(false)), good]).is_empty(),
+            "overload decides nothing"
+        );
+    }
+
+    #[test]
+    fn limits_and_a_backend_that_is_too_slow_are_told() {
+        let limited = run(100.0, series(100.0, 100.0, 1, 5), None);
+        assert!(warnings(Scenario::SignUp, &[limited])[0].contains("OMGSERVERS__LIMITS__ENABLED"));
+        let slow = run(100.0, series(100.0, 80.0, 1, 0), None);
+        assert!(warnings(Scenario::Stream, &[slow])[0].contains("80 of 100"));
+    }
+
+    #[test]
+    fn an_order_that_cant_be_done_reaches_nobody() {
+        let refused = super::run(&Order { players: 0, ..order(Scenario::Empty) }, &mut |_| {}).unwrap_err();
+        assert!(refused.to_string().contains("players"), "{refused}");
+    }
+}

@@ -1,0 +1,158 @@
+//! Messages to the game server and back over player streams: a player says the next one without waiting for the last.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    time::Instant,
+};
+
+use super::{
+    Scene, Stage,
+    voice::{Ear, Voice},
+};
+use crate::{
+    crowd::Member,
+    net::Failure,
+    recorder::Recorder,
+    wire::{Message, Spoken, several},
+};
+
+/// What was said and hasn't come back, oldest first.
+pub(super) struct InFlight {
+    recorder: Rc<Recorder>,
+    units: RefCell<VecDeque<(u64, Instant)>>,
+}
+
+impl InFlight {
+    pub(super) fn new(recorder: &Rc<Recorder>) -> Self {
+        Self { recorder: Rc::clone(recorder), units: RefCell::default() }
+    }
+
+    /// The unit of `at` is complete when `number` comes back; numbers grow.
+    pub(super) fn push(&self, number: u64, at: Instant) {
+        self.units.borrow_mut().push_back((number, at));
+    }
+
+    /// A number came back. What comes from one player comes back in order, so the ones before were left out.
+    pub(super) fn back(&self, number: u64) {
+        let mut units = self.units.borrow_mut();
+        while let Some((expected, at)) = units.pop_front_if(|it| it.0 <= number) {
+            if expected == number {
+                self.recorder.done(0, at);
+            } else {
+                self.recorder.failed(0, at, "never came back");
+            }
+        }
+    }
+
+    /// Nothing of it comes back any more.
+    pub(super) fn fail(&self, why: &Failure) {
+        for (_, at) in self.units.take() {
+            self.recorder.failed(0, at, &why.kind);
+        }
+    }
+
+    /// Forgets what hasn't come back.
+    pub(super) fn clear(&self) {
+        self.units.borrow_mut().clear();
+    }
+}
+
+impl Ear for InFlight {
+    fn hear(&self, message: &Message<'_>) {
+        if let Spoken::Echo(number) = message.spoken() {
+            self.back(number);
+        }
+    }
+
+    fn broke(&self, why: &Failure) {
+        self.fail(why);
+    }
+}
+
+struct Speaker {
+    member: Rc<Member>,
+    in_flight: Rc<InFlight>,
+    voice: Voice,
+}
+
+/// The scene.
+pub(super) struct Talk {
+    stage: Stage,
+    speakers: Vec<Speaker>,
+    turn: Cell<usize>,
+}
+
+impl Talk {
+    pub(super) fn open(stage: &Stage, members: Vec<Rc<Member>>) -> Self {
+        let speaker = |member: Rc<Member>| {
+            let in_flight = Rc::new(InFlight::new(&stage.recorder));
+            let ear: Rc<dyn Ear> = Rc::<InFlight>::clone(&in_flight);
+            Speaker { voice: Voice::open(&stage.target, &member, ear), member, in_flight }
+        };
+        let speakers = members.into_iter().map(speaker).collect();
+        Self { stage: stage.clone(), speakers, turn: Cell::new(0) }
+    }
+}
+
+impl Scene for Talk {
+    fn begin(&self, at: Instant) {
+        self.stage.recorder.begun(0, at, 1);
+        let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+        let Some(speaker) = self.speakers.get(turn % self.speakers.len().max(1)) else { return };
+        let batch = self.stage.batch;
+        let first = speaker.member.numbers(batch);
+        speaker.in_flight.push(first.saturating_add(batch.into()).saturating_sub(1), at);
+        speaker.voice.say(first, several(first, batch, &self.stage.padding));
+    }
+
+    fn clear(&self) {
+        self.speakers.iter().for_each(|it| it.in_flight.clear());
+    }
+
+    fn members(&self) -> Vec<Rc<Member>> {
+        self.speakers.iter().map(|it| Rc::clone(&it.member)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn in_flight(numbers: &[u64]) -> (Rc<Recorder>, InFlight) {
+        let recorder = Rc::new(Recorder::new(&["round trip"]));
+        recorder.open(Instant::now(), Duration::from_secs(60));
+        let it = InFlight::new(&recorder);
+        for number in numbers {
+            let at = Instant::now();
+            recorder.begun(0, at, 1);
+            it.push(*number, at);
+        }
+        (recorder, it)
+    }
+
+    #[test]
+    fn a_unit_is_complete_when_its_last_number_is_back() {
+        let (recorder, it) = in_flight(&[10, 20, 30]);
+        for number in [1, 9, 10, 11, 19, 20] {
+            it.back(number);
+        }
+        assert_eq!(recorder.outstanding(), 1);
+        let (series, _) = recorder.close().unwrap().result(&["round trip"]);
+        assert_eq!((series[0].latency.count, series[0].failed), (2, 1), "the last one got no answer");
+    }
+
+    #[test]
+    fn what_is_left_out_and_what_a_broken_stream_takes_along_failed() {
+        let (recorder, it) = in_flight(&[1, 2, 3, 4]);
+        it.back(2);
+        it.broke(&Failure::closed(Some(1013)));
+        assert_eq!(recorder.outstanding(), 0);
+        let (series, _) = recorder.close().unwrap().result(&["round trip"]);
+        let kinds: Vec<_> = series[0].failed_by_kind.iter().map(|it| (it.0.as_str(), *it.1)).collect();
+        assert_eq!(kinds, [("closed with 1013", 2), ("never came back", 1)]);
+    }
+}
