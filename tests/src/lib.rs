@@ -11,7 +11,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -41,8 +41,11 @@ pub fn root() -> PathBuf {
 
 /// A binary of the workspace, built if the test run didn't.
 pub fn binary(package: &str, name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join(name);
+    let me = std::env::current_exe().unwrap();
+    let beside = me.parent().unwrap();
+    // Tests are one folder deeper than programs.
+    let folder = if beside.ends_with("deps") { beside.parent().unwrap() } else { beside };
+    let path = folder.join(name);
     if !path.exists() {
         run(Command::new(env!("CARGO")).args(["build", "-p", package, "--bin", name]).current_dir(root()));
     }
@@ -99,8 +102,22 @@ impl Backend {
         Self { child: None, data, port, socket: None, settings }
     }
 
-    /// Starts the process again over the same data.
+    /// Starts the process again over the same data, and waits until it is ready.
     pub async fn launch(&mut self) {
+        self.spawn();
+        let start = Instant::now();
+        while reqwest::get(format!("{}/readyz", self.url()))
+            .await
+            .map(|it| !it.status().is_success())
+            .unwrap_or(true)
+        {
+            assert!(start.elapsed() < Duration::from_secs(60), "not ready: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Starts the process again over the same data, and waits for nothing.
+    pub fn spawn(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         // The socket comes as descriptor 3, by way of the standard input.
         let script = match self.socket {
@@ -119,15 +136,13 @@ impl Backend {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.child = Some(command.spawn().unwrap());
-        let start = Instant::now();
-        while reqwest::get(format!("{}/readyz", self.url()))
-            .await
-            .map(|it| !it.status().is_success())
-            .unwrap_or(true)
-        {
-            assert!(start.elapsed() < Duration::from_secs(60), "not ready: {}", self.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    }
+
+    /// How the process has ended; `None` while it runs, and when that was told before.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().unwrap()?;
+        self.child = None;
+        Some(status)
     }
 
     /// The base URL.
@@ -183,7 +198,8 @@ impl Backend {
         self.child.take().unwrap().wait().unwrap();
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends the process a signal, e.g. `-STOP`.
+    pub fn signal(&self, signal: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
         run(Command::new("kill").args([signal, &id]));
     }
@@ -203,7 +219,8 @@ impl Backend {
         run(Command::new("docker").arg(verb).args(self.containers()));
     }
 
-    fn installation(&self) -> String {
+    /// What the labels of its containers call it.
+    pub fn installation(&self) -> String {
         let id = std::fs::read_to_string(self.data.path().join("data/installation")).unwrap_or_default();
         id.trim().to_owned()
     }
