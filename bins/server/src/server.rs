@@ -83,7 +83,9 @@ impl Server {
 
         // The face.
         let (drain, metrics) = (Drain::default(), process.metrics);
+        let figures = services.figures(&ground);
         let health = Health::new(vec![("database", database::check(&ground.db))], move || {
+            figures.look();
             metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default()
         });
         let (rooms, end) = (Arc::clone(&services.dispatcher), drain.end().clone());

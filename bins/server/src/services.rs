@@ -23,6 +23,7 @@ use crate::{
     addresses::Addresses,
     config::Config,
     data_dir::DataDir,
+    figures::Figures,
     settings,
     workers::{WatchOwnership, Workers},
 };
@@ -84,6 +85,11 @@ pub(crate) struct Services {
 }
 
 impl Services {
+    /// What is looked up when somebody asks for metrics.
+    pub(crate) fn figures(&self, ground: &Ground) -> Figures {
+        Figures::new(&ground.db, &self.messaging, &self.matchmaking, &self.dispatcher)
+    }
+
     /// Builds all of them. Nothing runs yet but the writers of group commits.
     pub(crate) async fn build(
         ground: &Ground,

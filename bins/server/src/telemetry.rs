@@ -1,7 +1,9 @@
 //! What the process says while it runs. The log goes to the standard error output.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
@@ -31,7 +33,28 @@ pub fn log(config: &LogConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Collects the metrics of this process. Once per process.
+/// Bounds of what is measured in seconds: from a commit to a container.
+const SECONDS: &[f64] =
+    &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+/// Bounds of what is counted in rows.
+const ROWS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0];
+/// Samples of histograms are kept one by one until they are asked for, or until this time is over.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Collects the metrics of this process. Once per process; needs a runtime.
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new().install_recorder().context("the metrics can't be collected")
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(|it| it.set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), ROWS))
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("the metrics can't be collected")?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(UPKEEP);
+        loop {
+            tick.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
 }

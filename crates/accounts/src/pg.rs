@@ -51,7 +51,7 @@ impl PgAccounts {
         passwords: Arc<Passwords>,
         secrets: Arc<Secrets>,
     ) -> Self {
-        let writer = Batcher::new(BATCH, {
+        let writer = Batcher::new("accounts", BATCH, {
             let db = db.clone();
             move |rows: Vec<AccountRow>| {
                 let db = db.clone();

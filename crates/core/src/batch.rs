@@ -1,13 +1,20 @@
 //! Group commit for single rows: what arrives while a batch is under way makes the next batch.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
+use metrics::{Gauge, Histogram, describe_gauge, describe_histogram, gauge, histogram};
 use omgservers_api::{Kind, Problem, problem};
 use tokio::sync::{mpsc, oneshot};
 
 type Work<T, R> =
     Arc<dyn Fn(Vec<T>) -> Pin<Box<dyn Future<Output = Result<Vec<R>, Problem>> + Send>> + Send + Sync>;
-type Item<T, R> = (T, oneshot::Sender<Result<R, Problem>>);
+type Item<T, R> = (T, Waiter<R>);
+
+/// Who waits for a result, and since when.
+struct Waiter<R> {
+    answer: oneshot::Sender<Result<R, Problem>>,
+    since: Instant,
+}
 
 /// Collects items and gives them to one function in batches. Cheap to clone.
 pub struct Batcher<T, R> {
@@ -22,8 +29,8 @@ impl<T, R> Clone for Batcher<T, R> {
 
 impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
     /// `work` gets 1 to `most` items in the order of their arrival and answers one result for each. Its task
-    /// runs on the current runtime and ends with the last clone of the batcher.
-    pub fn new<F, Fut>(most: usize, work: F) -> Self
+    /// runs on the current runtime and ends with the last clone of the batcher. `name` is for operators.
+    pub fn new<F, Fut>(name: &'static str, most: usize, work: F) -> Self
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<R>, Problem>> + Send + 'static,
@@ -31,7 +38,7 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         // Full means that `submit` waits: the sender's own request is the bound.
         let (queue, receiver) = mpsc::channel(most.max(1));
         let work: Work<T, R> = Arc::new(move |items| Box::pin(work(items)));
-        tokio::spawn(serve(receiver, most.max(1), work));
+        tokio::spawn(serve(receiver, most.max(1), work, Meters::new(name)));
         Self { queue }
     }
 
@@ -39,30 +46,74 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
     pub async fn submit(&self, item: T) -> Result<R, Problem> {
         let (answer, answered) = oneshot::channel();
         self.queue
-            .send((item, answer))
+            .send((item, Waiter { answer, since: Instant::now() }))
             .await
             .map_err(|_closed| Problem::unavailable("the batch writer ended"))?;
         answered.await.map_err(Problem::unavailable)?
     }
 }
 
-async fn serve<T: Send, R: Send>(mut queue: mpsc::Receiver<Item<T, R>>, most: usize, work: Work<T, R>) {
+async fn serve<T: Send, R: Send>(
+    mut queue: mpsc::Receiver<Item<T, R>>,
+    most: usize,
+    work: Work<T, R>,
+    meters: Meters,
+) {
     let mut batch = Vec::with_capacity(most);
     while queue.recv_many(&mut batch, most).await > 0 {
-        let (items, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let (items, waiters): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let (begun, oldest) = (Instant::now(), waiters.first().map(|it| it.since));
+        meters.begins(items.len(), queue.len());
         match work(items).await {
             Ok(results) => {
                 // An answer without a result is dropped, which its waiter takes for a failure.
-                for (answer, result) in answers.into_iter().zip(results) {
-                    let _gone = answer.send(Ok(result));
+                for (waiter, result) in waiters.into_iter().zip(results) {
+                    let _gone = waiter.answer.send(Ok(result));
                 }
             }
             Err(problem) => {
                 let problem = Arc::new(problem);
-                for answer in answers {
-                    let _gone = answer.send(Err(again(&problem)));
+                for waiter in waiters {
+                    let _gone = waiter.answer.send(Err(again(&problem)));
                 }
             }
+        }
+        meters.ended(begun, oldest);
+    }
+}
+
+/// What operators see of a batcher.
+struct Meters {
+    rows: Histogram,
+    seconds: Histogram,
+    waited: Histogram,
+    queue: Gauge,
+}
+
+impl Meters {
+    fn new(name: &'static str) -> Self {
+        describe_histogram!("batch_rows", "Items of one batch, by batcher.");
+        describe_histogram!("batch_seconds", "How long the work on one batch took, its commit included.");
+        describe_histogram!("batch_wait_seconds", "How long the oldest item of a batch was on its way.");
+        describe_gauge!("batch_queue", "Items that waited for the next batch when one began.");
+        Self {
+            rows: histogram!("batch_rows", "batch" => name),
+            seconds: histogram!("batch_seconds", "batch" => name),
+            waited: histogram!("batch_wait_seconds", "batch" => name),
+            queue: gauge!("batch_queue", "batch" => name),
+        }
+    }
+
+    fn begins(&self, items: usize, left: usize) {
+        let number = |it: usize| f64::from(u32::try_from(it).unwrap_or(u32::MAX));
+        self.rows.record(number(items));
+        self.queue.set(number(left));
+    }
+
+    fn ended(&self, begun: Instant, oldest: Option<Instant>) {
+        self.seconds.record(begun.elapsed());
+        if let Some(oldest) = oldest {
+            self.waited.record(oldest.elapsed());
         }
     }
 }

@@ -58,6 +58,25 @@ impl fmt::Debug for Db {
     }
 }
 
+/// How the connections of a pool are used. The last four only grow.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolState {
+    /// Open connections.
+    pub connections: u32,
+    /// Those that nobody uses.
+    pub idle: u32,
+    /// Who waits for one now.
+    pub waiting: u64,
+    /// How often one was asked for, and that came to an end.
+    pub gets: u64,
+    /// How often somebody had to wait for one.
+    pub waited: u64,
+    /// How often somebody waited in vain.
+    pub timed_out: u64,
+    /// How long all have waited together.
+    pub wait_time: Duration,
+}
+
 /// The advisory lock that migrating processes take.
 const MIGRATION_LOCK: &str = "select pg_advisory_lock(7236482111)";
 
@@ -112,6 +131,21 @@ impl Db {
     /// A connection to read with.
     pub async fn read(&self) -> Result<bb8::PooledConnection<'_, Conn>, Problem> {
         self.pool.get().await.map_err(Problem::unavailable)
+    }
+
+    /// How its connections are used, for operators.
+    pub fn pool(&self) -> PoolState {
+        let state = self.pool.state();
+        let gets = state.statistics;
+        PoolState {
+            connections: state.connections,
+            idle: state.idle_connections,
+            waiting: gets.pending_gets(),
+            gets: gets.completed_gets(),
+            waited: gets.get_waited,
+            timed_out: gets.get_timed_out,
+            wait_time: gets.get_wait_time,
+        }
     }
 
     /// Whether the database answers.

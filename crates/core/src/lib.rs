@@ -16,7 +16,7 @@ pub mod worker;
 pub use batch::Batcher;
 pub use caller::Caller;
 pub use clock::{Clock, ManualClock, SystemClock, Ticks};
-pub use db::{Conn, Db, FencedTx, Schema};
+pub use db::{Conn, Db, FencedTx, PoolState, Schema};
 pub use mint::Mint;
 pub use ownership::Ownership;
 pub use worker::{Doorbell, Worker};

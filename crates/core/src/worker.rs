@@ -1,7 +1,11 @@
 //! Workers: duties that make the world match the tables.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use metrics::{counter, describe_counter, describe_histogram, histogram};
 use omgservers_api::Problem;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -37,16 +41,24 @@ pub trait Worker: Send {
 pub async fn run(mut worker: Box<dyn Worker>, doorbell: Doorbell, stop: CancellationToken) {
     let mut tick = tokio::time::interval(worker.period());
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    describe_histogram!("worker_run_seconds", "How long a run of a worker took.");
+    describe_counter!("worker_failures_total", "Runs of workers that failed.");
+    let seconds = histogram!("worker_run_seconds", "worker" => worker.name());
+    let failures = counter!("worker_failures_total", "worker" => worker.name());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
             () = doorbell.rung() => {}
         }
-        match worker.run_once().await {
+        let begun = Instant::now();
+        let outcome = worker.run_once().await;
+        seconds.record(begun.elapsed());
+        match outcome {
             Ok(0) => {}
             Ok(changed) => tracing::debug!(worker.name = worker.name(), changed, "worker ran"),
             Err(problem) => {
+                failures.increment(1);
                 tracing::error!(
                     worker.name = worker.name(),
                     ?problem,

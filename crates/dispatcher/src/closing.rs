@@ -57,6 +57,21 @@ impl Closing {
         }
     }
 
+    /// All of them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Asked,
+        Self::Replaced,
+        Self::Moved,
+        Self::Over,
+        Self::Stopping,
+        Self::TooSlow,
+        Self::TooFast,
+        Self::Silent,
+        Self::Protocol,
+        Self::NotText,
+        Self::TooLarge,
+    ];
+
     /// The label of the metric.
     pub(crate) const fn label(self) -> &'static str {
         match self {

@@ -43,6 +43,10 @@ impl Meters {
              made no sense, moved were to or from a client that is elsewhere, text found no room."
         );
         describe_counter!("dispatcher_closed_total", "Connections that the backend ended, by reason.");
+        // What hasn't happened yet is there, too: a rate needs the value before the first time.
+        for closing in Closing::ALL {
+            counter!("dispatcher_closed_total", "reason" => closing.label()).increment(0);
+        }
         let dropped = |reason: &'static str| counter!("dispatcher_dropped_total", "reason" => reason);
         Self {
             players: Side::new("player"),

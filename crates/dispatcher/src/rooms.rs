@@ -53,6 +53,11 @@ impl Dispatcher {
         self.open.load(Ordering::Acquire)
     }
 
+    /// How many rooms there are, for operators.
+    pub fn rooms(&self) -> usize {
+        (0..SHARDS).map(|it| self.rooms.lock_at(it).len()).sum()
+    }
+
     /// Connects a runtime. An earlier connection of it ends; its players stay, and what they have sent lately comes
     /// first.
     pub fn runtime(self: &Arc<Self>, runtime: RuntimeId) -> Result<Connection, Refused> {

@@ -116,6 +116,11 @@ pub fn is_anonymous(path: &str) -> bool {
     matches!(path.rsplit('/').next(), Some("create-token" | "token" | "create-user" | "ping-service"))
 }
 
+/// Whether an endpoint is an interchange, which waits as long as its request says.
+pub fn is_interchange(path: &str) -> bool {
+    path.ends_with("/interchange")
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,10 @@ use omgservers_api::{ClientId, DeploymentId, LobbyId, MatchmakerId, RuntimeId};
 use omgservers_core::{Doorbell, Ticks};
 use omgservers_runtimes::Published;
 
-use crate::matches::{Ask, Queues};
+use crate::{
+    matches::{Ask, Queues},
+    meters::Depths,
+};
 
 /// A lobby.
 #[derive(Debug, Clone)]
@@ -62,9 +65,35 @@ pub(crate) struct Cell {
     matchmakers: Mutex<Vec<MatchmakerId>>,
     asks: Mutex<Vec<Ask>>,
     gone: Mutex<Vec<ClientId>>,
+    shown: Shown,
+}
+
+/// What operators see without the lock of a hall: how it was after the last round.
+#[derive(Default)]
+struct Shown {
+    tickets: AtomicUsize,
+    without_lobby: AtomicUsize,
+    lobbies: AtomicUsize,
+    matches: AtomicUsize,
 }
 
 impl Cell {
+    /// How a hall is after a round.
+    pub(crate) fn show(&self, hall: &Hall) {
+        let show = |at: &AtomicUsize, value| at.store(value, Ordering::Relaxed);
+        show(&self.shown.tickets, hall.queues.pools.values().map(omgservers_matcher::Pool::len).sum());
+        show(&self.shown.without_lobby, hall.waiting.len());
+        show(&self.shown.lobbies, hall.lobbies.values().filter(|it| !it.closing).count());
+        show(&self.shown.matches, hall.queues.matches.values().filter(|it| !it.closing).count());
+    }
+    /// The same for operators, with those who have come since.
+    pub(crate) fn add_depths(&self, depths: &mut Depths) {
+        let shown = |at: &AtomicUsize| at.load(Ordering::Relaxed);
+        depths.tickets += shown(&self.shown.tickets);
+        depths.without_lobby += shown(&self.shown.without_lobby) + self.waiting();
+        depths.lobbies += shown(&self.shown.lobbies);
+        depths.matches += shown(&self.shown.matches);
+    }
     /// For the next round of the matchmaker.
     pub(crate) fn ask(&self, ask: Ask) {
         lock(&self.asks).push(ask);
@@ -130,6 +159,7 @@ impl Halls {
                 matchmakers: Mutex::default(),
                 asks: Mutex::default(),
                 gone: Mutex::default(),
+                shown: Shown::default(),
             })
         });
         Arc::clone(made)

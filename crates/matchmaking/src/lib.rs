@@ -6,6 +6,7 @@ mod details;
 mod direct;
 mod halls;
 mod matches;
+mod meters;
 mod pg;
 pub mod problems;
 pub mod rules;
@@ -16,6 +17,7 @@ mod tend;
 mod ticket_log;
 mod worker;
 
+pub use meters::Depths;
 pub use pg::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
 pub use service::{Matchmaking, RuntimeAnswer, WhichTicket};
 pub use ticket_log::TicketLog;

@@ -22,6 +22,7 @@ use omgservers_versions::Versions;
 use crate::{
     Matchmaking, RuntimeAnswer, TicketLog, WhichTicket, bodies,
     halls::{Cell, Halls},
+    meters::{Depths, Meters},
     problems,
     store::{self, MatchmakerRow},
     tend::Fate,
@@ -95,12 +96,20 @@ pub struct MatchmakingParts {
 pub struct PgMatchmaking {
     pub(crate) parts: MatchmakingParts,
     pub(crate) halls: Arc<Halls>,
+    pub(crate) meters: Meters,
 }
 
 impl PgMatchmaking {
     /// Starts with what the database and the mailboxes have; [`Survey`](crate::Survey) brings it in.
     pub fn new(parts: MatchmakingParts) -> Arc<Self> {
-        Arc::new(Self { parts, halls: Arc::default() })
+        Arc::new(Self { parts, halls: Arc::default(), meters: Meters::new() })
+    }
+
+    /// How much waits, for operators: as of the last round of each deployment.
+    pub fn depths(&self) -> Depths {
+        let mut depths = Depths::default();
+        self.halls.known().iter().for_each(|it| it.add_depths(&mut depths));
+        depths
     }
 
     /// A matchmaker of the deployment: made when there is none, else one that the client's id picks.

@@ -24,6 +24,11 @@ pub struct TicketLog {
 impl TicketLog {
     /// Opens the folder, made if it isn't there, and starts the thread that writes. It ends with this value.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
+        metrics::describe_counter!(
+            "omgservers_ticket_log_dropped_total",
+            "Lines of the ticket log that were dropped."
+        );
+        metrics::counter!("omgservers_ticket_log_dropped_total").increment(0);
         fs::create_dir_all(&folder)?;
         let (lines, written) = sync_channel(MOST_LINES);
         thread::Builder::new().name("ticket-log".to_owned()).spawn(move || write_all(&folder, &written))?;

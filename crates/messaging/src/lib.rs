@@ -22,7 +22,9 @@ mod wakes;
 pub use bounds::Bounds;
 pub use commit::Commit;
 pub use mailboxes::Mailboxes;
-pub use service::{Body, ClientInfo, Entry, FromClient, Mailbox, Messaging, Op, RuntimeInfo, Standing, To};
+pub use service::{
+    Body, ClientInfo, Depths, Entry, FromClient, Mailbox, Messaging, Op, RuntimeInfo, Standing, To,
+};
 
 /// The PostgreSQL schema of this crate.
 pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
-    Bounds, ClientInfo, Commit, Entry, FromClient, Messaging, Op, RuntimeInfo, Standing, To,
+    Bounds, ClientInfo, Commit, Depths, Entry, FromClient, Messaging, Op, RuntimeInfo, Standing, To,
     client_box::ClientBox,
     commit::Fate,
     journal::{Failure, Journal, Record, Session, Writer},
@@ -212,6 +212,20 @@ impl Messaging for Mailboxes {
             self.journal.so_far(&mut wakes)
         };
         commit.wait().await
+    }
+
+    fn depths(&self) -> Depths {
+        let mut depths = Depths::default();
+        self.clients.each(|it| {
+            depths.clients += 1;
+            depths.to_clients += it.inbox.queue.len();
+            depths.pending += it.pending.as_ref().map_or(0, |it| it.len());
+        });
+        self.runtimes.each(|it| {
+            depths.runtimes += 1;
+            depths.to_runtimes += it.inbox.queue.len();
+        });
+        depths
     }
 }
 

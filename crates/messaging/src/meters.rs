@@ -14,6 +14,7 @@ pub(crate) struct Meters {
     failed: Counter,
     rows: Histogram,
     seconds: Histogram,
+    waited: Histogram,
     depth: Gauge,
     to_runtimes: Counter,
     to_clients: Counter,
@@ -28,6 +29,10 @@ impl Meters {
         describe_counter!("messaging_commit_failures_total", "Attempts to write mailboxes that failed.");
         describe_histogram!("messaging_commit_rows", "Rows in one transaction.");
         describe_histogram!("messaging_commit_seconds", "From the start of a transaction to its commit.");
+        describe_histogram!(
+            "messaging_commit_wait_seconds",
+            "How long the first one that waited for a transaction waited for it, the time before its start included."
+        );
         describe_gauge!("messaging_unwritten", "Changes that wait for the next transaction.");
         describe_counter!("messaging_messages_total", "Messages that were put into mailboxes, by receiver.");
         describe_counter!(
@@ -43,6 +48,7 @@ impl Meters {
             failed: counter!("messaging_commit_failures_total"),
             rows: histogram!("messaging_commit_rows"),
             seconds: histogram!("messaging_commit_seconds"),
+            waited: histogram!("messaging_commit_wait_seconds"),
             depth: gauge!("messaging_unwritten"),
             to_runtimes: counter!("messaging_messages_total", "to" => "runtime"),
             to_clients: counter!("messaging_messages_total", "to" => "client"),
@@ -55,6 +61,10 @@ impl Meters {
         self.commits.increment(1);
         self.rows.record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
         self.seconds.record(took);
+    }
+
+    pub(crate) fn waited(&self, time: Duration) {
+        self.waited.record(time);
     }
 
     pub(crate) fn failed(&self) {

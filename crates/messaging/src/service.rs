@@ -159,6 +159,21 @@ pub struct RuntimeInfo {
     pub last_seq: Option<SenderSeq>,
 }
 
+/// How many mailboxes there are, and how much waits in them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depths {
+    /// Mailboxes of clients, also of closed ones that aren't forgotten yet.
+    pub clients: usize,
+    /// Mailboxes of runtimes.
+    pub runtimes: usize,
+    /// Messages that clients haven't consumed.
+    pub to_clients: usize,
+    /// Commands that runtimes haven't consumed.
+    pub to_runtimes: usize,
+    /// Messages of clients that wait for their first runtime.
+    pub pending: usize,
+}
+
 /// What other crates may ask of mailboxes.
 ///
 /// What changes a mailbox does so in memory at once, in the order of the calls, and answers a [`Commit`]: only
@@ -261,4 +276,6 @@ pub trait Messaging: Send + Sync {
     /// Waits until everything that was changed so far is durable, consumption included. For a clean stop. Problems:
     /// `unavailable`, `core.not_owner`.
     async fn flush(&self) -> Result<(), Problem>;
+    /// How much there is, for operators. Looks at every mailbox, shard by shard.
+    fn depths(&self) -> Depths;
 }

@@ -58,6 +58,13 @@ impl<K: Id + Hash, V> Shards<K, V> {
         Locked((0..SHARDS).map(|it| (it, self.lock_at(it))).collect())
     }
 
+    /// Looks at each, in no order. Locks one shard at a time.
+    pub(crate) fn each(&self, mut look: impl FnMut(&V)) {
+        for index in 0..SHARDS {
+            self.lock_at(index).values().for_each(&mut look);
+        }
+    }
+
     /// What `read` makes of each, by id. Locks one shard at a time.
     pub(crate) fn collect<T>(&self, mut read: impl FnMut(&V) -> Option<T>) -> Vec<(K, T)> {
         let mut all = Vec::new();

@@ -41,7 +41,7 @@ impl PgPlayers {
     /// Starts the writer of profiles on the current runtime.
     pub fn new(parts: PlayersParts) -> Self {
         let db = parts.db.clone();
-        let writes = Batcher::new(MOST_ROWS, move |rows: Vec<NewProfile>| {
+        let writes = Batcher::new("profiles", MOST_ROWS, move |rows: Vec<NewProfile>| {
             let db = db.clone();
             async move {
                 let written = vec![(); rows.len()];

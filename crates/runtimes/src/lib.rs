@@ -3,6 +3,7 @@
 mod config;
 pub mod host;
 mod inner;
+mod meters;
 mod pg;
 pub mod problems;
 pub mod rules;

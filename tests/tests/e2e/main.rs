@@ -6,6 +6,7 @@
     reason = "a test that can't go on must fail at once"
 )]
 
+mod bench;
 mod direct;
 mod dispatcher;
 mod flows;

@@ -9,17 +9,18 @@ use std::{
 };
 
 use actix_web::dev::Extensions;
+use metrics::Gauge;
 use tokio::sync::Notify;
 
 /// Milliseconds after which a peer that takes nothing of what is sent is gone.
 const TAKES_NOTHING: u32 = 60_000;
 
 /// How many connections are open. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Connections(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
+    gauge: Gauge,
     open: AtomicUsize,
     closed: Notify,
 }
@@ -29,9 +30,17 @@ struct Guard(Arc<Inner>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.0.gauge.decrement(1.0);
         if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.closed.notify_waiters();
         }
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        let (open, closed) = (AtomicUsize::default(), Notify::default());
+        Self(Arc::new(Inner { gauge: super::meters::connections(), open, closed }))
     }
 }
 
@@ -45,6 +54,7 @@ impl Connections {
                 let _unknown = rustix::net::sockopt::set_tcp_user_timeout(stream, TAKES_NOTHING);
             }
             inner.open.fetch_add(1, Ordering::AcqRel);
+            inner.gauge.increment(1.0);
             data.insert(Guard(Arc::clone(&inner)));
         }
     }

@@ -6,6 +6,7 @@ mod connections;
 mod drain;
 mod health;
 mod limit;
+mod meters;
 mod shell;
 mod socket;
 
@@ -14,7 +15,7 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use tokio::task::JoinHandle;
 
-use self::{connections::Connections, shell::Shell};
+use self::{connections::Connections, meters::Meters, shell::Shell};
 pub use self::{
     drain::Drain,
     health::{Check, Health},
@@ -60,7 +61,8 @@ impl Http {
         let app = {
             let (health, drain) = (health.clone(), drain.clone());
             move || {
-                let shell = Rc::new(Shell { drain: drain.clone(), limit: limit.clone() });
+                let shell =
+                    Rc::new(Shell { drain: drain.clone(), limit: limit.clone(), meters: Meters::new() });
                 let (health, routes) = (health.clone(), Arc::clone(&routes));
                 App::new()
                     .wrap(from_fn(move |request, next| shell::pass(Rc::clone(&shell), request, next)))

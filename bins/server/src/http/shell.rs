@@ -1,7 +1,7 @@
-//! What every request passes through. It is on the way of each message, so it costs one load and one look at the
-//! path, and keeps no log: faults are logged where they are answered.
+//! What every request passes through. It is on the way of each message, so it costs one load, one look at the path
+//! and one count, and keeps no log: faults are logged where they are answered.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use actix_web::{
     Error, HttpResponse,
@@ -12,12 +12,13 @@ use actix_web::{
 };
 use omgservers_api::problem::codes::RATE_LIMITED;
 
-use super::{AddressLimit, Drain};
+use super::{AddressLimit, Drain, meters::Meters};
 
 /// One for each worker.
 pub(super) struct Shell {
     pub(super) drain: Drain,
     pub(super) limit: Option<Arc<AddressLimit>>,
+    pub(super) meters: Meters,
 }
 
 pub(super) async fn pass<B: MessageBody>(
@@ -30,9 +31,22 @@ pub(super) async fn pass<B: MessageBody>(
         _ => None,
     };
     let mut response = match refused {
-        None => omgservers_http::finish(next.call(request).await?),
-        Some(pause) => request.into_response(too_many(pause.as_secs() + 1)).map_into_right_body(),
+        // An interchange may wait for as long as it was asked to: its time says nothing.
+        None if omgservers_http::is_interchange(request.path()) => {
+            omgservers_http::finish(next.call(request).await?)
+        }
+        None => {
+            let begun = Instant::now();
+            let answered = omgservers_http::finish(next.call(request).await?);
+            shell.meters.seconds.record(begun.elapsed());
+            answered
+        }
+        Some(pause) => {
+            shell.meters.limited.increment(1);
+            request.into_response(too_many(pause.as_secs() + 1)).map_into_right_body()
+        }
     };
+    shell.meters.answered(response.status());
     if shell.drain.is_on() {
         // A WebSocket's handshake has a connection header of its own.
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -75,7 +75,7 @@ async fn an_injected_fault_after_the_commit_leaves_the_change() {
 
 #[tokio::test]
 async fn a_batch_gives_each_waiter_its_own_result() {
-    let batcher = Batcher::new(16, |items: Vec<u32>| async move {
+    let batcher = Batcher::new("test", 16, |items: Vec<u32>| async move {
         Ok::<_, Problem>(items.iter().map(|it| it * 2).collect())
     });
     let waiters = (0..100).map(|it| {

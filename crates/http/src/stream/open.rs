@@ -9,17 +9,31 @@ use std::{
     },
 };
 
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use omgservers_api::ClientId;
 use tokio_util::sync::CancellationToken;
 
 /// The open player streams of this process: one for each client. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Streams(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
+    gauge: Gauge,
+    opened: Counter,
     next: AtomicU64,
     open: Mutex<HashMap<ClientId, (u64, CancellationToken)>>,
+}
+
+impl Default for Streams {
+    /// None is open. The metrics recorder must be installed before.
+    fn default() -> Self {
+        describe_gauge!("omgservers_player_streams", "Open player streams.");
+        describe_counter!("omgservers_player_streams_opened_total", "Player streams that were opened.");
+        let (gauge, opened) =
+            (gauge!("omgservers_player_streams"), counter!("omgservers_player_streams_opened_total"));
+        gauge.set(0.0);
+        Self(Arc::new(Inner { gauge, opened, next: AtomicU64::default(), open: Mutex::default() }))
+    }
 }
 
 impl Streams {
@@ -36,7 +50,8 @@ impl Streams {
         if let Some((_, before)) = before {
             before.cancel();
         }
-        metrics::gauge!("omgservers_player_streams").increment(1.0);
+        self.0.gauge.increment(1.0);
+        self.0.opened.increment(1);
         Open { streams: self.clone(), client, number, replaced }
     }
 }
@@ -65,7 +80,7 @@ pub(crate) struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        metrics::gauge!("omgservers_player_streams").decrement(1.0);
+        self.streams.0.gauge.decrement(1.0);
         let mut open = self.streams.0.lock();
         // The one that took its place stays.
         if open.get(&self.client).is_some_and(|it| it.0 == self.number) {

@@ -164,9 +164,11 @@ impl PgMatchmaking {
             commit = commit.join(self.parts.messaging.apply(ops)?);
         }
         commit.wait().await?;
-        metrics::counter!("omgservers_tickets_total", "outcome" => "matched")
-            .increment(u64::try_from(tickets.len()).unwrap_or(u64::MAX));
+        let now = self.parts.clock.now();
         for (id, ticket) in tickets {
+            if let Some(held) = hall.queues.tickets.get(&ticket) {
+                self.meters.matched((now - held.created).to_std().unwrap_or_default());
+            }
             if let Some(it) = hall.queues.matches.get_mut(&id) {
                 it.coming.remove(&ticket);
                 it.seated.insert(ticket);

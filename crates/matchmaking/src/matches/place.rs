@@ -78,7 +78,7 @@ impl Round<'_> {
         self.log(queue, LogEvent::Add { ticket: logged });
         let added = self.pool(queue)?.add(ticket, now);
         let effects = added.map_err(|it| Problem::internal(format!("a checked ticket was refused: {it}")))?;
-        metrics::counter!("omgservers_tickets_total", "outcome" => "opened").increment(1);
+        self.matchmaking.meters.opened.increment(1);
         self.put_ticket(id)?;
         self.absorb(queue, effects)?;
         Ok(Ok(id))
@@ -142,7 +142,7 @@ impl Round<'_> {
 
     /// The runtime gets the problem; the player is told as well.
     fn refuse(&mut self, wish: &Wish, reason: Reason, problem: Problem) -> Problem {
-        metrics::counter!("omgservers_tickets_total", "outcome" => "refused").increment(1);
+        self.matchmaking.meters.refused.increment(1);
         let messaging = &self.matchmaking.parts.messaging;
         let here = |it: &ClientId| messaging.client(*it).is_some_and(|it| it.route == Some(wish.lobby));
         let clients = wish.clients.iter().copied().filter(here).collect();

@@ -1,6 +1,6 @@
 //! One round of the matchmaker: what was asked, who left and what time has changed becomes one transaction.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use omgservers_api::{
     ClientId, MatchId, Problem, TicketId,
@@ -81,11 +81,13 @@ impl PgMatchmaking {
         full: &DeploymentFull,
         allowed: &[(Queue, Option<u32>)],
     ) -> Result<usize, Problem> {
+        let begun = Instant::now();
         let version = self.parts.versions.config(full.deployment.version_id).await?;
         let matchmakers = self.matchmakers(cell).await?;
         let (asks, gone) = (cell.take_asks(), cell.take_gone());
         // Until it is written nobody knows what is.
         hall.queues.loaded = false;
+        let asked = asks.len();
         let ticks = self.parts.clock.ticks();
         let mut round = Round {
             matchmaking: self,
@@ -106,7 +108,10 @@ impl PgMatchmaking {
         }
         round.time_passes()?;
         let changes = round.changes;
-        self.write(cell, changes, hall).await
+        let done = self.write(cell, changes, hall).await?;
+        self.meters.round(asked, begun.elapsed());
+        cell.show(hall);
+        Ok(done)
     }
 
     /// Writes what a round has decided; then tells who is to be told.
@@ -241,7 +246,7 @@ impl Round<'_> {
         let Some(held) = self.take(id)? else { return Ok(()) };
         let mode = self.mode_name(held.queue).to_owned();
         tracing::info!(ticket.id = %id, deployment.id = %self.cell.id, mode, ?reason, "a ticket ended without a match");
-        metrics::counter!("omgservers_tickets_total", "outcome" => "failed").increment(1);
+        self.matchmaking.meters.failed.increment(1);
         let row = TicketRow { ending: Some(reason_name(reason)), ..self.row(id, &held)? };
         self.changes.tickets.insert(id, row);
         self.changes.failed_tickets.push(id);

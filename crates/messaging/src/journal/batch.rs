@@ -33,6 +33,8 @@ pub(crate) struct Batch {
     pub(super) bytes: usize,
     /// How many changes wait for it.
     pub(super) commits: usize,
+    /// Since when somebody waits for it.
+    pub(super) since: Option<Instant>,
     pub(super) completion: Arc<Completion>,
 }
 
@@ -43,6 +45,7 @@ impl Batch {
             records: Vec::with_capacity(room),
             bytes: 0,
             commits: 0,
+            since: None,
             completion: Completion::new(number),
         }
     }

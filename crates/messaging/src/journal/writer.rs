@@ -63,6 +63,9 @@ impl Writer {
                 self.meters.committed(rows.count(), start.elapsed());
             }
             batch.completion.finish(Fate::Durable);
+            if let Some(since) = batch.since {
+                self.meters.waited(since.elapsed());
+            }
             self.journal.gather(batch.commits, start.elapsed()).await;
         }
     }

@@ -58,6 +58,9 @@ impl Writing<'_> {
         let waiting = &mut *self.waiting;
         let completion = Arc::clone(waiting.last());
         waiting.open.commits = waiting.open.commits.saturating_add(1);
+        if waiting.open.commits == 1 {
+            waiting.open.since = Some(Instant::now());
+        }
         if !waiting.urgent && !waiting.open.records.is_empty() {
             waiting.urgent = true;
             wakes.writer();

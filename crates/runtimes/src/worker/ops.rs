@@ -116,6 +116,11 @@ impl Ops {
         }
     }
 
+    /// How many are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
     /// Begins a job that may take `limit`.
     pub(crate) fn begin<F>(&mut self, job: Job, now: Ticks, limit: Duration, work: F)
     where

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     host::Attempt,
     inner::Inner,
+    meters::Meters,
     rules::{Health, Life},
     scheduler::Need,
     store::{self, Row, unsigned},
@@ -46,6 +47,7 @@ pub struct Reconcile {
     pub(super) again: bool,
     pub(super) changed: usize,
     loaded: Option<Ticks>,
+    pub(super) meters: Meters,
     alarm: Option<JoinHandle<()>>,
 }
 
@@ -96,6 +98,7 @@ impl Reconcile {
             again: false,
             changed: 0,
             loaded: None,
+            meters: Meters::new(),
             alarm: None,
         }
     }
@@ -112,6 +115,7 @@ impl Reconcile {
         self.follow(now).await;
         self.start_waiting(now).await;
         self.sweep_strays(now).await;
+        self.meters.show(self.entries.values().map(|it| it.row.observed()), self.ops.under_way());
         Ok(())
     }
 

@@ -62,7 +62,7 @@ impl Reconcile {
             })
             .await;
         if self.recorded(id, written, now).is_some() {
-            metrics::counter!("omgservers_containers_started_total").increment(1);
+            self.meters.started.increment(1);
             self.inner.changed.ring();
         }
     }
@@ -164,8 +164,8 @@ impl Reconcile {
             Err(problem) => Err(problem),
         };
         let row = self.recorded(id, written, now)?;
-        let kind = if for_good { "ended" } else { "start" };
-        metrics::counter!("omgservers_container_failures_total", "kind" => kind).increment(1);
+        let failures = if for_good { &self.meters.ended } else { &self.meters.not_started };
+        failures.increment(1);
         tracing::warn!(runtime.id = %id, deployment.id = %row.deployment_id, failures = row.failures,
             reason = failure.reason, exit_code = failure.exit_code, "a runtime failed");
         self.inner.changed.ring();

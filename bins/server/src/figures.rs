@@ -1,0 +1,136 @@
+//! Figures that are looked up when somebody asks for them, so that nobody pays for them otherwise.
+
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics_process::Collector;
+use omgservers_core::Db;
+use omgservers_dispatcher::Dispatcher;
+use omgservers_matchmaking::PgMatchmaking;
+use omgservers_messaging::Messaging;
+
+/// What is looked at.
+pub(crate) struct Figures {
+    db: Db,
+    messaging: Arc<dyn Messaging>,
+    matchmaking: Arc<PgMatchmaking>,
+    dispatcher: Arc<Dispatcher>,
+    process: Collector,
+    pool: Pool,
+    mailboxes: [Gauge; 2],
+    waiting: [Gauge; 3],
+    rooms: Gauge,
+    tickets: Gauge,
+    without_lobby: Gauge,
+    lobbies: Gauge,
+    matches: Gauge,
+}
+
+/// Of the connections to PostgreSQL.
+struct Pool {
+    used: Gauge,
+    idle: Gauge,
+    waiting: Gauge,
+    gets: Counter,
+    waited: Counter,
+    timed_out: Counter,
+    wait_micros: Counter,
+}
+
+impl Figures {
+    /// The recorder must be installed before.
+    pub(crate) fn new(
+        db: &Db,
+        messaging: &Arc<dyn Messaging>,
+        matchmaking: &Arc<PgMatchmaking>,
+        dispatcher: &Arc<Dispatcher>,
+    ) -> Self {
+        describe();
+        let process = Collector::default();
+        process.describe();
+        let waiting = |of: &'static str| gauge!("messaging_waiting", "of" => of);
+        Self {
+            db: db.clone(),
+            messaging: Arc::clone(messaging),
+            matchmaking: Arc::clone(matchmaking),
+            dispatcher: Arc::clone(dispatcher),
+            process,
+            pool: Pool::new(),
+            mailboxes: ["client", "runtime"].map(|of| gauge!("messaging_mailboxes", "of" => of)),
+            waiting: [waiting("client"), waiting("runtime"), waiting("pending")],
+            rooms: gauge!("dispatcher_rooms"),
+            tickets: gauge!("matchmaking_tickets_waiting"),
+            without_lobby: gauge!("matchmaking_players_without_lobby"),
+            lobbies: gauge!("matchmaking_lobbies"),
+            matches: gauge!("matchmaking_matches"),
+        }
+    }
+
+    /// Looks everything up.
+    pub(crate) fn look(&self) {
+        self.process.collect();
+        self.pool.show(&self.db);
+        let it = self.messaging.depths();
+        for (gauge, value) in self.mailboxes.iter().zip([it.clients, it.runtimes]) {
+            gauge.set(number(value));
+        }
+        for (gauge, value) in self.waiting.iter().zip([it.to_clients, it.to_runtimes, it.pending]) {
+            gauge.set(number(value));
+        }
+        self.rooms.set(number(self.dispatcher.rooms()));
+        let it = self.matchmaking.depths();
+        self.tickets.set(number(it.tickets));
+        self.without_lobby.set(number(it.without_lobby));
+        self.lobbies.set(number(it.lobbies));
+        self.matches.set(number(it.matches));
+    }
+}
+
+impl Pool {
+    fn new() -> Self {
+        let connections = |state: &'static str| gauge!("database_pool_connections", "state" => state);
+        Self {
+            used: connections("used"),
+            idle: connections("idle"),
+            waiting: gauge!("database_pool_waiting"),
+            gets: counter!("database_pool_gets_total"),
+            waited: counter!("database_pool_waits_total"),
+            timed_out: counter!("database_pool_timeouts_total"),
+            wait_micros: counter!("database_pool_wait_microseconds_total"),
+        }
+    }
+
+    fn show(&self, db: &Db) {
+        let it = db.pool();
+        self.used.set(it.connections.saturating_sub(it.idle));
+        self.idle.set(it.idle);
+        self.waiting.set(number(usize::try_from(it.waiting).unwrap_or(usize::MAX)));
+        self.gets.absolute(it.gets);
+        self.waited.absolute(it.waited);
+        self.timed_out.absolute(it.timed_out);
+        self.wait_micros.absolute(u64::try_from(it.wait_time.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+fn describe() {
+    describe_gauge!("messaging_mailboxes", "Mailboxes, by whose they are.");
+    describe_gauge!(
+        "messaging_waiting",
+        "What waits in mailboxes: for clients, for runtimes, and of clients without a runtime."
+    );
+    describe_gauge!("dispatcher_rooms", "Rooms of the dispatcher.");
+    describe_gauge!("matchmaking_tickets_waiting", "Tickets that wait for a match.");
+    describe_gauge!("matchmaking_players_without_lobby", "Players who wait for a lobby.");
+    describe_gauge!("matchmaking_lobbies", "Lobbies that are not closing.");
+    describe_gauge!("matchmaking_matches", "Matches that are not over.");
+    describe_gauge!("database_pool_connections", "Connections to PostgreSQL, the mailboxes' own aside.");
+    describe_gauge!("database_pool_waiting", "Who waits for a connection to PostgreSQL.");
+    describe_counter!("database_pool_gets_total", "How often a connection to PostgreSQL was asked for.");
+    describe_counter!("database_pool_waits_total", "How often it had to be waited for.");
+    describe_counter!("database_pool_timeouts_total", "How often it was waited for in vain.");
+    describe_counter!("database_pool_wait_microseconds_total", "How long it was waited for, all together.");
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
