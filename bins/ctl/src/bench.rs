@@ -7,7 +7,7 @@ use clap::{
     Args, ValueEnum,
     builder::{PossibleValue, TypedValueParser as _},
 };
-use omgservers_load::{Arrivals, Order, Place, Scenario, report::plot};
+use omgservers_load::{Arrivals, Order, Place, Scenario, report::svg};
 
 use crate::cli::Options;
 
@@ -145,14 +145,13 @@ pub(crate) async fn run(
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<()> {
     let url = options.url.as_deref().unwrap_or(HERE).trim_end_matches('/').to_owned();
-    let svg = args.svg.clone();
+    let picture = args.svg.clone();
     let order = args.order(url);
     let work = move || omgservers_load::run(&order, &mut |line| eprintln!("{line}"));
     // It has a thread of its own, which nothing else makes late.
     let report = tokio::task::spawn_blocking(work).await.context("the bench broke off")??;
-    if let Some(file) = svg {
-        fs::write(&file, plot::svg(&report)?)
-            .with_context(|| format!("{} can't be written", file.display()))?;
+    if let Some(file) = picture {
+        fs::write(&file, svg(&report)?).with_context(|| format!("{} can't be written", file.display()))?;
     }
     if options.json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;

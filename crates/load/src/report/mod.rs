@@ -1,5 +1,6 @@
 //! What a bench has found, for people and for programs.
 
+mod draw;
 pub mod plot;
 mod table;
 
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use self::draw::svg;
 pub(crate) use self::table::{heading, line, millis};
 use crate::{Arrivals, Point, Scenario, Summary};
 
