@@ -261,7 +261,7 @@ impl Services {
     fn start_matchmaking(&self, workers: &Workers) {
         use omgservers_matchmaking::{ExpireClients, ForgetClosed, Survey, Tend, WatchRuntimes};
         let matchmaking = || Arc::clone(&self.matchmaking);
-        let (tend, watch) = (Tend(matchmaking()), WatchRuntimes::new(matchmaking()));
+        let (tend, watch) = (Tend(matchmaking()), WatchRuntimes(matchmaking()));
         let (tended, watched) = (tend.doorbell(), watch.doorbell());
         workers.add(tend, tended);
         workers.add(watch, watched);

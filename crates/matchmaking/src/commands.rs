@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::{
     PgMatchmaking,
-    matches::{Answer, Ask, Wish},
+    matches::{Answer, Ask, Wish, answered},
     problems,
 };
 
@@ -29,7 +29,6 @@ struct Done {
 struct Wished {
     index: usize,
     seq: Option<SenderSeq>,
-    deployment: DeploymentId,
     answer: Answer<TicketId>,
 }
 
@@ -123,7 +122,7 @@ impl PgMatchmaking {
         match self.wish(runtime, it) {
             Ok((deployment, wish)) => {
                 let answer = self.ask(deployment, |answer| Ask::Add(wish, answer));
-                done.wishes.push(Wished { index, seq: it.id, deployment, answer });
+                done.wishes.push(Wished { index, seq: it.id, answer });
             }
             Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
         }
@@ -145,8 +144,8 @@ impl PgMatchmaking {
 
     async fn finish_wishes(&self, runtime: RuntimeId, done: &mut Done) -> Result<(), Problem> {
         let mut last = None;
-        for Wished { index, seq, deployment, answer } in std::mem::take(&mut done.wishes) {
-            match self.answered(deployment, answer).await {
+        for Wished { index, seq, answer } in std::mem::take(&mut done.wishes) {
+            match answered(answer).await {
                 Ok(_ticket) => {}
                 Err(problem) if problem.kind() == Kind::Unavailable => return Err(problem),
                 Err(problem) => done.reject(runtime, index, command::REQUEST_MATCHMAKING, &problem),
@@ -206,7 +205,7 @@ impl PgMatchmaking {
                 let info = self.parts.messaging.runtime(runtime);
                 let info = info.ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
                 let stop = self.ask(info.deployment, |answer| Ask::Stop(runtime, answer));
-                self.answered(info.deployment, stop).await?;
+                answered(stop).await?;
                 Ok(Commit::none())
             }
             command::UPGRADE_CONNECTION => {
@@ -222,12 +221,12 @@ impl PgMatchmaking {
         let deployment = self.here(runtime, client)?.deployment;
         if !self.is_lobby(deployment, runtime).await {
             let leave = self.ask(deployment, |answer| Ask::Leave(runtime, client, answer));
-            if self.answered(deployment, leave).await? {
+            if answered(leave).await? {
                 return Ok(());
             }
             self.here(runtime, client)?;
         }
-        self.disconnect(client, Reason::ClientKicked).await?;
+        self.disconnect(&[client], Reason::ClientKicked).await?;
         Ok(())
     }
 
@@ -245,7 +244,7 @@ impl PgMatchmaking {
         client: ClientId,
     ) -> Result<(), Problem> {
         let cancel = self.ask(deployment, |answer| Ask::Cancel(client, Cancelled, answer));
-        if self.answered(deployment, cancel).await? {
+        if answered(cancel).await? {
             return Ok(());
         }
         Err(problems::NO_TICKET.detail(format!("client {client} waits for no match")))

@@ -63,7 +63,7 @@ pub(crate) struct Cell {
     arrivals: Mutex<Vec<Waiting>>,
     requested: AtomicU32,
     matchmakers: Mutex<Vec<MatchmakerId>>,
-    asks: Mutex<Vec<Ask>>,
+    asks: Mutex<Asks>,
     gone: Mutex<Vec<ClientId>>,
     shown: Shown,
 }
@@ -75,6 +75,14 @@ struct Shown {
     without_lobby: AtomicUsize,
     lobbies: AtomicUsize,
     matches: AtomicUsize,
+}
+
+/// What is asked of the matchmaker and not taken by a round yet.
+#[derive(Default)]
+struct Asks {
+    waiting: Vec<Ask>,
+    /// Somebody does rounds until nothing waits.
+    served: bool,
 }
 
 impl Cell {
@@ -94,15 +102,25 @@ impl Cell {
         depths.lobbies += shown(&self.shown.lobbies);
         depths.matches += shown(&self.shown.matches);
     }
-    /// For the next round of the matchmaker.
-    pub(crate) fn ask(&self, ask: Ask) {
-        lock(&self.asks).push(ask);
-    }
-    pub(crate) fn has_asks(&self) -> bool {
-        !lock(&self.asks).is_empty()
+    /// For the next round of the matchmaker. `true` when nobody does rounds: then the caller has to.
+    #[must_use = "without a round nothing is answered"]
+    pub(crate) fn ask(&self, ask: Ask) -> bool {
+        let mut asks = lock(&self.asks);
+        asks.waiting.push(ask);
+        !std::mem::replace(&mut asks.served, true)
     }
     pub(crate) fn take_asks(&self) -> Vec<Ask> {
-        std::mem::take(&mut *lock(&self.asks))
+        std::mem::take(&mut lock(&self.asks).waiting)
+    }
+    /// Whether who does rounds may end: nothing waits.
+    pub(crate) fn rest(&self) -> bool {
+        let mut asks = lock(&self.asks);
+        asks.served = !asks.waiting.is_empty();
+        !asks.served
+    }
+    /// Who did rounds ended in the middle of one; who waits hears that nobody answers.
+    pub(crate) fn abandon(&self) {
+        *lock(&self.asks) = Asks::default();
     }
     /// A client's session has ended.
     pub(crate) fn is_gone(&self, client: ClientId) {

@@ -1,6 +1,10 @@
 //! [`Matchmaking`] on PostgreSQL and mailboxes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use omgservers_api::{
     ClientId, DeploymentId, EntryId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, Role,
@@ -13,7 +17,7 @@ use omgservers_api::{
 use omgservers_auth::Tokens;
 use omgservers_core::{Caller, Clock, Db, Mint, Ownership};
 use omgservers_deployments::{DeploymentFull, Deployments};
-use omgservers_messaging::{Mailbox, Messaging, Op};
+use omgservers_messaging::{Commit, Mailbox, Messaging, Op};
 use omgservers_players::Players;
 use omgservers_projects::Projects;
 use omgservers_runtimes::Runtimes;
@@ -97,12 +101,19 @@ pub struct PgMatchmaking {
     pub(crate) parts: MatchmakingParts,
     pub(crate) halls: Arc<Halls>,
     pub(crate) meters: Meters,
+    /// For rounds, which nobody's call may break off.
+    pub(crate) me: Weak<Self>,
 }
 
 impl PgMatchmaking {
     /// Starts with what the database and the mailboxes have; [`Survey`](crate::Survey) brings it in.
     pub fn new(parts: MatchmakingParts) -> Arc<Self> {
-        Arc::new(Self { parts, halls: Arc::default(), meters: Meters::new() })
+        Arc::new_cyclic(|me| Self {
+            parts,
+            halls: Arc::default(),
+            meters: Meters::new(),
+            me: Weak::clone(me),
+        })
     }
 
     /// How much waits, for operators: as of the last round of each deployment.
@@ -150,20 +161,34 @@ impl PgMatchmaking {
         Ok(id)
     }
 
-    /// Ends a client's session: it is told why, its runtime is told that it left.
-    pub(crate) async fn disconnect(&self, client: ClientId, reason: Reason) -> Result<bool, Problem> {
-        let Some(info) = self.parts.messaging.client(client) else { return Ok(false) };
-        let cell = self.halls.cell(info.deployment);
-        let _hall = cell.hall.lock().await;
-        // It may have been routed or disconnected meanwhile.
-        let Some(info) = self.parts.messaging.client(client).filter(|it| !it.closed) else {
-            return Ok(false);
-        };
-        let commit = self.parts.messaging.apply(disconnect_ops(client, info.route, reason)?)?;
-        cell.is_gone(client);
+    /// Ends sessions: clients are told why, their runtimes that they left. Answers how many ended.
+    pub(crate) async fn disconnect(&self, clients: &[ClientId], reason: Reason) -> Result<usize, Problem> {
+        let mut by_deployment: BTreeMap<DeploymentId, Vec<ClientId>> = BTreeMap::new();
+        for client in clients {
+            if let Some(info) = self.parts.messaging.client(*client) {
+                by_deployment.entry(info.deployment).or_default().push(*client);
+            }
+        }
+        let (mut ended, mut commit) = (0, Commit::none());
+        for (deployment, clients) in by_deployment {
+            let cell = self.halls.cell(deployment);
+            let _hall = cell.hall.lock().await;
+            let mut ops = Vec::new();
+            for client in clients {
+                // It may have been routed or disconnected meanwhile.
+                let Some(info) = self.parts.messaging.client(client).filter(|it| !it.closed) else {
+                    continue;
+                };
+                ops.extend(disconnect_ops(client, info.route, reason)?);
+                cell.is_gone(client);
+                ended += 1;
+            }
+            // Also when it can't be done: what was noted as gone is looked at again.
+            self.halls.touch(deployment);
+            commit = commit.join(self.parts.messaging.apply(ops)?);
+        }
         commit.wait().await?;
-        self.halls.touch(info.deployment);
-        Ok(true)
+        Ok(ended)
     }
 
     /// The deployment of a client, if it is the caller's.
@@ -329,6 +354,8 @@ impl Matchmaking for PgMatchmaking {
         let cell = self.halls.cell(row.deployment_id);
         let _hall = cell.hall.lock().await;
         let slots = [row.deployment_id.slot()];
+        // Who waits there goes to another one.
+        self.halls.touch(row.deployment_id);
         let deleted = self
             .parts
             .db

@@ -27,6 +27,8 @@ use crate::{
 
 /// Rounds of plan and action in one run; what is left after them is left to the next one.
 const MOST_ROUNDS: usize = 8;
+/// Lobbies that are opened in one transaction; the next plan asks for the rest.
+const MOST_OPENED: u32 = 100;
 /// Clients that are assigned in one commit.
 const MOST_ASSIGNED: usize = 500;
 /// A lobby that was ready for this long ends a row of failures.
@@ -72,38 +74,6 @@ impl PgMatchmaking {
         Ok(done)
     }
 
-    /// Answers what was asked about the tickets of a deployment. Everything else is the tender's, which is woken when
-    /// there is something for it. It may be broken off anywhere: what isn't written then is read again.
-    pub(crate) async fn tend_queues(&self, id: DeploymentId) -> Result<usize, Problem> {
-        let cell = self.halls.cell(id);
-        if !cell.has_asks() {
-            return Ok(0);
-        }
-        let mut hall = cell.hall.lock().await;
-        // Who held the hall before may have answered.
-        if !cell.has_asks() {
-            return Ok(0);
-        }
-        if !hall.loaded || !hall.queues.loaded {
-            drop(hall);
-            return self.tend(id).await;
-        }
-        let full = match self.parts.deployments.full(id).await {
-            Ok(full) => full,
-            Err(problem) if problem.kind() == Kind::NotFound => {
-                drop(hall);
-                return self.tend(id).await;
-            }
-            Err(problem) => return Err(problem),
-        };
-        let done = self.round(&cell, &mut hall, &full, &[]).await?;
-        self.admit(&mut hall, &full).await?;
-        if done > 0 {
-            self.halls.touch(id);
-        }
-        Ok(done)
-    }
-
     /// The deployment and whether it is its stage's newest; `None` when it is gone.
     async fn living(&self, id: DeploymentId) -> Result<Option<(Arc<DeploymentFull>, bool)>, Problem> {
         let full = match self.parts.deployments.full(id).await {
@@ -141,7 +111,7 @@ impl PgMatchmaking {
                     self.open_mailbox(full, row.id, row.runtime_id).await?;
                 }
                 if !states.contains_key(&row.runtime_id) {
-                    self.start_runtime(full, row.runtime_id, RuntimeQualifier::Lobby).await?;
+                    self.start_runtimes(full, &[row.runtime_id], RuntimeQualifier::Lobby).await?;
                 }
             }
             let lobby = Lobby::new(row.runtime_id, now, row.closing);
@@ -301,6 +271,7 @@ impl PgMatchmaking {
         count: u32,
     ) -> Result<(), Problem> {
         let mut rows = Vec::new();
+        let count = count.min(MOST_OPENED);
         for _ in 0..count {
             rows.push(LobbyRow {
                 deployment_id: cell.id,
@@ -326,8 +297,9 @@ impl PgMatchmaking {
         cell.served(count);
         for row in &rows {
             self.open_mailbox(full, row.id, row.runtime_id).await?;
-            self.start_runtime(full, row.runtime_id, RuntimeQualifier::Lobby).await?;
         }
+        let runtimes: Vec<RuntimeId> = rows.iter().map(|it| it.runtime_id).collect();
+        self.start_runtimes(full, &runtimes, RuntimeQualifier::Lobby).await?;
         hall.loaded = true;
         Ok(())
     }
@@ -348,10 +320,10 @@ impl PgMatchmaking {
         commit.wait().await
     }
 
-    pub(crate) async fn start_runtime(
+    pub(crate) async fn start_runtimes(
         &self,
         full: &DeploymentFull,
-        runtime: RuntimeId,
+        runtimes: &[RuntimeId],
         qualifier: RuntimeQualifier,
     ) -> Result<(), Problem> {
         let image = image_for(&full.images, qualifier).ok_or_else(|| {
@@ -364,8 +336,8 @@ impl PgMatchmaking {
         };
         let it = &full.deployment;
         let label = |name: &str, value: String| (format!("omgservers.{name}"), value);
-        let new = NewRuntime {
-            id: runtime,
+        let new = |id: &RuntimeId| NewRuntime {
+            id: *id,
             tenant: it.tenant_id,
             deployment: it.id,
             qualifier,
@@ -379,7 +351,7 @@ impl PgMatchmaking {
                 label("version", it.version_id.to_string()),
             ],
         };
-        self.parts.runtimes.create(&new).await
+        self.parts.runtimes.create(&runtimes.iter().map(new).collect::<Vec<_>>()).await
     }
 
     async fn assign(

@@ -1,15 +1,11 @@
 //! Duties of this crate.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream};
 use omgservers_api::{DeploymentId, Problem, RuntimeId, interchange::Reason};
 use omgservers_core::{Doorbell, Ticks, Worker};
 use omgservers_messaging::{Mailbox, Op};
-use omgservers_runtimes::RuntimeState;
 
 use crate::{PgMatchmaking, store};
 
@@ -21,7 +17,22 @@ impl Tend {
     pub fn doorbell(&self) -> Doorbell {
         self.0.halls.bell.clone()
     }
+
+    async fn tend(&self, id: DeploymentId) -> usize {
+        match self.0.tend(id).await {
+            Ok(count) => count,
+            Err(problem) => {
+                tracing::error!(deployment.id = %id, ?problem, "a deployment could not be tended; it is tried again");
+                let now = self.0.parts.clock.ticks();
+                self.0.halls.look_again(id, now, Some(Duration::from_secs(1)));
+                0
+            }
+        }
+    }
 }
+
+/// Deployments that are tended at the same time.
+const AT_A_TIME: usize = 8;
 
 #[async_trait::async_trait]
 impl Worker for Tend {
@@ -32,17 +43,10 @@ impl Worker for Tend {
         Duration::from_secs(10)
     }
     async fn run_once(&mut self) -> Result<usize, Problem> {
-        let mut done = 0;
-        for id in self.0.halls.due(self.0.parts.clock.ticks()) {
-            match self.0.tend(id).await {
-                Ok(count) => done += count,
-                Err(problem) => {
-                    tracing::error!(deployment.id = %id, ?problem, "a deployment could not be tended; it is tried again");
-                    let now = self.0.parts.clock.ticks();
-                    self.0.halls.look_again(id, now, Some(Duration::from_secs(1)));
-                }
-            }
-        }
+        let due = self.0.halls.due(self.0.parts.clock.ticks());
+        // A deployment with much to do doesn't hold up the others.
+        let tended = stream::iter(due).map(|id| self.tend(id)).buffer_unordered(AT_A_TIME);
+        let done = tended.fold(0, async |sum: usize, count| sum.saturating_add(count)).await;
         self.0.halls.arm(self.0.parts.clock.ticks());
         Ok(done)
     }
@@ -105,19 +109,12 @@ impl Survey {
 }
 
 /// Wakes the tender for the deployments whose runtimes have changed.
-pub struct WatchRuntimes {
-    matchmaking: Arc<PgMatchmaking>,
-    seen: HashMap<RuntimeId, RuntimeState>,
-}
+pub struct WatchRuntimes(pub Arc<PgMatchmaking>);
 
 impl WatchRuntimes {
-    /// Has seen nothing.
-    pub fn new(matchmaking: Arc<PgMatchmaking>) -> Self {
-        Self { matchmaking, seen: HashMap::new() }
-    }
     /// What wakes it.
     pub fn doorbell(&self) -> Doorbell {
-        self.matchmaking.parts.runtimes.changed()
+        self.0.parts.runtimes.changed()
     }
 }
 
@@ -130,19 +127,11 @@ impl Worker for WatchRuntimes {
         Duration::from_secs(10)
     }
     async fn run_once(&mut self) -> Result<usize, Problem> {
-        let parts = &self.matchmaking.parts;
-        let owned = store::owned_runtimes(&mut *parts.db.read().await?).await?;
-        let ids: Vec<RuntimeId> = owned.iter().map(|it| it.0).collect();
-        let states = parts.runtimes.states(&ids).await?;
-        let mut changed = 0;
-        for (runtime, deployment) in owned {
-            if states.get(&runtime) != self.seen.get(&runtime) {
-                self.matchmaking.halls.touch(deployment);
-                changed += 1;
-            }
+        let changed = self.0.parts.runtimes.take_changed();
+        for deployment in &changed {
+            self.0.halls.touch(*deployment);
         }
-        self.seen = states;
-        Ok(changed)
+        Ok(changed.len())
     }
 }
 
@@ -163,11 +152,7 @@ impl Worker for ExpireClients {
         let parts = &self.0.parts;
         let Some(before) = ago(parts.clock.ticks(), parts.config.client_inactive) else { return Ok(0) };
         let silent = parts.messaging.silent_clients(before, MOST_EXPIRED);
-        let mut expired = 0;
-        for client in silent {
-            expired += usize::from(self.0.disconnect(client, Reason::ClientInactivity).await?);
-        }
-        Ok(expired)
+        self.0.disconnect(&silent, Reason::ClientInactivity).await
     }
 }
 

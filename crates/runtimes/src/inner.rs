@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use omgservers_api::{HostId, Problem, RuntimeId};
+use omgservers_api::{DeploymentId, HostId, Problem, RuntimeId};
 use omgservers_auth::{ConnectKey, Secrets};
 use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Ticks};
 
 use crate::{
-    Host, RuntimesConfig,
+    Host, RuntimeState, RuntimesConfig,
     host::{Attempt, ContainerHost, HostConnector, HostError, HostEvent, PullTokens, Status},
     store,
 };
@@ -29,6 +29,10 @@ pub(crate) struct Inner {
     pub(crate) bell: Doorbell,
     /// Tells others that the state of a runtime has changed.
     pub(crate) changed: Doorbell,
+    /// Whose they are: deployments of runtimes whose state has changed.
+    changed_of: Mutex<HashSet<DeploymentId>>,
+    /// States as the rows have them.
+    pub(crate) known: Known,
     /// When this process began.
     pub(crate) began: Ticks,
     /// When runtimes began to run, as far as this process saw it.
@@ -113,6 +117,8 @@ impl Inner {
             connector: hosts,
             bell: Doorbell::default(),
             changed: Doorbell::default(),
+            changed_of: Mutex::default(),
+            known: Known::default(),
             began,
             since: Mutex::default(),
             links: Mutex::default(),
@@ -131,6 +137,7 @@ impl Inner {
     /// The same, read anew; clients of hosts that stay as they are stay too.
     pub(crate) async fn reload_links(&self) -> Result<Vec<Arc<Link>>, Problem> {
         let hosts = store::hosts(&mut *self.db.read().await?).await?;
+        self.known.clear();
         let mut links = lock(&self.links);
         let old = links.take().unwrap_or_default();
         let fresh: Vec<Arc<Link>> = hosts
@@ -173,6 +180,17 @@ impl Inner {
         lock(&self.signals).dirty.extend(ids);
     }
 
+    /// Tells others that the state of a runtime of this deployment has changed.
+    pub(crate) fn tell(&self, deployment: DeploymentId) {
+        lock(&self.changed_of).insert(deployment);
+        self.changed.ring();
+    }
+
+    /// Takes the deployments that others were told of.
+    pub(crate) fn take_told(&self) -> Vec<DeploymentId> {
+        std::mem::take(&mut *lock(&self.changed_of)).into_iter().collect()
+    }
+
     pub(crate) fn set_since(&self, id: RuntimeId, since: Option<Ticks>) {
         let mut all = lock(&self.since);
         match since {
@@ -187,6 +205,67 @@ impl Inner {
     }
 }
 
+/// States that were read: only this process writes the rows, so they hold until it does. What is known of a row is
+/// forgotten after each write of it, and what was read while rows were written isn't kept.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<KnownStates>);
+
+#[derive(Default)]
+struct KnownStates {
+    states: HashMap<RuntimeId, RuntimeState>,
+    /// Grows with each write.
+    writes: u64,
+}
+
+impl Known {
+    /// What is known, and the number of the last write.
+    pub(crate) fn get(&self, ids: &[RuntimeId]) -> (HashMap<RuntimeId, RuntimeState>, u64) {
+        let known = lock(&self.0);
+        let found = |id: &RuntimeId| Some((*id, known.states.get(id)?.clone()));
+        (ids.iter().filter_map(found).collect(), known.writes)
+    }
+
+    /// Keeps what was read after a write, unless another one came since.
+    pub(crate) fn keep(&self, states: &HashMap<RuntimeId, RuntimeState>, write: u64) {
+        let mut known = lock(&self.0);
+        if known.writes == write {
+            known.states.extend(states.iter().map(|(id, it)| (*id, it.clone())));
+        }
+    }
+
+    /// Forgets everything: hosts were described anew, and states tell where their runtimes are.
+    fn clear(&self) {
+        let mut known = lock(&self.0);
+        known.writes = known.writes.wrapping_add(1);
+        known.states.clear();
+    }
+
+    fn forget(&self, ids: &[RuntimeId]) {
+        let mut known = lock(&self.0);
+        known.writes = known.writes.wrapping_add(1);
+        for id in ids {
+            known.states.remove(id);
+        }
+    }
+
+    /// Forgets what is known of rows when it goes: also when the writer is cancelled in the middle.
+    pub(crate) fn stale<'a>(&'a self, ids: &'a [RuntimeId]) -> Stale<'a> {
+        Stale { known: self, ids }
+    }
+}
+
+/// See [`Known::stale`].
+pub(crate) struct Stale<'a> {
+    known: &'a Known,
+    ids: &'a [RuntimeId],
+}
+
+impl Drop for Stale<'_> {
+    fn drop(&mut self) {
+        self.known.forget(self.ids);
+    }
+}
+
 /// See [`Inner::mark`].
 pub(crate) struct Mark<'a> {
     inner: &'a Inner,
@@ -196,6 +275,7 @@ pub(crate) struct Mark<'a> {
 impl Drop for Mark<'_> {
     fn drop(&mut self) {
         let ids = std::mem::take(&mut self.ids);
+        self.inner.known.forget(&ids);
         self.inner.signal(|it| it.dirty.extend(ids));
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use omgservers_api::{
     DeploymentId, HostId, PoolId, Problem, RuntimeId, Slot,
     details::{ContainerFailure, RuntimeDetails},
@@ -53,6 +54,9 @@ pub struct RuntimesParts {
 pub struct PgRuntimes {
     inner: Arc<Inner>,
 }
+
+/// Runtimes of different slots are written in different transactions; so many at a time.
+const SLOTS_AT_A_TIME: usize = 4;
 
 /// How long a host may take to answer a ping.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -172,6 +176,15 @@ impl PgRuntimes {
         Ok(rows.iter().filter_map(published).collect())
     }
 
+    async fn insert(&self, slot: Slot, rows: Vec<Row>) -> Result<(), Problem> {
+        let ids: Vec<RuntimeId> = rows.iter().map(|it| it.id).collect();
+        let _mark = self.inner.mark(&ids);
+        self.inner
+            .db
+            .write_owned(&self.inner.ownership, &[slot], async |tx| store::insert(tx, &rows).await)
+            .await
+    }
+
     fn state(&self, row: &Row, published: Option<Published>) -> RuntimeState {
         match (row.desired(), row.observed()) {
             (Desired::Stop, _) => RuntimeState::Stopping,
@@ -216,14 +229,13 @@ fn check_host(index: usize, host: &HostConfig, all: &[HostConfig]) -> Result<(),
 
 #[async_trait::async_trait]
 impl Runtimes for PgRuntimes {
-    async fn create(&self, new: &NewRuntime) -> Result<(), Problem> {
-        let row = self.row(new)?;
-        let _mark = self.inner.mark(&[new.id]);
-        self.inner
-            .db
-            .write_owned(&self.inner.ownership, &[new.id.slot()], async |tx| store::insert(tx, &row).await)
-            .await?;
-        Ok(())
+    async fn create(&self, new: &[NewRuntime]) -> Result<(), Problem> {
+        let mut by_slot: BTreeMap<Slot, Vec<Row>> = BTreeMap::new();
+        for it in new {
+            by_slot.entry(it.id.slot()).or_default().push(self.row(it)?);
+        }
+        let writes = by_slot.into_iter().map(|(slot, rows)| self.insert(slot, rows));
+        stream::iter(writes).buffer_unordered(SLOTS_AT_A_TIME).try_collect().await
     }
 
     async fn stop(&self, ids: &[RuntimeId]) -> Result<(), Problem> {
@@ -260,12 +272,16 @@ impl Runtimes for PgRuntimes {
     }
 
     async fn states(&self, ids: &[RuntimeId]) -> Result<HashMap<RuntimeId, RuntimeState>, Problem> {
-        if ids.is_empty() {
-            return Ok(HashMap::new());
+        let (mut states, write) = self.inner.known.get(ids);
+        let unknown: Vec<RuntimeId> = ids.iter().copied().filter(|it| !states.contains_key(it)).collect();
+        if !unknown.is_empty() {
+            let rows = store::by_ids(&mut *self.inner.db.read().await?, &unknown).await?;
+            let mut published = self.published(&rows).await?;
+            let read = rows.iter().map(|it| (it.id, self.state(it, published.remove(&it.id)))).collect();
+            self.inner.known.keep(&read, write);
+            states.extend(read);
         }
-        let rows = store::by_ids(&mut *self.inner.db.read().await?, ids).await?;
-        let mut published = self.published(&rows).await?;
-        Ok(rows.iter().map(|it| (it.id, self.state(it, published.remove(&it.id)))).collect())
+        Ok(states)
     }
 
     async fn of_deployment(&self, deployment: DeploymentId) -> Result<Vec<RuntimeDetails>, Problem> {
@@ -288,6 +304,10 @@ impl Runtimes for PgRuntimes {
 
     fn changed(&self) -> Doorbell {
         self.inner.changed.clone()
+    }
+
+    fn take_changed(&self) -> Vec<DeploymentId> {
+        self.inner.take_told()
     }
 
     async fn ping_host(&self, uri: &str) -> Result<bool, Problem> {

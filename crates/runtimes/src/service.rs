@@ -72,9 +72,9 @@ pub struct Published {
 /// What other crates, the HTTP API and tools may ask of runtimes.
 #[async_trait::async_trait]
 pub trait Runtimes: Send + Sync {
-    /// Lets a runtime run from now on. Asking again changes nothing. It returns when the wish is kept; the
-    /// reconciler starts the container at once.
-    async fn create(&self, new: &NewRuntime) -> Result<(), Problem>;
+    /// Lets runtimes run from now on. Asking again changes nothing. It returns when the wishes are kept; the
+    /// reconciler starts the containers at once. When it fails, some may be kept.
+    async fn create(&self, new: &[NewRuntime]) -> Result<(), Problem>;
 
     /// Lets runtimes run no longer. Their containers are stopped and removed. Unknown ids are fine.
     async fn stop(&self, ids: &[RuntimeId]) -> Result<(), Problem>;
@@ -98,6 +98,10 @@ pub trait Runtimes: Send + Sync {
 
     /// Rings when the state of a runtime has changed: it runs, it failed.
     fn changed(&self) -> Doorbell;
+
+    /// The deployments of runtimes whose state has changed since this was last asked; for the one who waits for
+    /// [`changed`](Self::changed).
+    fn take_changed(&self) -> Vec<DeploymentId>;
 
     /// Whether a Docker host of the pool answers. Other URIs than those of the pool are refused. Problems:
     /// `runtimes.unknown_host`.

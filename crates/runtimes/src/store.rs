@@ -96,15 +96,20 @@ pub(crate) fn unsigned(value: i32) -> u32 {
     u32::try_from(value).unwrap_or(0)
 }
 
-/// Adds a runtime, unless it is there.
-pub(crate) async fn insert(mut tx: FencedTx<'_>, row: &Row) -> Result<bool, Problem> {
-    let inserted = diesel::insert_into(runtime::table)
-        .values(row)
-        .on_conflict(runtime::id)
-        .do_nothing()
-        .execute(tx.conn())
-        .await?;
-    Ok(inserted > 0)
+/// Rows of one statement: it takes 65,535 parameters at most.
+const MOST_ROWS: usize = 1_000;
+
+/// Adds runtimes, unless they are there.
+pub(crate) async fn insert(mut tx: FencedTx<'_>, rows: &[Row]) -> Result<(), Problem> {
+    for rows in rows.chunks(MOST_ROWS) {
+        diesel::insert_into(runtime::table)
+            .values(rows)
+            .on_conflict(runtime::id)
+            .do_nothing()
+            .execute(tx.conn())
+            .await?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn by_ids(conn: &mut Conn, ids: &[RuntimeId]) -> Result<Vec<Row>, Problem> {

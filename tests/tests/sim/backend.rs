@@ -153,7 +153,7 @@ impl Backend {
             Box::new(Survey(Arc::clone(&matchmaking))),
             Box::new(ExpireClients(Arc::clone(&matchmaking))),
             Box::new(runtimes.reconciler()),
-            Box::new(WatchRuntimes::new(Arc::clone(&matchmaking))),
+            Box::new(WatchRuntimes(Arc::clone(&matchmaking))),
             Box::new(Tend(Arc::clone(&matchmaking))),
             Box::new(ForgetClosed(Arc::clone(&matchmaking))),
         ];

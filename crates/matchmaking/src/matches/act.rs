@@ -12,6 +12,7 @@ use omgservers_api::{
 };
 use omgservers_deployments::DeploymentFull;
 use omgservers_messaging::{Commit, Mailbox, Op};
+use omgservers_versions::VersionFull;
 
 use super::{
     Held, Place, Queue,
@@ -28,6 +29,9 @@ use crate::{
 
 /// Clients that are moved in one call of messaging.
 const MOST_MOVED: usize = 500;
+
+/// Matches that are made warm in one transaction; the next plan asks for the rest.
+const MOST_WARMED: u32 = 1_000;
 
 /// A client that joins a match.
 struct Joining {
@@ -46,20 +50,25 @@ impl PgMatchmaking {
         full: &DeploymentFull,
         steps: Vec<Step>,
     ) -> Result<(), Problem> {
+        let (mut closing, mut warm) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Step::Discard(id) => {
                     self.count_match_failure(hall, id);
-                    self.close_match(cell, hall, full, id).await?;
+                    closing.push(id);
                 }
-                Step::Close(id) => self.close_match(cell, hall, full, id).await?,
-                Step::Warm(queue, count) => self.warm(cell, hall, full, queue, count).await?,
+                Step::Close(id) => closing.push(id),
+                Step::Warm(queue, count) => warm.push((queue, count)),
                 // All together, below.
                 Step::Admit(_) => {}
             }
         }
+        self.close_matches(cell, hall, full, &closing).await?;
+        for (queue, count) in warm {
+            self.warm(cell, hall, full, queue, count).await?;
+        }
         self.open_matches(cell, hall, full).await?;
-        self.admit(hall, full).await
+        self.admit(hall, full).await?.wait().await
     }
 
     /// Each match in a row that broke makes the pause before the next one longer.
@@ -86,10 +95,11 @@ impl PgMatchmaking {
         let queues = &mut hall.queues;
         let mut round =
             Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
-        for _ in 0..count {
-            round.new_match(queue)?;
+        for _ in 0..count.min(MOST_WARMED) {
+            let id = round.new_match(queue)?;
+            round.queues.spare.entry(queue).or_default().insert(id);
         }
-        let changes = round.changes;
+        let changes = round.finish()?;
         self.write(cell, changes, hall).await?;
         Ok(())
     }
@@ -107,7 +117,7 @@ impl PgMatchmaking {
             new.iter().filter_map(|it| hall.queues.matches.get(it)).map(|it| it.runtime).collect();
         // Those that were read from the database may be wanted already.
         let states = self.parts.runtimes.states(&runtimes).await?;
-        let mut commit = Commit::none();
+        let mut ops = Vec::with_capacity(new.len().saturating_mul(2));
         for id in &new {
             let Some(it) = hall.queues.matches.get(id) else { continue };
             if self.parts.messaging.runtime(it.runtime).is_some() {
@@ -117,17 +127,13 @@ impl PgMatchmaking {
             let (matchmaker_id, match_id) = (it.queue.0, *id);
             let init = MatchWords { matchmaker_id, match_id, mode, version: &version }.init()?;
             let to = Mailbox::Runtime(it.runtime);
-            commit = commit.join(self.parts.messaging.apply(vec![
-                Op::OpenRuntime { runtime: it.runtime, deployment, delivery },
-                Op::Push { to, qualifier: command::INIT_RUNTIME, body: init },
-            ])?);
+            ops.push(Op::OpenRuntime { runtime: it.runtime, deployment, delivery });
+            ops.push(Op::Push { to, qualifier: command::INIT_RUNTIME, body: init });
         }
-        commit.wait().await?;
+        self.parts.messaging.apply(ops)?.wait().await?;
+        let wanted: Vec<RuntimeId> = runtimes.into_iter().filter(|it| !states.contains_key(it)).collect();
+        self.start_runtimes(full, &wanted, RuntimeQualifier::Match).await?;
         for id in new {
-            let Some(runtime) = hall.queues.matches.get(&id).map(|it| it.runtime) else { continue };
-            if !states.contains_key(&runtime) {
-                self.start_runtime(full, runtime, RuntimeQualifier::Match).await?;
-            }
             if let Some(it) = hall.queues.matches.get_mut(&id) {
                 it.opened = true;
             }
@@ -135,10 +141,14 @@ impl PgMatchmaking {
         Ok(())
     }
 
-    /// Lets everybody who was placed in a match whose game server polls join it.
-    pub(crate) async fn admit(&self, hall: &mut Hall, full: &DeploymentFull) -> Result<(), Problem> {
+    /// Lets everybody who was placed in a match whose game server polls join it. Nobody has to wait for the commit: if
+    /// it is lost, who was placed is admitted again.
+    pub(crate) async fn admit(&self, hall: &mut Hall, full: &DeploymentFull) -> Result<Commit, Problem> {
+        let matches = &hall.queues.matches;
+        hall.queues.expecting.retain(|id| matches.get(id).is_some_and(|it| !it.coming.is_empty()));
         let (mut joining, mut tickets) = (Vec::new(), Vec::new());
-        for (id, it) in hall.queues.matches.iter().filter(|(_, it)| it.ready.is_some() && !it.closing) {
+        for id in &hall.queues.expecting {
+            let Some(it) = matches.get(id).filter(|it| it.ready.is_some() && !it.closing) else { continue };
             for ticket in &it.coming {
                 let Some(Held { clients, place: Place::Placed { group, .. }, .. }) =
                     hall.queues.tickets.get(ticket)
@@ -158,12 +168,17 @@ impl PgMatchmaking {
                 }));
             }
         }
+        if tickets.is_empty() {
+            return Ok(Commit::none());
+        }
+        let users: Vec<UserId> = joining.iter().map(|it| it.user).collect();
+        let profiles = self.parts.players.profiles(full.deployment.stage_id, &users).await?;
+        let version = self.parts.versions.config(full.deployment.version_id).await?;
         let mut commit = Commit::none();
         for chunk in joining.chunks(MOST_MOVED) {
-            let ops = self.join_ops(hall, full, chunk).await?;
+            let ops = self.join_ops(hall, &version, &profiles, chunk)?;
             commit = commit.join(self.parts.messaging.apply(ops)?);
         }
-        commit.wait().await?;
         let now = self.parts.clock.now();
         for (id, ticket) in tickets {
             if let Some(held) = hall.queues.tickets.get(&ticket) {
@@ -174,18 +189,16 @@ impl PgMatchmaking {
                 it.seated.insert(ticket);
             }
         }
-        Ok(())
+        Ok(commit)
     }
 
-    async fn join_ops(
+    fn join_ops(
         &self,
         hall: &Hall,
-        full: &DeploymentFull,
+        version: &VersionFull,
+        profiles: &HashMap<UserId, Arc<str>>,
         joining: &[Joining],
     ) -> Result<Vec<Op>, Problem> {
-        let version = self.parts.versions.config(full.deployment.version_id).await?;
-        let users: Vec<UserId> = joining.iter().map(|it| it.user).collect();
-        let profiles = self.parts.players.profiles(full.deployment.stage_id, &users).await?;
         let mut announcements = HashMap::new();
         let mut ops = Vec::with_capacity(joining.len().saturating_mul(4));
         for it in joining {
@@ -199,7 +212,7 @@ impl PgMatchmaking {
             let profile = profiles.get(&it.user).map_or("{}", |it| it);
             let added = bodies::add_client(it.user, it.client, Some(group), profile)?;
             let (matchmaker_id, match_id) = (entry.queue.0, it.match_id);
-            let words = MatchWords { matchmaker_id, match_id, mode, version: &version };
+            let words = MatchWords { matchmaker_id, match_id, mode, version };
             let direct = self.direct(entry.published.as_deref(), entry.runtime, it.client, it.user)?;
             let announced = match announcements.get(&match_id).filter(|_| direct.is_none()) {
                 Some(body) => Arc::clone(body),
@@ -243,48 +256,63 @@ impl PgMatchmaking {
         commit.wait().await
     }
 
-    /// Closes a match: who is in it goes to a lobby, who was to come waits again in the old place. Repeating it after
+    /// Closes matches: who is in them goes to a lobby, who was to come waits again in the old place. Repeating it after
     /// a failure or a crash finishes it.
-    pub(crate) async fn close_match(
+    pub(crate) async fn close_matches(
         &self,
         cell: &Cell,
         hall: &mut Hall,
         full: &DeploymentFull,
-        id: MatchId,
+        ids: &[MatchId],
     ) -> Result<(), Problem> {
-        let Some(it) = hall.queues.matches.get(&id) else { return Ok(()) };
-        let (runtime, queue) = (it.runtime, it.queue);
+        let known = |id: &MatchId| hall.queues.matches.get(id).map(|it| (*id, it.runtime, it.queue));
+        let closing: Vec<(MatchId, RuntimeId, Queue)> = ids.iter().filter_map(known).collect();
+        if closing.is_empty() {
+            return Ok(());
+        }
         let version = self.parts.versions.config(full.deployment.version_id).await?;
         let is_loaded = std::mem::replace(&mut hall.queues.loaded, false);
         let now = moment(self.parts.clock.ticks());
         let queues = &mut hall.queues;
         let mut round =
             Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
-        for ticket in round.begin_closing(id)? {
+        let mut again = Vec::new();
+        for (id, _, queue) in &closing {
+            again.extend(round.begin_closing(*id)?.into_iter().map(|ticket| (*queue, ticket)));
+        }
+        for (queue, ticket) in again {
             round.wait_again(queue, ticket)?;
         }
-        let changes = round.changes;
+        let changes = round.finish()?;
         self.write(cell, changes, hall).await?;
         hall.queues.loaded = false;
-        self.empty_runtime(hall, runtime).await?;
-        self.parts.runtimes.stop(&[runtime]).await?;
-        let slots = [cell.id.slot()];
+        let runtimes: Vec<RuntimeId> = closing.iter().map(|it| it.1).collect();
+        self.empty_runtimes(hall, &runtimes).await?;
+        self.parts.runtimes.stop(&runtimes).await?;
+        let (slots, ids) = ([cell.id.slot()], closing.iter().map(|it| it.0).collect::<Vec<_>>());
         self.parts
             .db
             .write_owned(&self.parts.ownership, &slots, async |mut tx| {
-                store::matches::delete_match(&mut tx, cell.id, id).await
+                store::matches::delete_matches(&mut tx, cell.id, &ids).await
             })
             .await?;
-        hall.queues.forget(id);
+        for id in ids {
+            hall.queues.forget(id);
+        }
         hall.queues.loaded = is_loaded;
         Ok(())
     }
 
-    /// The clients of a runtime that ends wait for a lobby, in front of the others.
-    pub(crate) async fn empty_runtime(&self, hall: &mut Hall, runtime: RuntimeId) -> Result<(), Problem> {
-        let clients = self.parts.messaging.clients_of(runtime);
-        let to = Mailbox::Runtime(runtime);
-        self.parts.messaging.apply(vec![Op::Close(to), Op::Remove(to)])?.wait().await?;
+    /// The clients of runtimes that end wait for a lobby, in front of the others.
+    pub(crate) async fn empty_runtimes(
+        &self,
+        hall: &mut Hall,
+        runtimes: &[RuntimeId],
+    ) -> Result<(), Problem> {
+        let clients: Vec<ClientId> =
+            runtimes.iter().flat_map(|it| self.parts.messaging.clients_of(*it)).collect();
+        let end = |it: &RuntimeId| [Op::Close(Mailbox::Runtime(*it)), Op::Remove(Mailbox::Runtime(*it))];
+        self.parts.messaging.apply(runtimes.iter().flat_map(end).collect())?.wait().await?;
         let since = self.parts.clock.ticks();
         let known: HashSet<ClientId> = hall.waiting.iter().map(|it| it.client).collect();
         for client in clients.into_iter().rev().filter(|it| !known.contains(it)) {
@@ -322,7 +350,7 @@ impl Round<'_> {
             self.queues.by_key.remove(&(queue, key));
             self.pool(queue)?.close_match(key);
         }
-        self.put_match(id)?;
+        self.put_match(id);
         Ok(coming)
     }
 
@@ -363,7 +391,7 @@ impl Round<'_> {
                 );
             }
         };
-        self.put_ticket(id)?;
+        self.put_ticket(id);
         self.absorb(queue, effects)
     }
 }

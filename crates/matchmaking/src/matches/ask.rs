@@ -1,15 +1,15 @@
 //! What others ask of the matches of a deployment. The next round answers all that was asked until then: so many
 //! wishes are one commit.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{
-    ClientId, DeploymentId, Problem, RuntimeId, TicketId,
+    ClientId, DeploymentId, Kind, Problem, RuntimeId, TicketId,
     interchange::{Attributes, MatchmakingFailureReason},
 };
 use tokio::sync::oneshot;
 
-use crate::PgMatchmaking;
+use crate::{PgMatchmaking, halls::Cell};
 
 /// Longer than any round takes, unless the database is away.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,34 +41,82 @@ pub(crate) enum Ask {
 pub(crate) type Answer<T> = oneshot::Receiver<Result<T, Problem>>;
 
 impl PgMatchmaking {
-    /// Asks. Several can be asked before they are [answered](Self::answered), together.
+    /// Asks. Several can be asked before they are [answered], together. The rounds are done by a task of their own:
+    /// whoever asks may go away at any time without taking others' answers along.
     pub(crate) fn ask<T>(
         &self,
         deployment: DeploymentId,
         ask: impl FnOnce(oneshot::Sender<Result<T, Problem>>) -> Ask,
     ) -> Answer<T> {
         let (answer, answered) = oneshot::channel();
-        self.halls.cell(deployment).ask(ask(answer));
+        let cell = self.halls.cell(deployment);
+        if cell.ask(ask(answer))
+            && let Some(me) = self.me.upgrade()
+        {
+            tokio::spawn(async move { me.serve(Service { cell, over: false }).await });
+        }
         answered
     }
 
-    /// Waits for an answer. Who waits does the round for all that have asked, unless somebody does it already. Problems:
-    /// those of what was asked; `unavailable` when the round failed.
-    pub(crate) async fn answered<T>(
-        &self,
-        deployment: DeploymentId,
-        answer: Answer<T>,
-    ) -> Result<T, Problem> {
-        if let Err(problem) = self.tend_queues(deployment).await {
-            tracing::error!(deployment.id = %deployment, ?problem, "a round of the matchmaker failed");
-            // Nobody waits for what this round didn't come to.
-            drop(self.halls.cell(deployment).take_asks());
-            self.halls.touch(deployment);
+    /// Does rounds until nothing is asked any more.
+    async fn serve(&self, mut service: Service) {
+        let cell = Arc::clone(&service.cell);
+        while !service.over {
+            if let Err(problem) = self.serve_round(&cell).await {
+                tracing::error!(deployment.id = %cell.id, ?problem, "a round of the matchmaker failed");
+                self.halls.touch(cell.id);
+            }
+            service.over = cell.rest();
         }
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_dropped)) => Err(Problem::unavailable("the matchmaker could not keep this; ask again")),
-            Err(_late) => Err(Problem::unavailable("the matchmaker did not answer in time")),
+    }
+
+    /// One round for all that was asked until now. When it fails, that and nothing else is without an answer.
+    async fn serve_round(&self, cell: &Cell) -> Result<(), Problem> {
+        let mut hall = cell.hall.lock().await;
+        let asks = cell.take_asks();
+        if asks.is_empty() {
+            return Ok(());
         }
+        let full = match self.parts.deployments.full(cell.id).await {
+            Ok(full) => full,
+            Err(problem) if problem.kind() == Kind::NotFound => {
+                // The tender ends what it had.
+                self.halls.touch(cell.id);
+                return Ok(());
+            }
+            Err(problem) => return Err(problem),
+        };
+        self.load(cell, &mut hall, &full).await?;
+        self.load_queues(cell, &mut hall, &full).await?;
+        let done = self.round(cell, &mut hall, &full, asks, &[]).await?;
+        let admitted = self.admit(&mut hall, &full).await?;
+        drop(hall);
+        if done > 0 {
+            self.halls.touch(cell.id);
+        }
+        admitted.wait().await
+    }
+}
+
+/// The right to do rounds for a deployment. When it ends early, say in a panic, the next who asks does them.
+struct Service {
+    cell: Arc<Cell>,
+    over: bool,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if !self.over {
+            self.cell.abandon();
+        }
+    }
+}
+
+/// Waits for an answer. Problems: those of what was asked; `unavailable` when the round failed.
+pub(crate) async fn answered<T>(answer: Answer<T>) -> Result<T, Problem> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_dropped)) => Err(Problem::unavailable("the matchmaker could not keep this; ask again")),
+        Err(_late) => Err(Problem::unavailable("the matchmaker did not answer in time")),
     }
 }

@@ -70,7 +70,7 @@ impl PgMatchmaking {
             round.load_waiting(ticket, was_placed)?;
         }
         round.strangers();
-        let changes = round.changes;
+        let changes = round.finish()?;
         self.write(cell, changes, hall).await?;
         Ok(())
     }
@@ -96,6 +96,9 @@ impl PgMatchmaking {
             rationale: serde_json::from_str(&row.rationale).map_err(Problem::internal)?,
             ..Match::new(row.runtime_id, queue, row.created, made)
         };
+        if !it.used && !it.closing {
+            queues.spare.entry(queue).or_default().insert(row.id);
+        }
         queues.matches.insert(row.id, it);
         Ok(())
     }
@@ -110,8 +113,9 @@ impl Round<'_> {
     /// A ticket that waits is answered: it goes into its pool when all matches are there.
     fn load_ticket(&mut self, row: TicketRow) -> Result<Option<(Ticket, bool)>, Problem> {
         let queue = (row.matchmaker_id, mode_index(self.version, &row.mode)?);
-        let TicketBody { mut clients, attributes } =
+        let TicketBody { clients, attributes } =
             serde_json::from_str(&row.body).map_err(Problem::internal)?;
+        let (mut clients, attributes) = (clients.into_owned(), attributes.into_owned());
         if let Some(reason) = &row.ending {
             let reason: Reason = serde_json::from_str(reason).map_err(Problem::internal)?;
             let detail = "the request ended while the backend was away".to_owned();
@@ -137,10 +141,11 @@ impl Round<'_> {
                 self.queues.by_client.extend(clients.iter().map(|it| (*it, id)));
                 if let Some(it) = self.queues.matches.get_mut(&match_id) {
                     if seated {
-                        it.seated.insert(id)
+                        it.seated.insert(id);
                     } else {
-                        it.coming.insert(id)
-                    };
+                        it.coming.insert(id);
+                        self.queues.expecting.insert(match_id);
+                    }
                 }
             }
             _ => {
@@ -207,7 +212,7 @@ impl Round<'_> {
         match self.pool(queue)?.add(ticket, now) {
             Ok(effects) => {
                 if was_placed {
-                    self.put_ticket(id)?;
+                    self.put_ticket(id);
                 }
                 self.absorb(queue, effects)
             }

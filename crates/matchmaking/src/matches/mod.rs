@@ -10,6 +10,7 @@ mod show;
 mod tend;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
@@ -25,7 +26,7 @@ use omgservers_runtimes::Published;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    ask::{Answer, Ask, Wish},
+    ask::{Answer, Ask, Wish, answered},
     show::match_refs,
 };
 
@@ -44,6 +45,10 @@ pub(crate) struct Queues {
     pub(crate) matches: BTreeMap<MatchId, Match>,
     pub(crate) by_runtime: HashMap<RuntimeId, MatchId>,
     pub(crate) by_key: HashMap<(Queue, MatchKey), MatchId>,
+    /// Matches that are kept warm; of some that isn't true any more.
+    pub(crate) spare: BTreeMap<Queue, BTreeSet<MatchId>>,
+    /// Matches that somebody is still to join; of some that isn't true any more.
+    pub(crate) expecting: BTreeSet<MatchId>,
     /// Open tickets, and those of clients that are in a match.
     pub(crate) tickets: HashMap<TicketId, Held>,
     pub(crate) by_client: HashMap<ClientId, TicketId>,
@@ -133,10 +138,10 @@ impl Match {
 
 /// What of a ticket only this crate looks at.
 #[derive(Debug, Serialize, Deserialize)]
-struct TicketBody {
-    clients: Vec<ClientId>,
+struct TicketBody<'a> {
+    clients: Cow<'a, [ClientId]>,
     #[serde(default)]
-    attributes: Attributes,
+    attributes: Cow<'a, Attributes>,
 }
 
 impl Queues {
@@ -144,6 +149,17 @@ impl Queues {
     pub(crate) fn waiting(&self) -> usize {
         let coming: usize = self.matches.values().map(|it| it.coming.len()).sum();
         self.pools.values().map(Pool::len).sum::<usize>().saturating_add(coming)
+    }
+
+    /// A match that is kept warm: one whose game server polls already, and of those the oldest.
+    fn take_spare(&mut self, queue: Queue) -> Option<MatchId> {
+        let spare = self.spare.get_mut(&queue)?;
+        let matches = &self.matches;
+        spare.retain(|id| matches.get(id).is_some_and(|it| !it.used && !it.closing));
+        let polls = |id: &&MatchId| matches.get(id).is_some_and(|it| it.ready.is_some());
+        let id = spare.iter().find(polls).or_else(|| spare.first()).copied()?;
+        spare.remove(&id);
+        Some(id)
     }
 
     /// When time alone changes something.

@@ -8,7 +8,7 @@ use omgservers_api::{
     interchange::{MatchmakingFailure, MatchmakingFailureReason as Reason},
 };
 use omgservers_matcher::{
-    Effect, MatchKey, Moment, Placement, Rationale, Ticket,
+    Effect, MatchKey, Moment, Placement, Pool, Rationale, Ticket,
     replay::{LogEvent, LogLine},
 };
 
@@ -79,7 +79,7 @@ impl Round<'_> {
         let added = self.pool(queue)?.add(ticket, now);
         let effects = added.map_err(|it| Problem::internal(format!("a checked ticket was refused: {it}")))?;
         self.matchmaking.meters.opened.increment(1);
-        self.put_ticket(id)?;
+        self.put_ticket(id);
         self.absorb(queue, effects)?;
         Ok(Ok(id))
     }
@@ -190,7 +190,8 @@ impl Round<'_> {
             self.queues.by_key.remove(&(queue, key));
             self.pool(queue)?.close_match(key);
         }
-        self.put_match(id)
+        self.put_match(id);
+        Ok(())
     }
 
     /// A client goes from its match to a lobby.
@@ -231,9 +232,36 @@ impl Round<'_> {
             }
             self.changes.end(id);
         } else {
-            self.put_ticket(id)?;
+            self.put_ticket(id);
         }
         self.free_seat(match_id, client)
+    }
+
+    /// Tickets that wait at a matchmaker that is no more go to another one, with their place in the order and their
+    /// time.
+    pub(crate) fn rehouse(&mut self, matchmakers: &[MatchmakerId]) -> Result<(), Problem> {
+        let closed = |(queue, pool): (&Queue, &Pool)| {
+            (!pool.is_empty() && !matchmakers.contains(&queue.0)).then_some(*queue)
+        };
+        let closed: Vec<Queue> = self.queues.pools.iter().filter_map(closed).collect();
+        for queue in closed {
+            let tickets: Vec<Ticket> = self.pool(queue)?.tickets().cloned().collect();
+            for ticket in tickets {
+                let by = ticket.clients.first().map_or(0, |it| it.get());
+                let Some(matchmaker) = crate::pg::pick(matchmakers, by) else { return Ok(()) };
+                let (id, now, to) = (ticket.id, self.now, (matchmaker, queue.1));
+                self.pool(queue)?.cancel(id);
+                if let Some(held) = self.queues.tickets.get_mut(&id) {
+                    held.queue = to;
+                }
+                self.put_ticket(id);
+                match self.pool(to)?.add(ticket, now) {
+                    Ok(effects) => self.absorb(to, effects)?,
+                    Err(refusal) => self.fail(id, Reason::Refused, &refusal.to_string())?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// How many more matches a queue may form.
@@ -281,13 +309,7 @@ impl Round<'_> {
 
     /// One that is kept warm, if there is one, else a new one.
     fn match_for(&mut self, queue: Queue) -> Result<MatchId, Problem> {
-        let free = |it: &&Match| it.queue == queue && !it.used && !it.closing;
-        let spare = self.queues.matches.iter().filter(|it| free(&it.1));
-        // One whose game server polls already, and of those the oldest.
-        if let Some((id, _)) = spare.min_by_key(|(id, it)| (it.ready.is_none(), **id)) {
-            return Ok(*id);
-        }
-        self.new_match(queue)
+        self.queues.take_spare(queue).map_or_else(|| self.new_match(queue), Ok)
     }
 
     pub(crate) fn new_match(&mut self, queue: Queue) -> Result<MatchId, Problem> {
@@ -296,7 +318,7 @@ impl Round<'_> {
         let it = Match::new(parts.mint.root()?, queue, parts.clock.now(), parts.clock.ticks());
         self.queues.by_runtime.insert(it.runtime, id);
         self.queues.matches.insert(id, it);
-        self.put_match(id)?;
+        self.put_match(id);
         Ok(id)
     }
 
@@ -313,12 +335,14 @@ impl Round<'_> {
             if let Some(it) = self.queues.matches.get_mut(&id) {
                 it.coming.insert(ticket_id);
             }
-            self.put_ticket(ticket_id)?;
+            self.put_ticket(ticket_id);
         }
+        self.queues.expecting.insert(id);
         if let Some(it) = self.queues.matches.get_mut(&id) {
             it.explain(rationale);
         }
-        self.put_match(id)
+        self.put_match(id);
+        Ok(())
     }
 }
 

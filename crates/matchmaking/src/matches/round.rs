@@ -1,11 +1,11 @@
 //! One round of the matchmaker: what was asked, who left and what time has changed becomes one transaction.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{borrow::Cow, collections::BTreeSet, time::Instant};
 
 use omgservers_api::{
     ClientId, MatchId, Problem, TicketId,
     ids::Id as _,
-    interchange::{MatchmakingFailure, MatchmakingFailureReason as Reason, message},
+    interchange::{Attributes, MatchmakingFailure, MatchmakingFailureReason as Reason, message},
 };
 use omgservers_deployments::DeploymentFull;
 use omgservers_matcher::{Moment, Pool};
@@ -25,9 +25,12 @@ use crate::{
 /// What a round writes, and what it says when that is written.
 #[derive(Default)]
 pub(crate) struct Changes {
-    tickets: BTreeMap<TicketId, TicketRow>,
+    /// Open tickets that have changed.
+    changed_tickets: BTreeSet<TicketId>,
+    changed_matches: BTreeSet<MatchId>,
+    tickets: Vec<TicketRow>,
+    matches: Vec<MatchRow>,
     ended: Vec<TicketId>,
-    matches: BTreeMap<MatchId, MatchRow>,
     failed: Vec<(Vec<ClientId>, MatchmakingFailure)>,
     failed_tickets: Vec<TicketId>,
     /// Clients that leave a match, and its runtime.
@@ -57,7 +60,6 @@ impl Changes {
     }
     /// A ticket is gone, and nobody needs to be told.
     pub(crate) fn end(&mut self, id: TicketId) {
-        self.tickets.remove(&id);
         self.ended.push(id);
     }
 }
@@ -79,12 +81,13 @@ impl PgMatchmaking {
         cell: &Cell,
         hall: &mut Hall,
         full: &DeploymentFull,
+        asks: Vec<Ask>,
         allowed: &[(Queue, Option<u32>)],
     ) -> Result<usize, Problem> {
         let begun = Instant::now();
         let version = self.parts.versions.config(full.deployment.version_id).await?;
         let matchmakers = self.matchmakers(cell).await?;
-        let (asks, gone) = (cell.take_asks(), cell.take_gone());
+        let gone = cell.take_gone();
         // Until it is written nobody knows what is.
         hall.queues.loaded = false;
         let asked = asks.len();
@@ -97,6 +100,7 @@ impl PgMatchmaking {
             changes: Changes::default(),
             now: moment(ticks),
         };
+        round.rehouse(&matchmakers)?;
         for client in gone {
             round.gone(client)?;
         }
@@ -107,7 +111,7 @@ impl PgMatchmaking {
             round.serve(ask, &matchmakers)?;
         }
         round.time_passes()?;
-        let changes = round.changes;
+        let changes = round.finish()?;
         let done = self.write(cell, changes, hall).await?;
         self.meters.round(asked, begun.elapsed());
         cell.show(hall);
@@ -124,15 +128,13 @@ impl PgMatchmaking {
         let done =
             changes.tickets.len() + changes.ended.len() + changes.matches.len() + changes.leaving.len();
         if !changes.is_empty() {
-            let tickets: Vec<&TicketRow> = changes.tickets.values().collect();
-            let matches: Vec<MatchRow> = changes.matches.into_values().collect();
-            let ended = &changes.ended;
+            let (matches, tickets, ended) = (&changes.matches, &changes.tickets, &changes.ended);
             let slots = [cell.id.slot()];
             self.parts
                 .db
                 .write_owned(&self.parts.ownership, &slots, async |mut tx| {
-                    store::matches::put_matches(&mut tx, &matches).await?;
-                    store::matches::put_tickets(&mut tx, cell.id, &tickets).await?;
+                    store::matches::put_matches(&mut tx, cell.id, matches).await?;
+                    store::matches::put_tickets(&mut tx, cell.id, tickets).await?;
                     store::matches::delete_tickets(&mut tx, cell.id, ended).await
                 })
                 .await?;
@@ -248,7 +250,7 @@ impl Round<'_> {
         tracing::info!(ticket.id = %id, deployment.id = %self.cell.id, mode, ?reason, "a ticket ended without a match");
         self.matchmaking.meters.failed.increment(1);
         let row = TicketRow { ending: Some(reason_name(reason)), ..self.row(id, &held)? };
-        self.changes.tickets.insert(id, row);
+        self.changes.tickets.push(row);
         self.changes.failed_tickets.push(id);
         let failure = MatchmakingFailure { mode, reason, detail: detail.to_owned() };
         self.changes.failed.push((held.clients, failure));
@@ -317,8 +319,10 @@ impl Round<'_> {
                 (Some(*match_id), i32::try_from(*group).ok(), Some(ticket))
             }
         };
-        let attributes = ticket.map(|it| it.attributes.clone()).unwrap_or_default();
-        let body = TicketBody { clients: held.clients.clone(), attributes };
+        let none = Attributes::default();
+        let attributes = ticket.map_or(&none, |it| &it.attributes);
+        let body =
+            TicketBody { clients: Cow::Borrowed(&held.clients), attributes: Cow::Borrowed(attributes) };
         Ok(TicketRow {
             id,
             matchmaker_id: held.queue.0,
@@ -332,32 +336,34 @@ impl Round<'_> {
     }
 
     /// Notes that a ticket or its place is to be written.
-    pub(crate) fn put_ticket(&mut self, id: TicketId) -> Result<(), Problem> {
-        if let Some(held) = self.queues.tickets.get(&id) {
-            let row = self.row(id, held)?;
-            self.changes.tickets.insert(id, row);
-        }
-        Ok(())
+    pub(crate) fn put_ticket(&mut self, id: TicketId) {
+        self.changes.changed_tickets.insert(id);
     }
 
     /// Notes that a match is to be written.
-    pub(crate) fn put_match(&mut self, id: MatchId) -> Result<(), Problem> {
-        if let Some(it) = self.queues.matches.get(&id) {
-            let row = match_row(self.cell.id, id, it, self.mode_name(it.queue))?;
-            self.changes.matches.insert(id, row);
+    pub(crate) fn put_match(&mut self, id: MatchId) {
+        self.changes.changed_matches.insert(id);
+    }
+
+    /// What is to be written: of each ticket and match what has become of it in the end.
+    pub(crate) fn finish(mut self) -> Result<Changes, Problem> {
+        for id in std::mem::take(&mut self.changes.changed_tickets) {
+            // One that ended has its row already.
+            let Some(held) = self.queues.tickets.get(&id) else { continue };
+            let row = self.row(id, held)?;
+            self.changes.tickets.push(row);
         }
-        Ok(())
+        for id in std::mem::take(&mut self.changes.changed_matches) {
+            let Some(it) = self.queues.matches.get(&id) else { continue };
+            let row = match_row(id, it, self.mode_name(it.queue))?;
+            self.changes.matches.push(row);
+        }
+        Ok(self.changes)
     }
 }
 
-pub(crate) fn match_row(
-    deployment_id: omgservers_api::DeploymentId,
-    id: MatchId,
-    it: &Match,
-    mode: &str,
-) -> Result<MatchRow, Problem> {
+pub(crate) fn match_row(id: MatchId, it: &Match, mode: &str) -> Result<MatchRow, Problem> {
     Ok(MatchRow {
-        deployment_id,
         id,
         matchmaker_id: it.queue.0,
         mode: mode.to_owned(),

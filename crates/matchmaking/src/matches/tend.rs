@@ -35,12 +35,12 @@ impl PgMatchmaking {
         active: bool,
     ) -> Result<Tended, Problem> {
         self.load_queues(cell, hall, full).await?;
-        let mut done = self.round(cell, hall, full, &[]).await?;
+        let mut done = self.round(cell, hall, full, Vec::new(), &[]).await?;
         let (facts, deadline) = self.match_facts(cell, hall, full, active).await?;
         let plan = plan(&facts);
         done += plan.steps.len();
         self.act_on_matches(cell, hall, full, plan.steps).await?;
-        done += self.round(cell, hall, full, &plan.allowed).await?;
+        done += self.round(cell, hall, full, Vec::new(), &plan.allowed).await?;
         let now = self.parts.clock.ticks();
         let due = hall.queues.deadline().map(|it| it.since(now).max(Duration::from_millis(1)));
         let again = [plan.again, deadline, due].into_iter().flatten().min();
@@ -152,10 +152,9 @@ impl PgMatchmaking {
         drop((cell.take_asks(), cell.take_gone()));
         let rows = store::matches::matches(&mut *self.parts.db.read().await?, cell.id).await?;
         let slots = [cell.id.slot()];
-        for row in &rows {
-            self.empty_runtime(hall, row.runtime_id).await?;
-            self.parts.runtimes.stop(&[row.runtime_id]).await?;
-        }
+        let runtimes: Vec<RuntimeId> = rows.iter().map(|it| it.runtime_id).collect();
+        self.empty_runtimes(hall, &runtimes).await?;
+        self.parts.runtimes.stop(&runtimes).await?;
         self.parts
             .db
             .write_owned(&self.parts.ownership, &slots, async |mut tx| {

@@ -8,10 +8,9 @@ use omgservers_core::{Conn, FencedTx};
 
 use crate::schema::{r#match, ticket};
 
-#[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
+#[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = r#match, check_for_backend(diesel::pg::Pg))]
 pub(crate) struct MatchRow {
-    pub(crate) deployment_id: DeploymentId,
     pub(crate) id: MatchId,
     pub(crate) matchmaker_id: MatchmakerId,
     pub(crate) mode: String,
@@ -36,48 +35,60 @@ pub(crate) struct TicketRow {
     pub(crate) created: DateTime<Utc>,
 }
 
-/// Rows of one statement: a statement takes 65,535 parameters at most.
-const MOST_ROWS: usize = 1_000;
+/// Arrays instead of rows of parameters: thousands of rows are one statement that is planned once.
+const PUT_MATCHES: &str = "\
+insert into matchmaking.match \
+(deployment_id, id, matchmaker_id, mode, runtime_id, used, stopped, closing, rationale, created) \
+select $1, it.* from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) it \
+on conflict (deployment_id, id) do update set used = excluded.used, stopped = excluded.stopped, \
+closing = excluded.closing, rationale = excluded.rationale";
 
-pub(crate) async fn put_matches(tx: &mut FencedTx<'_>, rows: &[MatchRow]) -> Result<(), Problem> {
-    use diesel::upsert::excluded;
-    for rows in rows.chunks(MOST_ROWS) {
-        diesel::insert_into(r#match::table)
-            .values(rows)
-            .on_conflict((r#match::deployment_id, r#match::id))
-            .do_update()
-            .set((
-                r#match::used.eq(excluded(r#match::used)),
-                r#match::stopped.eq(excluded(r#match::stopped)),
-                r#match::closing.eq(excluded(r#match::closing)),
-                r#match::rationale.eq(excluded(r#match::rationale)),
-            ))
-            .execute(tx.conn())
-            .await?;
+#[expect(clippy::disallowed_methods, reason = "the DSL has no `unnest` of several arrays")]
+pub(crate) async fn put_matches(
+    tx: &mut FencedTx<'_>,
+    deployment: DeploymentId,
+    rows: &[MatchRow],
+) -> Result<(), Problem> {
+    use sql_types::{Array, BigInt, Bool, Text, Timestamptz};
+    if rows.is_empty() {
+        return Ok(());
     }
+    diesel::sql_query(PUT_MATCHES)
+        .bind::<BigInt, _>(deployment)
+        .bind::<Array<BigInt>, _>(column(rows, |it| it.id))
+        .bind::<Array<BigInt>, _>(column(rows, |it| it.matchmaker_id))
+        .bind::<Array<Text>, _>(column(rows, |it| it.mode.as_str()))
+        .bind::<Array<BigInt>, _>(column(rows, |it| it.runtime_id))
+        .bind::<Array<Bool>, _>(column(rows, |it| it.used))
+        .bind::<Array<Bool>, _>(column(rows, |it| it.stopped))
+        .bind::<Array<Bool>, _>(column(rows, |it| it.closing))
+        .bind::<Array<Text>, _>(column(rows, |it| it.rationale.as_str()))
+        .bind::<Array<Timestamptz>, _>(column(rows, |it| it.created))
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
-/// Arrays instead of rows of parameters: thousands of tickets are one statement that is planned once.
+fn column<'a, R, T>(rows: &'a [R], pick: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(pick).collect()
+}
+
 const PUT_TICKETS: &str = "\
 insert into matchmaking.ticket \
 (deployment_id, id, matchmaker_id, mode, body, match_id, group_index, ending, created) \
 select $1, it.* from unnest($2, $3, $4, $5, $6, $7, $8, $9) it \
-on conflict (deployment_id, id) do update set body = excluded.body, match_id = excluded.match_id, \
+on conflict (deployment_id, id) do update set matchmaker_id = excluded.matchmaker_id, body = excluded.body, match_id = excluded.match_id, \
 group_index = excluded.group_index, ending = excluded.ending";
 
 #[expect(clippy::disallowed_methods, reason = "the DSL has no `unnest` of several arrays")]
 pub(crate) async fn put_tickets(
     tx: &mut FencedTx<'_>,
     deployment: DeploymentId,
-    rows: &[&TicketRow],
+    rows: &[TicketRow],
 ) -> Result<(), Problem> {
     use sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz};
     if rows.is_empty() {
         return Ok(());
-    }
-    fn column<'a, T>(rows: &[&'a TicketRow], pick: impl Fn(&'a TicketRow) -> T) -> Vec<T> {
-        rows.iter().map(|it| pick(it)).collect()
     }
     diesel::sql_query(PUT_TICKETS)
         .bind::<BigInt, _>(deployment)
@@ -106,15 +117,18 @@ pub(crate) async fn delete_tickets(
     Ok(())
 }
 
-/// Deletes a match and the tickets of who is in it.
-pub(crate) async fn delete_match(
+/// Deletes matches and the tickets of who is in them.
+pub(crate) async fn delete_matches(
     tx: &mut FencedTx<'_>,
     deployment: DeploymentId,
-    id: MatchId,
+    ids: &[MatchId],
 ) -> Result<(), Problem> {
-    let tickets = ticket::table.filter(ticket::deployment_id.eq(deployment)).filter(ticket::match_id.eq(id));
+    let tickets =
+        ticket::table.filter(ticket::deployment_id.eq(deployment)).filter(ticket::match_id.eq_any(ids));
     diesel::delete(tickets).execute(tx.conn()).await?;
-    diesel::delete(r#match::table.find((deployment, id))).execute(tx.conn()).await?;
+    let matches =
+        r#match::table.filter(r#match::deployment_id.eq(deployment)).filter(r#match::id.eq_any(ids));
+    diesel::delete(matches).execute(tx.conn()).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! What the reconciler writes down. Each fact is one transaction in the runtime's slot, checked against who owns it.
 
 use omgservers_api::{HostId, Problem, RuntimeId, details::ContainerFailure, ids::Id as _};
-use omgservers_core::Ticks;
+use omgservers_core::{FencedTx, Ticks, db::TxFn};
 use serde_json::Value;
 
 use super::reconcile::Reconcile;
@@ -14,6 +14,19 @@ use crate::{
 const DB_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Reconcile {
+    /// Writes the row of a runtime.
+    async fn write<R, F>(&self, id: RuntimeId, work: F) -> Result<R, Problem>
+    where
+        R: Send,
+        F: for<'c> AsyncFnOnce(FencedTx<'c>) -> Result<R, Problem>
+            + for<'c> TxFn<FencedTx<'c>, Result<R, Problem>, Fut: Send>
+            + Send,
+    {
+        let ids = [id];
+        let _stale = self.inner.known.stale(&ids);
+        self.inner.db.write_owned(&self.inner.ownership, &[id.slot()], work).await
+    }
+
     /// Reads a row and makes sure that this process still owns it: a process that lost its slots must not remove
     /// the containers of its successor.
     pub(super) async fn read_fenced(&self, id: RuntimeId) -> Result<Option<Row>, Problem> {
@@ -35,13 +48,7 @@ impl Reconcile {
         let row = self.entries.get(&id)?.row.clone();
         let digest = self.inner.secrets.digest(password);
         let key = row.has_ports().then_some(self.inner.connect_key.kid.as_str());
-        let written = self
-            .inner
-            .db
-            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| {
-                store::begin(tx, &row, host, &digest, key).await
-            })
-            .await;
+        let written = self.write(id, async |tx| store::begin(tx, &row, host, &digest, key).await).await;
         let row = self.recorded(id, written, now)?;
         if let Some(entry) = self.entries.get_mut(&id) {
             (entry.reserved, entry.cramped) = (None, false);
@@ -52,60 +59,44 @@ impl Reconcile {
     pub(super) async fn record_running(&mut self, id: RuntimeId, published: Option<Value>, now: Ticks) {
         let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
         let started = self.inner.clock.now();
+        let deployment = row.deployment_id;
         // Before the row says so: who reads the row finds the moment.
         self.inner.set_since(id, Some(now));
-        let written = self
-            .inner
-            .db
-            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| {
-                store::set_running(tx, &row, started, published.as_ref()).await
-            })
-            .await;
+        let written =
+            self.write(id, async |tx| store::set_running(tx, &row, started, published.as_ref()).await).await;
         if self.recorded(id, written, now).is_some() {
             self.meters.started.increment(1);
-            self.inner.changed.ring();
+            self.inner.tell(deployment);
         }
     }
 
     /// Records where the ports of a running runtime are now.
     pub(super) async fn record_published(&mut self, id: RuntimeId, published: &Value, now: Ticks) {
         let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
-        let written = self
-            .inner
-            .db
-            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| {
-                store::set_published(tx, &row, published).await
-            })
-            .await;
-        if self.recorded(id, written, now).is_some() {
+        let written = self.write(id, async |tx| store::set_published(tx, &row, published).await).await;
+        if let Some(row) = self.recorded(id, written, now) {
             tracing::warn!(runtime.id = %id, "the ports of a runtime are elsewhere now");
-            self.inner.changed.ring();
+            self.inner.tell(row.deployment_id);
         }
     }
 
     /// Gives the host of an attempt that never ran back; another one follows.
     pub(super) async fn release(&mut self, id: RuntimeId, now: Ticks) {
         let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
-        let written = self
-            .inner
-            .db
-            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| store::release(tx, &row).await)
-            .await;
+        let written = self.write(id, async |tx| store::release(tx, &row).await).await;
         self.recorded(id, written, now);
     }
 
     pub(super) async fn delete(&mut self, id: RuntimeId, now: Ticks) {
-        let written = self
-            .inner
-            .db
-            .write_owned(&self.inner.ownership, &[id.slot()], async |tx| store::delete(tx, id).await)
-            .await;
+        let written = self.write(id, async |tx| store::delete(tx, id).await).await;
         match written {
             Ok(_) => {
-                self.entries.remove(&id);
+                let entry = self.entries.remove(&id);
                 self.inner.set_since(id, None);
                 self.changed = self.changed.saturating_add(1);
-                self.inner.changed.ring();
+                if let Some(entry) = entry {
+                    self.inner.tell(entry.row.deployment_id);
+                }
             }
             Err(problem) => self.troubled(id, problem, now),
         }
@@ -152,7 +143,7 @@ impl Reconcile {
             .await;
         let written = match noted {
             Ok(()) => {
-                db.write_owned(ownership, &[id.slot()], async |tx| {
+                self.write(id, async |tx| {
                     if for_good {
                         store::set_failed(tx, &row, &body).await
                     } else {
@@ -168,7 +159,7 @@ impl Reconcile {
         failures.increment(1);
         tracing::warn!(runtime.id = %id, deployment.id = %row.deployment_id, failures = row.failures,
             reason = failure.reason, exit_code = failure.exit_code, "a runtime failed");
-        self.inner.changed.ring();
+        self.inner.tell(row.deployment_id);
         Some(row)
     }
 

@@ -89,7 +89,7 @@ impl Server {
             ports: Vec::new(),
             labels: Vec::new(),
         };
-        self.runtimes.create(&new).await.unwrap();
+        self.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
         new
     }
 

@@ -71,7 +71,7 @@ async fn act(world: &mut World, dice: &Dice, wanted: &mut Vec<RuntimeId>, stoppe
         0..=2 => {
             let new = NewRuntime { cpu_limit: 10, memory_limit: 20, ..world.lobby() };
             for _attempt in 0..20 {
-                if world.runtimes.create(&new).await.is_ok() {
+                if world.runtimes.create(std::slice::from_ref(&new)).await.is_ok() {
                     wanted.push(new.id);
                     break;
                 }

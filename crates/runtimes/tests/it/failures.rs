@@ -186,7 +186,7 @@ async fn a_runtime_that_fits_nowhere_is_told_and_starts_when_there_is_room() {
 async fn what_is_too_large_doesnt_block_what_fits() {
     let mut world = World::new().await;
     let large = NewRuntime { memory_limit: 100_000, ..world.lobby() };
-    world.runtimes.create(&large).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&large)).await.unwrap();
     let small = world.wanted_lobby().await;
     world.run().await;
     assert!(world.is_running(small).await);
@@ -309,7 +309,7 @@ async fn failures_of_deployments_that_are_gone_are_forgotten() {
     world.host.fail_next(Call::Create, refuse("no"));
     world.host.fail_next(Call::Create, refuse("no"));
     let gone = NewRuntime { deployment: world.ground.mint.root().unwrap(), ..world.lobby() };
-    world.runtimes.create(&gone).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&gone)).await.unwrap();
     world.wanted_lobby().await;
     world.run().await;
     let mut sweep = SweepFailures {

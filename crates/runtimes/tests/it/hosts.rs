@@ -250,7 +250,7 @@ async fn the_local_host_counts_a_core_as_a_hundred() {
     let mut world = World::on(config(), Arc::new(host.clone()), host, &pool).await;
     for _ in 0..9 {
         let new = NewRuntime { cpu_limit: 100, memory_limit: 1, ..world.lobby() };
-        world.runtimes.create(&new).await.unwrap();
+        world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     }
     world.run().await;
     assert_eq!(world.host.containers().len(), 8);

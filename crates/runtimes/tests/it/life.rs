@@ -20,7 +20,7 @@ use crate::world::World;
 async fn a_wanted_runtime_runs_and_its_environment_lets_it_in() {
     let mut world = World::new().await;
     let new = world.lobby();
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     assert_eq!(world.state(new.id).await, Some(RuntimeState::Starting { failures: 0 }));
     assert_eq!(world.runtimes.of_deployment(world.deployment).await.unwrap()[0].state, "pending");
     assert!(world.run().await > 0);
@@ -81,11 +81,11 @@ async fn the_table_doesnt_hold_the_password() {
 async fn asking_twice_makes_one_runtime() {
     let mut world = World::new().await;
     let new = world.lobby();
-    world.runtimes.create(&new).await.unwrap();
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     world.run().await;
     let password = world.password(new.id);
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     world.run().await;
     assert_eq!(world.host.count(Call::Create), 1);
     assert_eq!(world.password(new.id), password);
@@ -250,11 +250,11 @@ async fn matches_start_before_lobbies_and_only_so_many_at_once() {
     let small = |it| omgservers_runtimes::NewRuntime { cpu_limit: 10, memory_limit: 10, ..it };
     for _ in 0..6 {
         let new = small(world.lobby());
-        world.runtimes.create(&new).await.unwrap();
+        world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     }
     for _ in 0..3 {
         let new = small(world.new_runtime(RuntimeQualifier::Match));
-        world.runtimes.create(&new).await.unwrap();
+        world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
         wanted.push(new.id);
     }
     world.host.fail_always(Call::Start, Some(Fault::Hang));
@@ -303,14 +303,16 @@ async fn limits_and_labels_reach_the_container() {
     let mut world = World::new().await;
     let mut new = world.lobby();
     (new.cpu_limit, new.memory_limit) = (150, 300);
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     world.run().await;
     let spec = world.host.running(new.id).remove(0).spec;
     assert_eq!((spec.cpu, spec.memory), (150, 300));
     assert_eq!(spec.labels, new.labels);
     assert_eq!((spec.tenant, spec.deployment), (world.tenant, world.deployment));
     let absurd = omgservers_runtimes::NewRuntime { memory_limit: u32::MAX, ..world.lobby() };
-    assert!(world.runtimes.create(&absurd).await.unwrap_err().is(problems::WRONG_LIMITS));
+    assert!(
+        world.runtimes.create(std::slice::from_ref(&absurd)).await.unwrap_err().is(problems::WRONG_LIMITS)
+    );
 }
 
 /// As in a server: the worker waits for no step, events ring it.

@@ -40,9 +40,9 @@ fn direct(ports: [u16; 2]) -> Vec<DirectPort> {
 async fn a_runtime_with_ports_tells_where_it_is_and_can_check_tokens() {
     let mut world = World::new().await;
     let (new, plain) = (world.with_ports(), world.lobby());
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     world.run().await;
-    world.runtimes.create(&plain).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&plain)).await.unwrap();
     world.run().await;
     let expected =
         Published { address: "one".into(), ports: direct([30_000, 30_001]), connect_key: KEY.into() };
@@ -62,7 +62,7 @@ async fn a_runtime_with_ports_tells_where_it_is_and_can_check_tokens() {
 async fn the_address_is_what_the_operator_says() {
     let mut world = World::new().await;
     let new = world.with_ports();
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     world.run().await;
     let public = HostConfig { public_address: Some("games.example.com".into()), ..host_config(HOST) };
     world.runtimes.ensure_pool(&[public]).await.unwrap();
@@ -73,7 +73,7 @@ async fn the_address_is_what_the_operator_says() {
 async fn ports_are_known_after_a_restart_and_followed_when_they_move() {
     let mut world = World::new().await;
     let new = world.with_ports();
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     world.run().await;
     let before = world.published(&new).await;
     world.restart();
@@ -90,7 +90,7 @@ async fn an_adopted_runtime_gets_its_ports_from_the_list() {
     let mut world = World::new().await;
     world.host.fail_next(Call::Start, Fault::HoldAnswer);
     let new = world.with_ports();
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     world.run().await;
     world.restart();
     world.run().await;
@@ -101,7 +101,7 @@ async fn an_adopted_runtime_gets_its_ports_from_the_list() {
 async fn what_came_to_an_end_is_nowhere() {
     let mut world = World::new().await;
     let new = world.with_ports();
-    world.runtimes.create(&new).await.unwrap();
+    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     world.run().await;
     world.host.run_out_of_memory(new.id);
     world.run().await;

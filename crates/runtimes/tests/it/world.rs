@@ -121,7 +121,7 @@ impl World {
     /// A lobby that is wanted.
     pub(crate) async fn wanted_lobby(&self) -> RuntimeId {
         let new = self.lobby();
-        self.runtimes.create(&new).await.unwrap();
+        self.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
         new.id
     }
 

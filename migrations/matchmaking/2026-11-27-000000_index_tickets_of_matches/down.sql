@@ -1,0 +1,1 @@
+drop index matchmaking.ticket_match;
