@@ -151,6 +151,8 @@ impl Axis {
 
     pub(super) fn label(self, at: f64) -> String {
         match self {
+            // Between two nines there is no percentile that anybody has a name for.
+            Self::Percentile if (at - at.round()).abs() > 0.01 => String::new(),
             Self::Percentile => format!("{}", (1.0 - 10.0_f64.powf(-at)) * 100.0).chars().take(7).collect(),
             Self::Seconds | Self::Rate => short(at),
         }
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_nines_are_labelled_as_percentiles() {
-        assert_eq!(Axis::Percentile.label(nines(0.5)), "50");
+        assert_eq!(Axis::Percentile.label(nines(0.5)), "");
         assert_eq!(Axis::Percentile.label(1.0), "90");
         assert_eq!(Axis::Percentile.label(3.0), "99.9");
     }
