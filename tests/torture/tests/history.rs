@@ -156,6 +156,11 @@ fn a_profile_is_the_last_one_that_was_taken_or_a_newer_one() {
     one(Kind::Profile, &["user 5", "is 1", "2 was taken"], history);
     one(Kind::Profile, &["user 5", "is 0"], vec![set(1), kept(1), asked(), read(0)]);
     one(Kind::Profile, &["user 5", "is 3", "never set"], vec![asked(), read(3)]);
+    let stored = |value| Record::ProfileStored { user: 5, value };
+    good(vec![set(1), kept(1), stored(1), set(2), stored(2)]);
+    one(Kind::Profile, &["user 5", "is 1"], vec![set(1), kept(1), set(2), kept(2), stored(1)]);
+    // It may have been read before the second one was set: nobody had asked later.
+    good(vec![asked(), set(1), kept(1), asked(), read(0)]);
     let refused = Record::ProfileRefused { user: 5, value: 1 };
     one(Kind::Profile, &["user 5", "refused"], vec![set(1), refused, asked(), read(1)]);
 }
@@ -186,6 +191,8 @@ fn a_client_stays_where_it_was_told_to_be() {
     good(then(vec![heard(100, 1)]));
     let back = then(vec![elsewhere(1)]);
     one(Kind::Assignment, &["message 1", "client 1", "runtime 11", "runtime 10", "101"], back);
+    // It may be about to be told so.
+    good(then(vec![elsewhere(1), assigned(102, 11, false)]));
     // A kill doesn't undo what was durable.
     let mut history = then(vec![heard(100, 1), Record::Down, Record::Up, said(2), taken(2), elsewhere(2)]);
     assert_eq!(kinds(history.clone()), [Kind::Assignment]);
@@ -196,7 +203,7 @@ fn a_client_stays_where_it_was_told_to_be() {
 
 #[test]
 fn a_client_is_told_where_it_is() {
-    one(Kind::Assignment, &["client 1", "runtime 10", "never told"], {
+    one(Kind::Assignment, &["message 1", "client 1", "runtime 10", "runtime 11", "never told"], {
         vec![assigned(100, 11, false), said(1), taken(1), heard(100, 1)]
     });
     good(vec![assigned(100, 11, false), said(1), taken(1), heard(100, 1), assigned(101, 10, false)]);

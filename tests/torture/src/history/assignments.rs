@@ -16,11 +16,21 @@ struct Assignment {
     settled: Option<u64>,
 }
 
+/// A game server has heard a client that was not told that it is there. It may be about to be.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    at: u64,
+    number: u64,
+    entry: u64,
+    /// Where it had been told to be when it said so.
+    told: Option<Assignment>,
+}
+
 #[derive(Debug, Default)]
 struct Client {
     assigned: Vec<Assignment>,
-    /// Game servers that heard the client before it was told of them, and since when.
-    ahead: HashMap<u64, u64>,
+    /// Game servers that heard the client before it was told of them.
+    ahead: HashMap<u64, Ahead>,
     /// By number: when it was said.
     said: HashMap<u64, u64>,
 }
@@ -65,45 +75,41 @@ impl Assignments {
         &mut self,
         client: u64,
         number: u64,
+        entry: u64,
         runtime: u64,
         at: u64,
         kills: &Kills,
-    ) -> Option<Violation> {
-        let it = self.0.get_mut(&client)?;
-        let said = *it.said.get(&number)?;
+    ) {
+        let Some(it) = self.0.get_mut(&client) else { return };
+        let Some(said) = it.said.get(&number).copied() else { return };
         let since = it.assigned.partition_point(|it| it.heard < said).saturating_sub(1);
-        let from_then_on = it.assigned.get(since..).unwrap_or_default();
-        if from_then_on.iter().any(|it| it.runtime == runtime) {
-            return None;
+        if it.assigned.iter().skip(since).any(|it| it.runtime == runtime) {
+            return;
         }
         let told = it.assigned.get(since).filter(|it| it.heard < said).copied();
-        let undone = |it: &Assignment| kills.may_have_undone(it.heard, it.settled, at);
-        let earlier = it.assigned.get(..since).unwrap_or_default().iter().any(|it| it.runtime == runtime);
-        match told {
-            Some(told) if earlier && !undone(&told) => {
-                let Assignment { entry, runtime: now, .. } = told;
-                let sentence = format!(
-                    "message {number} of client {client} was heard by runtime {runtime}, though the client had been \
-                     assigned to runtime {now} (entry {entry}) before it said it"
-                );
-                Some(Violation::new(Kind::Assignment, sentence))
-            }
-            _ => {
-                if !earlier {
-                    it.ahead.entry(runtime).or_insert(at);
-                }
-                None
-            }
+        let is_back = it.assigned.iter().take(since).any(|it| it.runtime == runtime);
+        // A kill may have undone that it was sent elsewhere.
+        if is_back && told.is_some_and(|it| kills.may_have_undone(it.heard, it.settled, at)) {
+            return;
         }
+        it.ahead.entry(runtime).or_insert(Ahead { at, number, entry, told });
     }
 
-    /// Clients that are with a game server which they were never told of.
+    /// Clients that are with a game server which they were never told of, or which they had left.
     pub(super) fn untold(&self, at: u64, kills: &Kills) -> Vec<Violation> {
         let mut all = Vec::new();
         // Of a client that was told nothing at all the history doesn't know where it is.
         for (client, it) in self.0.iter().filter(|it| !it.1.assigned.is_empty()) {
-            for (runtime, _) in it.ahead.iter().filter(|it| !kills.may_have_undone(*it.1, None, at)) {
-                let sentence = format!("client {client} was never told that it is with runtime {runtime}");
+            for (runtime, ahead) in it.ahead.iter().filter(|it| !kills.may_have_undone(it.1.at, None, at)) {
+                let Ahead { number, entry, told, .. } = ahead;
+                let told = told.map_or_else(
+                    || "nowhere".to_owned(),
+                    |it| format!("with runtime {} (entry {})", it.runtime, it.entry),
+                );
+                let sentence = format!(
+                    "message {number} of client {client} was heard by runtime {runtime} (entry {entry}); the client had \
+                     been told that it is {told}, and was never told otherwise"
+                );
                 all.push(Violation::new(Kind::Assignment, sentence));
             }
         }

@@ -87,13 +87,10 @@ impl Judge {
             Record::Heard { by, entry, from, number } => {
                 let hearing = Hearing { by, entry, from, number };
                 let wrong = self.messages.heard(hearing, at, &self.kills);
-                let misled = match (from, by) {
-                    (Actor::Client(client), Actor::Runtime(runtime)) if wrong.is_none() => {
-                        self.assignments.heard(client, number, runtime, at, &self.kills)
-                    }
-                    _ => None,
-                };
-                wrong.or(misled)
+                if let (Actor::Client(client), Actor::Runtime(runtime), None) = (from, by, &wrong) {
+                    self.assignments.heard(client, number, entry, runtime, at, &self.kills);
+                }
+                wrong
             }
             other => self.fact(other),
         }
@@ -113,6 +110,7 @@ impl Judge {
             }
             Record::WishVoid { client } => return self.wishes.void(client),
             Record::ProfileRead { user, value } => return self.profiles.read(user, value),
+            Record::ProfileStored { user, value } => return self.profiles.stored(user, value, at),
             Record::Wished { client } => self.wishes.said(client, at),
             Record::WishTaken { client } => self.wishes.taken(client),
             Record::WishRefused { client } => self.wishes.refused(client),

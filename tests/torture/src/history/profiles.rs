@@ -16,7 +16,7 @@ struct Set {
 struct Profile {
     /// By value, which is the order in which they were said.
     sets: Vec<Set>,
-    asked: u64,
+    asked: Option<u64>,
 }
 
 /// Of all users.
@@ -29,7 +29,11 @@ pub(super) struct Profiles {
 impl Profiles {
     pub(super) fn said(&mut self, user: u64, value: u64, at: u64) {
         let set = Set { value, said: at, taken: None, refused: false };
-        self.users.entry(user).or_default().sets.push(set);
+        let profile = self.users.entry(user).or_default();
+        // Two game servers may be about to set it at the same time.
+        if let Err(place) = profile.place(value) {
+            profile.sets.insert(place, set);
+        }
     }
 
     pub(super) fn taken(&mut self, user: u64, value: u64, at: u64) {
@@ -46,10 +50,22 @@ impl Profiles {
     }
 
     pub(super) fn asked(&mut self, user: u64, at: u64) {
-        self.users.entry(user).or_default().asked = at;
+        self.users.entry(user).or_default().asked.get_or_insert(at);
     }
 
-    pub(super) fn read(&self, user: u64, value: u64) -> Option<Violation> {
+    /// It was read since somebody asked.
+    pub(super) fn read(&mut self, user: u64, value: u64) -> Option<Violation> {
+        // Without a question nothing is known of when.
+        let asked = self.users.get_mut(&user).and_then(|it| it.asked.take()).unwrap_or(0);
+        self.compare(user, value, asked)
+    }
+
+    /// It is so now.
+    pub(super) fn stored(&self, user: u64, value: u64, now: u64) -> Option<Violation> {
+        self.compare(user, value, now)
+    }
+
+    fn compare(&self, user: u64, value: u64, asked: u64) -> Option<Violation> {
         let unset = Profile::default();
         let profile = self.users.get(&user).unwrap_or(&unset);
         let (ended, later) = match (profile.place(value), value) {
@@ -67,7 +83,7 @@ impl Profiles {
         };
         // One that was set after the other one was taken, and taken before somebody asked, has replaced it.
         let ended = ended?;
-        let replaced = |it: &&Set| it.said > ended && it.taken.is_some_and(|it| it < profile.asked);
+        let replaced = |it: &&Set| it.said > ended && it.taken.is_some_and(|it| it < asked);
         let newer = later.unwrap_or_default().iter().rfind(replaced)?.value;
         Some(wrong(format!("the profile of user {user} is {value}, though {newer} was taken after it")))
     }

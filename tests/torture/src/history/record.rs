@@ -170,16 +170,23 @@ pub enum Record {
         /// What it was to be set to.
         value: u64,
     },
-    /// From here on the profile may be read for the next [`Record::ProfileRead`].
+    /// From here on the backend may read the profile for the next [`Record::ProfileRead`].
     ProfileAsked {
         /// The user.
         user: u64,
     },
-    /// What the profile was.
+    /// What the profile was at some time since the first [`Record::ProfileAsked`] after the last such record.
     ProfileRead {
         /// The user.
         user: u64,
         /// What it was set to.
+        value: u64,
+    },
+    /// What the profile is now.
+    ProfileStored {
+        /// The user.
+        user: u64,
+        /// What it is set to.
         value: u64,
     },
     /// A receiver's mailbox was closed, as was to be expected: what it didn't hear isn't lost.

@@ -1,0 +1,152 @@
+//! Rest: what is under way comes to its end, and everything is compared.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use omgservers_api::Kind;
+use omgservers_client::Player;
+
+use super::Run;
+use crate::{
+    history::Record,
+    world::{Mode, bodies::Profile, card::Card},
+};
+
+/// What hasn't arrived after so long is lost.
+const PATIENCE: Duration = Duration::from_secs(90);
+const TICK: Duration = Duration::from_millis(20);
+
+impl Run {
+    /// Brings everything to its end and judges it.
+    pub(super) async fn rest(&mut self) -> anyhow::Result<()> {
+        self.world.set_mode(Mode::Rest);
+        let begun = Instant::now();
+        loop {
+            self.server.keep(&self.world);
+            self.feed();
+            if self.is_quiet() {
+                break;
+            }
+            if begun.elapsed() > PATIENCE {
+                let busy = self.busy();
+                self.report.findings.push(format!("not at rest after {PATIENCE:?}: {busy}"));
+                break;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        // Whoever would hear something twice has heard it now.
+        self.all_served(Instant::now()).await;
+        self.close_wishes().await;
+        self.compare_stored().await?;
+        self.feed();
+        self.report.findings.extend(self.world.take_oddities());
+        Ok(())
+    }
+
+    fn is_quiet(&self) -> bool {
+        let silent = |it: &Arc<Card>| {
+            it.unacknowledged.load(Ordering::Acquire) == 0 && it.runtime.load(Ordering::Acquire) != 0
+        };
+        self.judge.missing() == 0
+            && self.world.cards().iter().all(silent)
+            && self.world.seats().iter().all(|it| it.queued.load(Ordering::Acquire) == 0)
+    }
+
+    fn busy(&self) -> String {
+        let cards = self.world.cards();
+        let talking = cards.iter().filter(|it| it.unacknowledged.load(Ordering::Acquire) > 0);
+        let homeless = cards.iter().filter(|it| it.runtime.load(Ordering::Acquire) == 0).count();
+        let queued: u64 = self.world.seats().iter().map(|it| it.queued.load(Ordering::Acquire)).sum();
+        format!(
+            "{} messages haven't arrived, {} players have unacknowledged ones, {homeless} have no game server, {queued} \
+             commands are unanswered",
+            self.judge.missing(),
+            talking.count(),
+        )
+    }
+
+    /// Waits until everybody was answered since then; answers when that was so.
+    pub(super) async fn all_served(&mut self, since: Instant) -> Instant {
+        let begun = Instant::now();
+        loop {
+            self.server.keep(&self.world);
+            let cards = self.world.cards();
+            let waiting =
+                cards.iter().filter(|it| !it.served_since(since)).map(|it| format!("client {}", it.client));
+            let seats = self.world.seats();
+            let silent =
+                seats.iter().filter(|it| !it.served_since(since)).map(|it| format!("runtime {}", it.runtime));
+            let waiting: Vec<String> = waiting.chain(silent).collect();
+            if waiting.is_empty() {
+                return Instant::now();
+            }
+            if begun.elapsed() > PATIENCE {
+                let names = waiting.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+                self.report.findings.push(format!("{} are not served: {names} …", waiting.len()));
+                return Instant::now();
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Wishes that have not ended are open.
+    async fn close_wishes(&mut self) {
+        for card in self.world.cards() {
+            let begun = Instant::now();
+            while card.wish.load(Ordering::Acquire) && begun.elapsed() < PATIENCE {
+                match Player::with_token(&self.world.client, &card.token()).ticket(card.client_id).await {
+                    Ok(_open) => break,
+                    Err(problem) if problem.kind() == Kind::NotFound => {
+                        // What it was told meanwhile it hears with its next exchange.
+                        self.all_served(Instant::now()).await;
+                        if card.wish.swap(false, Ordering::AcqRel) {
+                            self.world.log.add(Record::WishVoid { client: card.client });
+                        }
+                    }
+                    Err(_later) => {
+                        self.server.keep(&self.world);
+                        tokio::time::sleep(TICK).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Profiles and routes as the database has them.
+    async fn compare_stored(&mut self) -> anyhow::Result<()> {
+        let cards = self.world.cards();
+        let users: HashMap<u64, Arc<Card>> = cards.iter().map(|it| (it.user, Arc::clone(it))).collect();
+        for row in self.sql.ask("select user_id, body from players.profile").await? {
+            let [user, body] = row.as_slice() else { continue };
+            let Some(card) = user.parse().ok().and_then(|it| users.get(&it)) else { continue };
+            let value = serde_json::from_str(body).map_or(0, |it: Profile| it.v);
+            self.world.log.add(Record::ProfileStored { user: card.user, value });
+        }
+        let begun = Instant::now();
+        loop {
+            // Matches end also while others rest, so some may be on their way.
+            let rows = self.sql.ask("select id, coalesce(runtime_id, 0) from messaging.client_box").await?;
+            let astray: Vec<String> = rows.iter().filter_map(|it| self.astray(it)).collect();
+            if astray.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                self.report.findings.extend(astray);
+                return Ok(());
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// A client that the database has elsewhere than it was told.
+    fn astray(&self, row: &[String]) -> Option<String> {
+        let [client, stored] = row else { return None };
+        let card = self.world.card(client.parse().ok()?)?;
+        let told = card.runtime.load(Ordering::Acquire);
+        (stored.parse() != Ok(told))
+            .then(|| format!("client {client} was told runtime {told}, and runtime {stored} is stored"))
+    }
+}

@@ -1,0 +1,99 @@
+//! What a player hears.
+
+use std::{collections::HashSet, sync::atomic::Ordering};
+
+use omgservers_api::{
+    EntryId, RuntimeQualifier,
+    interchange::{DisconnectionReason, Incoming, RuntimeAssignment, ToAll, message},
+};
+
+use super::{
+    World,
+    bodies::{FromGame, number},
+    card::Card,
+};
+use crate::history::{Actor, Record};
+
+/// What a player has heard, and not acknowledged.
+#[derive(Debug, Default)]
+pub(crate) struct Ears {
+    seen: HashSet<EntryId>,
+    consumed: Vec<EntryId>,
+}
+
+impl Ears {
+    /// What is to be acknowledged next.
+    pub(crate) fn consumed(&self) -> &[EntryId] {
+        &self.consumed
+    }
+
+    /// So much was acknowledged.
+    pub(crate) fn acknowledged(&mut self, count: usize) {
+        self.consumed.drain(..count.min(self.consumed.len()));
+    }
+
+    /// Notes what came.
+    pub(crate) fn hear(&mut self, world: &World, card: &Card, incoming: &[Incoming]) {
+        let mut records = Vec::with_capacity(incoming.len());
+        for it in incoming {
+            let fresh = self.seen.insert(it.id);
+            if fresh || !self.consumed.contains(&it.id) {
+                self.consumed.push(it.id);
+            }
+            records.extend(read(world, card, it, fresh));
+        }
+        world.log.add_all(records);
+    }
+}
+
+/// What an entry tells.
+fn read(world: &World, card: &Card, it: &Incoming, fresh: bool) -> Option<Record> {
+    let (client, entry) = (card.client, number(it.id));
+    let body = it.body.get();
+    match it.qualifier.as_str() {
+        message::SERVER_OUTGOING => {
+            let said: Result<FromGame, _> =
+                serde_json::from_str::<ToAll<'_>>(body).and_then(|it| serde_json::from_str(it.message.get()));
+            let Ok(FromGame { r, n }) = said else {
+                world.odd(format!("client {client} got {body}"));
+                return None;
+            };
+            Some(Record::Heard { by: Actor::Client(client), entry, from: Actor::Runtime(r), number: n })
+        }
+        message::RUNTIME_ASSIGNMENT if fresh => {
+            let Ok(it) = serde_json::from_str::<RuntimeAssignment>(body) else {
+                world.odd(format!("client {client} got {body}"));
+                return None;
+            };
+            Some(card.assigned(entry, number(it.runtime_id), it.runtime_qualifier))
+        }
+        message::MATCHMAKING_FAILURE if fresh => {
+            card.wish.store(false, Ordering::Release);
+            Some(Record::WishFailed { client, entry })
+        }
+        message::DISCONNECTION_REASON if fresh => {
+            let why = serde_json::from_str::<DisconnectionReason>(body);
+            Some(card.ended(why.map_or_else(|it| it.to_string(), |it| format!("{:?}", it.reason))))
+        }
+        _ => None,
+    }
+}
+
+impl Card {
+    /// It was told where it is.
+    pub(crate) fn assigned(&self, entry: u64, runtime: u64, qualifier: RuntimeQualifier) -> Record {
+        let is_match = qualifier == RuntimeQualifier::Match;
+        self.runtime.store(runtime, Ordering::Release);
+        self.hush.store(false, Ordering::Release);
+        if is_match {
+            self.wish.store(false, Ordering::Release);
+        }
+        Record::Assigned { client: self.client, entry, runtime, is_match }
+    }
+
+    /// Its session is over.
+    pub(crate) fn ended(&self, why: String) -> Record {
+        self.over.store(true, Ordering::Release);
+        Record::Ended { who: Actor::Client(self.client), why }
+    }
+}

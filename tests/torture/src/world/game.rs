@@ -1,0 +1,280 @@
+//! A game server: a lobby, which answers and asks for matches, or a match, which answers and sends its players back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use omgservers_api::{
+    ClientId, EntryId,
+    entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
+    interchange::{
+        AddClient, ClientRef, Incoming, RuntimeInterchangeRequest, RuntimeInterchangeResponse, ToClient,
+        command,
+    },
+};
+
+use super::{
+    Mode, World,
+    bodies::{FromPlayer, Profile, number},
+    call::Answer,
+    card::{Card, Seat},
+    orders::Orders,
+};
+use crate::{
+    dice::Dice,
+    history::{Actor, Record},
+};
+
+/// The mode of the version's configuration.
+pub(crate) const MODE: &str = "duel";
+/// After so long a client that was sent away and is still here is sent away again.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Fewer entries than an answer may have: it had all that waited.
+const SURELY_ALL: usize = 500;
+
+/// A client that is here.
+struct Member {
+    card: Arc<Card>,
+    id: ClientId,
+    /// How often the server had gone down when it was last heard.
+    heard: Option<u64>,
+}
+
+struct Game {
+    world: Arc<World>,
+    seat: Arc<Seat>,
+    dice: Dice,
+    token: Option<String>,
+    orders: Orders,
+    members: BTreeMap<u64, Member>,
+    seen: HashSet<EntryId>,
+    consumed: Vec<EntryId>,
+    /// A match plays until then, once somebody has come.
+    until: Option<Instant>,
+    /// When clients were sent away.
+    kicked: BTreeMap<u64, Instant>,
+}
+
+/// Plays until the game server is dismissed or everything is over.
+pub(crate) async fn play(world: Arc<World>, seat: Arc<Seat>, dice: Dice) {
+    let mut it = Game {
+        world,
+        seat,
+        dice,
+        token: None,
+        orders: Orders::default(),
+        members: BTreeMap::new(),
+        seen: HashSet::new(),
+        consumed: Vec::new(),
+        until: None,
+        kicked: BTreeMap::new(),
+    };
+    while it.world.mode() != Mode::Over && !it.seat.is_over() {
+        let mode = it.world.mode();
+        if matches!(mode, Mode::Still | Mode::FillGames) {
+            it.world.other_than(mode).await;
+        } else if it.seat.frozen.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        } else {
+            it.turn(mode).await;
+        }
+    }
+}
+
+impl Game {
+    async fn turn(&mut self, mode: Mode) {
+        match mode {
+            Mode::Play => self.act(),
+            Mode::FillPlayers if !self.seat.filled.swap(true, Ordering::AcqRel) => {
+                for _ in 0..self.world.fill.load(Ordering::Relaxed) {
+                    self.broadcast();
+                }
+            }
+            _ => {}
+        }
+        // Who plays a match sends its players away also while others rest.
+        if self.seat.is_match && matches!(mode, Mode::Play | Mode::Rest) {
+            self.send_away();
+        }
+        if self.exchange().await.is_none() {
+            tokio::time::sleep(self.dice.millis(50, 200)).await;
+        }
+    }
+
+    async fn exchange(&mut self) -> Option<()> {
+        let token = match &self.token {
+            Some(token) => token.clone(),
+            None => self.fetch_token().await?,
+        };
+        let consumed = self.consumed.clone();
+        let count = consumed.len();
+        let request = RuntimeInterchangeRequest {
+            outgoing_commands: self.orders.request(),
+            consumed_commands: consumed,
+            wait: Some(100),
+        };
+        let begun = Instant::now();
+        let call = self.world.client.call("runtime", "interchange", Some(&token), &request);
+        let answer: Answer<RuntimeInterchangeResponse> = self.world.ask(&mut self.dice, call).await;
+        match answer {
+            Answer::Good(answer) => {
+                drop(self.consumed.drain(..count));
+                self.orders.answered(&self.world, &self.seat, &answer.rejected_commands);
+                self.hear(&answer.incoming_commands);
+                if answer.incoming_commands.len() < SURELY_ALL {
+                    self.orders.fetched(&self.world, &self.seat);
+                }
+                self.seat.serve(begun);
+                Some(())
+            }
+            Answer::Unknown | Answer::Later => None,
+            Answer::Token => {
+                self.token = None;
+                None
+            }
+            Answer::Gone(problem) => self.dismissed(&problem.to_string()),
+            Answer::Refused(problem) => {
+                self.world.odd(format!("runtime {} was refused: {problem}", self.seat.runtime));
+                None
+            }
+        }
+    }
+
+    async fn fetch_token(&mut self) -> Option<String> {
+        let password = self.seat.password.clone();
+        let request = CreateRuntimeTokenRequest { runtime_id: self.seat.runtime_id, password };
+        let call = self.world.client.call("runtime", "create-token", None, &request);
+        let answer: Answer<CreateRuntimeTokenResponse> = self.world.ask(&mut self.dice, call).await;
+        match answer {
+            Answer::Good(answer) => {
+                self.token = Some(answer.api_token.clone());
+                Some(answer.api_token)
+            }
+            Answer::Gone(problem) => {
+                self.dismissed(&problem.to_string());
+                None
+            }
+            // Another container has taken its place, or none has.
+            Answer::Token => {
+                self.dismissed("its password is refused");
+                None
+            }
+            Answer::Unknown | Answer::Later | Answer::Refused(_) => None,
+        }
+    }
+
+    /// A match that is empty is to be expected to end, a lobby isn't.
+    fn dismissed(&mut self, why: &str) -> Option<()> {
+        let who = Actor::Runtime(self.seat.runtime);
+        let ended = Record::Ended { who, why: why.to_owned() };
+        let expected = self.seat.is_match && self.members.keys().all(|it| self.kicked.contains_key(it));
+        self.world.log.add(if expected { Record::Gone { who } } else { ended });
+        self.seat.end();
+        None
+    }
+
+    fn hear(&mut self, incoming: &[Incoming]) {
+        for it in incoming {
+            let fresh = self.seen.insert(it.id);
+            self.consumed.push(it.id);
+            let body = it.body.get();
+            let read = match it.qualifier.as_str() {
+                command::ADD_CLIENT | command::ADD_MATCH_CLIENT if fresh => {
+                    serde_json::from_str(body).map(|it: AddClient| self.add(&it))
+                }
+                command::DELETE_CLIENT if fresh => {
+                    serde_json::from_str(body).map(|it: ClientRef| self.remove(number(it.client_id)))
+                }
+                command::HANDLE_MESSAGE => {
+                    serde_json::from_str(body).and_then(|said: ToClient<'_>| self.handle(it.id, fresh, &said))
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = read {
+                self.world.odd(format!("runtime {} got {}: {error}", self.seat.runtime, it.body));
+            }
+        }
+    }
+
+    fn add(&mut self, it: &AddClient) {
+        let client = number(it.client_id);
+        let Some(card) = self.world.card(client) else { return };
+        let value = serde_json::from_str(it.profile.get()).map_or(0, |it: Profile| it.v);
+        self.world.log.add(Record::ProfileRead { user: card.user, value });
+        self.members.insert(client, Member { card, id: it.client_id, heard: None });
+        let plays = self.dice.millis(500, 2500);
+        self.until.get_or_insert_with(|| Instant::now() + plays);
+    }
+
+    fn remove(&mut self, client: u64) {
+        self.members.remove(&client);
+        self.kicked.remove(&client);
+        self.orders.left(client);
+    }
+
+    fn handle(&mut self, entry: EntryId, fresh: bool, it: &ToClient<'_>) -> serde_json::Result<()> {
+        let said: FromPlayer = serde_json::from_str(it.message.get())?;
+        let client = number(it.client_id);
+        let (by, from) = (Actor::Runtime(self.seat.runtime), Actor::Client(client));
+        self.world.log.add(Record::Heard { by, entry: number(entry), from, number: said.n });
+        if let Some(card) = self.world.card(client) {
+            card.settle(said.n);
+        }
+        let Some(member) = self.members.get_mut(&client) else { return Ok(()) };
+        member.heard = Some(self.world.down_count());
+        if fresh && self.world.mode() == Mode::Play && self.dice.percent(60) {
+            self.orders.say(&self.world, &self.seat, &[it.client_id]);
+        }
+        Ok(())
+    }
+
+    /// Something of its own accord.
+    fn act(&mut self) {
+        let ids: Vec<(u64, ClientId)> = self.members.iter().map(|it| (*it.0, it.1.id)).collect();
+        let Some((client, _)) = self.dice.pick(&ids).copied() else { return };
+        if self.dice.percent(10) {
+            self.broadcast();
+        }
+        if self.dice.percent(20) {
+            let some: BTreeSet<ClientId> =
+                (0..6).filter_map(|_| self.dice.pick(&ids).map(|it| it.1)).collect();
+            self.orders.say(&self.world, &self.seat, &some.into_iter().collect::<Vec<_>>());
+        }
+        let Some(card) = self.members.get(&client).map(|it| Arc::clone(&it.card)) else { return };
+        if self.dice.percent(40) {
+            self.orders.profile(&self.world, &self.seat, &card);
+        }
+        let free = !card.wish.load(Ordering::Acquire);
+        if !self.seat.is_match && free && self.dice.percent(12) {
+            self.orders.wish(&self.world, &self.seat, &card, MODE);
+        }
+    }
+
+    /// Who was heard since the server went down last is certainly here.
+    fn broadcast(&mut self) {
+        let downs = Some(self.world.down_count());
+        let surely = self.members.iter().filter(|it| it.1.heard == downs).map(|it| *it.0).collect();
+        self.orders.broadcast(&self.world, &self.seat, surely);
+    }
+
+    /// When the match is over its players fall silent; who has nothing under way any more is sent away.
+    fn send_away(&mut self) {
+        if self.until.is_none_or(|it| Instant::now() < it) {
+            return;
+        }
+        for (client, Member { card, .. }) in &self.members {
+            if card.runtime.load(Ordering::Acquire) != self.seat.runtime {
+                continue;
+            }
+            let silent = card.hush.swap(true, Ordering::AcqRel);
+            // A command that was refused, or undone by a kill, is given again.
+            let recently = self.kicked.get(client).is_some_and(|it| it.elapsed() < PATIENCE);
+            if silent && !recently && card.is_settled() {
+                self.kicked.insert(*client, Instant::now());
+                self.orders.kick(&self.world, &self.seat, card);
+            }
+        }
+    }
+}

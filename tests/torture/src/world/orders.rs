@@ -1,0 +1,211 @@
+//! What a game server wants done, and what became of it.
+
+use std::{collections::BTreeSet, sync::atomic::Ordering};
+
+use omgservers_api::{
+    ClientId,
+    ids::SenderSeq,
+    interchange::{Outgoing, RejectedCommand, command},
+};
+use serde_json::{json, value::RawValue};
+
+use super::{
+    World,
+    bodies::{clients, from_game, number, raw},
+    card::{Card, Seat},
+};
+use crate::history::{Actor, Record, To};
+
+/// What a command is about.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    /// One client.
+    Say,
+    /// Some. When one of them isn't there, the others get it all the same, and the command is refused.
+    Some,
+    /// All, and who they were in the eyes of the game server.
+    Broadcast(BTreeSet<u64>),
+    Profile {
+        user: u64,
+        value: u64,
+    },
+    Wish(u64),
+    Kick,
+}
+
+/// A command.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    seq: u64,
+    what: What,
+    qualifier: &'static str,
+    body: Box<RawValue>,
+    /// How often the server had gone down when it was given.
+    downs: u64,
+}
+
+impl Order {
+    fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing { id: Some(SenderSeq(self.seq)), qualifier: self.qualifier.into(), body: Some(&self.body) }
+    }
+}
+
+/// The commands of a game server.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    next: u64,
+    queued: Vec<Order>,
+    /// What is sent until it is answered, and how often it was sent.
+    batch: Vec<Order>,
+    attempts: u32,
+    /// Broadcasts that were taken: whom they surely reached shows when everything was fetched.
+    unsettled: Vec<(u64, BTreeSet<u64>)>,
+}
+
+/// Most commands of a request.
+const MOST: usize = 1000;
+
+impl Orders {
+    fn add(&mut self, world: &World, seat: &Seat, what: What, qualifier: &'static str, body: Box<RawValue>) {
+        let order = Order { seq: self.next, what, qualifier, body, downs: world.down_count() };
+        self.next = self.next.saturating_add(1);
+        seat.queued.fetch_add(1, Ordering::AcqRel);
+        self.queued.push(order);
+    }
+
+    /// Says something to one client, or to some.
+    pub(crate) fn say(&mut self, world: &World, seat: &Seat, to: &[ClientId]) {
+        let message = from_game(seat.runtime, self.next);
+        let said = To::Clients(to.iter().map(|it| number(*it)).collect());
+        world.log.add(Record::Said { from: Actor::Runtime(seat.runtime), number: self.next, to: said });
+        match to {
+            [one] => {
+                let body = raw(&json!({"client_id": one, "message": message}));
+                self.add(world, seat, What::Say, command::RESPOND_CLIENT, body);
+            }
+            some => {
+                let body = raw(&json!({"clients": clients(some), "message": message}));
+                self.add(world, seat, What::Some, command::MULTICAST_MESSAGE, body);
+            }
+        }
+    }
+
+    /// Says something to all; `surely` are those who are certainly there.
+    pub(crate) fn broadcast(&mut self, world: &World, seat: &Seat, surely: BTreeSet<u64>) {
+        let from = Actor::Runtime(seat.runtime);
+        world.log.add(Record::Said { from, number: self.next, to: To::Members });
+        let body = raw(&json!({"message": from_game(seat.runtime, self.next)}));
+        self.add(world, seat, What::Broadcast(surely), command::BROADCAST_MESSAGE, body);
+    }
+
+    /// Sets a profile to the next value.
+    pub(crate) fn profile(&mut self, world: &World, seat: &Seat, card: &Card) {
+        let value = card.profiles.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        world.log.add(Record::ProfileSaid { user: card.user, value });
+        let body = raw(&json!({"client_id": card.client_id, "profile": {"v": value}}));
+        self.add(world, seat, What::Profile { user: card.user, value }, command::SET_PROFILE, body);
+    }
+
+    /// Asks for a match.
+    pub(crate) fn wish(&mut self, world: &World, seat: &Seat, card: &Card, mode: &str) {
+        if card.wish.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (client, user) = (card.client, card.user);
+        world.log.add_all([Record::Wished { client }, Record::ProfileAsked { user }]);
+        let body = raw(&json!({"client_id": card.client_id, "mode": mode}));
+        self.add(world, seat, What::Wish(client), command::REQUEST_MATCHMAKING, body);
+    }
+
+    /// Sends a client away.
+    pub(crate) fn kick(&mut self, world: &World, seat: &Seat, card: &Card) {
+        world.log.add(Record::ProfileAsked { user: card.user });
+        let body = raw(&json!({"client_id": card.client_id}));
+        self.add(world, seat, What::Kick, command::KICK_CLIENT, body);
+    }
+
+    /// What the next request holds.
+    pub(crate) fn request(&mut self) -> Vec<Outgoing<'_>> {
+        if self.batch.is_empty() {
+            let many = self.queued.len().min(MOST);
+            self.batch.extend(self.queued.drain(..many));
+            self.attempts = 0;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        self.batch.iter().map(Order::outgoing).collect()
+    }
+
+    /// The request was answered.
+    pub(crate) fn answered(&mut self, world: &World, seat: &Seat, rejected: &[RejectedCommand]) {
+        let refused: BTreeSet<usize> = rejected.iter().map(|it| it.index).collect();
+        let first = self.attempts == 1;
+        let batch = std::mem::take(&mut self.batch);
+        seat.queued.fetch_sub(u64::try_from(batch.len()).unwrap_or(0), Ordering::AcqRel);
+        for (index, order) in batch.into_iter().enumerate() {
+            if refused.contains(&index) {
+                // One that is repeated may have been carried out before.
+                if first {
+                    refuse(world, seat, &order);
+                }
+            } else {
+                self.take(world, seat, order);
+            }
+        }
+    }
+
+    /// It was carried out.
+    fn take(&mut self, world: &World, seat: &Seat, order: Order) {
+        let from = Actor::Runtime(seat.runtime);
+        match order.what {
+            What::Say | What::Some => {
+                world.log.add(Record::Taken { from, number: order.seq, surely: Vec::new() })
+            }
+            What::Broadcast(surely) => {
+                // After a kill it isn't certain who is there.
+                let surely = if order.downs == world.down_count() { surely } else { BTreeSet::new() };
+                self.unsettled.push((order.seq, surely));
+            }
+            What::Profile { user, value } => world.log.add(Record::ProfileTaken { user, value }),
+            What::Wish(client) => world.log.add(Record::WishTaken { client }),
+            What::Kick => {}
+        }
+    }
+
+    /// A client has left: what was said to all may not have reached it.
+    pub(crate) fn left(&mut self, client: u64) {
+        for (_, surely) in &mut self.unsettled {
+            surely.remove(&client);
+        }
+        for it in self.queued.iter_mut().chain(&mut self.batch) {
+            if let What::Broadcast(surely) = &mut it.what {
+                surely.remove(&client);
+            }
+        }
+    }
+
+    /// Everything that waited was fetched: who is still there got what was said to all.
+    pub(crate) fn fetched(&mut self, world: &World, seat: &Seat) {
+        let from = Actor::Runtime(seat.runtime);
+        let taken = self.unsettled.drain(..);
+        world.log.add_all(taken.map(|(number, surely)| Record::Taken {
+            from,
+            number,
+            surely: surely.into_iter().collect(),
+        }));
+    }
+}
+
+fn refuse(world: &World, seat: &Seat, order: &Order) {
+    let from = Actor::Runtime(seat.runtime);
+    world.log.add_all(match order.what {
+        What::Say | What::Broadcast(_) => Some(Record::Refused { from, number: order.seq }),
+        What::Profile { user, value } => Some(Record::ProfileRefused { user, value }),
+        What::Wish(client) => {
+            if let Some(card) = world.card(client) {
+                card.wish.store(false, Ordering::Release);
+            }
+            Some(Record::WishRefused { client })
+        }
+        What::Some | What::Kick => None,
+    });
+}

@@ -1,0 +1,116 @@
+//! A player that polls, with requests of its own.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use omgservers_api::{
+    Role,
+    interchange::{PlayerInterchangeRequest, PlayerInterchangeResponse},
+};
+
+use super::{
+    Mode, World,
+    call::Answer,
+    card::Card,
+    ears::Ears,
+    lock,
+    voice::{Voice, Words},
+};
+use crate::dice::Dice;
+
+struct Polling {
+    world: Arc<World>,
+    card: Arc<Card>,
+    dice: Dice,
+    ears: Ears,
+    voice: Voice,
+    /// What wasn't answered, and how often it was sent.
+    words: Words,
+    attempts: u32,
+}
+
+/// Plays until it is over.
+pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, dice: Dice) {
+    let words = Voice::default().say(&world, &card, 0);
+    let mut it =
+        Polling { world, card, dice, ears: Ears::default(), voice: Voice::default(), words, attempts: 0 };
+    while it.world.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
+        let mode = it.world.mode();
+        let filled = it.card.filled.load(Ordering::Acquire);
+        if matches!(mode, Mode::Still | Mode::FillPlayers) || (mode == Mode::FillGames && filled) {
+            it.world.other_than(mode).await;
+            continue;
+        }
+        let pause = it.exchange(mode).await;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Polling {
+    /// One exchange; answers how long to pause after it.
+    async fn exchange(&mut self, mode: Mode) -> std::time::Duration {
+        if self.words.is_empty() {
+            let count = Voice::appetite(&self.world, &self.card, &mut self.dice);
+            self.words = self.voice.say(&self.world, &self.card, count);
+            self.attempts = 0;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        let filling = mode == Mode::FillGames;
+        let consumed = if filling { Vec::new() } else { self.ears.consumed().to_vec() };
+        let count = consumed.len();
+        let long = !filling && self.dice.percent(20);
+        let request = PlayerInterchangeRequest {
+            client_id: self.card.client_id,
+            outgoing_messages: self.words.outgoing(),
+            consumed_messages: consumed,
+            wait: long.then_some(150),
+        };
+        let token = self.card.token();
+        let begun = Instant::now();
+        let call = self.world.client.call("player", "interchange", Some(&token), &request);
+        let answer: Answer<PlayerInterchangeResponse> = self.world.ask(&mut self.dice, call).await;
+        let pace = u64::try_from(self.world.pace.as_millis()).unwrap_or(100);
+        if let Answer::Good(answer) = answer {
+            Voice::taken(&self.world, &self.card, &self.words);
+            self.words = self.voice.say(&self.world, &self.card, 0);
+            self.ears.acknowledged(count);
+            self.ears.hear(&self.world, &self.card, &answer.incoming_messages);
+            self.card.serve(begun);
+            if filling {
+                self.card.filled.store(true, Ordering::Release);
+            }
+            return self.dice.millis(pace / 3, pace.saturating_mul(5) / 3);
+        }
+        self.failed(answer).await;
+        self.dice.millis(50, 250)
+    }
+
+    async fn failed<T>(&mut self, answer: Answer<T>) {
+        match answer {
+            Answer::Good(_) | Answer::Later => {}
+            // Some games go on without repeating what wasn't answered.
+            Answer::Unknown => {
+                if self.dice.percent(3) && self.world.mode() == Mode::Play {
+                    Voice::given_up(&self.card, &self.words);
+                    self.words = self.voice.say(&self.world, &self.card, 0);
+                }
+            }
+            Answer::Token => renew(&self.world, &self.card).await,
+            Answer::Gone(problem) => self.world.log.add(self.card.ended(problem.to_string())),
+            Answer::Refused(problem) => {
+                self.world.odd(format!("client {} was refused: {problem}", self.card.client));
+                Voice::refused(&self.world, &self.card, &self.words, self.attempts == 1);
+                self.words = self.voice.say(&self.world, &self.card, 0);
+            }
+        }
+    }
+}
+
+/// Fetches another token; the old one stays when that fails.
+pub(crate) async fn renew(world: &World, card: &Card) {
+    if let Ok(token) = world.client.create_token(Role::Player, &card.user_id, &card.password).await {
+        *lock(&card.token) = token;
+    }
+}

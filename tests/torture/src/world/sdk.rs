@@ -1,0 +1,92 @@
+//! A player that plays with the SDK. It sees no ids: what the SDK hands on twice is noted as two messages.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use omgservers_client::{Event, Session};
+
+use super::{
+    Mode, World,
+    bodies::{FromGame, number},
+    card::Card,
+};
+use crate::{
+    dice::Dice,
+    history::{Actor, Record, To},
+};
+
+/// Plays until it is over. Nothing is given up: the SDK repeats what wasn't acknowledged.
+pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, mut session: Session, mut dice: Dice) {
+    let (mut next, mut entry) = (0, 0);
+    let from = Actor::Client(card.client);
+    while world.mode() != Mode::Over && !card.over.load(Ordering::Acquire) {
+        let mode = world.mode();
+        if matches!(mode, Mode::Still | Mode::FillPlayers | Mode::FillGames) {
+            card.filled.store(true, Ordering::Release);
+            world.other_than(mode).await;
+            continue;
+        }
+        // What wasn't acknowledged by the last call goes on with this one.
+        let talks = mode == Mode::Play && !card.hush.load(Ordering::Acquire);
+        if talks && card.unacknowledged.load(Ordering::Acquire) < 20 {
+            for _ in 0..dice.between(0, 3) {
+                world.log.add(Record::Said { from, number: next, to: To::Runtime });
+                card.said(next);
+                card.unacknowledged.fetch_add(1, Ordering::AcqRel);
+                if session.say(&serde_json::json!({"n": next})).is_err() {
+                    world.odd(format!("client {} can't say {next}", card.client));
+                }
+                next += 1;
+            }
+        }
+        let begun = Instant::now();
+        match session.exchange(Duration::from_millis(50)).await {
+            Ok(events) => {
+                let pending = card.unacknowledged.swap(0, Ordering::AcqRel);
+                let taken = next.saturating_sub(pending)..next;
+                world.log.add_all(taken.map(|number| Record::Taken { from, number, surely: Vec::new() }));
+                for event in events {
+                    entry += 1;
+                    world.log.add_all(read(&world, &card, event, entry));
+                }
+                card.serve(begun);
+            }
+            Err(problem) => gave_up(&world, &card, &problem.to_string(), &mut dice).await,
+        }
+        tokio::time::sleep(dice.millis(20, 150)).await;
+    }
+}
+
+/// The SDK has repeated it for a minute, or it was refused.
+async fn gave_up(world: &World, card: &Card, problem: &str, dice: &mut Dice) {
+    world.odd(format!("the SDK gave up for client {}: {problem}", card.client));
+    tokio::time::sleep(dice.millis(200, 500)).await;
+}
+
+fn read(world: &World, card: &Card, event: Event, entry: u64) -> Option<Record> {
+    match event {
+        Event::Message(raw) => match serde_json::from_str(raw.get()) {
+            Ok(FromGame { r, n }) => Some(Record::Heard {
+                by: Actor::Client(card.client),
+                entry,
+                from: Actor::Runtime(r),
+                number: n,
+            }),
+            Err(error) => {
+                world.odd(format!("client {} got {raw}: {error}", card.client));
+                None
+            }
+        },
+        Event::Assigned { runtime_id, qualifier, .. } => {
+            Some(card.assigned(entry, number(runtime_id), qualifier))
+        }
+        Event::MatchmakingFailed(_) => {
+            card.wish.store(false, Ordering::Release);
+            Some(Record::WishFailed { client: card.client, entry })
+        }
+        Event::Disconnected { reason } => Some(card.ended(format!("{reason:?}"))),
+        _ => None,
+    }
+}

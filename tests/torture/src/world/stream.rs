@@ -1,0 +1,253 @@
+//! A player on a stream, with frames of its own.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use omgservers_api::{
+    ids::SenderSeq,
+    stream::{ClientFrame, PATH, SUB_PROTOCOL, ServerFrame, StreamError, close},
+};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Error, Message, client::IntoClientRequest as _, handshake::client::Request},
+};
+
+use super::{
+    Mode, World,
+    card::Card,
+    ears::Ears,
+    polling::renew,
+    voice::{Voice, Words},
+};
+use crate::dice::Dice;
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The backend pings every 15 s.
+const SILENCE: Duration = Duration::from_secs(45);
+/// Most frames that weren't answered.
+const MOST_FRAMES: usize = 16;
+
+/// A frame that wasn't answered.
+struct Frame {
+    request: u64,
+    words: Words,
+    /// How often it was sent, and when it was sent last.
+    attempts: u32,
+    sent: Instant,
+}
+
+struct Streaming {
+    world: Arc<World>,
+    card: Arc<Card>,
+    dice: Dice,
+    ears: Ears,
+    voice: Voice,
+    next_request: u64,
+    frames: VecDeque<Frame>,
+}
+
+/// How a connection ended.
+enum End {
+    /// It broke, or was broken off.
+    Broken,
+    /// Another token is needed.
+    Token,
+    /// The session is over.
+    Over(String),
+    /// Everybody does something else.
+    Mode,
+}
+
+/// Plays until it is over.
+pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, dice: Dice) {
+    let mut it = Streaming {
+        world,
+        card,
+        dice,
+        ears: Ears::default(),
+        voice: Voice::default(),
+        next_request: 0,
+        frames: VecDeque::new(),
+    };
+    while it.world.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
+        if it.stands_still() {
+            it.world.other_than(it.world.mode()).await;
+            continue;
+        }
+        match it.connect().await {
+            End::Broken => tokio::time::sleep(it.dice.millis(50, 250)).await,
+            End::Token => {
+                renew(&it.world, &it.card).await;
+                tokio::time::sleep(it.dice.millis(50, 250)).await;
+            }
+            End::Over(why) => it.world.log.add(it.card.ended(why)),
+            End::Mode => {}
+        }
+    }
+}
+
+impl Streaming {
+    fn stands_still(&self) -> bool {
+        match self.world.mode() {
+            Mode::Still | Mode::FillPlayers | Mode::Over => true,
+            Mode::FillGames => self.card.filled.load(Ordering::Acquire),
+            Mode::Play | Mode::Rest => false,
+        }
+    }
+
+    fn request(&self) -> Option<Request> {
+        let (address, client) = (self.world.address, self.card.client_id);
+        let mut request = format!("ws://{address}{PATH}?client_id={client}").into_client_request().ok()?;
+        let headers = request.headers_mut();
+        headers.insert("authorization", format!("Bearer {}", self.card.token()).parse().ok()?);
+        headers.insert("sec-websocket-protocol", SUB_PROTOCOL.parse().ok()?);
+        Some(request)
+    }
+
+    /// One connection, from its handshake to its end.
+    async fn connect(&mut self) -> End {
+        let Some(request) = self.request() else { return End::Over("no request can be made".to_owned()) };
+        let address = self.world.address;
+        let shake = async {
+            let stream = TcpStream::connect(address).await.map_err(Error::Io)?;
+            stream.set_nodelay(true).map_err(Error::Io)?;
+            client_async(request, stream).await
+        };
+        match timeout(HANDSHAKE, shake).await {
+            Ok(Ok((socket, _))) => self.carry(socket).await,
+            Ok(Err(Error::Http(answer))) if answer.status() == 401 => End::Token,
+            Ok(Err(Error::Http(answer))) if answer.status().is_client_error() => {
+                self.world.odd(format!("a stream was refused with {}", answer.status()));
+                End::Broken
+            }
+            Ok(Err(_)) | Err(_) => End::Broken,
+        }
+    }
+
+    /// Repeats what wasn't answered, before anything new; then talks and listens.
+    async fn carry(&mut self, mut socket: Socket) -> End {
+        for at in 0..self.frames.len() {
+            let Some(text) = self.frame_text(at) else { return End::Broken };
+            if socket.send(Message::text(text)).await.is_err() {
+                return End::Broken;
+            }
+        }
+        let pace = u64::try_from(self.world.pace.as_millis()).unwrap_or(100);
+        let mut heard = Instant::now();
+        let mut turn = tokio::time::Instant::now();
+        loop {
+            let next = tokio::time::timeout_at(turn, socket.next()).await;
+            let ended = match next {
+                Ok(Some(Ok(message))) => {
+                    heard = Instant::now();
+                    self.hear(message)
+                }
+                Ok(Some(Err(_)) | None) => Some(End::Broken),
+                Err(_my_turn) => {
+                    turn =
+                        tokio::time::Instant::now() + self.dice.millis(pace / 3, pace.saturating_mul(5) / 3);
+                    if heard.elapsed() > SILENCE { Some(End::Broken) } else { self.talk(&mut socket).await }
+                }
+            };
+            if let Some(ended) = ended {
+                return ended;
+            }
+        }
+    }
+
+    /// The text of a frame that wasn't answered, which is about to be sent.
+    fn frame_text(&mut self, at: usize) -> Option<String> {
+        let frame = self.frames.get_mut(at)?;
+        frame.attempts = frame.attempts.saturating_add(1);
+        frame.sent = Instant::now();
+        let filling = self.world.mode() == Mode::FillGames;
+        let consumed = if filling { Vec::new() } else { self.ears.consumed().to_vec() };
+        self.ears.acknowledged(consumed.len());
+        serde_json::to_string(&ClientFrame {
+            outgoing_messages: frame.words.outgoing(),
+            consumed_messages: consumed,
+            request: Some(SenderSeq(frame.request)),
+        })
+        .ok()
+    }
+
+    /// Says something, perhaps, and acknowledges. A frame without words is answered too, and shows that it is served.
+    async fn talk(&mut self, socket: &mut Socket) -> Option<End> {
+        let drops = self.world.drops.load(Ordering::Relaxed);
+        if self.stands_still() {
+            return Some(End::Mode);
+        }
+        if drops > 0 && self.dice.percent(drops.into()) {
+            return Some(End::Broken);
+        }
+        if self.frames.len() >= MOST_FRAMES {
+            return None;
+        }
+        let count = Voice::appetite(&self.world, &self.card, &mut self.dice);
+        // When it fills, one frame says all.
+        let count = if self.world.mode() == Mode::FillGames && !self.frames.is_empty() { 0 } else { count };
+        let words = self.voice.say(&self.world, &self.card, count);
+        self.next_request = self.next_request.saturating_add(1);
+        let frame = Frame { request: self.next_request, words, attempts: 0, sent: Instant::now() };
+        self.frames.push_back(frame);
+        let text = self.frame_text(self.frames.len().saturating_sub(1))?;
+        socket.send(Message::text(text)).await.is_err().then_some(End::Broken)
+    }
+
+    fn hear(&mut self, message: Message) -> Option<End> {
+        match message {
+            Message::Text(text) => match serde_json::from_str::<ServerFrame>(&text) {
+                Ok(frame) => {
+                    self.frame(frame);
+                    None
+                }
+                Err(error) => {
+                    self.world.odd(format!("a stream said {text}: {error}"));
+                    Some(End::Broken)
+                }
+            },
+            Message::Close(frame) => Some(match frame.map_or(0, |it| it.code.into()) {
+                close::TOKEN => End::Token,
+                code @ (close::OVER | close::UNKNOWN | close::FOREIGN) => {
+                    End::Over(format!("the stream was closed with {code}"))
+                }
+                _ => End::Broken,
+            }),
+            _ => None,
+        }
+    }
+
+    fn frame(&mut self, frame: ServerFrame) {
+        let ServerFrame { incoming_messages, request, error, .. } = frame;
+        self.ears.hear(&self.world, &self.card, &incoming_messages);
+        let Some(SenderSeq(request)) = request else { return };
+        match error {
+            // It is said again on the next stream.
+            Some(StreamError { status, .. }) if status == 429 || status >= 500 => {}
+            Some(StreamError { status, body }) => {
+                self.world
+                    .odd(format!("client {} was refused with {status}: {}", self.card.client, body.detail));
+                if let Some(it) = self.frames.pop_front() {
+                    Voice::refused(&self.world, &self.card, &it.words, it.attempts == 1);
+                }
+            }
+            None => {
+                while let Some(it) = self.frames.pop_front_if(|it| it.request <= request) {
+                    Voice::taken(&self.world, &self.card, &it.words);
+                    self.card.serve(it.sent);
+                    if self.world.mode() == Mode::FillGames && !it.words.is_empty() {
+                        self.card.filled.store(true, Ordering::Release);
+                    }
+                }
+            }
+        }
+    }
+}
