@@ -4,10 +4,14 @@
 # The backend that `make run` left behind.
 PIDFILE = data/server.pid
 
-.PHONY: setup run stop test check bench generate sim clean-data help
+.PHONY: setup run stop test check bench generate sim torture clean-data help
 
 SEEDS ?= 200
 FILTER ?=
+ROUNDS ?= 30
+SEED ?= 1
+PLAYERS ?= 200
+ENTRIES ?= 100000
 
 setup: ## Install what is missing (Debian), start Docker
 	@scripts/setup.sh
@@ -35,6 +39,11 @@ generate: ## Write the files that are generated from the code
 
 sim: ## The seeded simulation; SEEDS=n runs so many
 	OMG_SIM_SEEDS=$(SEEDS) cargo test --locked --release -p omgservers-tests --test sim -- --nocapture
+
+torture: ## Kill server, PostgreSQL and connections under load, and check that nothing acknowledged is lost; ROUNDS, SEED, PLAYERS, ENTRIES, EMBEDDED=1
+	@SETUP_TORTURE=yes scripts/setup.sh
+	cargo build --locked --release -p omgservers-server -p omgservers-torture --bin omgservers --bin omgservers-torture
+	target/release/omgservers-torture --strict --rounds $(ROUNDS) --seed $(SEED) --players $(PLAYERS) --entries $(ENTRIES) $(if $(EMBEDDED),--embedded)
 
 clean-data: ## Delete ./data: the database, the images, the keys
 	@if [ -e data/lock ] && ! flock -n data/lock true; then echo "a server uses ./data: stop it first" >&2; exit 1; fi

@@ -3,6 +3,7 @@
 # started when it doesn't run. Quick and without effect when everything is there.
 #
 # SETUP_DOCKER=no leaves Docker alone; the tests that need it will fail.
+# SETUP_TORTURE=yes adds what `make torture` steps the server's clock with.
 set -eu
 
 log=/var/log/omgservers-dockerd.log
@@ -21,12 +22,20 @@ have_postgres() {
     have initdb
 }
 
+have_fake_time() {
+    for library in /usr/lib/*/faketime/libfaketimeMT.so.1; do
+        [ -e "$library" ] && return 0
+    done
+    return 1
+}
+
 missing_packages() {
     have cc || echo build-essential
     have pkg-config || echo pkg-config
     have curl || echo curl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     have_postgres || echo postgresql
+    if [ "${SETUP_TORTURE:-no}" = yes ] && ! have_fake_time; then echo libfaketime; fi
     if [ "${SETUP_DOCKER:-yes}" = yes ]; then
         have_root_program dockerd || echo docker.io
         # Newer releases have the client in a package of its own.

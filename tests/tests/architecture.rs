@@ -78,7 +78,10 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("diesel-async", &["omgservers-core", "omgservers-registry", "omgservers-tests", "line"]),
     ("actix-ws", &["omgservers-http"]),
     ("reqwest", &["omgservers-client", "omgservers-tests"]),
-    ("tokio-tungstenite", &["omgservers-client", "omgservers-load", "omgservers-tests"]),
+    (
+        "tokio-tungstenite",
+        &["omgservers-client", "omgservers-load", "omgservers-tests", "omgservers-torture"],
+    ),
     (
         "tokio-postgres",
         &[
