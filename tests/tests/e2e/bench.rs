@@ -36,7 +36,11 @@ fn bench(url: &str, scenario: &str, studio: Option<&Studio>, more: &[&str]) -> O
 
 /// Runs it in small, and answers its report.
 async fn small(backend: &Backend, scenario: &str, studio: &Studio, more: &[&str]) -> Value {
-    let args = [&["--json", "--seconds", "3", "--warm-up", "1"], more].concat();
+    timed(backend, scenario, studio, "3", more).await
+}
+
+async fn timed(backend: &Backend, scenario: &str, studio: &Studio, seconds: &str, more: &[&str]) -> Value {
+    let args = [&["--json", "--warm-up", "1", "--seconds", seconds], more].concat();
     let output = tokio::task::block_in_place(|| bench(&backend.url(), scenario, Some(studio), &args));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{scenario}: {error}");
@@ -96,7 +100,7 @@ async fn every_scenario_of_a_bench_is_done_completely_and_its_players_leave() {
 #[tokio::test(flavor = "multi_thread")]
 async fn players_of_a_day_come_and_talk_and_are_matched() {
     let (backend, studio) = stage().await;
-    let report = small(&backend, "day", &studio, &["--rate", "4", "--seconds", "20", "--mode", "pair"]).await;
+    let report = timed(&backend, "day", &studio, "20", &["--rate", "4", "--mode", "pair"]).await;
     complete(&report, "sign-up", 30);
     complete(&report, "join", 30);
     assert_eq!(series(&report, "message")["failed"], 0, "{report}");
