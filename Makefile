@@ -4,7 +4,7 @@
 # The backend that `make run` left behind.
 PIDFILE = data/server.pid
 
-.PHONY: setup run stop test check bench generate sim torture clean-data help
+.PHONY: setup run stop test check bench generate sim torture soak clean-data help
 
 SEEDS ?= 200
 FILTER ?=
@@ -12,6 +12,7 @@ ROUNDS ?= 30
 SEED ?= 1
 PLAYERS ?= 200
 ENTRIES ?= 100000
+MINUTES ?= 60
 
 setup: ## Install what is missing (Debian), start Docker
 	@scripts/setup.sh
@@ -44,6 +45,10 @@ torture: ## Kill server, PostgreSQL and connections under load, and check that n
 	@SETUP_TORTURE=yes scripts/setup.sh
 	cargo build --locked --release -p omgservers-server -p omgservers-torture --bin omgservers --bin omgservers-torture
 	target/release/omgservers-torture --strict --rounds $(ROUNDS) --seed $(SEED) --players $(PLAYERS) --entries $(ENTRIES) $(if $(EMBEDDED),--embedded)
+
+soak: setup ## An hour of ordinary load, and whether memory, descriptors and tables stay as they are; MINUTES=n
+	cargo build --locked --release --bin omgservers
+	cargo run --locked --release -p omgservers-tests --example soak -- --minutes $(MINUTES)
 
 clean-data: ## Delete ./data: the database, the images, the keys
 	@if [ -e data/lock ] && ! flock -n data/lock true; then echo "a server uses ./data: stop it first" >&2; exit 1; fi
