@@ -43,8 +43,9 @@ pub fn root() -> PathBuf {
 pub fn binary(package: &str, name: &str) -> PathBuf {
     let me = std::env::current_exe().unwrap();
     let beside = me.parent().unwrap();
-    // Tests are one folder deeper than programs.
-    let folder = if beside.ends_with("deps") { beside.parent().unwrap() } else { beside };
+    // Tests and examples are one folder deeper than programs.
+    let is_deeper = ["deps", "examples"].iter().any(|it| beside.ends_with(it));
+    let folder = if is_deeper { beside.parent().unwrap() } else { beside };
     let path = folder.join(name);
     if !path.exists() {
         run(Command::new(env!("CARGO")).args(["build", "-p", package, "--bin", name]).current_dir(root()));
