@@ -6,7 +6,6 @@ mod relay;
 mod room;
 
 use std::{
-    io::Read as _,
     path::Path,
     sync::{
         Arc,
@@ -25,7 +24,7 @@ pub(crate) use self::{
     relay::{PLAYER, RUNTIME},
     room::ROOM,
 };
-use crate::WORKERS;
+use crate::{WORKERS, process};
 
 /// Where a JSON body is parsed and answered.
 pub(crate) const EXCHANGE: &str = "/service/v1/entrypoint/player/request/interchange";
@@ -60,14 +59,7 @@ pub(crate) fn serve(socket: &Path) -> anyhow::Result<()> {
         .workers(WORKERS)
         .keep_alive(Duration::from_secs(75))
         .bind("127.0.0.1:0")?;
-        for address in server.addrs() {
-            println!("{address}");
-        }
-        // Whoever started this has ended, one way or the other.
-        std::thread::spawn(|| {
-            let _ended = std::io::stdin().read_to_end(&mut Vec::new());
-            std::process::exit(0);
-        });
+        process::announce(&server.addrs());
         Ok(server.run().await?)
     })
 }

@@ -18,11 +18,11 @@ use crate::{
 
 /// Players of one room; the others sit there and say nothing.
 const PLAYERS: [usize; 3] = [1, 100, 500];
-const ENDPOINT: &str = "/dispatcher/v1/entrypoint/websocket/endpoint";
+pub(crate) const ENDPOINT: &str = "/dispatcher/v1/entrypoint/websocket/endpoint";
 const CONFIG: &str =
     r#"{"modes":[],"deployment":{"min_lobbies":1,"lobby":{"max_assignments":1000,"cpu_limit":10}}}"#;
 /// What is said.
-pub(crate) const SAID: &str = "x 12.5 y 88.1 heading 271.0 fire 0 jump 1 weapon 3 at 1700000000";
+const SAID: &str = "x 12.5 y 88.1 heading 271.0 fire 0 jump 1 weapon 3 at 1700000000";
 /// What a game server gets and sends, around the client's id.
 const LETTER: (&str, &str) = (r#"{"client_id":""#, r#"","encoding":"TXT","message":"#);
 const ORDER: (&str, &str) = (r#"{"clients":[""#, r#""],"encoding":"TXT","message":"#);

@@ -75,7 +75,7 @@ impl Player {
 }
 
 /// Ids, quoted.
-fn list(body: &mut String, ids: &[String]) {
+pub(crate) fn list(body: &mut String, ids: &[String]) {
     body.push('[');
     for (index, id) in ids.iter().enumerate() {
         body.extend([if index > 0 { ",\"" } else { "\"" }, id, "\""]);

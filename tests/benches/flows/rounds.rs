@@ -80,6 +80,28 @@ impl Rounds {
         })
     }
 
+    /// Rounds of one that is compared with nothing: medians. Blocks.
+    pub(crate) fn alone(
+        self,
+        what: &str,
+        mut side: Side<impl FnMut(Duration) -> anyhow::Result<Outcome>>,
+    ) -> anyhow::Result<Sample> {
+        (side.load)(Duration::from_secs(1))?;
+        let mut samples = Vec::with_capacity(self.count);
+        for round in 1..=self.count {
+            let it = self.round(&mut side)?;
+            eprintln!("{what}, round {round}: {:.0} per s; µs of a core {:.2}", it.per_second, it.cpu);
+            samples.push(it);
+        }
+        let of = |read: &dyn Fn(&Sample) -> f64| median(samples.iter().map(read));
+        Ok(Sample {
+            per_second: of(&|it| it.per_second),
+            p50: of(&|it| it.p50),
+            p99: of(&|it| it.p99),
+            cpu: of(&|it| it.cpu),
+        })
+    }
+
     fn round(
         self,
         side: &mut Side<impl FnMut(Duration) -> anyhow::Result<Outcome>>,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 const PLAYER: &str = "/service/v1/entrypoint/player/request";
-const RUNTIME: &str = "/service/v1/entrypoint/runtime/request";
+pub(crate) const RUNTIME: &str = "/service/v1/entrypoint/runtime/request";
 pub(crate) const INTERCHANGE: &str = "/service/v1/entrypoint/player/request/interchange";
 pub(crate) const COMMANDS: &str = "/service/v1/entrypoint/runtime/request/interchange";
 /// The longest that a container may take.
@@ -100,7 +100,6 @@ impl Stage {
 
 /// A game server, played by this process.
 pub(crate) struct Server {
-    pub(crate) id: String,
     pub(crate) token: String,
     ws_token: String,
     ask: Ask,
@@ -132,7 +131,7 @@ pub(crate) struct Messages<'a> {
 }
 
 impl Server {
-    fn start(address: SocketAddr, it: &StandIn) -> anyhow::Result<Self> {
+    pub(crate) fn start(address: SocketAddr, it: &StandIn) -> anyhow::Result<Self> {
         #[derive(Deserialize)]
         struct Made {
             api_token: String,
@@ -142,8 +141,7 @@ impl Server {
         let made = Ask::new(address, &format!("{RUNTIME}/create-token"), "")?.send(&body)?;
         let Made { api_token, ws_token } = serde_json::from_slice(&made)?;
         let ask = Ask::new(address, COMMANDS, &api_token)?;
-        let id = it.id.to_string();
-        let mut server = Self { id, token: api_token, ws_token, ask, seq: 0, consumed: Vec::new() };
+        let mut server = Self { token: api_token, ws_token, ask, seq: 0, consumed: Vec::new() };
         server.exchange(&[], 0)?;
         Ok(server)
     }

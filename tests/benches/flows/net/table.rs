@@ -18,6 +18,11 @@ pub(crate) trait Peer {
         Ok(())
     }
 
+    /// For the one who sits last: something may have happened to the others. Writes what is to be sent.
+    fn after(&mut self, _: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Takes what is complete at the begin of `input`, and answers how many bytes that was. Writes to `output` what is
     /// to be sent.
     fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize>;
@@ -26,6 +31,10 @@ pub(crate) trait Peer {
 impl<P: Peer + ?Sized> Peer for Box<P> {
     fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
         (**self).begin(output, tally)
+    }
+
+    fn after(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+        (**self).after(output, tally)
     }
 
     fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
@@ -39,14 +48,15 @@ pub(crate) struct Tally {
     from: Instant,
     until: Instant,
     times: Vec<u32>,
-    all: u32,
+    /// All units that are complete.
+    pub(crate) all: u32,
     /// Units that are under way.
     pub(crate) busy: usize,
 }
 
 impl Tally {
-    fn new(time: Duration) -> Self {
-        let from = Instant::now() + WARM_UP;
+    fn new(warm_up: Duration, time: Duration) -> Self {
+        let from = Instant::now() + warm_up;
         Self { from, until: from + time, times: Vec::with_capacity(1 << 16), all: 0, busy: 0 }
     }
 
@@ -61,17 +71,16 @@ impl Tally {
     }
 
     /// Many units are complete at once; how long each took isn't asked.
-    pub(crate) fn complete_many(&mut self, count: usize) -> bool {
+    pub(crate) fn complete_many(&mut self, count: usize) {
         let now = Instant::now();
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.all = self.all.saturating_add(count);
+        self.all = self.all.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         if now >= self.from && now < self.until {
-            self.times.extend(std::iter::repeat_n(0, usize::try_from(count).unwrap_or(0)));
+            self.times.extend(std::iter::repeat_n(0, count));
         }
-        self.goes_on(now)
     }
 
-    fn goes_on(&self, now: Instant) -> bool {
+    /// Whether another unit may begin.
+    pub(crate) fn goes_on(&self, now: Instant) -> bool {
         now < self.until
     }
 }
@@ -95,31 +104,32 @@ impl<P: Peer> Table<P> {
         Ok(())
     }
 
-    /// Plays until `time` has passed and nothing is under way any more, with `begin` of those who sit here beginning.
+    /// Plays until `time` has passed and nothing is under way any more; the first `begin` of those who sit here begin.
     /// Blocks. The connections stay.
     pub(crate) fn round(&mut self, begin: usize, time: Duration) -> anyhow::Result<Outcome> {
-        let mut tally = Tally::new(time);
-        self.play(begin, &mut tally, |tally| tally.busy == 0 && Instant::now() >= tally.until)?;
+        let mut tally = Tally::new(WARM_UP, time);
+        self.play(0..begin, &mut tally, |tally| tally.busy == 0 && Instant::now() >= tally.until)?;
         outcome(tally.times, time, tally.all)
     }
 
-    /// Plays until nothing is under way any more. How long that took.
-    pub(crate) fn once(&mut self) -> anyhow::Result<Duration> {
-        let begun = Instant::now();
-        let mut tally = Tally::new(Duration::from_secs(3600));
-        self.play(self.peers.len(), &mut tally, |tally| tally.busy == 0)?;
-        Ok(begun.elapsed())
+    /// Lets these begin, and plays until nothing is under way any more. The longest time of a unit. Blocks.
+    pub(crate) fn turn(&mut self, begin: impl IntoIterator<Item = usize>) -> anyhow::Result<Duration> {
+        let mut tally = Tally::new(Duration::ZERO, SILENCE * 10);
+        self.play(begin, &mut tally, |tally| tally.busy == 0)?;
+        Ok(Duration::from_nanos(tally.times.iter().max().copied().unwrap_or(0).into()))
     }
 
-    fn play(&mut self, begin: usize, tally: &mut Tally, over: impl Fn(&Tally) -> bool) -> anyhow::Result<()> {
-        for (wire, peer) in self.peers.iter_mut().take(begin) {
+    fn play(
+        &mut self,
+        begin: impl IntoIterator<Item = usize>,
+        tally: &mut Tally,
+        over: impl Fn(&Tally) -> bool,
+    ) -> anyhow::Result<()> {
+        for index in begin {
+            let Some((wire, peer)) = self.peers.get_mut(index) else { continue };
             let (_, output) = wire.both();
             peer.begin(output, tally)?;
             wire.flush()?;
-        }
-        // Something may have come when nobody asked.
-        for index in 0..self.peers.len() {
-            self.hear(index, tally)?;
         }
         let mut events = Events::with_capacity(1024);
         while !over(tally) {
@@ -128,8 +138,26 @@ impl<P: Peer> Table<P> {
             for event in &events {
                 self.hear(event.token().0, tally)?;
             }
+            let Some((wire, last)) = self.peers.last_mut() else { continue };
+            last.after(wire.both().1, tally)?;
+            wire.flush()?;
         }
         Ok(())
+    }
+
+    /// Takes what has come, without waiting for more. Pings are answered by it.
+    pub(crate) fn look(&mut self) -> anyhow::Result<()> {
+        let mut tally = Tally::new(Duration::ZERO, Duration::ZERO);
+        let mut events = Events::with_capacity(1024);
+        loop {
+            self.poll.poll(&mut events, Some(Duration::ZERO))?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            for event in &events {
+                self.hear(event.token().0, &mut tally)?;
+            }
+        }
     }
 
     fn hear(&mut self, index: usize, tally: &mut Tally) -> anyhow::Result<()> {

@@ -1,0 +1,185 @@
+//! Messages that become durable, many in each request.
+
+use std::{
+    cell::Cell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use omgservers_api::RuntimeQualifier;
+use omgservers_tests::Backend;
+use tokio::runtime::Handle;
+
+use crate::{
+    baseline::{self, Rows, Session},
+    load::Outcome,
+    metrics::commits,
+    net::{Answers, Peer, Table, Tally, Wire, ask, connect, head},
+    relay::{Delivery, SAID},
+    report::{Bar, Figure},
+    rounds::{Rounds, Side},
+    stage::{COMMANDS, Commands, INTERCHANGE, Server, Stage, WAIT},
+};
+
+const PLAYERS: usize = 64;
+const BATCH: u64 = 10;
+/// Of a first round, when it isn't known yet how many rows ours has in a commit.
+const GUESS: usize = 320;
+
+/// Says ten things with each request.
+struct Player {
+    head: String,
+    client: String,
+    seq: u64,
+    body: String,
+}
+
+impl Player {
+    fn ask(&mut self, output: &mut Vec<u8>) {
+        let Self { client, body, .. } = self;
+        body.clear();
+        body.extend([r#"{"client_id":""#, client, r#"","outgoing_messages":["#]);
+        for index in 0..BATCH {
+            self.seq += 1;
+            let (comma, seq) = (if index > 0 { "," } else { "" }, self.seq);
+            body.push_str(&format!(
+                r#"{comma}{{"id":{seq},"qualifier":"CLIENT_OUTGOING_MESSAGE","body":{{"data":"{SAID}"}}}}"#
+            ));
+        }
+        body.push_str("],\"consumed_messages\":[]}");
+        ask(output, &self.head, body);
+    }
+}
+
+impl Peer for Player {
+    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+        tally.busy += 1;
+        self.ask(output);
+        Ok(())
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+        let mut answers = Answers::new(input);
+        while answers.next()?.is_some() {
+            if tally.goes_on(Instant::now()) {
+                self.ask(output);
+            } else {
+                tally.busy -= 1;
+            }
+        }
+        Ok(answers.taken)
+    }
+}
+
+/// A game server that takes everything in.
+struct Consumer {
+    head: String,
+    asked: bool,
+    body: String,
+}
+
+impl Consumer {
+    fn ask<'a>(&mut self, output: &mut Vec<u8>, consumed: impl Iterator<Item = &'a str>) {
+        self.body.clear();
+        self.body.push_str("{\"outgoing_commands\":[],\"consumed_commands\":[");
+        for (index, id) in consumed.enumerate() {
+            self.body.extend([if index > 0 { ",\"" } else { "\"" }, id, "\""]);
+        }
+        self.body.push_str(&format!("],\"wait\":{WAIT}}}"));
+        ask(output, &self.head, &self.body);
+    }
+}
+
+impl Peer for Consumer {
+    fn begin(&mut self, output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+        if !std::mem::replace(&mut self.asked, true) {
+            self.ask(output, std::iter::empty());
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+        let mut answers = Answers::new(input);
+        while let Some(body) = answers.next()? {
+            let came: Commands<'_> = serde_json::from_slice(body)?;
+            tally.complete_many(came.incoming_commands.len());
+            self.ask(output, came.incoming_commands.iter().map(|it| it.id));
+        }
+        Ok(answers.taken)
+    }
+}
+
+fn seat(stage: &Stage, server: &Server) -> anyhow::Result<Table<Box<dyn Peer + Send>>> {
+    let mut table = Table::<Box<dyn Peer + Send>>::new()?;
+    let address = stage.address;
+    for guest in stage.guests(PLAYERS)? {
+        let head = head(address, INTERCHANGE, &guest.token);
+        let player = Player { head, client: guest.client, seq: 0, body: String::new() };
+        table.seat(Wire::new(connect(address)?, Vec::new())?, Box::new(player))?;
+    }
+    let head = head(address, COMMANDS, &server.token);
+    let consumer = Consumer { head, asked: false, body: String::new() };
+    table.seat(Wire::new(connect(address)?, Vec::new())?, Box::new(consumer))?;
+    Ok(table)
+}
+
+/// Writes the same rows for so long: each transaction puts some in and takes those of the last one out.
+async fn write(session: &Session, rows: usize, time: Duration) -> anyhow::Result<Outcome> {
+    let body: Arc<str> = format!(r#"{{"client_id":"{}","message":"{SAID}"}}"#, u64::MAX / 3).into();
+    let (mailbox, start) = (u64::MAX >> 2, Instant::now());
+    let mailbox = i64::try_from(mailbox)?;
+    let (mut next, mut last, mut commits) = (0_i64, Vec::new(), 0_u32);
+    while start.elapsed() < time {
+        let mut it = Rows::default();
+        std::mem::take(&mut last).into_iter().for_each(|id| it.delete(mailbox, id));
+        for _ in 0..rows {
+            it.insert(mailbox, next, 20, &body);
+            last.push(next);
+            next += 1;
+        }
+        session.write(&it).await?;
+        commits += 1;
+    }
+    let mut it = Rows::default();
+    last.into_iter().for_each(|id| it.delete(mailbox, id));
+    session.write(&it).await?;
+    let took = start.elapsed();
+    let all = u32::try_from(next)?;
+    let each = took / commits.max(1);
+    Ok(Outcome { per_second: f64::from(all) / took.as_secs_f64(), p50: each, p99: each, all })
+}
+
+pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
+    let stage = Stage::open(backend, &Delivery::Durable.config()).await;
+    let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
+    let mut server = servers.into_iter().next().context("no lobby")?;
+    let session = Session::open(&baseline::config(&backend.data_dir().join("pg/run"))).await?;
+    let rows = Cell::new(GUESS);
+    let it = tokio::task::block_in_place(|| {
+        let mut table = seat(&stage, &server)?;
+        server.drain()?;
+        let ours = |time: Duration| -> anyhow::Result<Outcome> {
+            let before = commits(backend)?;
+            let outcome = table.round(PLAYERS + 1, time)?;
+            let written = commits(backend)?.since(&before);
+            // Whole numbers of this size are exact.
+            let per_commit = format!("{:.0}", f64::from(outcome.all) / written.count).parse()?;
+            eprintln!("  {per_commit} messages in a commit of {:.0} µs", written.mean() * 1e6);
+            rows.set(per_commit);
+            Ok(outcome)
+        };
+        let theirs = |time| Handle::current().block_on(write(&session, rows.get(), time));
+        let ours = Side { process: backend.process(), load: ours };
+        let theirs = Side { process: backend.process(), load: theirs };
+        rounds.compare("durable messages, ten in a request", ours, theirs)
+    })?;
+    stage.close().await;
+    Ok(vec![
+        Figure::new("durable_batches", "Durable messages to a game server, 10 in a request", "per s")
+            .compared(it.ours.per_second, "PostgreSQL, same rows and commits", it.baseline.per_second)
+            .ratio(it.throughput, Bar::AtLeast(0.5)),
+        Figure::new("durable_batches_cpu", "The same, time of a core in the server for a message", "µs")
+            .absolute(it.ours.cpu, Bar::None),
+    ])
+}

@@ -1,0 +1,270 @@
+//! What flows of matches share: a backend whose game servers are simulated, with matches that are warm, and players who
+//! wait to be told theirs.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use omgservers_api::RuntimeQualifier;
+use omgservers_tests::{Backend, StandIn};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    broadcast::stream,
+    host::Host,
+    load::{Script, request},
+    net::{Answers, Frames, Peer, Table, Tally, Wire, ask, connect, finish, head},
+    stage::{COMMANDS, Commands, Guest, RUNTIME, Server, Stage, WAIT},
+};
+
+/// How long the matches may take to get warm.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AT_ONCE: usize = 16;
+
+/// A stage with warm matches of `size` players each, and its lobby.
+pub(crate) struct Arena {
+    pub(crate) stage: Stage,
+    pub(crate) lobby: Server,
+    /// Tokens of the matches' game servers.
+    pub(crate) matches: Vec<String>,
+}
+
+impl Arena {
+    pub(crate) async fn open(
+        backend: &Backend,
+        host: &Host,
+        matches: usize,
+        size: usize,
+    ) -> anyhow::Result<Self> {
+        let config = json!({
+            "modes": [{
+                "name": "duel", "min_players": size, "max_players": size, "min_matches": matches, "max_matches": matches,
+                "groups": [{"name": "all", "min_players": size, "max_players": size}],
+            }],
+            "deployment": {
+                "min_lobbies": 1, "lobby": {"max_assignments": 1_000_000, "cpu_limit": 1, "memory_limit": 16},
+                "match": {"cpu_limit": 1, "memory_limit": 16},
+            },
+        });
+        let before = host.stand_ins().await?;
+        let stage = Stage::open(backend, &config.to_string()).await;
+        let begun = Instant::now();
+        let started = loop {
+            let mut all = host.stand_ins().await?;
+            all.retain(|it| !before.iter().any(|other| other.id == it.id));
+            if all.len() > matches {
+                break all;
+            }
+            ensure!(begun.elapsed() < PATIENCE, "{} of {matches}: {}", all.len(), backend.log());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        eprintln!("{matches} matches were started in {:.1?}", begun.elapsed());
+        let (lobbies, matches): (Vec<_>, Vec<_>) =
+            started.into_iter().partition(|it| it.qualifier == RuntimeQualifier::Lobby);
+        let lobby = lobbies.first().context("no lobby")?;
+        let address = stage.address;
+        let lobby = Server::start(address, lobby)?;
+        let mut polls: Vec<_> = matches.iter().map(|it| Poll::new(address, it)).collect();
+        tokio::task::block_in_place(|| finish(address, &mut polls, AT_ONCE))?;
+        let matches = polls.into_iter().map(|it| it.token).collect();
+        Ok(Self { stage, lobby, matches })
+    }
+
+    /// A table with the streams of players, and behind them the lobby.
+    pub(crate) fn seat(&mut self, guests: &[Guest], wishes: usize) -> anyhow::Result<Table<Part>> {
+        let mut table = Table::new()?;
+        let address = self.stage.address;
+        for guest in guests {
+            let told = Told { begun: Instant::now(), waits: false };
+            table.seat(stream(&self.stage, guest)?, Part::Player(told))?;
+        }
+        self.lobby.drain()?;
+        let lobby = Lobby {
+            head: head(address, COMMANDS, &self.lobby.token),
+            seq: self.lobby.seq,
+            wishes: guests.iter().map(|it| it.client.clone()).collect(),
+            at_once: wishes,
+            asked: false,
+        };
+        table.seat(Wire::new(connect(address)?, Vec::new())?, Part::Lobby(lobby))?;
+        Ok(table)
+    }
+}
+
+/// Gets a token and polls once: its match is warm then.
+struct Poll {
+    address: SocketAddr,
+    token: String,
+    next: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Polled {
+    api_token: Option<String>,
+}
+
+impl Poll {
+    fn new(address: SocketAddr, it: &StandIn) -> Self {
+        let body = json!({"runtime_id": it.id, "password": it.password}).to_string();
+        let next = request(address, &format!("{RUNTIME}/create-token"), None, &body);
+        Self { address, token: String::new(), next }
+    }
+}
+
+impl Script for Poll {
+    fn request(&self) -> &[u8] {
+        &self.next
+    }
+
+    fn answered(&mut self, body: &[u8]) -> anyhow::Result<bool> {
+        let it: Polled = serde_json::from_slice(body)?;
+        let Some(token) = it.api_token else { return Ok(true) };
+        let body = r#"{"outgoing_commands":[],"consumed_commands":[]}"#;
+        self.next = request(self.address, COMMANDS, Some(&token), body);
+        self.token = token;
+        Ok(false)
+    }
+}
+
+/// Who is at the table.
+pub(crate) enum Part {
+    Player(Told),
+    Lobby(Lobby),
+    Match(Polling),
+}
+
+impl Peer for Part {
+    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+        match self {
+            Self::Player(it) => it.begin(output, tally),
+            Self::Lobby(it) => it.begin(output, tally),
+            Self::Match(it) => it.begin(output, tally),
+        }
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+        match self {
+            Self::Player(it) => it.hear(input, output, tally),
+            Self::Lobby(it) => it.hear(input, output, tally),
+            Self::Match(it) => it.hear(input, output, tally),
+        }
+    }
+}
+
+/// A player who waits to be told its match.
+pub(crate) struct Told {
+    begun: Instant,
+    waits: bool,
+}
+
+impl Peer for Told {
+    fn begin(&mut self, _: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+        tally.busy += 1;
+        (self.begun, self.waits) = (Instant::now(), true);
+        Ok(())
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+        let mut frames = Frames::new(input);
+        while let Some(frame) = frames.next(output)? {
+            ensure!(
+                memchr::memmem::find(frame, b"MATCHMAKING_FAILURE_MESSAGE").is_none(),
+                "{}",
+                String::from_utf8_lossy(frame)
+            );
+            if self.waits && memchr::memmem::find(frame, br#""runtime_qualifier":"MATCH""#).is_some() {
+                self.waits = false;
+                tally.busy -= 1;
+                tally.complete(self.begun);
+            }
+        }
+        Ok(frames.taken)
+    }
+}
+
+/// A lobby that asks for so many more of its players to be matched whenever it begins.
+pub(crate) struct Lobby {
+    head: String,
+    seq: u64,
+    wishes: VecDeque<String>,
+    at_once: usize,
+    asked: bool,
+}
+
+impl Lobby {
+    fn ask(&mut self, output: &mut Vec<u8>, consumed: &[&str]) {
+        let mut body = String::from("{\"outgoing_commands\":[");
+        for index in 0..self.at_once {
+            let Some(client) = self.wishes.pop_front() else { break };
+            self.seq += 1;
+            let (comma, seq) = (if index > 0 { "," } else { "" }, self.seq);
+            body += &format!(
+                r#"{comma}{{"id":{seq},"qualifier":"REQUEST_MATCHMAKING","body":{{"client_id":"{client}","mode":"duel"}}}}"#
+            );
+        }
+        body += &format!("],\"consumed_commands\":{}}}", json!(consumed));
+        ask(output, &self.head, &body);
+    }
+}
+
+impl Peer for Lobby {
+    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+        ensure!(!self.asked, "the last request isn't answered yet");
+        (self.asked, tally.busy) = (true, tally.busy + 1);
+        self.ask(output, &[]);
+        Ok(())
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+        let mut answers = Answers::new(input);
+        while let Some(body) = answers.next()? {
+            let came: Commands<'_> = serde_json::from_slice(body)?;
+            if let Some(rejected) = came.rejected_commands {
+                anyhow::bail!("rejected: {rejected}");
+            }
+            (self.asked, tally.busy) = (false, tally.busy - 1);
+        }
+        let _nothing_to_say = output;
+        Ok(answers.taken)
+    }
+}
+
+/// A match's game server: it waits for commands all the time.
+pub(crate) struct Polling {
+    head: String,
+    asked: bool,
+}
+
+impl Polling {
+    pub(crate) fn new(address: SocketAddr, token: &str) -> Self {
+        Self { head: head(address, COMMANDS, token), asked: false }
+    }
+
+    fn ask(&mut self, output: &mut Vec<u8>, consumed: &[&str]) {
+        let body = json!({"outgoing_commands": [], "consumed_commands": consumed, "wait": WAIT}).to_string();
+        ask(output, &self.head, &body);
+    }
+}
+
+impl Peer for Polling {
+    fn begin(&mut self, output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+        if !std::mem::replace(&mut self.asked, true) {
+            self.ask(output, &[]);
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<usize> {
+        let mut answers = Answers::new(input);
+        while let Some(body) = answers.next()? {
+            let came: Commands<'_> = serde_json::from_slice(body)?;
+            let ids: Vec<_> = came.incoming_commands.iter().map(|it| it.id).collect();
+            self.ask(output, &ids);
+        }
+        Ok(answers.taken)
+    }
+}

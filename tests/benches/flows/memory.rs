@@ -1,0 +1,140 @@
+//! What many who do nothing cost: open WebSockets, and mailboxes.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use omgservers_api::RuntimeQualifier;
+use omgservers_tests::Backend;
+
+use crate::{
+    broadcast::stream,
+    dispatcher::ENDPOINT,
+    net::{Frames, Peer, Table, Tally, upgrade},
+    process::{field, megabytes},
+    report::{Bar, Figure},
+    stage::{Server, Stage},
+};
+
+const SOCKETS: usize = 20_000;
+const MAILBOXES: usize = 100_000;
+/// Files that a process has open besides.
+const OTHER_FILES: usize = 300;
+/// Those who come before the game server takes them in.
+const AT_ONCE: usize = 5_000;
+/// Tokens for rooms are good for a minute.
+const INVITED_AT_ONCE: usize = 1_000;
+/// Until what is done with was given back.
+const SETTLED: Duration = Duration::from_secs(3);
+const CONFIG: &str =
+    r#"{"modes":[],"deployment":{"min_lobbies":1,"lobby":{"max_assignments":1000000,"cpu_limit":10}}}"#;
+
+/// Which sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Dispatcher,
+    Stream,
+}
+
+/// Answers pings.
+struct Quiet;
+
+impl Peer for Quiet {
+    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<usize> {
+        let mut frames = Frames::new(input);
+        while frames.next(output)?.is_some() {}
+        Ok(frames.taken)
+    }
+}
+
+async fn open(backend: &Backend) -> anyhow::Result<(Stage, Server)> {
+    let stage = Stage::open(backend, CONFIG).await;
+    let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
+    Ok((stage, servers.into_iter().next().context("no lobby")?))
+}
+
+/// Bytes of the process that are in memory.
+fn resident(backend: &Backend) -> anyhow::Result<f64> {
+    std::thread::sleep(SETTLED);
+    Ok(megabytes(backend.process(), "status", "VmRSS")? * 1_048_576.0)
+}
+
+/// Memory of a WebSocket that nothing passes through, with the server's process alone counted: what the kernel has for
+/// a socket is told, and not part of it.
+pub(crate) async fn sockets(backend: &Backend, kind: Kind) -> anyhow::Result<Vec<Figure>> {
+    let (stage, mut server) = open(backend).await?;
+    let (count, each) = tokio::task::block_in_place(|| {
+        let limit: usize = field("/proc/self/limits", "Max open files")?
+            .split_whitespace()
+            .next()
+            .and_then(|it| it.parse().ok())
+            .unwrap_or(SOCKETS);
+        let most = SOCKETS.min(limit.saturating_sub(OTHER_FILES));
+        let mut guests = Vec::with_capacity(most);
+        while guests.len() < most {
+            guests.extend(stage.guests(AT_ONCE.min(most - guests.len()))?);
+            server.drain()?;
+        }
+        let (before, kernel) = (resident(backend)?, kernel_pages()?);
+        let mut table = Table::new()?;
+        for guests in guests.chunks_mut(INVITED_AT_ONCE) {
+            let invited =
+                if kind == Kind::Dispatcher { stage.invite(&mut server, guests)? } else { Vec::new() };
+            for (index, guest) in guests.iter().enumerate() {
+                let wire = match invited.get(index) {
+                    Some(it) => upgrade(stage.address, ENDPOINT, &format!("authorization: Bearer {it}\r\n"))?,
+                    None => stream(&stage, guest)?,
+                };
+                table.seat(wire, Quiet)?;
+            }
+            table.look()?;
+        }
+        let after = resident(backend)?;
+        table.look()?;
+        let count = f64::from(u32::try_from(most)?);
+        let kernel = (kernel_pages()? - kernel) * 4096.0 / count / 2.0;
+        let each = (after - before) / count;
+        eprintln!(
+            "{most} sockets ({kind:?}): {each:.0} bytes each, and {kernel:.0} in buffers of the kernel"
+        );
+        anyhow::Ok((count, each))
+    })?;
+    stage.close().await;
+    let (key, name, held) = match kind {
+        Kind::Dispatcher => {
+            ("idle_sockets_dispatcher", "An idle WebSocket of the dispatcher", "idle_sockets_dispatcher_held")
+        }
+        Kind::Stream => ("idle_sockets_stream", "An idle player stream", "idle_sockets_stream_held"),
+    };
+    Ok(vec![
+        Figure::new(key, name, "bytes").absolute(each, Bar::AtMost(20_000.0)),
+        Figure::new(held, "So many of them were held", "").absolute(count, Bar::None),
+    ])
+}
+
+/// Pages of the kernel for what is under way in sockets of TCP, of the whole machine.
+fn kernel_pages() -> anyhow::Result<f64> {
+    let line = field("/proc/net/sockstat", "TCP")?;
+    let mut words = line.split_whitespace().skip_while(|it| *it != "mem");
+    words.nth(1).and_then(|it| it.parse().ok()).context("/proc/net/sockstat")
+}
+
+/// Memory of the whole server with so many sessions whose mailboxes are empty.
+pub(crate) async fn mailboxes(backend: &Backend) -> anyhow::Result<Vec<Figure>> {
+    let (stage, mut server) = open(backend).await?;
+    let (before, after) = tokio::task::block_in_place(|| {
+        let before = resident(backend)?;
+        for _ in 0..MAILBOXES / AT_ONCE {
+            stage.guests(AT_ONCE)?;
+            server.drain()?;
+        }
+        anyhow::Ok((before, resident(backend)?))
+    })?;
+    let each = (after - before) / f64::from(u32::try_from(MAILBOXES)?);
+    eprintln!("{MAILBOXES} sessions: {:.0} MB before, {:.0} MB with them", before / 1e6, after / 1e6);
+    stage.close().await;
+    Ok(vec![
+        Figure::new("mailbox_memory", "Memory (RSS) with 100,000 sessions without messages", "MB")
+            .absolute(after / 1e6, Bar::AtMost(600.0)),
+        Figure::new("mailbox_memory_each", "The same, each session", "bytes").absolute(each, Bar::None),
+    ])
+}

@@ -1,0 +1,34 @@
+//! Ten thousand players ask at once, and five thousand matches are warm.
+
+use omgservers_tests::Backend;
+
+use crate::{
+    host::Host,
+    matches::Arena,
+    report::{Bar, Figure},
+    rounds::median,
+};
+
+const PLAYERS: usize = 10_000;
+const SIZE: usize = 2;
+const TIMES: usize = 3;
+
+pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Vec<Figure>> {
+    let mut seconds = Vec::new();
+    for time in 1..=TIMES {
+        let mut arena = Arena::open(backend, host, PLAYERS / SIZE, SIZE).await?;
+        let took = tokio::task::block_in_place(|| {
+            let guests = arena.stage.guests(PLAYERS)?;
+            let mut table = arena.seat(&guests, PLAYERS)?;
+            // All at once: everybody begins to wait, then the lobby asks for all.
+            table.turn(0..=PLAYERS)
+        })?;
+        eprintln!("{PLAYERS} tickets, time {time}: {took:.2?}");
+        seconds.push(took.as_secs_f64());
+        arena.stage.close().await;
+    }
+    Ok(vec![
+        Figure::new("tickets", "10,000 tickets asked at once, until all are told their match", "s")
+            .absolute(median(seconds), Bar::AtMost(1.5)),
+    ])
+}
