@@ -115,11 +115,10 @@ impl Recorder {
         });
     }
 
-    /// How many parts of the main series of this window aren't settled.
+    /// How many parts of this window aren't settled.
     pub(crate) fn outstanding(&self) -> u64 {
         let open = self.window.borrow();
-        let main = open.as_ref().and_then(|it| it.series.first());
-        main.map_or(0, |it| it.begun.saturating_sub(it.latencies.count() + it.failures))
+        open.iter().flat_map(|it| &it.series).map(Recorded::unsettled).sum()
     }
 
     fn of(&self, which: Which, at: Instant, change: impl FnOnce(&mut Recorded)) {
@@ -151,11 +150,15 @@ impl Window {
 }
 
 impl Recorded {
-    /// What was begun and neither done nor refused got no answer.
+    fn unsettled(&self) -> u64 {
+        self.begun.saturating_sub(self.latencies.count() + self.failures)
+    }
+
+    /// What was begun and neither done nor refused wasn't over when the window was closed.
     fn series(mut self, name: &'static str, seconds: f64) -> Series {
-        let silent = self.begun.saturating_sub(self.latencies.count() + self.failures);
+        let silent = self.unsettled();
         if silent > 0 {
-            self.failed.insert("no answer in time".to_owned(), silent);
+            self.failed.insert("not over at the end".to_owned(), silent);
         }
         let per_second = |count: u64| (float(count) / seconds * 10.0).round() / 10.0;
         Series {
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_done_nor_refused_got_no_answer() {
+    fn what_is_neither_done_nor_refused_was_not_over_at_the_end() {
         let recorder = Recorder::new(NAMES);
         recorder.open(ago(100), Duration::from_secs(1));
         let at = ago(50);
@@ -250,7 +253,7 @@ mod tests {
         assert_eq!(recorder.outstanding(), 2);
         let (series, _) = recorder.close().unwrap().result(NAMES);
         let kinds: Vec<_> = series[0].failed_by_kind.iter().map(|it| (it.0.as_str(), *it.1)).collect();
-        assert_eq!(kinds, [("429 a.b", 2), ("no answer in time", 2)]);
+        assert_eq!(kinds, [("429 a.b", 2), ("not over at the end", 2)]);
         assert_eq!(series[0].failed, 4);
         assert_eq!(series[1].begun, 0);
     }

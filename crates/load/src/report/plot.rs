@@ -1,4 +1,4 @@
-//! The report as a picture: what is drawn. All of it is computed by pure functions; [`draw`](super::draw) gives it to the library.
+//! The report as a picture: what is drawn. All of it is computed by pure functions.
 
 use super::{Report, Run, Second};
 use crate::number::{count, float};

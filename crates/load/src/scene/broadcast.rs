@@ -115,7 +115,7 @@ mod tests {
         hear(five);
         hear(r#"{"message":{"from":"9","all":"6 "}}"#);
         hear(five);
-        assert_eq!(recorder.outstanding(), 1);
+        assert_eq!(recorder.outstanding(), 2, "a delivery and the whole");
         hear(five);
         hear(five);
         let (series, _) = recorder.close().unwrap().result(&["delivery", "to everybody"]);
