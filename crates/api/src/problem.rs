@@ -250,9 +250,12 @@ impl From<diesel::result::Error> for Problem {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind, Error as E};
         match &error {
-            E::DatabaseError(DatabaseErrorKind::ClosedConnection, _) | E::BrokenTransactionManager => {
-                Self::unavailable(error)
-            }
+            // The connection is gone, and with it, perhaps, the answer to a statement that was carried out.
+            E::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                _,
+            )
+            | E::BrokenTransactionManager => Self::unavailable(error),
             _ => Self::internal(error),
         }
     }
@@ -367,4 +370,19 @@ pub mod codes {
         Kind::Exhausted,
         "too many requests from this address",
     );
+}
+
+#[cfg(all(test, feature = "diesel"))]
+mod tests {
+    use diesel::result::{DatabaseErrorKind, Error};
+
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_to_the_database_is_no_fault_that_stays() {
+        let failed = |kind| Problem::from(Error::DatabaseError(kind, Box::new("said so".to_owned()))).kind();
+        assert_eq!(failed(DatabaseErrorKind::UnableToSendCommand), Kind::Unavailable);
+        assert_eq!(failed(DatabaseErrorKind::ClosedConnection), Kind::Unavailable);
+        assert_eq!(failed(DatabaseErrorKind::CheckViolation), Kind::Internal);
+    }
 }

@@ -51,7 +51,7 @@ impl Done {
 impl PgMatchmaking {
     /// Carries `commands` out one after another and waits until their effects are durable. A command that can't
     /// be carried out is answered and stops nothing, unless that is the backend's own fault: then the runtime has
-    /// to ask again. Problems: `unavailable`.
+    /// to ask again. Problems: `unavailable`, `internal`.
     pub(crate) async fn carry_out(
         &self,
         runtime: RuntimeId,
@@ -98,7 +98,7 @@ impl PgMatchmaking {
         }
         match self.execute(runtime, it).await {
             Ok(commit) => done.join(commit),
-            Err(problem) if waits && problem.kind() == Kind::Unavailable => return Err(problem),
+            Err(problem) if waits && is_own_fault(&problem) => return Err(problem),
             Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
         }
         if waits {
@@ -147,7 +147,7 @@ impl PgMatchmaking {
         for Wished { index, seq, answer } in std::mem::take(&mut done.wishes) {
             match answered(answer).await {
                 Ok(_ticket) => {}
-                Err(problem) if problem.kind() == Kind::Unavailable => return Err(problem),
+                Err(problem) if is_own_fault(&problem) => return Err(problem),
                 Err(problem) => done.reject(runtime, index, command::REQUEST_MATCHMAKING, &problem),
             }
             last = last.max(seq);
@@ -294,6 +294,11 @@ impl PgMatchmaking {
             || problems::CLIENT_NOT_HERE.detail(format!("client {client} isn't with this runtime")),
         )
     }
+}
+
+/// Whether it isn't known what became of a command, or it may become something later: that is no refusal.
+fn is_own_fault(problem: &Problem) -> bool {
+    matches!(problem.kind(), Kind::Unavailable | Kind::Internal)
 }
 
 /// The fields of a command. Nothing, `null` and `[]` stand for no fields.

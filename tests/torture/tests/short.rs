@@ -1,5 +1,9 @@
 //! A few rounds of fixed seeds: the whole torture, in the time that `make test` has for it.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on must fail at once")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that can't go on must fail at once, and say what went before"
+)]
 
 use std::time::Duration;
 
@@ -32,7 +36,7 @@ fn good(outcome: &Outcome) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_and_lost_commits_behind_the_proxy() {
-    good(&torture(1, 4, Database::Proxied, 5_000).await);
+    good(&torture(12, 4, Database::Proxied, 5_000).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
