@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long the matches may take to get warm.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 const AT_ONCE: usize = 16;
 
 /// A stage with warm matches of `size` players each, and its lobby.

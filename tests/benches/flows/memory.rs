@@ -99,15 +99,19 @@ pub(crate) async fn sockets(backend: &Backend, kind: Kind) -> anyhow::Result<Vec
         anyhow::Ok((count, each))
     })?;
     stage.close().await;
-    let (key, name, held) = match kind {
+    let (key, name) = match kind {
+        Kind::Dispatcher => ("idle_sockets_dispatcher", "An idle WebSocket of the dispatcher"),
+        Kind::Stream => ("idle_sockets_stream", "An idle player stream"),
+    };
+    let (held, held_name) = match kind {
         Kind::Dispatcher => {
-            ("idle_sockets_dispatcher", "An idle WebSocket of the dispatcher", "idle_sockets_dispatcher_held")
+            ("idle_sockets_dispatcher_held", "Idle WebSockets of the dispatcher that were held")
         }
-        Kind::Stream => ("idle_sockets_stream", "An idle player stream", "idle_sockets_stream_held"),
+        Kind::Stream => ("idle_sockets_stream_held", "Idle player streams that were held"),
     };
     Ok(vec![
         Figure::new(key, name, "bytes").absolute(each, Bar::AtMost(20_000.0)),
-        Figure::new(held, "So many of them were held", "").absolute(count, Bar::None),
+        Figure::new(held, held_name, "").absolute(count, Bar::None),
     ])
 }
 

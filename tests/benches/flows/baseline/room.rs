@@ -26,6 +26,12 @@ pub(super) struct Room {
     players: RwLock<HashMap<u64, Session>>,
 }
 
+impl Room {
+    fn player(&self, client: u64) -> Option<Session> {
+        self.players.read().unwrap_or_else(PoisonError::into_inner).get(&client).cloned()
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct Who {
     client: Option<u64>,
@@ -67,10 +73,7 @@ async fn runtime(mut messages: MessageStream, room: Data<Room>) {
     while let Some(Ok(message)) = messages.next().await {
         let Message::Text(text) = message else { continue };
         let id = text.get(ID..).and_then(|it| it.split('"').next()).and_then(|it| it.parse().ok());
-        let players = room.players.read().unwrap_or_else(PoisonError::into_inner);
-        let player = id.and_then(|it: u64| players.get(&it)).cloned();
-        drop(players);
-        if let Some(mut player) = player {
+        if let Some(mut player) = id.and_then(|it| room.player(it)) {
             let _gone = player.text(text).await;
         }
     }
