@@ -1,6 +1,5 @@
 //! What is the backend's own fault is no refusal. Found by the torture: a SET_PROFILE whose commit was lost was answered as
 //! refused, and may have been carried out.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on must fail at once")]
 
 use std::time::Duration;
 
