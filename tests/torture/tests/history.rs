@@ -85,6 +85,13 @@ fn a_broadcast_reaches_those_who_surely_were_there_and_perhaps_others() {
 }
 
 #[test]
+fn a_message_to_some_reaches_those_for_whom_it_surely_was_taken() {
+    let both = || told(1, To::Clients(vec![ANN, BOB]));
+    good(vec![both(), told_taken(1, &[ANN]), hears(ANN, 100, 1)]);
+    one(Kind::Loss, &["message 1", "client 1"], vec![both(), told_taken(1, &[ANN]), hears(BOB, 100, 1)]);
+}
+
+#[test]
 fn a_later_message_before_an_earlier_one_is_a_reorder() {
     let history = vec![said(1), said(2), taken(1), taken(2), heard(100, 2), heard(101, 1)];
     one(Kind::Reorder, &["message 1", "client 1", "101", "after 2"], history);

@@ -89,15 +89,18 @@ impl Messages {
         }
         it.taken = Some(at);
         self.taken += 1;
-        if it.to == To::Members {
-            let heard = |client: &u64| {
-                let receiver = self.receivers.get(&Actor::Client(*client));
-                receiver
-                    .and_then(|it| it.senders.get(&from))
-                    .is_some_and(|it| it.numbers.contains_key(&number))
-            };
-            it.owed = surely.iter().copied().filter(|it| !heard(it)).collect();
-            it.owed.sort_unstable();
+        match it.to {
+            To::Members => {
+                let heard = |client: &u64| {
+                    let receiver = self.receivers.get(&Actor::Client(*client));
+                    let sender = receiver.and_then(|it| it.senders.get(&from));
+                    sender.is_some_and(|it| it.numbers.contains_key(&number))
+                };
+                it.owed = surely.iter().copied().filter(|it| !heard(it)).collect();
+                it.owed.sort_unstable();
+            }
+            To::Clients(_) if !surely.is_empty() => it.owed.retain(|it| surely.contains(it)),
+            To::Clients(_) | To::Runtime => {}
         }
         if it.is_owed() {
             self.open.insert((from, number));

@@ -89,7 +89,8 @@ pub enum Record {
         from: Actor,
         /// Its number.
         number: u64,
-        /// For [`To::Members`]: the clients that certainly were with the sender. For others nothing.
+        /// For [`To::Members`]: the clients that certainly were with the sender. For [`To::Clients`]: those of them for
+        /// whom it certainly was taken; all when nobody is named. For others nothing.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         surely: Vec<u64>,
     },

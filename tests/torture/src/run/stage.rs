@@ -104,8 +104,7 @@ impl Run {
         let studio = Studio::open(backend).await;
         let version = studio.push_game(backend, Game::StandIn, &version(self.options.players)).await;
         studio.deploy(version).await;
-        let studio = Arc::new(studio);
-        self.tasks.spawn(hosts::watch(Arc::clone(&self.world), backend.installation()));
+        let (studio, installation) = (Arc::new(studio), backend.installation());
         let mut coming = JoinSet::new();
         let mut signed_up = Vec::new();
         for index in 0..self.options.players {
@@ -122,6 +121,8 @@ impl Run {
         for player in signed_up {
             self.seat(player);
         }
+        // Not before: a game server has to know whom it is told of.
+        self.tasks.spawn(hosts::watch(Arc::clone(&self.world), installation));
         self.all_served(Instant::now()).await;
         self.rest().await
     }

@@ -121,7 +121,8 @@ impl Game {
         match answer {
             Answer::Good(answer) => {
                 drop(self.consumed.drain(..count));
-                self.orders.answered(&self.world, &self.seat, &answer.rejected_commands);
+                let here = self.surely_here();
+                self.orders.answered(&self.world, &self.seat, &answer.rejected_commands, &here);
                 self.hear(&answer.incoming_commands);
                 if answer.incoming_commands.len() < SURELY_ALL {
                     self.orders.fetched(&self.world, &self.seat);
@@ -200,7 +201,10 @@ impl Game {
 
     fn add(&mut self, it: &AddClient) {
         let client = number(it.client_id);
-        let Some(card) = self.world.card(client) else { return };
+        let Some(card) = self.world.card(client) else {
+            self.world.odd(format!("runtime {} was told of a stranger, client {client}", self.seat.runtime));
+            return;
+        };
         let value = serde_json::from_str(it.profile.get()).map_or(0, |it: Profile| it.v);
         self.world.log.add(Record::ProfileRead { user: card.user, value });
         self.members.insert(client, Member { card, id: it.client_id, heard: None });
@@ -252,10 +256,14 @@ impl Game {
         }
     }
 
-    /// Who was heard since the server went down last is certainly here.
-    fn broadcast(&mut self) {
+    /// Who was heard since the server went down last.
+    fn surely_here(&self) -> BTreeSet<u64> {
         let downs = Some(self.world.down_count());
-        let surely = self.members.iter().filter(|it| it.1.heard == downs).map(|it| *it.0).collect();
+        self.members.iter().filter(|it| it.1.heard == downs).map(|it| *it.0).collect()
+    }
+
+    fn broadcast(&mut self) {
+        let surely = self.surely_here();
         self.orders.broadcast(&self.world, &self.seat, surely);
     }
 

@@ -20,12 +20,13 @@ use crate::history::{Actor, Record, To};
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     /// One client.
-    Say,
+    Say(u64),
     /// Some. When one of them isn't there, the others get it all the same, and the command is refused.
-    Some,
+    Some(BTreeSet<u64>),
     /// All, and who they were in the eyes of the game server.
     Broadcast(BTreeSet<u64>),
     Profile {
+        client: u64,
         user: u64,
         value: u64,
     },
@@ -58,8 +59,8 @@ pub(crate) struct Orders {
     /// What is sent until it is answered, and how often it was sent.
     batch: Vec<Order>,
     attempts: u32,
-    /// Broadcasts that were taken: whom they surely reached shows when everything was fetched.
-    unsettled: Vec<(u64, BTreeSet<u64>)>,
+    /// What was answered as carried out, and for whom. Whether it surely was shows when everything was fetched.
+    unsettled: Vec<(Order, BTreeSet<u64>)>,
 }
 
 /// Most commands of a request.
@@ -81,11 +82,12 @@ impl Orders {
         match to {
             [one] => {
                 let body = raw(&json!({"client_id": one, "message": message}));
-                self.add(world, seat, What::Say, command::RESPOND_CLIENT, body);
+                self.add(world, seat, What::Say(number(*one)), command::RESPOND_CLIENT, body);
             }
             some => {
                 let body = raw(&json!({"clients": clients(some), "message": message}));
-                self.add(world, seat, What::Some, command::MULTICAST_MESSAGE, body);
+                let what = What::Some(some.iter().map(|it| number(*it)).collect());
+                self.add(world, seat, what, command::MULTICAST_MESSAGE, body);
             }
         }
     }
@@ -103,7 +105,8 @@ impl Orders {
         let value = card.profiles.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         world.log.add(Record::ProfileSaid { user: card.user, value });
         let body = raw(&json!({"client_id": card.client_id, "profile": {"v": value}}));
-        self.add(world, seat, What::Profile { user: card.user, value }, command::SET_PROFILE, body);
+        let what = What::Profile { client: card.client, user: card.user, value };
+        self.add(world, seat, what, command::SET_PROFILE, body);
     }
 
     /// Asks for a match.
@@ -135,39 +138,34 @@ impl Orders {
         self.batch.iter().map(Order::outgoing).collect()
     }
 
-    /// The request was answered.
-    pub(crate) fn answered(&mut self, world: &World, seat: &Seat, rejected: &[RejectedCommand]) {
+    /// The request was answered. `here` are the clients that were here for sure.
+    pub(crate) fn answered(
+        &mut self,
+        world: &World,
+        seat: &Seat,
+        rejected: &[RejectedCommand],
+        here: &BTreeSet<u64>,
+    ) {
         let refused: BTreeSet<usize> = rejected.iter().map(|it| it.index).collect();
         let first = self.attempts == 1;
         let batch = std::mem::take(&mut self.batch);
         seat.queued.fetch_sub(u64::try_from(batch.len()).unwrap_or(0), Ordering::AcqRel);
         for (index, order) in batch.into_iter().enumerate() {
-            if refused.contains(&index) {
-                // One that is repeated may have been carried out before.
-                if first {
-                    refuse(world, seat, &order);
+            match (refused.contains(&index), first) {
+                (true, true) => refuse(world, seat, &order),
+                // It may have been carried out before.
+                (true, false) => {}
+                (false, true) if !matches!(order.what, What::Broadcast(_)) => {
+                    world.log.add_all(taken(seat, &order, BTreeSet::new()));
                 }
-            } else {
-                self.take(world, seat, order);
+                // Who asks again hears that it asked before, also when it was refused then. To those who were here all
+                // the time it wasn't; after a kill that isn't certain of anybody.
+                (false, _) => {
+                    let surely = order.what.clients().filter(|it| here.contains(it)).collect();
+                    let surely = if order.downs == world.down_count() { surely } else { BTreeSet::new() };
+                    self.unsettled.push((order, surely));
+                }
             }
-        }
-    }
-
-    /// It was carried out.
-    fn take(&mut self, world: &World, seat: &Seat, order: Order) {
-        let from = Actor::Runtime(seat.runtime);
-        match order.what {
-            What::Say | What::Some => {
-                world.log.add(Record::Taken { from, number: order.seq, surely: Vec::new() })
-            }
-            What::Broadcast(surely) => {
-                // After a kill it isn't certain who is there.
-                let surely = if order.downs == world.down_count() { surely } else { BTreeSet::new() };
-                self.unsettled.push((order.seq, surely));
-            }
-            What::Profile { user, value } => world.log.add(Record::ProfileTaken { user, value }),
-            What::Wish(client) => world.log.add(Record::WishTaken { client }),
-            What::Kick => {}
         }
     }
 
@@ -183,29 +181,53 @@ impl Orders {
         }
     }
 
-    /// Everything that waited was fetched: who is still there got what was said to all.
+    /// Everything that waited was fetched: for those who are still here it surely was carried out.
     pub(crate) fn fetched(&mut self, world: &World, seat: &Seat) {
-        let from = Actor::Runtime(seat.runtime);
-        let taken = self.unsettled.drain(..);
-        world.log.add_all(taken.map(|(number, surely)| Record::Taken {
-            from,
-            number,
-            surely: surely.into_iter().collect(),
-        }));
+        for (order, surely) in self.unsettled.drain(..) {
+            if !surely.is_empty() || matches!(order.what, What::Broadcast(_)) {
+                world.log.add_all(taken(seat, &order, surely));
+            }
+        }
+    }
+}
+
+impl What {
+    /// Whom it is about.
+    fn clients(&self) -> impl Iterator<Item = u64> + '_ {
+        let (one, some) = match self {
+            Self::Say(client) | Self::Wish(client) | Self::Profile { client, .. } => (Some(*client), None),
+            Self::Some(all) | Self::Broadcast(all) => (None, Some(all)),
+            Self::Kick => (None, None),
+        };
+        one.into_iter().chain(some.into_iter().flatten().copied())
+    }
+}
+
+/// It was carried out, for these of several.
+fn taken(seat: &Seat, order: &Order, surely: BTreeSet<u64>) -> Option<Record> {
+    let from = Actor::Runtime(seat.runtime);
+    match order.what {
+        What::Say(_) => Some(Record::Taken { from, number: order.seq, surely: Vec::new() }),
+        What::Some(_) | What::Broadcast(_) => {
+            Some(Record::Taken { from, number: order.seq, surely: surely.into_iter().collect() })
+        }
+        What::Profile { user, value, .. } => Some(Record::ProfileTaken { user, value }),
+        What::Wish(client) => Some(Record::WishTaken { client }),
+        What::Kick => None,
     }
 }
 
 fn refuse(world: &World, seat: &Seat, order: &Order) {
     let from = Actor::Runtime(seat.runtime);
     world.log.add_all(match order.what {
-        What::Say | What::Broadcast(_) => Some(Record::Refused { from, number: order.seq }),
-        What::Profile { user, value } => Some(Record::ProfileRefused { user, value }),
+        What::Say(_) | What::Broadcast(_) => Some(Record::Refused { from, number: order.seq }),
+        What::Profile { user, value, .. } => Some(Record::ProfileRefused { user, value }),
         What::Wish(client) => {
             if let Some(card) = world.card(client) {
                 card.wish.store(false, Ordering::Release);
             }
             Some(Record::WishRefused { client })
         }
-        What::Some | What::Kick => None,
+        What::Some(_) | What::Kick => None,
     });
 }

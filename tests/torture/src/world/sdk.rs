@@ -1,6 +1,7 @@
 //! A player that plays with the SDK. It sees no ids: what the SDK hands on twice is noted as two messages.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -41,15 +42,23 @@ pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, mut session: Sessio
                 next += 1;
             }
         }
-        let begun = Instant::now();
+        let (begun, downs) = (Instant::now(), world.down_count());
         match session.exchange(Duration::from_millis(50)).await {
             Ok(events) => {
                 let pending = card.unacknowledged.swap(0, Ordering::AcqRel);
                 let taken = next.saturating_sub(pending)..next;
                 world.log.add_all(taken.map(|number| Record::Taken { from, number, surely: Vec::new() }));
+                // What the SDK had received before a kill it hands on together with what came again after it.
+                let mut again = (world.down_count() != downs).then(HashSet::new);
                 for event in events {
                     entry += 1;
-                    world.log.add_all(read(&world, &card, event, entry));
+                    let record = read(&world, &card, event, entry);
+                    if let (Some(Record::Heard { from, number, .. }), Some(again)) = (&record, &mut again)
+                        && !again.insert((*from, *number))
+                    {
+                        continue;
+                    }
+                    world.log.add_all(record);
                 }
                 card.serve(begun);
             }
