@@ -51,21 +51,20 @@ impl Pool {
 
     /// Into the oldest match that the ticket fits into, or else into a new one.
     fn match_up(&mut self, handle: Handle, effects: &mut Vec<Effect>) {
-        let mut after = None;
-        while let Some(key) = self.oldest(handle, after) {
-            if let Some(found) = self.joins(key, handle) {
+        match self.oldest(handle) {
+            Some((key, found)) => {
                 self.fill(key, &found, effects);
                 self.refill(key, effects);
-                return;
             }
-            after = Some(key);
+            None => self.form(handle, effects),
         }
-        self.form(handle, effects);
     }
 
-    fn oldest(&self, handle: Handle, after: Option<MatchKey>) -> Option<MatchKey> {
+    /// The oldest match that a ticket can join, and who joins it then.
+    fn oldest(&self, handle: Handle) -> Option<(MatchKey, Found)> {
         let it = self.queue.get(handle)?;
-        self.matches.oldest(&self.plan, self.plan.stage(it.stage), (&it.values, it.size), after)
+        let mut joinable = self.matches.joinable(&self.plan, self.plan.stage(it.stage), &it.values, it.size);
+        joinable.find_map(|key| Some((key, self.joins(key, handle)?)))
     }
 
     fn search<'a>(&'a self, base: &'a Running) -> Search<'a> {
