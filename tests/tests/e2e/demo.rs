@@ -70,8 +70,7 @@ async fn the_demonstration_goes_the_whole_way_and_leaves_a_backend_that_can_be_s
     let health = reqwest::get(format!("http://127.0.0.1:{port}/healthz")).await.unwrap();
     assert!(health.status().is_success() && left.runs());
     let mut ctl = Command::new(binary("omgservers-ctl", "omgctl"));
-    let alias = told.split_whitespace().find(|it| it.starts_with("demo-")).expect("the tenant's alias");
-    ctl.args(["--json", "developer", "get-tenant-details", alias])
+    ctl.args(["--json", "developer", "get-tenant-details", "demo"])
         .env("OMGCTL_CONFIG", left.0.join("omgctl.json"));
     assert!(run(&mut ctl).contains("\"projects\""));
     run(Command::new("kill").arg(left.process().expect("it is written down")));

@@ -6,7 +6,7 @@ use omgservers_api::{
     ClientId, RuntimeId, RuntimeQualifier::Match, details::MatchDetails,
     entrypoint::developer::GetMatchDetailsRequest,
 };
-use omgservers_client::{Command, Session};
+use omgservers_client::Command;
 use omgservers_tests::eventually;
 
 use crate::played::{Playground, fails};
@@ -36,10 +36,6 @@ fn clients(it: &MatchDetails) -> Vec<ClientId> {
     it.players.iter().map(|it| it.client_id).collect()
 }
 
-async fn state(player: &Session) -> String {
-    player.ticket().await.unwrap().state
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free() {
     let mut it = Playground::new(&[("OMGSERVERS__MATCHES__START_TIMEOUT_SECONDS", "3")], MODES).await;
@@ -60,15 +56,13 @@ async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free()
     assert_eq!(warm.exchange().await, [(Some(asked), "matchmaking.not_for_matches".to_owned())]);
     fails(&mut players[3], omgservers_api::interchange::MatchmakingFailureReason::Refused).await;
 
-    // Two are matched, a third one comes too late; their match doesn't start. They are still the first.
+    // Two are matched, and their match doesn't start: they are matched again, on the tickets that they have.
     for player in &players[..2] {
         lobby.asks(player, "duel").await;
     }
     let tickets = [players[0].ticket().await.unwrap(), players[1].ticket().await.unwrap()];
     assert_eq!(tickets[0].state, "starting");
     let dead = it.starting("duel").await;
-    lobby.asks(&players[2], "duel").await;
-    assert_eq!(state(&players[2]).await, "waiting");
     eventually("the match is given up", Duration::from_secs(30), async || it.match_of(dead).await.is_none())
         .await;
     let again = it.starting("duel").await;
@@ -85,9 +79,11 @@ async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free()
         let now = player.ticket().await.unwrap();
         assert_eq!((now.id, now.state.as_str(), now.created), (before.id, "matched", before.created));
     }
-    assert_eq!(state(&players[2]).await, "waiting");
     lobby.misses(&players[0]).await;
     lobby.misses(&players[1]).await;
+    // A third one comes too late.
+    lobby.asks(&players[2], "duel").await;
+    assert_eq!(players[2].ticket().await.unwrap().state, "waiting");
 
     // The seat of somebody who is kicked goes to the next one at once, in the group that has become free.
     let group = |it: &MatchDetails, client: ClientId| {
