@@ -170,7 +170,9 @@ impl Connection {
     pub async fn room(&self) {
         match self.room.due(self.dispatcher.bounds.hold) {
             // Time makes room, too.
-            Some(due) => drop(timeout_at(due, self.way.room()).await),
+            Some(due) => {
+                let _in_time = timeout_at(due, self.way.room()).await;
+            }
             None => self.way.room().await,
         }
     }
