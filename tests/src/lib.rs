@@ -222,8 +222,7 @@ impl Backend {
 
     /// What the labels of its containers call it.
     pub fn installation(&self) -> String {
-        let id = std::fs::read_to_string(self.data.path().join("data/installation")).unwrap_or_default();
-        id.trim().to_owned()
+        installation(&self.data_dir())
     }
 }
 
@@ -247,13 +246,13 @@ fn docker_list(installation: &str, more: &[&str]) -> Vec<String> {
     listed.lines().map(str::to_owned).collect()
 }
 
-fn open_folder() -> std::fs::Permissions {
+/// Of a folder that PostgreSQL's own user may enter.
+pub fn open_folder() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o755)
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        let installation = self.installation();
         if let Some(mut child) = self.child.take() {
             let _asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
             let _ended = child.wait();
@@ -261,20 +260,29 @@ impl Drop for Backend {
         if std::thread::panicking() {
             eprintln!("--- log of the backend\n{}", self.log());
         }
-        if installation.is_empty() {
-            return;
-        }
-        let left = docker_list(&installation, &["-a"]);
-        if !left.is_empty() {
-            let _removed =
-                Command::new("docker").args(["rm", "-f"]).args(left).stdout(Stdio::null()).status();
-        }
-        let filter = format!("label=omgservers.installation={installation}");
-        let networks = run(Command::new("docker").args(["network", "ls", "-q", "--filter", &filter]));
-        for network in networks.lines() {
-            let _removed =
-                Command::new("docker").args(["network", "rm", network]).stdout(Stdio::null()).status();
-        }
+        sweep(&self.data_dir());
+    }
+}
+
+/// The id of the installation in a data directory; empty if there is none.
+fn installation(data: &Path) -> String {
+    std::fs::read_to_string(data.join("installation")).unwrap_or_default().trim().to_owned()
+}
+
+/// Removes the containers and networks of the installation in a data directory, whose server has ended.
+pub fn sweep(data: &Path) {
+    let installation = installation(data);
+    if installation.is_empty() {
+        return;
+    }
+    let left = docker_list(&installation, &["-a"]);
+    if !left.is_empty() {
+        let _removed = Command::new("docker").args(["rm", "-f"]).args(left).stdout(Stdio::null()).status();
+    }
+    let filter = format!("label=omgservers.installation={installation}");
+    let networks = run(Command::new("docker").args(["network", "ls", "-q", "--filter", &filter]));
+    for network in networks.lines() {
+        let _removed = Command::new("docker").args(["network", "rm", network]).stdout(Stdio::null()).status();
     }
 }
 
@@ -283,6 +291,8 @@ impl Drop for Backend {
 pub enum Game {
     /// The sample game.
     Sample,
+    /// The sample game with duels.
+    Arena,
     /// Nothing that speaks to the backend: whoever deployed it [does so itself](Backend::stand_ins).
     StandIn,
 }
@@ -291,9 +301,11 @@ impl Game {
     /// The static binary; built once for all tests of a process.
     pub fn binary(self) -> &'static Path {
         static SAMPLE: OnceLock<PathBuf> = OnceLock::new();
+        static ARENA: OnceLock<PathBuf> = OnceLock::new();
         static STAND_IN: OnceLock<PathBuf> = OnceLock::new();
         let (built, name) = match self {
             Self::Sample => (&SAMPLE, "lobby-echo"),
+            Self::Arena => (&ARENA, "arena"),
             Self::StandIn => (&STAND_IN, "stand-in"),
         };
         built.get_or_init(|| {

@@ -468,6 +468,11 @@ pub(crate) enum PlayerCommand {
         /// The session's id.
         client_id: ClientId,
     },
+    /// Show how a session connects to its game server directly, with a new token.
+    CreateConnectToken {
+        /// The session's id.
+        client_id: ClientId,
+    },
 }
 
 impl PlayerCommand {
@@ -498,6 +503,9 @@ impl RoleCommand for PlayerCommand {
             Self::CancelMatchmaking { client_id } => {
                 let deleted = Player::with_token(client, token).cancel_matchmaking(client_id).await?;
                 answer(&DeletedResponse { deleted })
+            }
+            Self::CreateConnectToken { client_id } => {
+                answer(&Player::with_token(client, token).connect_again(client_id).await?)
             }
         }
     }

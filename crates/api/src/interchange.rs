@@ -203,6 +203,7 @@ pub struct RuntimeAssignment {
 
 /// How a player connects to a game server without the backend in between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DirectConnection {
     /// Host name or address.
     pub address: String,

@@ -175,6 +175,7 @@ pub const PLAYER_VERBS: &[&str] = &[
     "interchange",
     "get-ticket-details",
     "cancel-matchmaking",
+    "create-connect-token",
 ];
 /// Verbs of the endpoints that the game server's side calls.
 pub const RUNTIME_VERBS: &[&str] = &["create-token", "interchange"];

@@ -1,12 +1,12 @@
 //! The player's side: accounts, sessions, messages.
 
+mod calls;
 mod connection;
 mod event;
 mod link;
 mod room;
 mod session;
 mod shared;
-mod tickets;
 
 use std::{
     fmt,

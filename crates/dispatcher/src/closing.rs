@@ -15,7 +15,7 @@ pub enum Closing {
     Stopping,
     /// The receiver doesn't take its text frames fast enough.
     TooSlow,
-    /// The player sends text faster than its runtime takes it.
+    /// A text of the player has found no room on the way to its runtime for too long.
     TooFast,
     /// Nothing came for too long, not even answers to pings.
     Silent,

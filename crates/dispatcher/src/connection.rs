@@ -8,13 +8,15 @@ use std::{
 
 use bytes::Bytes;
 use omgservers_api::{ClientId, RuntimeId};
+use tokio::time::timeout_at;
 
 use crate::{
     Closing, Dispatcher, envelope,
     meters::{Meters, Side},
     peer::{Held, Peer},
     queue::Pushed,
-    room::{Room, Sent},
+    room::Room,
+    way::{Share, Way},
     wire::{Frame, Kind, Message},
 };
 
@@ -46,11 +48,24 @@ impl Who {
     }
 }
 
+/// What became of a message.
+#[must_use = "a text that found no room is lost unless it is given again"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// It was taken, or dropped and counted.
+    Done,
+    /// A text found no room on the way to the runtime. It is to be given again when there [is some](Connection::room),
+    /// and nothing else of this peer before it.
+    Full,
+}
+
 /// A member of a room. Dropping it is leaving.
 pub struct Connection {
     dispatcher: Arc<Dispatcher>,
     room: Arc<Room>,
     peer: Arc<Peer>,
+    /// To the runtime; a runtime doesn't use its own.
+    way: Arc<Way>,
     who: Who,
 }
 
@@ -68,62 +83,104 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    pub(crate) const fn new(dispatcher: Arc<Dispatcher>, room: Arc<Room>, peer: Arc<Peer>, who: Who) -> Self {
-        Self { dispatcher, room, peer, who }
+    pub(crate) const fn new(
+        dispatcher: Arc<Dispatcher>,
+        room: Arc<Room>,
+        peer: Arc<Peer>,
+        way: Arc<Way>,
+        who: Who,
+    ) -> Self {
+        Self { dispatcher, room, peer, way, who }
     }
 
     /// Takes what the peer has sent. Never blocks, and never fails: what can't be delivered is dropped and counted,
-    /// or ends this connection.
-    pub fn receive(&self, message: &Message) {
+    /// or, if it is a player's text, has to wait.
+    pub fn receive(&self, message: &Message) -> Received {
         match message {
-            Message::Text(text) => self.hear(Kind::Text, text.as_bytes(), text),
-            Message::Binary(bytes) => self.hear(Kind::Binary, bytes, ""),
+            Message::Text(text) => return self.hear(Kind::Text, text.as_bytes(), text),
+            Message::Binary(bytes) => return self.hear(Kind::Binary, bytes, ""),
             Message::Ping(payload) => self.peer.pong(payload),
             Message::Pong => {}
             Message::Close => self.close(Closing::Asked),
         }
+        Received::Done
     }
 
-    fn hear(&self, kind: Kind, bytes: &[u8], text: &str) {
-        self.who.side(&self.dispatcher.meters).received.increment(1);
+    fn hear(&self, kind: Kind, bytes: &[u8], text: &str) -> Received {
+        let meters = &self.dispatcher.meters;
         match (self.who, kind) {
-            (Who::Player(client, _), kind) => self.to_runtime(client, kind, bytes, text),
+            (Who::Player(client, _), kind) => {
+                if self.to_runtime(client, kind, bytes, text) == Received::Full {
+                    meters.paused();
+                    return Received::Full;
+                }
+            }
             (Who::Runtime(_), Kind::Text) => self.to_players(text),
-            (Who::Runtime(_), Kind::Binary) => self.dispatcher.meters.garbage(),
+            (Who::Runtime(_), Kind::Binary) => meters.garbage(),
         }
+        self.who.side(meters).received.increment(1);
+        Received::Done
     }
 
-    fn to_runtime(&self, client: ClientId, kind: Kind, bytes: &[u8], text: &str) {
+    fn to_runtime(&self, client: ClientId, kind: Kind, bytes: &[u8], text: &str) -> Received {
         let meters = &self.dispatcher.meters;
         if !self.peer.is_here() {
-            return meters.moved();
+            meters.moved();
+            return Received::Done;
         }
-        let bounds = &self.dispatcher.bounds;
-        let Some(share) = self.peer.share(bounds.share) else { return self.too_fast(kind) };
         let frame = match kind {
             Kind::Text => envelope::text(client, text),
             Kind::Binary => envelope::binary(client, bytes),
         };
-        match self.room.to_runtime(Held::shared(frame, kind, share), bounds.hold) {
-            Sent::Waits(forgotten) => meters.waiting(forgotten),
-            Sent::Pushed(Pushed::Taken(dropped)) => meters.binary(dropped),
-            Sent::Pushed(Pushed::Dropped(dropped)) => meters.binary(dropped.saturating_add(1)),
-            Sent::Pushed(Pushed::Full(dropped)) => {
+        let full = match self.share(frame.bytes().len(), kind) {
+            None => true,
+            Some(share) => {
+                let held = Held::shared(frame, kind, share);
+                let sent = self.room.to_runtime(held, &self.way, &self.dispatcher.bounds);
+                meters.waiting(sent.forgotten);
+                let (Pushed::Taken(dropped) | Pushed::Dropped(dropped) | Pushed::Full(dropped)) = sent.pushed;
                 meters.binary(dropped);
-                self.too_fast(kind);
+                !matches!(sent.pushed, Pushed::Taken(_))
             }
+        };
+        match kind {
+            // A binary frame may go, a text may not.
+            Kind::Binary if full => meters.binary(1),
+            Kind::Text if full => return Received::Full,
+            _ => {}
+        }
+        Received::Done
+    }
+
+    /// The client's own room for a frame.
+    fn share(&self, bytes: usize, kind: Kind) -> Option<Share> {
+        self.way.take(bytes, false).or_else(|| {
+            // What is too old may be in the way.
+            self.forget();
+            self.way.take(bytes, kind == Kind::Text)
+        })
+    }
+
+    /// Drops what has waited too long for a runtime that isn't there.
+    fn forget(&self) {
+        self.dispatcher.meters.waiting(self.room.forget(self.dispatcher.bounds.hold));
+    }
+
+    /// Waits until there may be room for a text that found none. For one waiter; may be broken off and called again.
+    pub async fn room(&self) {
+        match self.room.due(self.dispatcher.bounds.hold) {
+            // Time makes room, too.
+            Some(due) => {
+                let _in_time = timeout_at(due, self.way.room()).await;
+            }
+            None => self.way.room().await,
         }
     }
 
-    /// The runtime doesn't keep up: a binary frame may go, a text may not.
-    fn too_fast(&self, kind: Kind) {
-        match kind {
-            Kind::Binary => self.dispatcher.meters.binary(1),
-            Kind::Text => {
-                self.dispatcher.meters.text();
-                self.close(Closing::TooFast);
-            }
-        }
+    /// Ends the connection of a player whose text has found no room for too long.
+    pub fn give_up(&self) {
+        self.dispatcher.meters.text();
+        self.close(Closing::TooFast);
     }
 
     fn to_players(&self, text: &str) {
@@ -150,9 +207,11 @@ impl Connection {
             return meters.moved();
         }
         match player.push(Held::new(frame.clone())) {
-            Pushed::Taken(dropped) => meters.binary(dropped),
-            Pushed::Dropped(dropped) => meters.binary(dropped.saturating_add(1)),
-            Pushed::Full(dropped) => {
+            // It has ended just now.
+            Err(_) => meters.moved(),
+            Ok(Pushed::Taken(dropped)) => meters.binary(dropped),
+            Ok(Pushed::Dropped(dropped)) => meters.binary(dropped.saturating_add(1)),
+            Ok(Pushed::Full(dropped)) => {
                 meters.binary(dropped);
                 meters.text();
                 self.dispatcher.end(Some(player), Closing::TooSlow);
@@ -160,8 +219,9 @@ impl Connection {
         }
     }
 
-    /// Lets a ping be sent.
+    /// Lets a ping be sent. To be called now and then: it also drops what has waited too long for a runtime.
     pub fn ping(&self) {
+        self.forget();
         self.peer.ping();
     }
 

@@ -9,9 +9,10 @@ mod peer;
 mod queue;
 mod room;
 mod rooms;
+mod way;
 pub mod wire;
 
 pub use bounds::{Bounds, Room};
 pub use closing::Closing;
-pub use connection::{Assignment, Connection, Outgoing};
+pub use connection::{Assignment, Connection, Outgoing, Received};
 pub use rooms::{Dispatcher, Refused};

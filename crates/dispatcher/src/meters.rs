@@ -13,6 +13,7 @@ pub(crate) struct Meters {
     dropped_garbage: Counter,
     dropped_moved: Counter,
     dropped_text: Counter,
+    paused: Counter,
 }
 
 /// Those of one role.
@@ -47,6 +48,11 @@ impl Meters {
         for closing in Closing::ALL {
             counter!("dispatcher_closed_total", "reason" => closing.label()).increment(0);
         }
+        describe_counter!(
+            "dispatcher_paused_total",
+            "Texts of players that had to wait for room on the way to their game server; meanwhile nothing is read \
+             from that player."
+        );
         let dropped = |reason: &'static str| counter!("dispatcher_dropped_total", "reason" => reason);
         Self {
             players: Side::new("player"),
@@ -56,6 +62,7 @@ impl Meters {
             dropped_garbage: dropped("garbage"),
             dropped_moved: dropped("moved"),
             dropped_text: dropped("text"),
+            paused: counter!("dispatcher_paused_total"),
         }
     }
 
@@ -73,6 +80,10 @@ impl Meters {
 
     pub(crate) fn moved(&self) {
         self.dropped_moved.increment(1);
+    }
+
+    pub(crate) fn paused(&self) {
+        self.paused.increment(1);
     }
 
     pub(crate) fn text(&self) {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -16,6 +16,8 @@ use crate::{
     Assignment, Closing,
     bounds::Room,
     queue::{Pushed, Queue, Waiting},
+    room::wake as wake_all,
+    way::{Share, Way},
     wire::{self, Frame, Kind},
 };
 
@@ -25,8 +27,6 @@ pub(crate) struct Peer {
     room: Room,
     /// `None` for a runtime.
     pub(crate) assignment: Option<Box<dyn Assignment>>,
-    /// Its frames that wait for the runtime.
-    share: Arc<AtomicUsize>,
     ended: AtomicBool,
     end: Notify,
 }
@@ -43,6 +43,8 @@ struct State {
     /// The transport reads no more, so nothing has to be waited for.
     done: bool,
     writer: Option<Waker>,
+    /// Clients whose text found no room here.
+    blocked: Vec<Arc<Way>>,
 }
 
 /// A frame that waits.
@@ -51,15 +53,6 @@ pub(crate) struct Held {
     /// What it was for its sender: an envelope is text whatever is in it.
     kind: Kind,
     _share: Option<Share>,
-}
-
-/// A part of a player's share, given back when the frame is sent or dropped.
-pub(crate) struct Share(Arc<AtomicUsize>);
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Held {
@@ -95,7 +88,6 @@ impl Peer {
             state: Mutex::default(),
             room,
             assignment,
-            share: Arc::default(),
             ended: AtomicBool::new(false),
             end: Notify::new(),
         })
@@ -110,26 +102,28 @@ impl Peer {
         !self.ended.load(Ordering::Acquire) && self.assignment.as_ref().is_none_or(|it| it.holds())
     }
 
-    /// A part of its share; `None` when all of it waits for the runtime.
-    pub(crate) fn share(&self, most: usize) -> Option<Share> {
-        if self.share.fetch_add(1, Ordering::Relaxed) < most {
-            return Some(Share(Arc::clone(&self.share)));
-        }
-        self.share.fetch_sub(1, Ordering::Relaxed);
-        None
-    }
-
-    /// Lets a frame wait for it. Never blocks.
-    pub(crate) fn push(&self, held: Held) -> Pushed {
+    /// Lets a frame wait for it. Never blocks. One that has ended gives the frame back.
+    pub(crate) fn push(&self, held: Held) -> Result<Pushed, Held> {
         let mut state = self.lock();
         if state.closing.is_some() || state.done {
-            return Pushed::Dropped(0);
+            return Err(held);
         }
         let pushed = state.queue.push(held, self.room);
         let writer = state.writer.take();
         drop(state);
         wake(writer);
-        pushed
+        Ok(pushed)
+    }
+
+    /// Wakes a client whose text found no room, when there is room again or it has ended.
+    pub(crate) fn wake_later(&self, way: &Arc<Way>) {
+        let mut state = self.lock();
+        if state.closing.is_some() || state.done || state.queue.is_roomy(self.room) {
+            drop(state);
+            way.wake();
+        } else if way.list() {
+            state.blocked.push(Arc::clone(way));
+        }
     }
 
     /// Ends it: what waits is dropped. `false` when that was done before.
@@ -140,12 +134,13 @@ impl Peer {
         }
         state.closing = Some(closing);
         let waiting = std::mem::take(&mut state.queue);
-        let writer = state.writer.take();
+        let (writer, blocked) = (state.writer.take(), std::mem::take(&mut state.blocked));
         drop(state);
         drop(waiting);
         self.ended.store(true, Ordering::Release);
         self.end.notify_one();
         wake(writer);
+        wake_all(blocked);
         true
     }
 
@@ -172,10 +167,12 @@ impl Peer {
     /// The transport reads no more.
     pub(crate) fn done(&self) {
         self.ended.store(true, Ordering::Release);
+        let mut left = (Queue::default(), Vec::new());
         self.steer(|it| {
             it.done = true;
-            it.queue = Queue::default();
+            left = (std::mem::take(&mut it.queue), std::mem::take(&mut it.blocked));
         });
+        wake_all(left.1);
     }
 
     fn steer(&self, change: impl FnOnce(&mut State)) {
@@ -205,6 +202,10 @@ impl Peer {
                 return Poll::Ready(Some((wire::ping(), false)));
             }
             if let Some(held) = state.queue.pop() {
+                let is_roomy = !state.blocked.is_empty() && state.queue.is_roomy(self.room);
+                let blocked = if is_roomy { std::mem::take(&mut state.blocked) } else { Vec::new() };
+                drop(state);
+                wake_all(blocked);
                 return Poll::Ready(Some((held.frame.bytes().clone(), true)));
             }
         }

@@ -46,6 +46,11 @@ impl<T: Waiting> Queue<T> {
         self.text.len().saturating_add(self.binary.len())
     }
 
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Puts a frame at the end.
     pub(crate) fn push(&mut self, item: T, room: Room) -> Pushed {
         let mut dropped: usize = 0;
@@ -70,18 +75,32 @@ impl<T: Waiting> Queue<T> {
     }
 
     fn fits(&self, bytes: usize, room: Room) -> bool {
-        let len = self.len();
-        len == 0 || (len < room.frames && self.bytes.saturating_add(bytes) <= room.bytes)
+        room.fits(self.len(), self.bytes, bytes)
+    }
+
+    /// Whether at least half of the room is free.
+    pub(crate) fn is_roomy(&self, room: Room) -> bool {
+        room.is_roomy(self.len(), self.bytes)
+    }
+
+    /// Whether the oldest frame is a binary one.
+    fn is_binary_first(&self) -> bool {
+        let at = |lane: &VecDeque<(u64, T)>| lane.front().map(|it| it.0);
+        match (at(&self.text), at(&self.binary)) {
+            (Some(text), Some(binary)) => binary < text,
+            (text, _) => text.is_none(),
+        }
+    }
+
+    /// The oldest frame.
+    pub(crate) fn first(&self) -> Option<&T> {
+        let lane = if self.is_binary_first() { &self.binary } else { &self.text };
+        lane.front().map(|it| &it.1)
     }
 
     /// Takes the oldest frame out.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let at = |lane: &VecDeque<(u64, T)>| lane.front().map(|it| it.0);
-        let lane = match (at(&self.text), at(&self.binary)) {
-            (Some(text), Some(binary)) if binary < text => &mut self.binary,
-            (Some(_), _) => &mut self.text,
-            (None, _) => &mut self.binary,
-        };
+        let lane = if self.is_binary_first() { &mut self.binary } else { &mut self.text };
         let (_, item) = lane.pop_front()?;
         if lane.is_empty() && lane.capacity() > KEPT_ROOM {
             *lane = VecDeque::new();
@@ -169,7 +188,9 @@ mod tests {
                 }
                 prop_assert!(queue.len() == 1 || (queue.len() <= frames && queue.bytes <= bytes));
                 if *pop {
-                    out.extend(queue.pop().map(|it| it.0));
+                    let first = queue.first().copied();
+                    prop_assert_eq!(queue.pop(), first);
+                    out.extend(first.map(|it| it.0));
                 }
             }
             out.extend(drain(&mut queue));

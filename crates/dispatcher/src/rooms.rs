@@ -13,6 +13,7 @@ use omgservers_api::{ClientId, RuntimeId, ids::Id};
 
 use crate::{
     Assignment, Bounds, Closing, Connection, connection::Who, meters::Meters, peer::Peer, room::Room,
+    way::Way,
 };
 
 /// The rooms of this process. A connection holds its room, so frames never come here.
@@ -70,7 +71,7 @@ impl Dispatcher {
         };
         self.meters.waiting(lost);
         self.end(earlier.as_deref(), Closing::Replaced);
-        self.connected(peer, room, Who::Runtime(runtime))
+        self.connected(peer, room, Way::new(self.bounds.share), Who::Runtime(runtime))
     }
 
     /// Connects a player to the room of a runtime, which needs not be there yet. An earlier connection of the client
@@ -83,26 +84,30 @@ impl Dispatcher {
     ) -> Result<Connection, Refused> {
         let peer = Peer::new(self.bounds.player, Some(assignment));
         let earlier = self.seats.lock(client).insert(client, Arc::clone(&peer));
-        let room = {
+        let (room, way) = {
             let mut rooms = self.rooms.lock(runtime);
             let room = Arc::clone(rooms.entry(runtime).or_default());
-            room.write().players.insert(client, Arc::clone(&peer));
-            room
+            let mut members = room.write();
+            members.players.insert(client, Arc::clone(&peer));
+            let way = members.way(client, &self.bounds);
+            drop(members);
+            (room, way)
         };
         self.end(earlier.as_deref(), Closing::Replaced);
-        self.connected(peer, room, Who::Player(client, runtime))
+        self.connected(peer, room, way, Who::Player(client, runtime))
     }
 
     fn connected(
         self: &Arc<Self>,
         peer: Arc<Peer>,
         room: Arc<Room>,
+        way: Arc<Way>,
         who: Who,
     ) -> Result<Connection, Refused> {
         self.open.fetch_add(1, Ordering::AcqRel);
         who.side(&self.meters).open.increment(1);
         // From here on leaving is a matter of dropping it.
-        let connection = Connection::new(Arc::clone(self), room, peer, who);
+        let connection = Connection::new(Arc::clone(self), room, peer, way, who);
         // After it is in its room: whoever stops meanwhile finds it there, or it finds that.
         if self.stopping.load(Ordering::Acquire) { Err(Refused) } else { Ok(connection) }
     }
@@ -152,6 +157,7 @@ impl Dispatcher {
             Who::Player(client, _) => {
                 if members.players.get(&client).is_some_and(|it| Arc::ptr_eq(it, peer)) {
                     members.players.remove(&client);
+                    members.forget_way(client);
                 }
             }
         }
@@ -160,6 +166,18 @@ impl Dispatcher {
         if is_empty {
             rooms.remove(&runtime);
         }
+    }
+
+    /// Frames and bytes that wait for a runtime that isn't connected.
+    #[cfg(test)]
+    pub(crate) fn waits(&self, runtime: RuntimeId) -> (usize, usize) {
+        self.rooms.lock(runtime).get(&runtime).map_or((0, 0), |it| it.waits())
+    }
+
+    /// Clients of a room that are remembered.
+    #[cfg(test)]
+    pub(crate) fn ways(&self, runtime: RuntimeId) -> usize {
+        self.rooms.lock(runtime).get(&runtime).map_or(0, |it| it.read().ways())
     }
 
     #[cfg(test)]

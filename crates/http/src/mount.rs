@@ -11,7 +11,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref,
-        RefOr, ResponseBuilder, Schema,
+        RefOr, Required, ResponseBuilder, Schema,
         path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
@@ -130,6 +130,7 @@ pub(crate) fn document() -> OpenApi {
         }
         paths = paths.path(it.path(), PathItem::new(HttpMethod::Post, operation(it)));
     }
+    paths = paths.path(omgservers_api::stream::PATH, PathItem::new(HttpMethod::Get, stream()));
     paths = paths.path(dispatcher::PATH, PathItem::new(HttpMethod::Get, rooms()));
     let info = InfoBuilder::new()
         .title("OMGSERVERS")
@@ -142,14 +143,45 @@ pub(crate) fn document() -> OpenApi {
     OpenApiBuilder::new().info(info).paths(paths.build()).components(Some(components.build())).build()
 }
 
+fn refused(description: &str) -> utoipa::openapi::Response {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+    ResponseBuilder::new().description(description).content("application/json", problem).build()
+}
+
+/// The player stream, which is none of the table's kind.
+fn stream() -> utoipa::openapi::path::Operation {
+    OperationBuilder::new()
+        .operation_id(Some("player-stream"))
+        .tag("player")
+        .description(Some(
+            "WebSocket with a player's mailbox, both ways: the messages of the interchange, in text frames of JSON. \
+             docs/player-stream.md tells all of it. Sub-protocol: `omgservers.stream.v1`; a browser, which can't set \
+             headers, offers the token as a second one, `bearer.<raw_token>`.",
+        ))
+        .security(SecurityRequirement::new("bearer", Vec::<String>::new()))
+        .parameter(
+            ParameterBuilder::new()
+                .name("client_id")
+                .parameter_in(ParameterIn::Query)
+                .required(Required::True)
+                .description(Some("From create-client. One that is unknown or another user's is told over the stream"))
+                .schema(Some(<omgservers_api::ClientId as PartialSchema>::schema())),
+        )
+        .response("101", ResponseBuilder::new().description("The stream is open"))
+        .response("400", refused("No `client_id`, or no handshake of a WebSocket"))
+        .response("401", refused("The token is missing, expired or wrong"))
+        .response("403", refused("It isn't a player's token"))
+        .response("503", refused("The server stops"))
+        .build()
+}
+
 /// The endpoint of the dispatcher, which is none of the table's kind.
 fn rooms() -> utoipa::openapi::path::Operation {
-    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
     OperationBuilder::new()
         .operation_id(Some("dispatcher-connect"))
         .tag("dispatcher")
         .description(Some(
-            "WebSocket between a player and its game server. The token is good for one use; it comes in the query, as \
+            "WebSocket between a player and its game server; docs/dispatcher.md tells all of it. The token is good for one use; it comes in the query, as \
              `Authorization: Bearer`, or in the sub-protocol `bearer-token-carrier`. Sub-protocol: `omgservers`.",
         ))
         .parameter(
@@ -160,10 +192,8 @@ fn rooms() -> utoipa::openapi::path::Operation {
                 .schema(Some(<String as PartialSchema>::schema())),
         )
         .response("101", ResponseBuilder::new().description("Connected"))
-        .response(
-            "401",
-            ResponseBuilder::new().description("Not connected").content("application/json", problem),
-        )
+        .response("401", refused("Not connected"))
+        .response("503", refused("The server stops"))
         .build()
 }
 
@@ -199,6 +229,10 @@ pub(crate) fn page() -> String {
         )
     };
     let mut rows: String = endpoints().iter().map(row).collect();
+    rows.push_str(&format!(
+        "<tr><td>player</td><td><code>GET {}</code></td><td>token</td><td>WebSocket</td><td></td></tr>",
+        omgservers_api::stream::PATH
+    ));
     rows.push_str(&format!(
         "<tr><td>dispatcher</td><td><code>GET {}</code></td><td>ws_token</td><td>WebSocket</td><td></td></tr>",
         dispatcher::PATH

@@ -12,8 +12,8 @@ use omgservers_api::{
         CreateTokenRequest, CreateTokenResponse, DeletedResponse, Empty,
         developer::GetTicketDetailsResponse,
         player::{
-            CreateClientRequest, CreateClientResponse, CreateUserResponse, PingServiceRequest,
-            PingServiceResponse, TicketRequest,
+            CreateClientRequest, CreateClientResponse, CreateConnectTokenRequest, CreateConnectTokenResponse,
+            CreateUserResponse, PingServiceRequest, PingServiceResponse, TicketRequest,
         },
     },
     interchange::{ClientOutgoing, MOST_WAIT, Outgoing, PlayerInterchangeRequest, message},
@@ -26,7 +26,7 @@ use crate::{
     Services,
     auth::{As, Player},
     body::{Body, RawBody, decode},
-    entries,
+    direct, entries,
     mount::Mount,
     problem::{Answer, HttpProblem},
 };
@@ -53,6 +53,12 @@ pub(crate) fn mount(mount: &mut Mount<'_>) {
     mount.post::<CreateClientRequest, CreateClientResponse, _, _>(ROLE, "create-client", true, create_client);
     mount.post::<TicketRequest, GetTicketDetailsResponse, _, _>(ROLE, "get-ticket-details", true, ticket);
     mount.post::<TicketRequest, DeletedResponse, _, _>(ROLE, "cancel-matchmaking", true, cancel_matchmaking);
+    mount.post::<CreateConnectTokenRequest, CreateConnectTokenResponse, _, _>(
+        ROLE,
+        "create-connect-token",
+        true,
+        create_connect_token,
+    );
     mount.post::<PingServiceRequest, PingServiceResponse, _, _>(ROLE, "ping-service", false, ping_service);
 }
 
@@ -110,6 +116,15 @@ async fn cancel_matchmaking(
 ) -> Answer<DeletedResponse> {
     let deleted = services.matchmaking.cancel_own_ticket(&who.caller, request.client_id).await?;
     Ok(Json(DeletedResponse { deleted }))
+}
+
+async fn create_connect_token(
+    services: Data<Services>,
+    who: As<Player>,
+    Body(request): Body<CreateConnectTokenRequest>,
+) -> Answer<CreateConnectTokenResponse> {
+    let user = who.caller.user(Role::Player)?;
+    Ok(Json(direct::connect(&services, user, request.client_id).await?))
 }
 
 async fn interchange(

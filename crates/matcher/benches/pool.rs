@@ -18,7 +18,7 @@ use std::{
 };
 
 use omgservers_api::{ClientId, TicketId, config::ModeConfig, ids::Id as _, interchange::Attribute};
-use omgservers_matcher::{Effect, Moment, Pool, Ticket};
+use omgservers_matcher::{Effect, Moment, Pool, Seat, Ticket};
 
 /// Counts what is in use.
 struct Counting;
@@ -61,6 +61,13 @@ const APART: &str = r#"{"name":"apart","min_players":2,"max_players":2,
     "matchmaking":{"rules":[{"kind":"range","name":"skill","attribute":"skill","max_difference":0.5}]}}"#;
 const ROYALE: &str = r#"{"name":"royale","min_players":100,"max_players":100,
     "groups":[{"name":"all","min_players":100,"max_players":100}],
+    "matchmaking":{"rules":[{"kind":"range","name":"skill","attribute":"skill","max_difference":100}]}}"#;
+
+const OPEN: &str = r#"{"name":"open","min_players":2,"max_players":100,
+    "groups":[{"name":"all","min_players":2,"max_players":100}],
+    "matchmaking":{"rules":[{"kind":"range","name":"skill","attribute":"skill","max_difference":100}]}}"#;
+const LACKING: &str = r#"{"name":"lacking","min_players":4,"max_players":100,
+    "groups":[{"name":"all","min_players":4,"max_players":100}],
     "matchmaking":{"rules":[{"kind":"range","name":"skill","attribute":"skill","max_difference":100}]}}"#;
 
 /// Numbers that look random and are the same each time.
@@ -314,6 +321,49 @@ fn held(report: &mut Report) {
     );
 }
 
+/// So many matches of two players of about the same skill.
+fn with_matches(mode_json: &str, count: u32) -> Pool {
+    let mut pool = Pool::new(&mode(mode_json));
+    for it in tickets(count, None) {
+        let seat = |number: i64| Seat {
+            client: ClientId::from_i64(10_000_000 + 2 * it.id.get() + number).unwrap(),
+            group: 0,
+            attributes: it.attributes.clone(),
+        };
+        let (_, effects) = pool.put_match(None, vec![seat(0), seat(1)], Moment(0));
+        assert!(effects.is_empty(), "nobody waits");
+    }
+    pool
+}
+
+/// Back-fill: a ticket finds the oldest of the matches that are near.
+fn back_fill(report: &mut Report) {
+    let more = 10_000;
+    for (count, bar) in [(250, None), (2_500, None), (25_000, Some(20.0))] {
+        let mut pool = with_matches(OPEN, count);
+        let added = tickets(u32::try_from(more).unwrap(), None);
+        let start = Instant::now();
+        for ticket in added {
+            let now = ticket.entered;
+            let effects = pool.add(ticket, now).unwrap();
+            assert!(matches!(effects.as_slice(), [Effect::Fill { .. }]), "it joins a match");
+        }
+        let what = format!("add a ticket, {count} open matches with room, skill ±100");
+        report.line(&what, per(start.elapsed(), more), "µs", None, bar);
+    }
+    // One who comes can't give any of the matches what it lacks, and waits.
+    let mut pool = with_matches(LACKING, 25_000);
+    let mut took = Duration::ZERO;
+    for ticket in tickets(100, None) {
+        let (id, start) = (ticket.id, Instant::now());
+        assert!(pool.add(ticket, Moment(0)).unwrap().is_empty(), "it waits");
+        took += start.elapsed();
+        pool.cancel(id);
+    }
+    let what = "add a ticket, 25,000 matches with skill ±100 that each lack two players";
+    report.line(what, per(took, 100), "µs", None, None);
+}
+
 /// Parties that can't fill any team, with one another.
 fn unfit(report: &mut Report) {
     let mut clients = 1;
@@ -332,6 +382,7 @@ fn unfit(report: &mut Report) {
 
 fn others(report: &mut Report) {
     held(report);
+    back_fill(report);
     unfit(report);
     for (what, json, regions) in [
         ("ticket of 100,000, 5v5: 4 regions, skill ±300, teams ±50", TEAMS, Some(4)),

@@ -9,6 +9,7 @@ mod rationale;
 pub mod replay;
 mod running;
 mod search;
+mod shelves;
 mod ticket;
 mod values;
 

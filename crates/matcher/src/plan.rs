@@ -141,10 +141,32 @@ impl Plan {
         self.stages.get(stage + 1).map(|it| it.after).or(self.expires)
     }
 
+    /// Which stages look for matches in different ways: by the equal rules that are given up, and by the greatest
+    /// difference of the first range (any, where there is none). Each once.
+    pub(crate) fn reaches(&self) -> impl Iterator<Item = (&[bool], f64)> {
+        let stages = self.stages.iter().enumerate();
+        let first = |at: usize, it: &Stage| {
+            let before = self.stages.iter().take(at);
+            !before.into_iter().any(|other| other.level == it.level && same(other.reach(), it.reach()))
+        };
+        stages.filter(move |(at, it)| first(*at, it)).map(|(_, it)| (it.free.as_slice(), it.reach()))
+    }
+
     /// What a match has to reach: the usual, and what is left of it for those that accept less.
     pub(crate) fn needs(&self, stage: &Stage) -> impl Iterator<Item = &Need> {
         std::iter::once(&self.normal).chain(self.smaller.iter().filter(|_| stage.smaller))
     }
+}
+
+impl Stage {
+    /// The greatest difference of the first range; any, where there is none.
+    pub(crate) fn reach(&self) -> f64 {
+        self.ranges.first().copied().unwrap_or(f64::INFINITY)
+    }
+}
+
+fn same(one: f64, other: f64) -> bool {
+    one.total_cmp(&other).is_eq()
 }
 
 static NOTHING: Stage = Stage {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound::{Excluded, Unbounded},
     sync::Arc,
 };
 
@@ -11,7 +10,8 @@ use omgservers_api::ClientId;
 use crate::{
     MatchKey,
     plan::{Need, Plan, Stage},
-    values::{Part, Real, Values},
+    shelves::Shelves,
+    values::{Part, Values},
 };
 
 /// Somebody in a match.
@@ -121,12 +121,12 @@ impl Running {
     }
 }
 
-/// All matches of a pool. Those with room are found by what they ask for.
+/// All matches of a pool.
 #[derive(Debug, Default)]
 pub(crate) struct Matches {
     all: BTreeMap<MatchKey, Running>,
-    /// By what has to be the same, then by the least value of the first range.
-    open: BTreeMap<Vec<Part>, BTreeSet<(Real, MatchKey)>>,
+    open: Shelves,
+    /// Those without players; they are all alike.
     empty: BTreeSet<MatchKey>,
     next: u64,
 }
@@ -157,51 +157,33 @@ impl Matches {
         if running.room(plan) == 0 {
             return;
         }
-        let Some(spans) = &running.spans else {
-            if add {
-                self.empty.insert(key)
-            } else {
-                self.empty.remove(&key)
-            };
-            return;
-        };
-        let place = (Real(spans.first().map_or(0.0, |it| it.0)), key);
-        for parts in plan.levels().filter_map(|free| running.key(free)) {
-            if add {
-                self.open.entry(parts).or_default().insert(place);
-            } else if let Some(set) = self.open.get_mut(&parts) {
-                set.remove(&place);
-                if set.is_empty() {
-                    self.open.remove(&parts);
-                }
-            }
+        if running.spans.is_some() {
+            self.open.put(plan, key, running, add);
+        } else if add {
+            self.empty.insert(key);
+        } else {
+            self.empty.remove(&key);
         }
     }
 
-    /// The oldest match younger than `after` that a ticket may join as far as ranges, equal values and its own size
-    /// go.
-    pub(crate) fn oldest(
-        &self,
-        plan: &Plan,
-        stage: &Stage,
-        (values, size): (&Values, u32),
-        after: Option<MatchKey>,
-    ) -> Option<MatchKey> {
-        let fits = |key: &MatchKey| {
+    /// The matches that a ticket may join as far as ranges, equal values and its own size go, the oldest first. Of
+    /// those without players it is only the oldest: what it can't do with that one it can't do with the others.
+    pub(crate) fn joinable<'a>(
+        &'a self,
+        plan: &'a Plan,
+        stage: &'a Stage,
+        values: &'a Values,
+        size: u32,
+    ) -> impl Iterator<Item = MatchKey> + 'a {
+        let fits = move |key: &MatchKey| {
             let room = |it: &&Running| it.room(plan) >= size && it.admits(stage, values);
             self.all.get(key).filter(room).is_some()
         };
-        let later = (after.map_or(Unbounded, Excluded), Unbounded);
-        let empty = self.empty.range(later).find(|it| fits(it)).copied();
-        let open = self.open.get(&values.key(&stage.free)).and_then(|open| {
-            let Some(most) = stage.ranges.first() else {
-                let from = after.map_or(Unbounded, |it| Excluded((Real(0.0), it)));
-                return open.range((from, Unbounded)).map(|it| it.1).find(fits);
-            };
-            let low = (Real((values.first() - most).next_down()), MatchKey(0));
-            let near = open.range(low..).take_while(|it| it.0.0 <= (values.first() + most).next_up());
-            near.map(|it| it.1).filter(|it| after.is_none_or(|after| *it > after) && fits(it)).min()
-        });
-        [empty, open].into_iter().flatten().min()
+        let mut empty = self.empty.first().copied().filter(fits);
+        let mut open = self.open.oldest_first(plan, stage, values, size).filter(fits).peekable();
+        std::iter::from_fn(move || {
+            let is_next = open.peek().is_none_or(|it| empty.is_some_and(|empty| empty < *it));
+            if is_next { empty.take().or_else(|| open.next()) } else { open.next() }
+        })
     }
 }

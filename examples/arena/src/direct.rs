@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     io,
     net::{Ipv4Addr, SocketAddr},
+    time::{Duration, SystemTime},
 };
 
 use omgservers_client::{api::ClientId, direct::Verifier};
@@ -20,6 +21,8 @@ pub const PORT: u16 = 7777;
 const LONGEST: usize = 4096;
 /// Most players who are remembered. A match has two; others of the deployment can't have its tokens.
 const MOST: usize = 16;
+/// How long a token that was used is remembered after it has expired.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// What a datagram means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +39,15 @@ pub struct Direct {
     socket: UdpSocket,
     verifier: Verifier,
     peers: HashMap<ClientId, Peer>,
+    /// Tokens that somebody has got in with, as long as they are good: who overhears one gets in no more, and a player
+    /// whose address has changed asks the backend for another one.
+    used: HashMap<String, SystemTime>,
     buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Peer {
     from: SocketAddr,
-    /// It is good for one address: who overhears it gets in no more.
     token: Vec<u8>,
 }
 
@@ -54,7 +59,7 @@ impl Direct {
 
     /// Listens on a socket that is there.
     pub fn on(socket: UdpSocket, verifier: Verifier) -> Self {
-        Self { socket, verifier, peers: HashMap::new(), buffer: vec![0; LONGEST] }
+        Self { socket, verifier, peers: HashMap::new(), used: HashMap::new(), buffer: vec![0; LONGEST] }
     }
 
     /// The next datagram of a player. It may be dropped at any time.
@@ -75,15 +80,19 @@ impl Direct {
             let said = || Datagram::Said(*client, String::from_utf8_lossy(&datagram).into_owned());
             return Some(if again { Datagram::Connected(*client) } else { said() });
         }
-        let client = match self.verifier.verify(&String::from_utf8_lossy(&datagram)) {
-            Ok(it) => it.client_id,
+        let connecting = match self.verifier.verify(&String::from_utf8_lossy(&datagram)) {
+            Ok(it) => it,
             Err(problem) => {
                 log("turned away", &json!({"from": from, "why": problem.sentence()}));
                 return None;
             }
         };
-        let used = self.peers.get(&client).is_some_and(|it| it.token == datagram);
-        if used || self.peers.len() >= MOST {
+        let client = connecting.client_id;
+        let now = SystemTime::now();
+        // Somewhat longer than they are good: clocks differ.
+        self.used.retain(|_, expires| !now.duration_since(*expires).is_ok_and(|it| it >= KEPT));
+        let is_full = self.peers.len() >= MOST && !self.peers.contains_key(&client);
+        if is_full || self.used.insert(connecting.token_id, connecting.expires).is_some() {
             log("turned away", &json!({"from": from, "client": client, "why": "the token was used"}));
             return None;
         }

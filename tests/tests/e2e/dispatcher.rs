@@ -19,19 +19,19 @@ use crate::flows::{post, text};
 
 const LONG: Duration = Duration::from_secs(60);
 
-type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<TcpStream>;
 
 /// A player that polls as the SDK does: what it got is consumed with the next poll.
-struct Poller<'a> {
+pub(crate) struct Poller<'a> {
     backend: &'a Backend,
     token: String,
-    client: Value,
+    pub(crate) client: Value,
     consumed: Vec<Value>,
     said: u64,
 }
 
 impl<'a> Poller<'a> {
-    async fn new(backend: &'a Backend, studio: &Studio) -> Self {
+    pub(crate) async fn new(backend: &'a Backend, studio: &Studio) -> Self {
         let user = post(backend, "player", "create-user", None, json!({})).await;
         let answer = post(backend, "player", "create-token", None, user).await;
         let token = text(&answer["raw_token"]).to_owned();
@@ -53,7 +53,7 @@ impl<'a> Poller<'a> {
         incoming
     }
 
-    async fn say(&mut self, data: &str) {
+    pub(crate) async fn say(&mut self, data: &str) {
         let message =
             json!([{"id": self.said, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": data}}]);
         self.said += 1;
@@ -63,7 +63,7 @@ impl<'a> Poller<'a> {
     }
 
     /// The body of the next message of a kind.
-    async fn wait_for(&mut self, qualifier: &str) -> Value {
+    pub(crate) async fn wait_for(&mut self, qualifier: &str) -> Value {
         let begun = Instant::now();
         loop {
             let incoming = self.poll(json!([])).await;
@@ -75,7 +75,7 @@ impl<'a> Poller<'a> {
     }
 
     /// Asks the lobby for the way to the room.
-    async fn upgrade(&mut self) -> String {
+    pub(crate) async fn upgrade(&mut self) -> String {
         self.say("upgrade").await;
         let body = self.wait_for("CONNECTION_UPGRADE_MESSAGE").await;
         assert_eq!((&body["client_id"], text(&body["protocol"])), (&self.client, "DISPATCHER"));
@@ -83,7 +83,7 @@ impl<'a> Poller<'a> {
     }
 }
 
-async fn connect(backend: &Backend, token: &str) -> Result<Socket, u16> {
+pub(crate) async fn connect(backend: &Backend, token: &str) -> Result<Socket, u16> {
     let path = omgservers_http::dispatcher::PATH;
     let mut request =
         format!("ws://{}{path}?ws_token={token}", backend.address()).into_client_request().unwrap();
@@ -97,7 +97,7 @@ async fn connect(backend: &Backend, token: &str) -> Result<Socket, u16> {
 }
 
 /// The next message; `None` when the connection is over.
-async fn next(socket: &mut Socket) -> Option<Message> {
+pub(crate) async fn next(socket: &mut Socket) -> Option<Message> {
     loop {
         match timeout(LONG, socket.next()).await.unwrap()?.unwrap() {
             Message::Ping(_) | Message::Pong(_) => {}
@@ -107,7 +107,7 @@ async fn next(socket: &mut Socket) -> Option<Message> {
 }
 
 /// The code that the backend closes with.
-async fn closed(socket: &mut Socket) -> u16 {
+pub(crate) async fn closed(socket: &mut Socket) -> u16 {
     match next(socket).await {
         Some(Message::Close(Some(frame))) => frame.code.into(),
         other => panic!("{other:?}"),

@@ -6,12 +6,19 @@
     reason = "a test that can't go on must fail at once"
 )]
 
+mod arena;
 mod bench;
+mod demo;
 mod direct;
 mod dispatcher;
 mod flows;
+mod handover;
 mod lobbies;
 mod matches;
+mod played;
 mod registry;
 mod restarts;
+mod rules;
+mod seats;
 mod stream;
+mod wishes;

@@ -22,6 +22,7 @@ mod run;
 mod server;
 mod story;
 mod tickets;
+mod wishes;
 mod world;
 
 /// Seeds of a plain `make test`.

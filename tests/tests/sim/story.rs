@@ -127,6 +127,9 @@ impl World {
                     self.say(format!("client {client} falls silent"));
                     return Ok(());
                 }
+                if dice.percent(5) {
+                    return self.take_back(index, way).await;
+                }
                 let fresh = dice.weighted(&[(3, 0), (4, 1), (2, 2), (1, 5)]);
                 self.exchange(index, fresh, way).await
             }
@@ -267,7 +270,7 @@ impl World {
     async fn develop(&mut self, dice: &mut Dice, way: Way) {
         let script = self.script.clone();
         let newest = self.backend().deployments.newest(self.stage).await.ok().map(|it| it.deployment.id);
-        match dice.weighted(&[(10, 0), (6, 1), (4, 2), (6, 3), (4, 4), (1, 5)]) {
+        match dice.weighted(&[(10, 0), (6, 1), (4, 2), (6, 3), (4, 4), (1, 5), (4, 6)]) {
             0 => {
                 let version = dice.below(self.versions.len());
                 let done = self.deploy(version, way).await;
@@ -311,6 +314,10 @@ impl World {
                     "a matchmaker is requested: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
                 ));
+            }
+            6 => {
+                let Some(id) = newest else { return };
+                self.delete_matchmaker(dice, id, way).await;
             }
             _ => {
                 self.doomed_stage = true;

@@ -84,6 +84,18 @@ impl World {
         Seen { tickets, matches: rows.iter().map(entry).collect() }
     }
 
+    /// The open ticket of a client, and whether somebody of it has come to its match (or was there: it closes).
+    pub(crate) async fn open_ticket(&self, client: ClientId) -> Option<(i64, bool)> {
+        let seen = self.see().await;
+        let ticket = seen.tickets.iter().find(|it| !it.ending && it.clients.contains(&client))?;
+        let route = |it: &ClientId| self.backend().messaging.client(*it).and_then(|it| it.route);
+        let place = ticket.place.and_then(|it| seen.matches.get(&it.0));
+        let has_come = place.is_some_and(|it| {
+            it.closing || ticket.clients.iter().any(|client| route(client) == Some(it.runtime))
+        });
+        Some((ticket.id, has_come))
+    }
+
     /// Looks at matches and tickets: nobody has two, no match has too many players or was made of too few. (Whoever
     /// takes a wish back before the game server polls leaves the others in a match that starts with fewer.)
     pub(crate) async fn check_tickets(&mut self) -> Verdict {

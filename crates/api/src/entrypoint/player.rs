@@ -1,6 +1,9 @@
 //! What a player asks. The interchange has a [module of its own](crate::interchange).
 
-use crate::{ClientId, Problem, ProjectId, Ref, StageId, TenantId, UserId, Validate, validate::text};
+use crate::{
+    ClientId, Problem, ProjectId, Ref, RuntimeId, StageId, TenantId, UserId, Validate,
+    interchange::DirectConnection, validate::text,
+};
 
 wire! {
     /// A sign of life.
@@ -34,6 +37,18 @@ wire! {
         /// The session.
         client_id: ClientId,
     }
+    /// A session that has to show who it is to its game server once more.
+    CreateConnectTokenRequest {
+        /// The session.
+        client_id: ClientId,
+    }
+    /// How to connect to the game server directly, as its assignment said, with a new token.
+    CreateConnectTokenResponse {
+        /// The game server that the session is with.
+        runtime_id: RuntimeId,
+        /// Address, ports and the token.
+        direct: DirectConnection,
+    }
     /// The session.
     CreateClientResponse {
         /// Its id.
@@ -42,6 +57,7 @@ wire! {
 }
 
 impl Validate for TicketRequest {}
+impl Validate for CreateConnectTokenRequest {}
 impl Validate for PingServiceRequest {
     fn validate(&self) -> Result<(), Problem> {
         text("message", &self.message, 64)

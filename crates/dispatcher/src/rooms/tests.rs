@@ -5,9 +5,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::*;
-use crate::{Outgoing, bounds::Room as Space, wire::Message};
+use crate::{Outgoing, Received, bounds::Room as Space, wire::Message};
 
 /// Holds while the number is the same.
 struct Number(Arc<AtomicU64>, u64);
@@ -40,25 +41,39 @@ fn game(it: &Arc<Dispatcher>) -> Connection {
     it.runtime(runtime(GAME)).unwrap()
 }
 
+/// For what is taken.
 fn say(it: &Connection, text: &str) {
-    it.receive(&Message::Text(text.into()));
+    assert_eq!(try_say(it, text), Received::Done);
+}
+
+fn try_say(it: &Connection, text: &str) -> Received {
+    it.receive(&Message::Text(text.into()))
 }
 
 fn send(it: &Connection, bytes: &'static [u8]) {
-    it.receive(&Message::Binary(Bytes::from_static(bytes)));
+    assert_eq!(it.receive(&Message::Binary(Bytes::from_static(bytes))), Received::Done);
 }
 
-/// Everything that is to be written now, as opcode and payload. The heads are short in these tests.
-fn written(outgoing: &Outgoing) -> Vec<(u8, String)> {
-    let cx = Context::from_waker(Waker::noop());
-    std::iter::from_fn(|| match outgoing.poll_next(&cx) {
+/// Whether somebody whose text found no room was told to try again.
+fn is_woken(it: &Connection) -> bool {
+    let mut room = std::pin::pin!(it.room());
+    room.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+/// What is to be written next, as opcode and payload. The heads are short in these tests.
+fn one_or_none(outgoing: &Outgoing) -> Option<(u8, String)> {
+    match outgoing.poll_next(&Context::from_waker(Waker::noop())) {
         Poll::Ready(Some(bytes)) => {
             let head = if bytes[1] == 126 { 4 } else { 2 };
             Some((bytes[0] & 0x0F, String::from_utf8_lossy(&bytes[head..]).into_owned()))
         }
         _ => None,
-    })
-    .collect()
+    }
+}
+
+/// Everything that is to be written now.
+fn written(outgoing: &Outgoing) -> Vec<(u8, String)> {
+    std::iter::from_fn(|| one_or_none(outgoing)).collect()
 }
 
 fn heard(it: &Connection) -> Vec<(u8, String)> {
@@ -156,7 +171,8 @@ async fn a_player_may_come_before_its_runtime_and_what_it_says_waits_for_a_while
 
 #[tokio::test]
 async fn what_waits_for_a_runtime_is_bounded_for_each_player() {
-    let it = Dispatcher::new(Bounds { share: 3, ..Bounds::default() });
+    let share = Space { frames: 3, bytes: 1 << 20 };
+    let it = Dispatcher::new(Bounds { share, ..Bounds::default() });
     let (flood, one) = (player(&it, 1), player(&it, 2));
     for _ in 0..9 {
         send(&flood, b"x");
@@ -167,11 +183,96 @@ async fn what_waits_for_a_runtime_is_bounded_for_each_player() {
     for _ in 0..3 {
         say(&flood, "a");
     }
-    assert_eq!(closed(&flood), None, "what was sent has given its share back");
-    say(&flood, "b");
-    assert_eq!(closed(&flood), Some(1013));
+    assert_eq!(try_say(&flood, "b"), Received::Full);
+    assert!(!is_woken(&flood) && closed(&flood).is_none(), "it waits");
     say(&one, "still here");
-    assert_eq!(heard(&game).pop(), Some(envelope(2, "TXT", "still here")));
+    assert_eq!(heard(&game).len(), 4);
+    assert!(is_woken(&flood), "there is room");
+    say(&flood, "b");
+    assert_eq!(heard(&game), [envelope(1, "TXT", "b")]);
+    flood.give_up();
+    assert_eq!(closed(&flood), Some(1013));
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_in_bytes_for_each_client_whatever_its_connections() {
+    let share = Space { frames: 256, bytes: 1_000 };
+    let it = Dispatcher::new(Bounds { share, ..Bounds::default() });
+    // Somebody who keeps the room.
+    let _other = player(&it, 2);
+    let text = "x".repeat(200);
+    for round in 0..5 {
+        let flood = player(&it, 1);
+        while try_say(&flood, &text) == Received::Done {
+            assert_eq!(round, 0, "a new connection has no room of its own");
+        }
+        send(&flood, &[0; 200]);
+    }
+    let (frames, bytes) = it.waits(runtime(GAME));
+    assert!(frames == 3 && bytes <= 1_000, "{frames} frames, {bytes} bytes");
+    let game = game(&it);
+    assert_eq!(heard(&game).len(), 3);
+    let flood = player(&it, 1);
+    say(&flood, &text);
+    drop(flood);
+    assert_eq!(it.ways(runtime(GAME)), 2, "of who is here, and of whose frame is on the way");
+    assert_eq!(heard(&game).len(), 1);
+    drop(player(&it, 1));
+    assert_eq!(it.ways(runtime(GAME)), 1);
+}
+
+#[tokio::test]
+async fn what_all_players_let_wait_for_a_runtime_is_bounded_too() {
+    let space = Space { frames: 5, bytes: 1 << 20 };
+    let it = Dispatcher::new(Bounds { runtime: space, ..Bounds::default() });
+    let players: Vec<_> = (1..=4).map(|number| player(&it, number)).collect();
+    for (number, one) in players.iter().enumerate() {
+        send(one, b"x");
+        let taken = try_say(one, "a") == Received::Done && try_say(one, "b") == Received::Done;
+        assert_eq!(taken, number < 2, "texts: 4, and the fifth, so that no binary frame is left");
+    }
+    assert_eq!(it.waits(runtime(GAME)).0, 5);
+    assert!(!is_woken(&players[2]) && !is_woken(&players[3]));
+    let game = game(&it);
+    assert!(is_woken(&players[2]) && is_woken(&players[3]));
+    assert_eq!(heard(&game).len(), 5);
+    say(&players[3], "b");
+    assert_eq!(heard(&game), [envelope(4, "TXT", "b")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_runtime_that_does_not_come_is_dropped_in_time() {
+    let share = Space { frames: 2, bytes: 1 << 20 };
+    let it = Dispatcher::new(Bounds { share, ..Bounds::default() });
+    let (one, two) = (player(&it, 1), player(&it, 2));
+    say(&one, "a");
+    tokio::time::advance(Duration::from_secs(4)).await;
+    say(&one, "b");
+    say(&two, "c");
+    assert_eq!(try_say(&one, "d"), Received::Full);
+    // Time alone makes room for it, at the very moment.
+    let begun = tokio::time::Instant::now();
+    one.room().await;
+    assert_eq!(begun.elapsed().as_secs(), 6);
+    say(&one, "d");
+    tokio::time::advance(Duration::from_secs(4)).await;
+    two.ping();
+    assert_eq!(it.waits(runtime(GAME)).0, 1, "nobody has said anything since");
+    tokio::time::advance(Duration::from_secs(6)).await;
+    two.ping();
+    assert_eq!(it.waits(runtime(GAME)), (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_said_while_a_runtime_is_about_to_leave_waits_for_the_next_one() {
+    let it = Dispatcher::new(Bounds::default());
+    let (first, one) = (game(&it), player(&it, 1));
+    first.close(Closing::Asked);
+    say(&one, "a");
+    send(&one, b"b");
+    assert_eq!(it.waits(runtime(GAME)).0, 2);
+    drop(first);
+    assert_eq!(heard(&game(&it)), [envelope(1, "TXT", "a"), envelope(1, "B64", "Yg==")]);
 }
 
 #[tokio::test]
@@ -215,7 +316,7 @@ async fn who_was_moved_hears_and_says_nothing_and_stays_connected() {
     say(&game, &order(r#""clients":["1"],"#, "TXT", "e"));
     assert_eq!(heard(&game), [envelope(1, "TXT", "a")]);
     assert_eq!(heard(&one), []);
-    one.receive(&Message::Ping(Bytes::from_static(b"p")));
+    let _done = one.receive(&Message::Ping(Bytes::from_static(b"p")));
     assert_eq!(heard(&one), [(10, "p".to_owned())]);
     one.close(Closing::Moved);
     assert_eq!(closed(&one), Some(1000));
@@ -247,7 +348,7 @@ async fn a_slow_player_loses_old_binary_frames_keeps_text_and_holds_nobody_up() 
 }
 
 #[tokio::test]
-async fn a_slow_runtime_costs_it_frames_of_its_players_and_never_its_connection() {
+async fn a_slow_runtime_costs_binary_frames_lets_texts_wait_and_cuts_nobody() {
     let space = Space { frames: 5, bytes: 1 << 20 };
     let it = Dispatcher::new(Bounds { runtime: space, ..Bounds::default() });
     let (game, one, two) = (game(&it), player(&it, 1), player(&it, 2));
@@ -258,12 +359,100 @@ async fn a_slow_runtime_costs_it_frames_of_its_players_and_never_its_connection(
         say(&two, "a");
     }
     send(&one, b"x");
-    assert_eq!(closed(&one), None, "binary frames just go");
+    assert_eq!(try_say(&one, "b"), Received::Full, "a text that finds no room is not lost");
+    assert_eq!((closed(&one), closed(&two)), (None, None));
+    let outgoing = game.outgoing();
+    for left in (2..5).rev() {
+        assert!(!is_woken(&one), "half of the room isn't free yet");
+        assert_eq!(one_or_none(&outgoing).unwrap(), envelope(2, "TXT", "a"), "{left} are left");
+    }
+    assert!(is_woken(&one) && !is_woken(&two));
     say(&one, "b");
-    assert_eq!(closed(&one), Some(1013), "a text that finds no room is not lost in silence");
-    assert_eq!(heard(&game), vec![envelope(2, "TXT", "a"); 5]);
-    say(&two, "c");
-    assert_eq!(heard(&game), [envelope(2, "TXT", "c")]);
+    let rest = [envelope(2, "TXT", "a"), envelope(2, "TXT", "a"), envelope(1, "TXT", "b")];
+    assert_eq!(heard(&game), rest);
+}
+
+#[tokio::test]
+async fn who_waits_for_room_is_woken_when_the_runtime_goes() {
+    let space = Space { frames: 1, bytes: 1 << 20 };
+    for closes in [true, false] {
+        let it = Dispatcher::new(Bounds { runtime: space, ..Bounds::default() });
+        let (game, one, two) = (game(&it), player(&it, 1), player(&it, 2));
+        say(&one, "a");
+        assert_eq!((try_say(&two, "b"), is_woken(&two)), (Received::Full, false));
+        if closes {
+            game.close(Closing::Asked);
+        } else {
+            drop(game);
+        }
+        assert!(is_woken(&two));
+        say(&two, "b");
+        assert_eq!(heard(&self::game(&it)), [envelope(2, "TXT", "b")]);
+    }
+}
+
+proptest! {
+    /// Whatever comes in whatever order: bounds hold, no text of anybody is lost or overtaken, and whoever waits is woken.
+    #[test]
+    fn texts_wait_and_are_never_lost(
+        steps in prop::collection::vec((0..6_u8, 1..4_i64, 0..90_usize), 1..150),
+        frames in 1..8_usize,
+        share in 1..5_usize,
+    ) {
+        let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _clock = clock.enter();
+        let (space, share) = (Space { frames, bytes: 1_500 }, Space { frames: share, bytes: 600 });
+        let it = Dispatcher::new(Bounds { runtime: space, share, ..Bounds::default() });
+        let players: Vec<_> = (1..4).map(|number| player(&it, number)).collect();
+        let mut game = Some(game(&it));
+        // By player: what was said, and what waits for room.
+        let (mut said, mut stuck, mut got) = (vec![0_usize; 3], vec![None::<String>; 3], Vec::new());
+        for (what, number, size) in steps {
+            let index = usize::try_from(number - 1).unwrap();
+            let retries = |stuck: &mut Vec<Option<String>>| {
+                for (player, text) in players.iter().zip(stuck.iter_mut()).filter(|it| it.1.is_some()) {
+                    if is_woken(player) && try_say(player, text.as_ref().unwrap()) == Received::Done {
+                        *text = None;
+                    }
+                }
+            };
+            match what {
+                0..=2 if stuck[index].is_none() => {
+                    let text = format!("{:05}{}", said[index], "-".repeat(size));
+                    said[index] += 1;
+                    if try_say(&players[index], &text) == Received::Full {
+                        stuck[index] = Some(text);
+                    }
+                }
+                3 if stuck[index].is_none() => send(&players[index], &[0; 60]),
+                4 => got.extend(game.as_ref().map(|it| one_or_none(&it.outgoing())).into_iter().flatten()),
+                5 => match game.take() {
+                    Some(game) => {
+                        // A runtime that takes all that there is for it loses nothing when it goes.
+                        got.extend(heard(&game));
+                    }
+                    None => game = Some(self::game(&it)),
+                },
+                _ => {}
+            }
+            retries(&mut stuck);
+            let (waits, bytes) = it.waits(runtime(GAME));
+            prop_assert!(waits <= 1 || (waits <= space.frames && bytes <= space.bytes));
+        }
+        let game = game.take().unwrap_or_else(|| self::game(&it));
+        for (player, text) in players.iter().zip(&stuck).filter_map(|it| Some((it.0, it.1.as_ref()?))) {
+            got.extend(heard(&game));
+            prop_assert!(is_woken(player), "somebody waits though there is room");
+            say(player, text);
+        }
+        got.extend(heard(&game));
+        for (index, count) in said.iter().enumerate() {
+            let mine = format!(r#"{{"client_id":"{}","encoding":"TXT","message":""#, index + 1);
+            let numbers: Vec<usize> =
+                got.iter().filter_map(|it| it.1.strip_prefix(&mine)?.get(..5)?.parse().ok()).collect();
+            prop_assert_eq!(numbers, (0..*count).collect::<Vec<_>>());
+        }
+    }
 }
 
 #[tokio::test]
@@ -272,12 +461,12 @@ async fn control_frames_are_bounded_and_go_first() {
     let (game, one) = (game(&it), player(&it, 1));
     say(&game, &order("", "TXT", "x"));
     for number in 0..50 {
-        one.receive(&Message::Ping(Bytes::from(format!("{number}"))));
+        let _done = one.receive(&Message::Ping(Bytes::from(format!("{number}"))));
         one.ping();
     }
     let got = heard(&one);
     assert_eq!(got, [(10, "49".to_owned()), (9, String::new()), text("x")]);
-    one.receive(&Message::Close);
+    let _done = one.receive(&Message::Close);
     assert_eq!(heard(&one), [(8, "\u{3}\u{fffd}".to_owned())]);
     let outgoing = one.outgoing();
     drop(one);
@@ -308,7 +497,8 @@ async fn connections_that_come_and_go_from_several_threads_leave_nothing_behind(
                 for round in 0..500 {
                     let game = if (round + task) % 3 == 0 { Some(game(&it)) } else { None };
                     let one = player(&it, round % 7 + 1);
-                    say(&one, "x");
+                    // Nobody may take it for a while.
+                    let _full = try_say(&one, "x");
                     if let Some(game) = &game {
                         say(game, &order("", "B64", "eA=="));
                     }

@@ -1,5 +1,5 @@
 //! One WebSocket: a task that reads, and a body that writes. Neither waits for the other, so that a peer that doesn't
-//! read is still heard.
+//! read is still heard. A player whose text finds no room on the way to its game server isn't read until there is some.
 
 use std::{
     convert::Infallible,
@@ -16,10 +16,10 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use omgservers_dispatcher::{
-    Bounds, Closing, Connection, Outgoing,
+    Bounds, Closing, Connection, Outgoing, Received,
     wire::{Decoder, Message},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::{Bound, Times};
 
@@ -44,11 +44,21 @@ pub(super) struct Socket {
     decoder: Decoder,
     connection: Connection,
     times: Times,
+    /// How long a text may wait for room.
+    patience: Duration,
+}
+
+/// What comes is cut into messages here, and a text that finds no room waits here.
+struct Ears<'a> {
+    decoder: &'a mut Decoder,
+    connection: &'a Connection,
+    patience: Duration,
+    full: Option<(Message, Instant)>,
 }
 
 impl Socket {
     pub(super) fn new(payload: Payload, connection: Connection, bounds: &Bounds, times: Times) -> Self {
-        Self { payload, decoder: Decoder::new(bounds), connection, times }
+        Self { payload, decoder: Decoder::new(bounds), connection, times, patience: bounds.patience }
     }
 
     /// Reads until the peer is gone, or until the connection was ended and the peer has had the time to answer.
@@ -62,30 +72,39 @@ impl Socket {
 
     /// `false` when there is nothing to wait for any more.
     async fn read(&mut self, bound: Option<Bound>) -> bool {
-        let Self { payload, decoder, connection, times } = self;
+        let Self { payload, decoder, connection, times, patience } = self;
+        let connection: &Connection = connection;
+        let mut ears = Ears { decoder, connection, patience: *patience, full: None };
         let mut beat = interval_at(Instant::now() + times.ping, times.ping);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut departure = pin!(departure(bound, times.grace));
         let mut ended = pin!(connection.ended());
         let mut heard = Instant::now();
         loop {
+            let until = ears.until();
             tokio::select! {
                 biased;
-                chunk = payload.next() => {
+                chunk = payload.next(), if until.is_none() => {
+                    let Some(Ok(chunk)) = chunk else { return false };
+                    ears.decoder.feed(&chunk);
+                    if !ears.hear() {
+                        return false;
+                    }
                     // Anything that comes is a sign of life.
                     heard = Instant::now();
-                    let Some(Ok(chunk)) = chunk else { return false };
-                    decoder.feed(&chunk);
-                    match hear(decoder, connection) {
-                        Ok(true) => {}
-                        Ok(false) => return false,
-                        Err(closing) => connection.close(closing),
-                    }
                 }
+                () = connection.room(), if until.is_some() => {
+                    if !ears.hear() {
+                        return false;
+                    }
+                    heard = Instant::now();
+                }
+                () = sleep_until(until.unwrap_or(heard)), if until.is_some() => connection.give_up(),
                 () = &mut ended => return true,
                 closing = &mut departure => connection.close(closing),
                 _ = beat.tick() => {
-                    if heard.elapsed() >= times.silence {
+                    // Who isn't read can't be heard.
+                    if until.is_none() && heard.elapsed() >= times.silence {
                         connection.close(Closing::Silent);
                     }
                     connection.ping();
@@ -114,15 +133,39 @@ impl Socket {
     }
 }
 
-/// Takes all messages that are complete; `false` after the last one of the connection.
-fn hear(decoder: &mut Decoder, connection: &Connection) -> Result<bool, Closing> {
-    while let Some(message) = decoder.next_message()? {
-        connection.receive(&message);
-        if message == Message::Close {
-            return Ok(false);
+impl Ears<'_> {
+    /// Until when the text that found no room may wait; `None` when nothing waits, and more may be read.
+    fn until(&self) -> Option<Instant> {
+        self.full.as_ref().map(|it| it.1)
+    }
+
+    /// Takes all messages that are complete, up to one that finds no room; `false` after the last one of the
+    /// connection.
+    fn hear(&mut self) -> bool {
+        if let Some((message, until)) = self.full.take()
+            && self.connection.receive(&message) == Received::Full
+        {
+            self.full = Some((message, until));
+            return true;
+        }
+        loop {
+            let message = match self.decoder.next_message() {
+                Ok(Some(message)) => message,
+                Ok(None) => return true,
+                Err(closing) => {
+                    self.connection.close(closing);
+                    return true;
+                }
+            };
+            if self.connection.receive(&message) == Received::Full {
+                self.full = Some((message, Instant::now() + self.patience));
+                return true;
+            }
+            if message == Message::Close {
+                return false;
+            }
         }
     }
-    Ok(true)
 }
 
 /// Ends when the connection of a player has to: it is with another runtime or closed, has consumed the entry that

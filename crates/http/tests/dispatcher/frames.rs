@@ -1,6 +1,6 @@
 //! What goes from whom to whom.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::SinkExt as _;
 use omgservers_dispatcher::{Bounds, Room};
@@ -165,4 +165,72 @@ async fn a_runtime_that_does_not_read_holds_none_of_its_players_up() {
         count += 1;
     }
     assert!(count < 1_000, "old ones gave way: {count}");
+}
+
+#[tokio::test]
+async fn a_runtime_that_stalls_costs_nobody_the_connection_and_no_text() {
+    let runtime = Room { frames: 64, bytes: 1 << 20 };
+    let share = Room { frames: 16, bytes: 1 << 20 };
+    let house = House::with(Bounds { runtime, share, ..Bounds::default() }, Times::default()).await;
+    let runtime = house.runtime().await;
+    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let (mut game, mut flood, mut other) =
+        (house.game(runtime).await, house.player(one).await, house.player(two).await);
+    // 30 MB: more than the buffers of sockets take, so that the player is held up before it has said all of it.
+    let large = "x".repeat(60_000);
+    let flooding = tokio::spawn(async move {
+        for number in 0..500 {
+            flood.send(&format!("{number:03}{large}")).await;
+        }
+        flood
+    });
+    other.send("hear me").await;
+    game.send(&order(None, "TXT", "go on")).await;
+    assert_eq!(other.text().await, "go on", "the other one isn't held up");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!flooding.is_finished(), "the one that floods is");
+
+    let (mut numbers, mut heard) = (0, false);
+    while numbers < 500 || !heard {
+        let text = game.text().await;
+        match text.strip_prefix(&format!(r#"{{"client_id":"{one}","encoding":"TXT","message":""#)) {
+            Some(message) => {
+                assert_eq!(message[..3].parse(), Ok(numbers));
+                numbers += 1;
+            }
+            None => {
+                assert_eq!(text, said(two, "hear me"));
+                heard = true;
+            }
+        }
+    }
+    let mut flood = flooding.await.unwrap();
+    assert_eq!(flood.text().await, "go on", "nobody was cut");
+    flood.send("still here").await;
+    assert_eq!(game.text().await, said(one, "still here"));
+}
+
+#[tokio::test]
+async fn a_text_that_finds_no_room_for_too_long_ends_its_players_connection() {
+    let share = Room { frames: 3, bytes: 1 << 20 };
+    let patience = Duration::from_millis(300);
+    let house = House::with(Bounds { share, patience, ..Bounds::default() }, Times::default()).await;
+    let runtime = house.runtime().await;
+    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let (mut player, mut other) = (house.player(one).await, house.player(two).await);
+    let begun = Instant::now();
+    for number in 0..4 {
+        player.send(&number.to_string()).await;
+        other.send_bytes(b"x").await;
+    }
+    assert_eq!(player.closed().await, 1013);
+    assert!(begun.elapsed() >= patience);
+    let mut game = house.game(runtime).await;
+    let mut texts = Vec::new();
+    for _ in 0..6 {
+        texts.push(game.text().await);
+    }
+    assert_eq!(texts.iter().filter(|it| it.contains("TXT")).count(), 3, "{texts:?}");
+    game.send(&order(None, "TXT", "hello")).await;
+    assert_eq!(other.text().await, "hello", "binary frames just go");
 }

@@ -51,21 +51,22 @@ impl Pool {
 
     /// Into the oldest match that the ticket fits into, or else into a new one.
     fn match_up(&mut self, handle: Handle, effects: &mut Vec<Effect>) {
-        let mut after = None;
-        while let Some(key) = self.oldest(handle, after) {
-            if let Some(found) = self.joins(key, handle) {
+        match self.oldest(handle) {
+            Some((key, found)) => {
                 self.fill(key, &found, effects);
                 self.refill(key, effects);
-                return;
             }
-            after = Some(key);
+            None => self.form(handle, effects),
         }
-        self.form(handle, effects);
     }
 
-    fn oldest(&self, handle: Handle, after: Option<MatchKey>) -> Option<MatchKey> {
+    /// The oldest match that a ticket can join, and who joins it then.
+    fn oldest(&self, handle: Handle) -> Option<(MatchKey, Found)> {
         let it = self.queue.get(handle)?;
-        self.matches.oldest(&self.plan, self.plan.stage(it.stage), (&it.values, it.size), after)
+        let mut joinable = self.matches.joinable(&self.plan, self.plan.stage(it.stage), &it.values, it.size);
+        // Counted once, and only if a match lacks players: for all such matches the same.
+        let mut near = None;
+        joinable.find_map(|key| Some((key, self.joins(key, handle, &mut near)?)))
     }
 
     fn search<'a>(&'a self, base: &'a Running) -> Search<'a> {
@@ -73,12 +74,17 @@ impl Pool {
     }
 
     /// The tickets that get into a match with this one: itself alone if the match has, or reaches, what it needs.
-    fn joins(&self, key: MatchKey, handle: Handle) -> Option<Found> {
+    /// `near` is how many players wait who could come with it, once somebody has counted.
+    fn joins(&self, key: MatchKey, handle: Handle, near: &mut Option<u32>) -> Option<Found> {
         let base = self.matches.get(key)?;
         let search = self.search(base);
         let alone = search.alone(handle);
         if alone.is_some() || base.reaches(&self.plan.normal) {
             return alone;
+        }
+        let near = *near.get_or_insert_with(|| search.near_players(handle));
+        if search.lacks(handle)? > near {
+            return None;
         }
         search.around(handle)
     }
@@ -134,7 +140,7 @@ impl Pool {
             let mut order = Order::first();
             while self.room == Some(0) {
                 let (handle, next) = self.queue.after(order)?;
-                if let Some(found) = self.joins(key, handle) {
+                if let Some(found) = self.joins(key, handle, &mut None) {
                     return Some(found);
                 }
                 order = next;
@@ -143,6 +149,6 @@ impl Pool {
         }
         let mut waiting = self.search(base).waiting_for();
         waiting.sort_unstable_by_key(|it| it.order);
-        waiting.iter().find_map(|it| self.joins(key, it.handle))
+        waiting.iter().find_map(|it| self.joins(key, it.handle, &mut None))
     }
 }

@@ -146,6 +146,35 @@ impl<'a> Search<'a> {
         found
     }
 
+    /// Fewest players that a ticket would have to bring, itself included; `None` if the match can't take them.
+    pub(crate) fn lacks(&self, seed: Handle) -> Option<u32> {
+        let stage = self.plan.stage(self.queue.get(seed)?.stage);
+        self.plan.needs(stage).filter_map(|it| self.demand(it)).map(|it| it.least).min()
+    }
+
+    /// How many players wait, the ticket's own included, who may be with it as far as equal values and the first range
+    /// go; no more than a match has are counted.
+    pub(crate) fn near_players(&self, seed: Handle) -> u32 {
+        let Some(seed) = self.queue.get(seed) else { return 0 };
+        let stage = self.plan.stage(seed.stage);
+        let near = |bucket: &Bucket| {
+            let Some(most) = stage.ranges.first() else {
+                return u32::try_from(bucket.players()).unwrap_or(u32::MAX);
+            };
+            let (low, high) = (seed.values.first() - most, seed.values.first() + most);
+            let mut sizes = bucket.stages().flat_map(|it| bucket.between(it, low, high)).map(|it| it.1);
+            let mut players = 0_u32;
+            while players < self.plan.max_players
+                && let Some(size) = sizes.next()
+            {
+                players = players.saturating_add(size);
+            }
+            players
+        };
+        let levels = self.plan.levels().take(stage.level + 1);
+        levels.filter_map(|free| self.index.bucket(&seed.values.key(free))).map(near).max().unwrap_or(0)
+    }
+
     fn in_bucket(
         &self,
         seed: &Candidate<'a>,

@@ -12,6 +12,10 @@ use tokio::{net::UdpSocket, time::timeout};
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 const PATIENCE: Duration = Duration::from_secs(10);
 
+async fn heard(direct: &mut Direct) -> Datagram {
+    timeout(PATIENCE, direct.next()).await.unwrap()
+}
+
 #[tokio::test]
 async fn only_who_has_shown_a_token_of_this_match_is_heard_and_answered() {
     let keys = Keys::ephemeral();
@@ -36,14 +40,17 @@ async fn only_who_has_shown_a_token_of_this_match_is_heard_and_answered() {
         stranger.send(datagram.as_bytes()).await.unwrap();
     }
     player.send(good.as_bytes()).await.unwrap();
-    let mut heard = async || timeout(PATIENCE, direct.next()).await.unwrap();
-    assert_eq!(heard().await, Datagram::Connected(client), "the stranger came first and wasn't heard");
+    assert_eq!(
+        heard(&mut direct).await,
+        Datagram::Connected(client),
+        "the stranger came first and wasn't heard"
+    );
     // Whoever overhears the token gets in no more.
     stranger.send(good.as_bytes()).await.unwrap();
     player.send(good.as_bytes()).await.unwrap();
-    assert_eq!(heard().await, Datagram::Connected(client), "the token again");
+    assert_eq!(heard(&mut direct).await, Datagram::Connected(client), "the token again");
     player.send(b"lunge").await.unwrap();
-    assert_eq!(heard().await, Datagram::Said(client, "lunge".to_owned()));
+    assert_eq!(heard(&mut direct).await, Datagram::Said(client, "lunge".to_owned()));
 
     direct.show("state");
     let mut buffer = [0; 64];
@@ -51,4 +58,21 @@ async fn only_who_has_shown_a_token_of_this_match_is_heard_and_answered() {
     assert_eq!(&buffer[..length], b"state");
     // What comes, comes well below a millisecond.
     assert!(timeout(Duration::from_millis(200), stranger.recv(&mut buffer)).await.is_err());
+
+    // Its address has changed: the old token is used, another one isn't.
+    let moved = UdpSocket::bind(ANY).await.unwrap();
+    moved.connect(at).await.unwrap();
+    let again = token(9);
+    moved.send(good.as_bytes()).await.unwrap();
+    moved.send(again.as_bytes()).await.unwrap();
+    assert_eq!(heard(&mut direct).await, Datagram::Connected(client));
+    // Nor does the old one bring the old address back.
+    for datagram in [good.as_bytes(), b"lunge"] {
+        player.send(datagram).await.unwrap();
+    }
+    moved.send(b"parry").await.unwrap();
+    assert_eq!(heard(&mut direct).await, Datagram::Said(client, "parry".to_owned()));
+    direct.tell(client, "state");
+    let length = timeout(PATIENCE, moved.recv(&mut buffer)).await.unwrap().unwrap();
+    assert_eq!(&buffer[..length], b"state");
 }

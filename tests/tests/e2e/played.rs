@@ -1,0 +1,131 @@
+//! Game servers that the test plays: their containers only stand there, and hold the credentials.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use omgservers_api::{RuntimeId, RuntimeQualifier, ids::SenderSeq};
+use omgservers_client::{Command, Event, Runtime, Session};
+use omgservers_tests::{Backend, Game, Studio};
+
+use crate::flows::wait_for;
+
+/// How long something that must happen may take.
+const LONG: Duration = Duration::from_secs(60);
+/// How long one exchange waits for something.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// A deployed game whose servers the test plays.
+pub(crate) struct Playground {
+    pub(crate) backend: Backend,
+    pub(crate) studio: Studio,
+    pub(crate) deployment: omgservers_api::DeploymentId,
+    known: BTreeSet<RuntimeId>,
+}
+
+/// A game server that the test plays.
+pub(crate) struct Played {
+    pub(crate) runtime: Runtime,
+    /// What the backend has told it, in order.
+    pub(crate) heard: Vec<Command>,
+}
+
+impl Playground {
+    /// A backend with these settings, and a game with this configuration.
+    pub(crate) async fn new(settings: &[(&str, &str)], config: &str) -> Self {
+        // Nobody polls for a while, when the test looks at something else.
+        let patient = [
+            ("OMGSERVERS__RUNTIMES__INACTIVE_INTERVAL_SECONDS", "300"),
+            ("OMGSERVERS__CLIENTS__INACTIVE_INTERVAL_SECONDS", "300"),
+        ];
+        let backend = Backend::with(&[&patient[..], settings].concat()).await;
+        let studio = Studio::open(&backend).await;
+        let deployment = studio.deploy(studio.push_game(&backend, Game::StandIn, config).await).await;
+        Self { backend, studio, deployment, known: BTreeSet::new() }
+    }
+
+    /// The next game server of a kind whose container starts. It hasn't polled yet.
+    pub(crate) async fn next(&mut self, kind: RuntimeQualifier) -> Played {
+        let begun = Instant::now();
+        loop {
+            let all = self.backend.stand_ins();
+            if let Some(it) = all.into_iter().find(|it| it.qualifier == kind && !self.known.contains(&it.id))
+            {
+                self.known.insert(it.id);
+                return Played { runtime: it.runtime(self.backend.client()), heard: Vec::new() };
+            }
+            assert!(begun.elapsed() < LONG, "no {kind:?} starts");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// So many players in one lobby.
+    pub(crate) async fn in_lobby(&mut self, count: usize) -> (Played, Vec<Session>) {
+        let mut players = Vec::new();
+        for _ in 0..count {
+            players.push(self.studio.player().await);
+        }
+        let mut lobby = self.next(RuntimeQualifier::Lobby).await;
+        for player in &mut players {
+            lobby.welcome(player).await;
+        }
+        (lobby, players)
+    }
+}
+
+impl Played {
+    pub(crate) fn id(&self) -> RuntimeId {
+        self.runtime.id()
+    }
+
+    /// Sends what is queued, and takes in what has come. Answers what was not carried out: number and code.
+    pub(crate) async fn exchange(&mut self) -> Vec<(Option<SenderSeq>, String)> {
+        let exchanged = self.runtime.exchange(MOMENT).await.unwrap();
+        self.heard.extend(exchanged.commands);
+        exchanged.rejected.into_iter().map(|it| (it.seq, it.command.code)).collect()
+    }
+
+    /// Polls until it was told something; what it has heard before counts, once.
+    pub(crate) async fn hears(&mut self, what: &str, wanted: impl Fn(&Command) -> bool) -> Command {
+        let begun = Instant::now();
+        loop {
+            if let Some(at) = self.heard.iter().position(&wanted) {
+                return self.heard.remove(at);
+            }
+            assert!(begun.elapsed() < LONG, "{what}; it has heard {:?}", self.heard);
+            assert_eq!(self.exchange().await, [], "something is refused");
+        }
+    }
+
+    /// Polls until a player is here, and the player knows.
+    pub(crate) async fn welcome(&mut self, player: &mut Session) {
+        let (id, client) = (self.id(), player.client_id());
+        self.hears("a client joins", |it| matches!(it, Command::AddClient(it) if it.client_id == client))
+            .await;
+        wait_for(player, |it| matches!(it, Event::Assigned { runtime_id, .. } if *runtime_id == id)).await;
+    }
+
+    /// Polls until a player is gone.
+    pub(crate) async fn misses(&mut self, player: &Session) {
+        let client = player.client_id();
+        let gone = |it: &Command| matches!(it, Command::DeleteClient { client_id } if *client_id == client);
+        self.hears("a client leaves", gone).await;
+    }
+
+    /// Asks for a match for a player.
+    pub(crate) async fn asks(&mut self, player: &Session, mode: &str) {
+        self.runtime.request_matchmaking(player.client_id(), mode).unwrap();
+        assert_eq!(self.exchange().await, [], "the wish is refused");
+    }
+}
+
+/// Waits until a player is told that its wish has failed.
+pub(crate) async fn fails(player: &mut Session, why: omgservers_api::interchange::MatchmakingFailureReason) {
+    wait_for(player, |it| matches!(it, Event::MatchmakingFailed(failure) if failure.reason == why)).await;
+}
+
+/// Waits until a player hears a text from its game server.
+pub(crate) async fn hears(player: &mut Session, text: &str) {
+    wait_for(player, |it| matches!(it, Event::Message(raw) if raw.get().contains(text))).await;
+}

@@ -1,0 +1,87 @@
+//! What a lobby asks for, and what it and its players are answered. The test plays the lobby.
+
+use omgservers_api::interchange::MatchmakingFailureReason as Why;
+use serde_json::json;
+
+use crate::{
+    flows::{post, text},
+    played::{Playground, fails, hears},
+};
+
+const MODES: &str = r#"{"modes":[
+    {"name":"trio","min_players":3,"max_players":3,"groups":[{"name":"all","min_players":3,"max_players":3}]},
+    {"name":"many","min_players":9,"max_players":9,"groups":[{"name":"all","min_players":9,"max_players":9}]}],
+    "deployment":{"lobby":{"cpu_limit":10},"match":{"cpu_limit":10}}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
+    let mut it = Playground::new(&[("OMGSERVERS__MATCHES__MAX_TICKETS", "2")], MODES).await;
+    let (mut lobby, mut players) = it.in_lobby(3).await;
+
+    // A queue that is full.
+    lobby.asks(&players[0], "many").await;
+    lobby.asks(&players[1], "many").await;
+    let third = lobby.runtime.request_matchmaking(players[2].client_id(), "many").unwrap();
+    assert_eq!(lobby.exchange().await, [(Some(third), "matchmaking.queue_full".to_owned())]);
+    fails(&mut players[2], Why::QueueFull).await;
+
+    // A second wish of the same client takes the place of the first, and there is room again.
+    let first = players[0].ticket().await.unwrap();
+    lobby.asks(&players[0], "trio").await;
+    fails(&mut players[0], Why::Replaced).await;
+    let second = players[0].ticket().await.unwrap();
+    assert_eq!((first.mode.as_str(), second.mode.as_str()), ("many", "trio"));
+    let said = "a second wish to be matched replaces the first";
+    let log = it.backend.log();
+    let line = log.lines().find(|it| it.contains(said)).expect("the log says so");
+    for id in [players[0].client_id().to_string(), first.id.to_string(), second.id.to_string()] {
+        assert!(line.contains(&id), "{id} is missing in {line}");
+    }
+    lobby.asks(&players[2], "many").await;
+
+    // What a lobby can't ask for.
+    let stop = lobby.runtime.stop_matchmaking().unwrap();
+    assert_eq!(lobby.exchange().await, [(Some(stop), "matchmaking.not_for_lobbies".to_owned())]);
+
+    // Somebody has gone: the others hear it all the same.
+    let gone = players.remove(2);
+    lobby.runtime.kick(gone.client_id()).unwrap();
+    lobby.misses(&gone).await;
+    let everybody = [players[0].client_id(), gone.client_id(), players[1].client_id()];
+    let multicast = lobby.runtime.multicast(everybody, "who is there?").unwrap();
+    let (respond, after) = (
+        lobby.runtime.respond(gone.client_id(), "are you?").unwrap(),
+        lobby.runtime.respond(players[0].client_id(), "you are").unwrap(),
+    );
+    assert!(multicast < respond && respond < after);
+    let not_here = |seq| (Some(seq), "matchmaking.client_not_here".to_owned());
+    assert_eq!(lobby.exchange().await, [not_here(multicast), not_here(respond)]);
+    hears(&mut players[0], "who is there?").await;
+    hears(&mut players[0], "you are").await;
+    hears(&mut players[1], "who is there?").await;
+
+    // The same over bare HTTP: whatever isn't carried out is named, and stops nothing.
+    let server = it.backend.stand_ins().remove(0);
+    let credentials = json!({"runtime_id": server.id, "password": server.password});
+    let token = post(&it.backend, "runtime", "create-token", None, credentials).await;
+    let (here, gone) = (players[0].client_id(), gone.client_id());
+    let commands = json!([
+        {"qualifier": "DANCE", "body": {}},
+        {"qualifier": "RESPOND_CLIENT", "body": {"client_id": here}},
+        {"qualifier": "RESPOND_CLIENT", "body": {"client_id": here, "message": "at last"}},
+        {"qualifier": "KICK_CLIENT", "body": {"client_id": gone}},
+    ]);
+    let body = json!({"outgoing_commands": commands, "consumed_commands": []});
+    let answer = post(&it.backend, "runtime", "interchange", Some(text(&token["api_token"])), body).await;
+    let rejected = answer["rejected_commands"].as_array().unwrap();
+    let codes: Vec<_> =
+        rejected.iter().map(|it| (&it["index"], text(&it["qualifier"]), text(&it["code"]))).collect();
+    let expected = [
+        (&json!(0), "DANCE", "matchmaking.unknown_command"),
+        (&json!(1), "RESPOND_CLIENT", "matchmaking.wrong_body"),
+        (&json!(3), "KICK_CLIENT", "matchmaking.client_not_here"),
+    ];
+    assert_eq!(codes, expected);
+    assert!(text(&rejected[1]["detail"]).contains("`message`"), "{rejected:?}");
+    hears(&mut players[0], "at last").await;
+}

@@ -1,0 +1,68 @@
+//! What players and developers do about matchmaking themselves.
+
+use std::sync::Arc;
+
+use omgservers_api::{ClientId, DeploymentId, MatchmakerId, Problem, Role, ids::Id as _};
+use omgservers_core::Caller;
+
+use crate::{
+    dice::Dice,
+    world::{SYSTEM, Verdict, Way, World},
+};
+
+impl World {
+    /// A player takes its wish to be matched back.
+    pub(crate) async fn take_back(&mut self, index: usize, way: Way) -> Verdict {
+        let player = &self.players[index];
+        let Some(client) = player.session.as_ref().map(|it| it.client) else { return Ok(()) };
+        let caller = Caller::User { id: player.user, role: Role::Player };
+        let matchmaking = Arc::clone(&self.backend().matchmaking);
+        let work = async move { matchmaking.cancel_own_ticket(&caller, client).await };
+        let done = Self::call(&self.script, way, work).await;
+        let had = done.as_ref().and_then(|it| it.as_ref().ok()).copied();
+        self.say(format!(
+            "client {client} takes its wish back: {:?}",
+            done.map(|it| it.map_err(|it| it.to_string()))
+        ));
+        match had {
+            Some(had) => self.check_taken_back(client, had).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Who was told that its wish is taken back waits for nothing, and who was told that there is none is at most in a
+    /// match already.
+    async fn check_taken_back(&self, client: ClientId, had: bool) -> Verdict {
+        match self.open_ticket(client).await {
+            Some((ticket, _)) if had => {
+                Err(format!("client {client} has taken its wish back, and still has the ticket {ticket}"))
+            }
+            Some((ticket, false)) => Err(format!(
+                "client {client} was told that it has no wish, and waits with the ticket {ticket}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The call with which a developer deletes a matchmaker of a deployment.
+    async fn deleting_matchmaker(
+        &mut self,
+        dice: &mut Dice,
+        deployment: DeploymentId,
+    ) -> Option<impl Future<Output = Result<bool, Problem>> + use<>> {
+        let query = "select id from matchmaking.matchmaker where deployment_id = $1 order by id";
+        let rows = self.sql.query(query, &[&deployment.get()]).await.unwrap();
+        let ids: Vec<i64> = rows.iter().map(|it| it.get(0)).collect();
+        let id = MatchmakerId::from_i64(*dice.pick(&ids)?).unwrap();
+        self.say(format!("matchmaker {id} is to be deleted"));
+        let matchmaking = Arc::clone(&self.backend().matchmaking);
+        Some(async move { matchmaking.delete_matchmaker(&SYSTEM, id).await })
+    }
+
+    /// A developer deletes a matchmaker of a deployment, the only one perhaps.
+    pub(crate) async fn delete_matchmaker(&mut self, dice: &mut Dice, deployment: DeploymentId, way: Way) {
+        let Some(work) = self.deleting_matchmaker(dice, deployment).await else { return };
+        let done = Self::call(&self.script, way, work).await;
+        self.say(format!("a matchmaker is deleted: {:?}", done.map(|it| it.map_err(|it| it.to_string()))));
+    }
+}
