@@ -9,9 +9,11 @@
 mod bench;
 mod direct;
 mod dispatcher;
+mod external;
 mod flows;
 mod lobbies;
 mod matches;
+mod pool;
 mod registry;
 mod restarts;
 mod stream;
