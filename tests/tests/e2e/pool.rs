@@ -119,14 +119,16 @@ async fn cordoned_and_draining_hosts_of_the_configuration_take_nothing_and_keep_
     backend.stop();
     backend.set(STATES[0], "draining");
     backend.launch().await;
-    let say = |text: &str| player.say(text).unwrap();
-    say("still here?");
+    player.say("still here?").unwrap();
     let heard = |it: &Event| matches!(it, Event::Message(raw) if raw.get().contains("still here?"));
     wait_for(&mut player, heard).await;
     assert_eq!(backend.containers(), running, "what runs on a draining host goes on");
     let second = studio.deploy(version).await;
     let mut newcomer = studio.player().await;
-    let waits = || async { studio.details(second).await.runtimes.iter().any(|it| it.state == "pending") };
+    let waits = async || {
+        let failures = studio.details(second).await.runtimes.into_iter().filter_map(|it| it.last_failure);
+        failures.map(|it| it.reason).any(|it| it.contains("0 of 2 hosts"))
+    };
     eventually("a lobby for the newcomer finds no host", Duration::from_secs(20), waits).await;
     assert_eq!((backend.containers(), barren.asked()), (running, asked));
 

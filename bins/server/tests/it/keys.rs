@@ -39,7 +39,10 @@ fn kid(token: &str) -> String {
 fn keys(data: &Path, kind: &str) -> BTreeSet<String> {
     let names = std::fs::read_dir(data.join("keys")).unwrap();
     let names = names.map(|it| it.unwrap().file_name().into_string().unwrap());
-    names.filter_map(|it| it.strip_suffix(".pem").map(str::to_owned)).filter(|it| it.starts_with(kind)).collect()
+    names
+        .filter_map(|it| it.strip_suffix(".pem").map(str::to_owned))
+        .filter(|it| it.starts_with(kind))
+        .collect()
 }
 
 #[tokio::test]
@@ -48,7 +51,8 @@ async fn after_a_rotation_and_a_restart_a_new_key_signs_and_old_tokens_are_still
     let data = folder.path().join("data");
     let mut server = start(&data, db.url()).await;
     let old = token(&server).await;
-    let (authority, before) = (std::fs::read(data.join("keys/registry-ca.crt")).unwrap(), keys(&data, "ed25519-"));
+    let (authority, before) =
+        (std::fs::read(data.join("keys/registry-ca.crt")).unwrap(), keys(&data, "ed25519-"));
     assert_eq!(before, BTreeSet::from([kid(&old)]));
 
     let rotated = omgservers().args(["keys", "rotate", "--data-dir"]).arg(&data).output().unwrap();
