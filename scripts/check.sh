@@ -6,6 +6,20 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; "$@"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# The units of systemd, with a program that is there in the place of ours. Warnings are none of its errors, but of ours.
+units() {
+    folder=$(mktemp -d)
+    for unit in service socket; do
+        sed 's#/usr/local/bin/omgservers#/bin/true#' "deploy/omgservers.$unit" >"$folder/omgservers.$unit"
+    done
+    failed=0
+    said=$(systemd-analyze verify --man=no "$folder/omgservers.service" "$folder/omgservers.socket" 2>&1) || failed=1
+    rm -rf "$folder"
+    # It may have something to say about units of this machine, too.
+    if printf '%s\n' "$said" | grep "omgservers\."; then failed=1; elif [ "$failed" = 1 ]; then printf '%s\n' "$said"; fi
+    return "$failed"
+}
+
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --locked --quiet
@@ -14,3 +28,4 @@ step cargo test --locked --quiet --workspace --test architecture
 step cargo test --locked --quiet --workspace --tests checked_in
 if have cargo-deny; then step cargo deny --offline check bans licenses sources; else echo "cargo-deny isn't installed: licences aren't checked"; fi
 if have cargo-machete; then step cargo machete; else echo "cargo-machete isn't installed: unused dependencies aren't looked for"; fi
+if have systemd-analyze; then step units; else echo "systemd-analyze isn't there: the units in deploy/ aren't verified"; fi

@@ -2,7 +2,10 @@
 # Makes a fresh Debian ready for this repository: what is missing is installed from the distribution, and Docker is
 # started when it doesn't run. Quick and without effect when everything is there.
 #
-# SETUP_DOCKER=no leaves Docker alone; the tests that need it will fail.
+# SETUP_DOCKER=no leaves Docker alone; with it, the tests of crates/runtimes that need Docker are skipped, and those
+# of the whole system fail.
+# SETUP_REGISTRY=yes installs Debian's docker-registry, too; with it, the test of a registry outside of the server
+# runs. Without it that test says that it is skipped.
 # SETUP_TORTURE=yes adds what `make torture` steps the server's clock with.
 set -eu
 
@@ -41,6 +44,9 @@ missing_packages() {
         # Newer releases have the client in a package of its own.
         if ! have docker && apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; fi
     fi
+    if [ "${SETUP_REGISTRY:-no}" = yes ]; then
+        have docker-registry || echo docker-registry
+    fi
 }
 
 install_packages() {
@@ -63,6 +69,12 @@ install_packages() {
     # shellcheck disable=SC2086 # a list of words
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
         -o Dpkg::Options::=--force-confold $packages
+    case " $packages" in
+    *" docker-registry "*)
+        # The tests run one of their own; the distribution's would only take a port.
+        if [ -d /run/systemd/system ]; then $as_root systemctl disable --now docker-registry >/dev/null 2>&1 || true; fi
+        ;;
+    esac
 }
 
 check_rust() {

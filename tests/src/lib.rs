@@ -103,6 +103,11 @@ impl Backend {
         Self { child: None, data, port, socket: None, settings }
     }
 
+    /// Changes a setting from the next launch on.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.insert(key.to_owned(), value.to_owned());
+    }
+
     /// Starts the process again over the same data, and waits until it is ready.
     pub async fn launch(&mut self) {
         self.spawn();
@@ -357,6 +362,17 @@ impl Docker {
     /// Signs in as the specification's guide does.
     pub fn login(&self, registry: &str, user: &str, password: &str) {
         run(&mut self.command(&["login", "-u", user, "-p", password, registry]));
+    }
+
+    /// An image with one file, `/content`, of so many random bytes, which no client can make smaller.
+    pub fn random_image(&self, image: &str, bytes: u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = std::fs::File::create(folder.path().join("content")).unwrap();
+        let random = std::fs::File::open("/dev/urandom").unwrap();
+        std::io::copy(&mut std::io::Read::take(random, bytes), &mut file).unwrap();
+        run(Command::new("tar").args(["-cf", "image.tar", "content"]).current_dir(folder.path()));
+        let archive = folder.path().join("image.tar");
+        run(self.command(&["import"]).arg(archive).arg(image));
     }
 
     /// Makes an image of a game `FROM scratch` and pushes it.

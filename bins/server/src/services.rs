@@ -13,7 +13,7 @@ use omgservers_matchmaking::{MatchmakingParts, PgMatchmaking};
 use omgservers_messaging::{Mailboxes, Messaging};
 use omgservers_players::{PgPlayers, PlayersParts};
 use omgservers_projects::{PgProjects, Projects};
-use omgservers_registry::{CollectGarbage, Registry, RegistryTokens};
+use omgservers_registry::{CollectGarbage, ForgetProjects, Registry, RegistryTokens};
 use omgservers_runtimes::{DockerConnector, PgRuntimes, PullTokens, RuntimesParts};
 use omgservers_tenants::{PgTenants, Tenants};
 use omgservers_versions::PgVersions;
@@ -64,6 +64,8 @@ struct Bells {
     /// For deployments, which go with their stage and with their version.
     stage_or_version: Doorbell,
     deployment: Doorbell,
+    /// For repositories, which go with their project.
+    repository: Doorbell,
 }
 
 /// The services, each made of those to its left.
@@ -254,8 +256,16 @@ impl Services {
             alone(),
         );
         self.start_matchmaking(workers);
-        let registry = self.registry.clone();
-        workers.add(CollectGarbage { registry, projects: Arc::clone(&self.projects) }, alone());
+        self.start_registry(workers);
+    }
+
+    fn start_registry(&self, workers: &Workers) {
+        let (registry, projects) = (|| self.registry.clone(), || Arc::clone(&self.projects));
+        let collector = Doorbell::default();
+        let forget =
+            ForgetProjects { registry: registry(), projects: projects(), collector: collector.clone() };
+        workers.add(forget, self.bells.repository.clone());
+        workers.add(CollectGarbage { registry: registry(), projects: projects() }, collector);
     }
 
     fn start_matchmaking(&self, workers: &Workers) {
@@ -312,9 +322,9 @@ impl Services {
 }
 
 impl Bells {
-    /// A bell wakes one listener, so versions and deployments have one each.
+    /// A bell wakes one listener, so versions, deployments and repositories have one each.
     fn of_projects(&self) -> Vec<Doorbell> {
-        vec![self.project.clone(), self.stage_or_version.clone()]
+        vec![self.project.clone(), self.stage_or_version.clone(), self.repository.clone()]
     }
 }
 

@@ -95,7 +95,11 @@ pub(crate) fn hosts(config: &Config, addresses: &Addresses) -> Vec<HostConfig> {
         cpu: it.cpu_count.saturating_mul(100),
         memory: it.memory_mb,
         max_containers: it.max_containers,
-        state: HostState::Active,
+        state: match it.state {
+            config::HostState::Active => HostState::Active,
+            config::HostState::Cordoned => HostState::Cordoned,
+            config::HostState::Draining => HostState::Draining,
+        },
         public_address: it
             .public_address
             .clone()

@@ -44,6 +44,10 @@ impl Registry {
         let mut attached = 0;
         for Event { target, .. } in events.events.iter().filter(|it| it.action == "push") {
             let (Some(tag), Some(digest)) = (&target.tag, &target.digest) else { continue };
+            if !name::names_version(tag) {
+                tracing::debug!(repository = target.repository, tag, "a tag that is no version was pushed");
+                continue;
+            }
             if digest.parse::<Digest>().is_err() || name::repository(&target.repository).is_err() {
                 tracing::warn!(
                     repository = target.repository,

@@ -27,7 +27,7 @@ pub use rules::{
 };
 pub use tokens::RegistryTokens;
 pub use uploads::{Appended, Progress};
-pub use worker::CollectGarbage;
+pub use worker::{CollectGarbage, ForgetProjects};
 
 /// The PostgreSQL schema of this crate.
 pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {

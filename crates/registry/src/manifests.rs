@@ -58,9 +58,9 @@ pub struct Referrers {
 }
 
 impl Registry {
-    /// Takes a manifest under a tag, under its digest, or both at once. A tag is a version's id: the version
-    /// gets the image before the tag is there, so what stops in between heals by pushing again. It ends what
-    /// it began also when who waits for it goes away. Problems: `registry.manifest_invalid`, also when the
+    /// Takes a manifest under a tag, under its digest, or both at once. A tag of digits is the id of a version: the
+    /// version gets the image before the tag is there, so what stops in between heals by pushing again. Other tags
+    /// are taken and mean nothing to versions. It ends what it began also when who waits for it goes away. Problems: `registry.manifest_invalid`, also when the
     /// version doesn't take the image; `registry.denied`, `registry.digest_invalid`,
     /// `registry.manifest_blob_unknown`, `registry.too_large`.
     pub async fn put_manifest(
@@ -135,16 +135,18 @@ impl Registry {
         let inner = &self.inner;
         let _one_at_a_time = inner.lock_tag(repository, tag).await;
         let (now, names) = (inner.clock.now(), [digest.to_string()]);
-        let [name] = &names;
-        let attached = inner.versions.attach_image(&repository.to_string(), tag, name).await;
-        attached.map_err(|it| refused(tag, it))?;
+        let [text] = &names;
+        if name::names_version(tag) {
+            let attached = inner.versions.attach_image(&repository.to_string(), tag, text).await;
+            attached.map_err(|it| refused(tag, it))?;
+        }
         inner
             .db
             .write(async |conn| {
                 if store::touch_manifests(conn, repository, &names, now).await?.is_empty() {
                     return Err(problems::MANIFEST_UNKNOWN.into());
                 }
-                store::put_tag(conn, repository, tag, name, now).await
+                store::put_tag(conn, repository, tag, text, now).await
             })
             .await?;
         tracing::info!(%repository, tag, %digest, "an image was pushed");
@@ -171,19 +173,17 @@ impl Registry {
     }
 
     async fn find_row(&self, repository: &Repository, reference: &str) -> Result<ManifestRow, Problem> {
+        let unknown =
+            || problems::MANIFEST_UNKNOWN.detail(format!("{repository} has no manifest {reference:?}"));
         let mut conn = self.inner.db.read().await?;
         let digest = match reference.parse::<Digest>() {
             Ok(digest) => Some(digest.to_string()),
             Err(problem) if reference.contains(':') => return Err(problem),
-            Err(_) => store::find_tag(&mut conn, repository, reference).await?,
+            Err(_) if name::is_tag(reference) => store::find_tag(&mut conn, repository, reference).await?,
+            Err(_) => None,
         };
-        let row = match &digest {
-            Some(digest) => store::find_manifest(&mut conn, repository, digest).await?,
-            None => None,
-        };
-        row.ok_or_else(|| {
-            problems::MANIFEST_UNKNOWN.detail(format!("{repository} has no manifest {reference:?}"))
-        })
+        let digest = digest.ok_or_else(unknown)?;
+        store::find_manifest(&mut conn, repository, &digest).await?.ok_or_else(unknown)
     }
 
     /// Deletes a tag, or a manifest with its tags. Problems: `registry.manifest_unknown`; `registry.denied`
@@ -207,26 +207,31 @@ impl Registry {
     }
 
     /// The tags of a repository behind `last`, at most `count` and at most 1000. Problems:
-    /// `registry.name_unknown`.
+    /// `registry.name_unknown`, `registry.parameter_invalid` when `last` is no tag.
     pub async fn tags(
         &self,
         repository: &Repository,
         count: Option<usize>,
         last: Option<&str>,
     ) -> Result<Tags, Problem> {
+        let last = last.unwrap_or_default();
+        if !last.is_empty() && !name::is_tag(last) {
+            return Err(problems::PARAMETER_INVALID.detail("`last` must be a tag"));
+        }
         let mut conn = self.inner.db.read().await?;
         if !store::repository_exists(&mut conn, repository).await? {
             return Err(problems::NAME_UNKNOWN.detail(format!("nothing was pushed to {repository} yet")));
         }
         let count = count.unwrap_or(MOST_LISTED).min(MOST_LISTED);
-        let tags = store::tags(&mut conn, repository, last.unwrap_or_default(), limit(count)).await?;
+        let tags = store::tags(&mut conn, repository, last, limit(count)).await?;
         // To ask for none is no start of a walk.
         let (tags, more) = page(tags, count);
         Ok(Tags { more: more && count > 0, tags })
     }
 
     /// The manifests that say something about another one, which needn't be there: those behind the digest
-    /// `last`, at most 1000.
+    /// `last`, at most 1000. Problems: `registry.parameter_invalid` for a `last` that is no digest and an
+    /// `artifact_type` that is no media type.
     pub async fn referrers(
         &self,
         repository: &Repository,
@@ -235,6 +240,12 @@ impl Registry {
         last: Option<&str>,
     ) -> Result<Referrers, Problem> {
         let (subject, last) = (subject.to_string(), last.unwrap_or_default());
+        if !last.is_empty() && last.parse::<Digest>().is_err() {
+            return Err(problems::PARAMETER_INVALID.detail("`last` must be a digest"));
+        }
+        if artifact_type.is_some_and(|it| !manifest::is_media_type(it)) {
+            return Err(problems::PARAMETER_INVALID.detail("`artifactType` must be a media type"));
+        }
         let mut conn = self.inner.db.read().await?;
         let most = limit(MOST_LISTED);
         let rows = store::referrers(&mut conn, repository, &subject, artifact_type, last, most).await?;
@@ -306,6 +317,6 @@ fn refused(tag: &str, problem: Problem) -> Problem {
         _ => problems::MANIFEST_INVALID,
     };
     let reason = problem.sentence().to_owned();
-    code.detail(format!("the tag must be the id of a version of this project, and {tag:?} isn't: {reason}"))
-        .because(problem)
+    let rule = "a tag of digits must be the id of a version of this project";
+    code.detail(format!("{rule}, and {tag:?} isn't: {reason}")).because(problem)
 }

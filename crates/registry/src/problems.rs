@@ -81,6 +81,13 @@ pub const MANIFEST_BLOB_UNKNOWN: Code = Code::new(
 /// The number of entries that was asked for is no number.
 pub const PAGE_INVALID: Code =
     Code::new("registry.page_invalid", "WRONG_REQUEST", Kind::Invalid, "`n` must be a number from 0");
+/// A parameter can't be what it should be.
+pub const PARAMETER_INVALID: Code = Code::new(
+    "registry.parameter_invalid",
+    "WRONG_REQUEST",
+    Kind::Invalid,
+    "a parameter of the request is wrong",
+);
 /// The caller may not.
 pub const DENIED: Code = Code::new(
     "registry.denied",
@@ -124,6 +131,8 @@ const WORDS: &[(Code, &str)] = &[
     (MANIFEST_INVALID, "MANIFEST_INVALID"),
     (MANIFEST_BLOB_UNKNOWN, "MANIFEST_BLOB_UNKNOWN"),
     (PAGE_INVALID, "PAGINATION_NUMBER_INVALID"),
+    // The specification has no word for it.
+    (PARAMETER_INVALID, "UNSUPPORTED"),
     (DENIED, "DENIED"),
     (SCOPE_INSUFFICIENT, "DENIED"),
     (GRANT_INVALID, "UNAUTHORIZED"),
@@ -145,6 +154,7 @@ pub const ALL: &[Code] = &[
     MANIFEST_INVALID,
     MANIFEST_BLOB_UNKNOWN,
     PAGE_INVALID,
+    PARAMETER_INVALID,
     DENIED,
     SCOPE_INSUFFICIENT,
     GRANT_INVALID,

@@ -173,6 +173,9 @@ impl Registry {
     /// Waits until the upload is ours alone.
     async fn enter(&self, repository: &Repository, id: &str) -> Result<OwnedMutexGuard<Session>, Problem> {
         let (inner, now) = (&self.inner, self.inner.clock.now());
+        if !is_upload_id(id) {
+            return Err(problems::UPLOAD_UNKNOWN.into());
+        }
         let known = inner.db.write(async |conn| store::touch_upload(conn, repository, id, now).await).await?;
         if !known {
             return Err(problems::UPLOAD_UNKNOWN.into());
@@ -184,6 +187,11 @@ impl Registry {
         // Who had it before may have ended it.
         if session.has_ended() { Err(problems::UPLOAD_UNKNOWN.into()) } else { Ok(session) }
     }
+}
+
+/// Whether a text can be the id of an upload: what isn't never reaches the database or the disk.
+fn is_upload_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it))
 }
 
 enum Fed {

@@ -4,11 +4,11 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use omgservers_api::{Problem, VersionId};
-use omgservers_core::{Conn, Worker};
+use omgservers_core::{Conn, Doorbell, Worker};
 use omgservers_projects::Projects;
 use omgservers_versions::Repository;
 
-use crate::{Digest, Registry, store};
+use crate::{Digest, Registry, rules::name, store};
 
 /// How long content that nothing uses stays: longer than the pushes that count on it.
 const GRACE: chrono::Duration = chrono::Duration::hours(1);
@@ -21,6 +21,35 @@ const SOME: usize = 500;
 /// seldom enough to cost nothing.
 pub(crate) fn wants_touch(touched: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now.signed_duration_since(touched) > GRACE / 6
+}
+
+/// Removes the repositories of projects that are gone, when it is rung. The bytes are left to the collector of
+/// garbage, which it rings: that one looks at everything, which is too much for the deletion of each stage.
+#[derive(Clone)]
+pub struct ForgetProjects {
+    /// What is cleaned.
+    pub registry: Registry,
+    /// Tells which projects exist.
+    pub projects: Arc<dyn Projects>,
+    /// Wakes [`CollectGarbage`].
+    pub collector: Doorbell,
+}
+
+#[async_trait::async_trait]
+impl Worker for ForgetProjects {
+    fn name(&self) -> &'static str {
+        "registry.forget_projects"
+    }
+    fn period(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+    async fn run_once(&mut self) -> Result<usize, Problem> {
+        let removed = forget_projects(&self.registry, self.projects.as_ref()).await?;
+        if removed > 0 {
+            self.collector.ring();
+        }
+        Ok(removed)
+    }
 }
 
 /// Removes what nothing needs: repositories of projects that are gone, tags of versions that are gone,
@@ -43,10 +72,10 @@ impl Worker for CollectGarbage {
         Duration::from_secs(3600)
     }
     async fn run_once(&mut self) -> Result<usize, Problem> {
-        let mut removed = self.forget_projects().await?;
+        let mut removed = forget_projects(&self.registry, self.projects.as_ref()).await?;
         let mut after: Option<Repository> = None;
         loop {
-            let page = self.page(after.as_ref()).await?;
+            let page = page(&self.registry, after.as_ref()).await?;
             let Some(last) = page.last() else { break };
             after = Some(*last);
             for repository in &page {
@@ -60,27 +89,6 @@ impl Worker for CollectGarbage {
 }
 
 impl CollectGarbage {
-    async fn page(&self, after: Option<&Repository>) -> Result<Vec<Repository>, Problem> {
-        store::repositories(&mut *self.registry.inner.db.read().await?, after, limit()).await
-    }
-
-    async fn forget_projects(&self) -> Result<usize, Problem> {
-        let db = &self.registry.inner.db;
-        let (mut removed, mut after) = (0, None);
-        loop {
-            let page = self.page(after.as_ref()).await?;
-            let Some(last) = page.last() else { return Ok(removed) };
-            after = Some(*last);
-            let ids: Vec<_> = page.iter().map(|it| it.project).collect();
-            let alive = self.projects.exist(&ids).await?;
-            for it in page.iter().filter(|it| !alive.contains(&it.project)) {
-                removed += db
-                    .write(async |conn| store::delete_repositories(conn, it.tenant, it.project).await)
-                    .await?;
-            }
-        }
-    }
-
     /// Cleans one repository, from tags down to blobs.
     async fn clean(&self, repository: &Repository) -> Result<usize, Problem> {
         let inner = &self.registry.inner;
@@ -109,9 +117,12 @@ impl CollectGarbage {
             let tags = store::tags(&mut *inner.db.read().await?, repository, &after, limit()).await?;
             let Some(last) = tags.last() else { return Ok(removed) };
             after.clone_from(last);
+            // Other tags are for their owners to delete.
+            let tags: Vec<_> = tags.iter().filter(|it| name::names_version(it)).collect();
             let id = |it: &String| it.parse::<VersionId>().ok();
-            let alive = inner.versions.exist(&tags.iter().filter_map(id).collect::<Vec<_>>()).await?;
-            for tag in tags.iter().filter(|it| !id(it).is_some_and(|it| alive.contains(&it))) {
+            let ids: Vec<_> = tags.iter().filter_map(|it| id(it)).collect();
+            let alive = inner.versions.exist(&ids).await?;
+            for tag in tags.into_iter().filter(|it| !id(it).is_some_and(|it| alive.contains(&it))) {
                 let gone =
                     inner.db.write(async |conn| store::delete_tag(conn, repository, tag).await).await?;
                 removed += usize::from(gone);
@@ -176,6 +187,26 @@ impl CollectGarbage {
                 Ok(true)
             })
             .await
+    }
+}
+
+async fn page(registry: &Registry, after: Option<&Repository>) -> Result<Vec<Repository>, Problem> {
+    store::repositories(&mut *registry.inner.db.read().await?, after, limit()).await
+}
+
+async fn forget_projects(registry: &Registry, projects: &dyn Projects) -> Result<usize, Problem> {
+    let (mut removed, mut after) = (0, None);
+    loop {
+        let page = page(registry, after.as_ref()).await?;
+        let Some(last) = page.last() else { return Ok(removed) };
+        after = Some(*last);
+        let ids: Vec<_> = page.iter().map(|it| it.project).collect();
+        let alive = projects.exist(&ids).await?;
+        for it in page.iter().filter(|it| !alive.contains(&it.project)) {
+            let delete =
+                async |conn: &mut Conn| store::delete_repositories(conn, it.tenant, it.project).await;
+            removed += registry.inner.db.write(delete).await?;
+        }
     }
 }
 

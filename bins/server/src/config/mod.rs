@@ -13,9 +13,9 @@ use std::fmt;
 pub use example::example;
 pub use load::{Sources, load};
 pub use model::{
-    BootstrapConfig, ClientsConfig, Config, DatabaseConfig, HostConfig, LimitsConfig, LobbiesConfig,
-    LogConfig, LogFormat, MatchesConfig, MessagingConfig, PoolConfig, RegistryConfig, RegistryMode,
-    RuntimesConfig, ServerConfig, Strategy, TokensConfig,
+    BootstrapConfig, ClientsConfig, Config, DatabaseConfig, HostConfig, HostState, LimitsConfig,
+    LobbiesConfig, LogConfig, LogFormat, MatchesConfig, MessagingConfig, PoolConfig, RegistryConfig,
+    RegistryMode, RuntimesConfig, ServerConfig, Strategy, TokensConfig,
 };
 pub use secret::Secret;
 

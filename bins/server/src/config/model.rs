@@ -243,8 +243,12 @@ pub struct PoolConfig {
     /// The address of the hosts that such game servers are published on; Docker picks free ports.
     pub bind_address: IpAddr,
     /// The hosts. Without one: this machine's Docker, with all of its cores and three quarters of its memory.
-    /// In the environment: OMGSERVERS__POOL__HOSTS__0__URI and so on.
-    /// Example: `[{ uri = "tcp://10.0.0.2:2376", cpu_count = 8, memory_mb = 16384, max_containers = 200, tls_cert_dir = "/etc/omgservers/docker" }]`
+    /// In the environment: OMGSERVERS__POOL__HOSTS__0__URI and so on; in this file also as `[[pool.hosts]]`. Hosts on
+    /// other machines need `runtimes.service_url`, and `registry.address` or `server.public_url`. The `state` of a
+    /// host is "active", "cordoned" (it takes no new game servers, those that it has go on) or "draining" (the
+    /// same, for a host that is to be taken out of this list once it is empty). It takes effect at the next
+    /// start.
+    /// Example: `[{ uri = "tcp://10.0.0.2:2376", cpu_count = 8, memory_mb = 16384, max_containers = 200, tls_cert_dir = "/etc/omgservers/docker", state = "active" }]`
     pub hosts: Vec<HostConfig>,
 }
 
@@ -267,6 +271,22 @@ pub struct HostConfig {
     /// Directory with `ca.pem`, `cert.pem` and `key.pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_cert_dir: Option<PathBuf>,
+    /// Whether it takes new game servers.
+    #[serde(default)]
+    pub state: HostState,
+}
+
+/// Whether a host takes new game servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostState {
+    /// It does.
+    #[default]
+    Active,
+    /// Not for the time being. What runs there goes on.
+    Cordoned,
+    /// It doesn't, and is to leave the pool once it is empty.
+    Draining,
 }
 
 /// The users that are there from the first start on.

@@ -9,7 +9,7 @@ use std::{
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-use super::{Config, Issue, RegistryMode, Secret};
+use super::{Config, HostConfig, Issue, RegistryMode, Secret};
 
 /// Replaces `…_file` by what is in the file, and adds what is wrong to `issues`.
 pub(super) fn validate(config: &mut Config, issues: &mut Vec<Issue>) {
@@ -19,6 +19,7 @@ pub(super) fn validate(config: &mut Config, issues: &mut Vec<Issue>) {
     check.database(config);
     check.registry(config);
     check.runtimes(config);
+    check.other_machines(config);
     check.ranges(config);
     if let Err(error) = EnvFilter::try_new(&config.log.filter) {
         check.wrong("log.filter", error.to_string());
@@ -141,6 +142,29 @@ impl Check<'_> {
         }
     }
 
+    /// What follows from the port alone leads back to the machine that asks. On another one that is wrong.
+    fn other_machines(&mut self, config: &Config) {
+        let away = |it: &&HostConfig| it.uri.starts_with("tcp://") && !is_this_machine(&it.uri);
+        let Some(HostConfig { uri, .. }) = config.pool.hosts.iter().find(away) else { return };
+        let service_url = config.runtimes.service_url.as_deref();
+        if service_url.is_none_or(is_this_machine) {
+            let reason = format!(
+                "must be a URL by which game servers on {uri} reach this server; \
+                 `host.docker.internal` and `localhost` lead them to their own host"
+            );
+            self.wrong("runtimes.service_url", reason);
+        }
+        let registry = config.registry.address.as_ref().map(|it| format!("http://{it}"));
+        let registry = registry.as_deref().or(config.server.public_url.as_deref());
+        if registry.is_none_or(is_this_machine) {
+            let reason = format!(
+                "must be host:port by which {uri} reaches the registry, here or in `server.public_url`; \
+                 `localhost` leads it to itself"
+            );
+            self.wrong("registry.address", reason);
+        }
+    }
+
     fn address(&mut self, key: &str, text: Option<&str>) {
         let good = |it: &str| it.parse::<IpAddr>().is_ok() || Host::parse(it).is_ok();
         if !text.is_none_or(good) {
@@ -208,4 +232,13 @@ impl Check<'_> {
             self.wrong("database.pool_size", "must be at most 200");
         }
     }
+}
+
+/// Whether the host of a URL is whoever asks. What is no URL is told elsewhere.
+fn is_this_machine(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<IpAddr>();
+    matches!(host, "localhost" | "host.docker.internal")
+        || address.is_ok_and(|it| it.is_loopback() || it.is_unspecified())
 }

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use omgservers_server::config::{self, Config, Issues, Sources, Strategy};
+use omgservers_server::config::{self, Config, HostState, Issues, Sources, Strategy};
 
 use crate::program::omgservers;
 
@@ -152,14 +152,70 @@ fn lists_can_come_from_the_environment() {
             ("OMGSERVERS__POOL__HOSTS__1__URI", "tcp://b:2376"),
             ("OMGSERVERS__POOL__HOSTS__1__CPU_COUNT", "8"),
             ("OMGSERVERS__POOL__HOSTS__1__MEMORY_MB", "4096"),
+            ("OMGSERVERS__POOL__HOSTS__1__STATE", "cordoned"),
+            ("OMGSERVERS__RUNTIMES__SERVICE_URL", "http://a:8080"),
+            ("OMGSERVERS__REGISTRY__ADDRESS", "a:8080"),
         ],
     )
     .unwrap();
     assert_eq!(config.limits.trusted_proxies.len(), 2);
     let hosts: Vec<&str> = config.pool.hosts.iter().map(|it| it.uri.as_str()).collect();
     assert_eq!(hosts, ["unix:///run/a.sock", "tcp://b:2376"]);
+    let states: Vec<HostState> = config.pool.hosts.iter().map(|it| it.state).collect();
+    assert_eq!(states, [HostState::Active, HostState::Cordoned]);
     let wrong = issues(None, &[("OMGSERVERS__POOL__HOSTS__0__COLOUR", "red")]);
     assert!(wrong[0].starts_with("pool.hosts: ") && wrong[0].contains("colour"), "{wrong:#?}");
+}
+
+/// A configuration with one host and these lines before it.
+fn with_host(uri: &str, lines: &str) -> String {
+    format!("{lines}\n[[pool.hosts]]\nuri = '{uri}'\ncpu_count = 1\nmemory_mb = 1024")
+}
+
+#[test]
+fn hosts_on_other_machines_need_names_that_lead_here() {
+    let names = "[runtimes]\nservice_url = 'http://10.0.0.1:8080'\n";
+    let own = "[runtimes]\nservice_url = 'http://host.docker.internal:8080'\n";
+    let public = "[server]\npublic_url = 'https://games.example.com'\n";
+    let [service, registry] = ["runtimes.service_url: must be a URL", "registry.address: must be host:port"];
+    for (lines, missing) in [
+        (String::new(), vec![service, registry]),
+        (names.to_owned(), vec![registry]),
+        (format!("{names}[registry]\naddress = 'localhost:8080'"), vec![registry]),
+        (format!("{names}[server]\npublic_url = 'http://127.0.0.1:8080'"), vec![registry]),
+        (format!("{own}{public}"), vec![service]),
+        (public.to_owned(), vec![service]),
+        (format!("{names}{public}"), vec![]),
+        (format!("{names}[registry]\naddress = '10.0.0.1:8080'"), vec![]),
+    ] {
+        let loaded = load(Some(&with_host("tcp://10.0.0.2:2376", &lines)), &[]);
+        let found: Vec<String> =
+            loaded.err().into_iter().flat_map(|it| it.0).map(|it| it.to_string()).collect();
+        assert_eq!(found.len(), missing.len(), "{lines}: {found:#?}");
+        for (found, missing) in found.iter().zip(missing) {
+            assert!(found.starts_with(missing) && found.contains("tcp://10.0.0.2:2376"), "{lines}: {found}");
+        }
+    }
+    for uri in
+        ["unix:///var/run/docker.sock", "tcp://127.0.0.1:2375", "tcp://localhost:2375", "tcp://[::1]:2375"]
+    {
+        load(Some(&with_host(uri, "")), &[]).unwrap_or_else(|it| panic!("{uri}: {it}"));
+    }
+}
+
+#[test]
+fn a_host_is_active_unless_its_state_says_otherwise() {
+    for (line, state) in [
+        ("", HostState::Active),
+        ("state = 'active'", HostState::Active),
+        ("state = 'cordoned'", HostState::Cordoned),
+        ("state = 'draining'", HostState::Draining),
+    ] {
+        let file = format!("{}\n{line}", with_host("unix:///x", ""));
+        assert_eq!(load(Some(&file), &[]).unwrap().pool.hosts[0].state, state);
+    }
+    let found = issues(Some(&format!("{}\nstate = 'away'", with_host("unix:///x", ""))), &[]);
+    assert!(found[0].starts_with("pool.hosts") && found[0].contains("away"), "{found:#?}");
 }
 
 #[test]

@@ -58,6 +58,27 @@ async fn a_server_that_is_about_to_stop_says_so_before_it_does() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_the_registry_is_in_the_log_under_the_id_of_its_request() {
+    let (folder, db) = (folder(), TestDb::new(&[]).await);
+    let mut server = Serve::new(&folder.path().join("data"))
+        .set("OMGSERVERS__DATABASE__URL", db.url())
+        .set("OMGSERVERS__LOG__FILTER", "info,omgservers_http=debug")
+        .start()
+        .await;
+    for (id, path) in
+        [("docker-asks", "/service/v1/entrypoint/docker/request/create-token"), ("registry-asks", "/v2/")]
+    {
+        let request = client().get(format!("{}{path}", server.url)).header("x-request-id", id);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+        assert_eq!(answer.headers()["x-request-id"], id);
+        assert!(answer.text().await.unwrap().contains(&format!(r#""request_id":"{id}""#)));
+        assert!(server.log().contains(id), "{}", server.log());
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_second_server_on_the_database_takes_it_and_the_first_one_stops_writing() {
     let (folder, db) = (folder(), TestDb::new(&[]).await);
     let url = db.url();

@@ -1,7 +1,7 @@
 //! Answers that are not fine, in the form of the distribution specification.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
         StatusCode,
         header::{self, HeaderName, HeaderValue},
@@ -11,8 +11,11 @@ use omgservers_api::{Kind, Problem};
 use omgservers_registry::problems::oci_word;
 use serde::Serialize;
 
+use crate::finish::request_id;
+
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(super) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// A problem, and where to get what it lacks.
@@ -35,31 +38,43 @@ pub(super) struct OciError {
     detail: Option<String>,
 }
 
+/// The body of a refusal.
+#[derive(Serialize)]
+struct Body {
+    errors: [OciError; 1],
+    request_id: String,
+}
+
 /// What registry clients read of a problem.
 pub(super) fn errors(problem: &Problem) -> [OciError; 1] {
     [OciError { code: oci_word(problem), message: problem.sentence().to_owned(), detail: None }]
 }
 
-/// The status of a problem; what nobody expected goes to the log.
-pub(super) fn status(problem: &Problem, request: &HttpRequest) -> StatusCode {
+/// An answer with the status of a problem and the id of the request, without a body yet; what nobody expected goes
+/// to the log under the same id.
+pub(super) fn refusal(problem: &Problem, request: &HttpRequest, id: &str) -> HttpResponseBuilder {
     let status = StatusCode::from_u16(problem.kind().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (method, path) = (request.method().as_str(), request.path());
     if matches!(problem.kind(), Kind::Internal | Kind::Unavailable) {
-        tracing::error!(method, path, ?problem, "a request to the registry failed");
+        tracing::error!(request.id = %id, method, path, ?problem, "a request to the registry failed");
     } else {
-        tracing::debug!(method, path, code = problem.code(), %problem, "a request to the registry was refused");
+        let code = problem.code();
+        tracing::debug!(request.id = %id, method, path, code, %problem, "a request to the registry was refused");
     }
     metrics::counter!("omgservers_http_problems_total", "code" => problem.code().to_owned()).increment(1);
-    status
+    let mut response = HttpResponse::build(status);
+    response.insert_header((REQUEST_ID, id));
+    response
 }
 
 impl Refused {
     pub(super) fn answer(self, request: &HttpRequest) -> HttpResponse {
-        let mut response = HttpResponse::build(status(&self.problem, request));
+        let request_id = request_id(request);
+        let mut response = refusal(&self.problem, request, &request_id);
         if let Some(challenge) = self.challenge {
             response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
-        response.json(serde_json::json!({ "errors": errors(&self.problem) }))
+        response.json(Body { errors: errors(&self.problem), request_id })
     }
 }
 

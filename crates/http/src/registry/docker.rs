@@ -15,10 +15,11 @@ use omgservers_registry::{RegistryTokens, problems};
 use serde::Serialize;
 
 use super::{
-    answer::{OciError, errors, first, pairs, status},
+    answer::{OciError, errors, first, pairs, refusal},
     gate::credentials,
     manifests::read,
 };
+use crate::finish::request_id;
 
 /// Longest form, bytes.
 const MOST_FORM_BYTES: usize = 64 << 10;
@@ -48,14 +49,15 @@ pub(super) async fn token(
 }
 
 fn refused(problem: &Problem, request: &HttpRequest) -> HttpResponse {
-    let mut response = HttpResponse::build(status(problem, request));
+    let id = request_id(request);
+    let mut response = refusal(problem, request, &id);
     if problem.kind() == Kind::Unauthenticated {
         response.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"omgservers\""));
     }
     if let Some(pause) = problem.pause() {
         response.insert_header((header::RETRY_AFTER, pause.as_secs().max(1).to_string()));
     }
-    response.json(Body { errors: errors(problem), body: problem.body("") })
+    response.json(Body { errors: errors(problem), body: problem.body(&id) })
 }
 
 /// Docker's way: Basic credentials, the rest in the query.

@@ -136,9 +136,7 @@ async fn a_push_to_where_one_may_not_push_says_why() {
     let pulled = docker.fails(&["pull", &image]).await;
     assert!(pulled.contains("denied"), "{pulled}");
 
-    for (tag, word) in
-        [("latest".to_owned(), "id of a version"), (foreign.version.to_string(), "another project")]
-    {
+    for (tag, word) in [("12345", "id of a version"), (&foreign.version.to_string(), "another project")] {
         let image = name(&house, mine.universal(), tag);
         docker.import(&image, b"a stray").await;
         let refused = docker.fails(&["push", &image]).await;

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use omgservers_api::roles::ImageQualifier;
-use omgservers_core::Worker as _;
-use omgservers_registry::{CollectGarbage, Registry, problems};
+use omgservers_core::{Doorbell, Worker as _};
+use omgservers_registry::{CollectGarbage, ForgetProjects, Registry, problems};
 use omgservers_versions::Repository;
 use reqwest::Method;
 use serde_json::json;
@@ -67,6 +68,26 @@ async fn the_tag_of_a_version_that_is_gone_goes() {
     house.versions.delete(&SYSTEM, place.tenant, place.version).await.unwrap();
     house.collect().await;
     assert_eq!(owner.head(&format!("manifests/{}", place.version)).await.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_is_no_version_stays_until_it_is_deleted() {
+    let house = House::new().await;
+    let place = house.place().await;
+    let owner = house.owner(place.universal());
+    let (old, _) = owner.image("latest", "old").await;
+    let (new, _) = owner.image("latest", "new").await;
+    house.versions.delete(&SYSTEM, place.tenant, place.version).await.unwrap();
+    house.ground.clock.advance(HOUR + MINUTE);
+    house.collect().await;
+    assert_eq!(owner.get("manifests/latest").await.status(), 200);
+    assert_eq!(owner.get(&format!("manifests/{new}")).await.status(), 200);
+    assert_eq!(owner.get(&format!("blobs/{}", digest(b"new"))).await.status(), 200);
+    assert_eq!(owner.get(&format!("manifests/{old}")).await.status(), 404, "the tag has moved on");
+    assert_eq!(owner.delete("manifests/latest").await.status(), 202);
+    house.ground.clock.advance(HOUR + MINUTE);
+    house.collect().await;
+    assert_eq!(owner.get(&format!("manifests/{new}")).await.status(), 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,6 +169,25 @@ async fn the_repositories_of_a_deleted_project_go_and_shared_blobs_stay() {
     assert!(!house.file(&digest(b"of one")).exists());
     assert_eq!(second.get(&format!("blobs/{}", digest(b"shared"))).await.text().await.unwrap(), "shared");
     assert_eq!(house.files(), (3, 0), "manifest, configuration, layer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_forgets_a_project_wakes_the_collector_and_only_then() {
+    let house = House::new().await;
+    let (gone, kept) = (house.place().await, house.place().await);
+    house.owner(gone.universal()).image(&gone.version.to_string(), "gone").await;
+    house.owner(kept.universal()).image(&kept.version.to_string(), "kept").await;
+    let collector = Doorbell::default();
+    let projects = Arc::clone(&house.projects);
+    let mut forget =
+        ForgetProjects { registry: house.registry.clone(), projects, collector: collector.clone() };
+    assert_eq!(forget.run_once().await.unwrap(), 0);
+    assert!(collector.rung().now_or_never().is_none(), "there is nothing to collect");
+    house.projects.delete(&SYSTEM, gone.tenant, &gone.project.into()).await.unwrap();
+    assert_eq!(forget.run_once().await.unwrap(), 1);
+    assert!(collector.rung().now_or_never().is_some());
+    house.collect().await;
+    assert!(!house.file(&digest(b"gone")).exists() && house.file(&digest(b"kept")).exists());
 }
 
 /// Pushes a blob without HTTP between.

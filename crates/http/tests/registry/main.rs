@@ -6,6 +6,8 @@
     reason = "a test that can't be set up must fail at once"
 )]
 
+mod bad_bytes;
+mod conformance;
 mod discovery;
 mod docker;
 mod garbage;

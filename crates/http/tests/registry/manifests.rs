@@ -96,7 +96,7 @@ async fn a_manifest_that_lies_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_is_a_version_of_the_project_and_nothing_else() {
+async fn a_tag_of_digits_is_a_version_of_the_project() {
     let house = House::new().await;
     let place = house.place().await;
     let sibling = house.place_in(place.tenant).await;
@@ -104,8 +104,9 @@ async fn a_tag_is_a_version_of_the_project_and_nothing_else() {
     let owner = house.owner(place.universal());
     let (_, text) = owner.image("", "a layer").await;
     for (tag, status, code) in [
-        ("latest".to_owned(), 400, "MANIFEST_INVALID"),
         ("12345".to_owned(), 400, "MANIFEST_INVALID"),
+        ("0".to_owned(), 400, "MANIFEST_INVALID"),
+        ("9".repeat(128), 400, "MANIFEST_INVALID"),
         (format!("0{}", place.version), 400, "MANIFEST_INVALID"),
         (sibling.version.to_string(), 403, "DENIED"),
         (stranger.version.to_string(), 403, "DENIED"),
@@ -118,6 +119,23 @@ async fn a_tag_is_a_version_of_the_project_and_nothing_else() {
     for other in [sibling, stranger] {
         assert!(house.versions.images(other.version).await.unwrap().is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_other_tag_is_taken_and_attached_to_nothing() {
+    let house = House::new().await;
+    let place = house.place().await;
+    let owner = house.owner(place.universal());
+    let other = format!("v{}", place.version);
+    for tag in ["latest", "test0", "_1.2-rc3", &other, &"x".repeat(128)] {
+        let (digest, _) = owner.image(tag, tag).await;
+        let head = owner.head(&format!("manifests/{tag}")).await;
+        assert_eq!(header(head.headers(), "docker-content-digest"), digest.to_string(), "{tag}");
+    }
+    assert!(house.versions.images(place.version).await.unwrap().is_empty());
+    let (version, _) = owner.image(&place.version.to_string(), "of the version").await;
+    let images = house.versions.images(place.version).await.unwrap();
+    assert_eq!(images.iter().map(|it| it.digest.as_str()).collect::<Vec<_>>(), [version.to_string()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,8 @@ use crate::problems;
 
 /// Largest manifest, bytes. Clients may count on this much.
 pub const MOST_MANIFEST_BYTES: usize = 4 << 20;
+/// Longest media type, bytes: two names of 127.
+const LONGEST_MEDIA_TYPE: usize = 255;
 /// Most parts of one manifest.
 const MOST_PARTS: usize = 10_000;
 
@@ -88,14 +90,27 @@ pub(crate) fn parse(content_type: Option<&str>, content: &[u8]) -> Result<Manife
     };
     let (blobs, manifests) = if index { of_index(&wire)? } else { of_image(&wire)? };
     let config_type = wire.config.as_ref().and_then(|it| it.media_type.clone()).filter(|_| !index);
+    let artifact_type = wire.artifact_type.filter(|it| !it.is_empty()).or(config_type);
+    if artifact_type.as_deref().is_some_and(|it| !is_media_type(it)) {
+        return Err(invalid("`artifactType` and the `mediaType` of `config` must be media types"));
+    }
+    // PostgreSQL has no NUL in a text.
+    if wire.annotations.iter().flatten().any(|(key, value)| key.contains('\0') || value.contains('\0')) {
+        return Err(invalid("`annotations` must be without NUL"));
+    }
     Ok(Manifest {
         media_type: media_type.to_owned(),
         blobs,
         manifests,
         subject: wire.subject.as_ref().map(|it| it.digest.parse()).transpose()?,
-        artifact_type: wire.artifact_type.filter(|it| !it.is_empty()).or(config_type),
+        artifact_type,
         annotations: wire.annotations,
     })
+}
+
+/// Whether a text can be a media type. Less than the grammar says is asked for, so that odd ones of other tools pass.
+pub(crate) fn is_media_type(text: &str) -> bool {
+    (1..=LONGEST_MEDIA_TYPE).contains(&text.len()) && text.bytes().all(|it| (b' '..=b'~').contains(&it))
 }
 
 type Parts = (Vec<(Digest, u64)>, Vec<(Digest, u64)>);
@@ -183,16 +198,26 @@ mod tests {
         let image = json!({"schemaVersion": 2, "config": part("c"), "layers": []});
         let both = json!({"schemaVersion": 2, "config": part("c"), "layers": [], "manifests": []});
         let one = json!({"schemaVersion": 1, "config": part("c"), "layers": []});
+        let with = |key: &str, value: serde_json::Value| {
+            let mut image = image.clone();
+            image[key] = value;
+            image
+        };
         let typed = json!({"schemaVersion": 2, "mediaType": DOCKER_IMAGE, "config": part("c"), "layers": []});
         for (kind, body, word) in [
             (Some(OCI_IMAGE), json!("hello"), "isn't a manifest"),
             (None, image.clone(), "Content-Type"),
             (Some("text/plain"), image.clone(), "text/plain"),
-            (Some(OCI_INDEX), image, "`config`"),
+            (Some(OCI_INDEX), image.clone(), "`config`"),
             (Some(OCI_IMAGE), both, "`manifests`"),
             (Some(OCI_IMAGE), one, "schemaVersion"),
             (Some(OCI_IMAGE), typed, "mediaType"),
             (Some(OCI_IMAGE), json!({"schemaVersion": 2, "layers": []}), "`config`"),
+            (Some(OCI_IMAGE), with("artifactType", json!("a/b\u{0}")), "`artifactType`"),
+            (Some(OCI_IMAGE), with("artifactType", json!("a".repeat(256))), "`artifactType`"),
+            (Some(OCI_IMAGE), with("config", part("a/b\u{0}")), "`artifactType`"),
+            (Some(OCI_IMAGE), with("annotations", json!({"a": "b\u{0}"})), "`annotations`"),
+            (Some(OCI_IMAGE), with("annotations", json!({"a\u{0}": "b"})), "`annotations`"),
         ] {
             let refused = parse(kind, body.to_string().as_bytes()).unwrap_err();
             assert!(

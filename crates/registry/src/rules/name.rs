@@ -39,6 +39,11 @@ pub(crate) fn is_tag(text: &str) -> bool {
         && text.bytes().all(|it| word(it) || it == b'.' || it == b'-')
 }
 
+/// Whether a tag speaks of a version: only digits. The others are whatever their owners want them to be.
+pub(crate) fn names_version(tag: &str) -> bool {
+    !tag.is_empty() && tag.bytes().all(|it| it.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -66,6 +71,13 @@ mod tests {
             ["omgservers/01/2/lobby", "omgservers/1/2/rooms", "omgservers/1/2", "omgservers/1/2/lobby/x"]
         {
             assert!(repository(bad).unwrap_err().is(problems::NAME_UNKNOWN), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_digits_speak_of_a_version() {
+        for (tag, expected) in [("12", true), ("012", true), ("", false), ("v12", false), ("1.2", false)] {
+            assert_eq!(names_version(tag), expected, "{tag}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Containers on the real Docker daemon of this machine; skipped where there is none.
+//! Containers on the real Docker daemon of this machine; skipped with `SETUP_DOCKER=no`.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
