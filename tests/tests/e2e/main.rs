@@ -12,6 +12,8 @@ mod dispatcher;
 mod flows;
 mod lobbies;
 mod matches;
+mod raw;
 mod registry;
 mod restarts;
+mod runtime;
 mod stream;
