@@ -4,9 +4,10 @@
 # The backend that `make run` left behind.
 PIDFILE = data/server.pid
 
-.PHONY: setup run stop test check bench generate sim torture soak clean-data help
+.PHONY: setup run stop test check bench generate sim torture soak fuzz clean-data help
 
 SEEDS ?= 200
+SECONDS ?= 60
 FILTER ?=
 ROUNDS ?= 30
 SEED ?= 1
@@ -49,6 +50,9 @@ torture: ## Kill server, PostgreSQL and connections under load, and check that n
 soak: setup ## An hour of ordinary load, and whether memory, descriptors and tables stay as they are; MINUTES=n
 	cargo build --locked --release --bin omgservers
 	cargo run --locked --release -p omgservers-tests --example soak -- --minutes $(MINUTES)
+
+fuzz: ## The fuzz targets, SECONDS=60 for each; needs cargo-fuzz and a C++ compiler
+	@scripts/fuzz.sh $(SECONDS)
 
 clean-data: ## Delete ./data: the database, the images, the keys
 	@if [ -e data/lock ] && ! flock -n data/lock true; then echo "a server uses ./data: stop it first" >&2; exit 1; fi

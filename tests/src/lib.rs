@@ -300,6 +300,8 @@ pub enum Game {
     Arena,
     /// Nothing that speaks to the backend: whoever deployed it [does so itself](Backend::stand_ins).
     StandIn,
+    /// An image that can't be started: its entrypoint isn't in it.
+    Unstartable,
 }
 
 impl Game {
@@ -311,7 +313,7 @@ impl Game {
         let (built, name) = match self {
             Self::Sample => (&SAMPLE, "lobby-echo"),
             Self::Arena => (&ARENA, "arena"),
-            Self::StandIn => (&STAND_IN, "stand-in"),
+            Self::StandIn | Self::Unstartable => (&STAND_IN, "stand-in"),
         };
         built.get_or_init(|| {
             let built = run(Command::new("sh").arg(root().join("scripts/game.sh")).arg(name));
@@ -379,11 +381,10 @@ impl Docker {
     pub fn push(&self, game: Game, image: &str) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::copy(game.binary(), folder.path().join("game")).unwrap();
-        std::fs::write(
-            folder.path().join("Dockerfile"),
-            "FROM scratch\nCOPY game /game\nUSER 65532:65532\nENTRYPOINT [\"/game\"]\n",
-        )
-        .unwrap();
+        let entrypoint = if game == Game::Unstartable { "/forgotten" } else { "/game" };
+        let file =
+            format!("FROM scratch\nCOPY game /game\nUSER 65532:65532\nENTRYPOINT [\"{entrypoint}\"]\n");
+        std::fs::write(folder.path().join("Dockerfile"), file).unwrap();
         run(self
             .command(&["build", "-q", "-t", image, "."])
             .current_dir(folder.path())

@@ -220,6 +220,7 @@ fn codes_of_problems_are_unique_and_begin_with_their_crate() {
         ("deployments.", omgservers_deployments::problems::ALL),
         ("messaging.", omgservers_messaging::problems::ALL),
         ("runtimes.", omgservers_runtimes::problems::ALL),
+        ("players.", omgservers_players::problems::ALL),
         ("matchmaking.", omgservers_matchmaking::problems::ALL),
         ("", omgservers_api::problem::ALL),
     ];

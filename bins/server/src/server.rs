@@ -36,6 +36,8 @@ pub struct Server;
 pub struct Running {
     /// Where it listens.
     pub addr: std::net::SocketAddr,
+    /// Where `/metrics` is, if it is apart.
+    pub metrics_addr: Option<std::net::SocketAddr>,
     /// How it is reached.
     pub addresses: Addresses,
     /// Users that were made in this start.
@@ -66,6 +68,7 @@ impl Server {
         let mint = Mint::take(&db).await.context("ids")?;
         let ground = Ground { keys, db, clock: Arc::new(SystemClock::default()), mint, ownership };
         let socket = Socket::open(&config.server, process.socket)?;
+        let metrics_socket = Socket::for_metrics(&config.server)?;
         let addresses = Addresses::new(&config, socket.listener.local_addr()?);
 
         // Services, left to right, and the first users.
@@ -95,10 +98,11 @@ impl Server {
         });
         let api = services.for_http(&ground, &config, &addresses, drain.token().clone());
         let routes: Routes = Arc::new(move |app| omgservers_http::routes(&api, app));
-        let parts = Parts { health, routes, limit, drain };
+        let parts = Parts { health, routes, limit, drain, metrics: metrics_socket };
         let http = Http::start(&config.server, socket, parts).context("HTTP")?;
         Ok(Running {
             addr: http.addr,
+            metrics_addr: http.metrics_addr,
             addresses,
             new_users,
             credentials_file,

@@ -171,6 +171,7 @@ impl Services {
             tenants: Arc::clone(&tenants),
             projects: Arc::clone(&projects),
             deployments: Arc::new(deployments.clone()),
+            most_profile_bytes: config.clients.max_profile_bytes,
         });
         let matchmaking = PgMatchmaking::new(MatchmakingParts {
             db: db.clone(),

@@ -1,5 +1,6 @@
 //! The configuration that a developer gives a version, and what of it a deployment uses.
 
+mod deployment;
 mod matchmaking;
 mod ports;
 
@@ -10,11 +11,14 @@ use serde_json::value::RawValue;
 
 use crate::{
     Problem, Validate,
-    roles::Delivery,
     validate::{invalid, text},
 };
 
 pub use self::{
+    deployment::{
+        DeploymentConfig, LEAST_MEMORY, LobbyConfig, MOST_AT_A_TIME, MOST_CPU, MOST_LIFETIME, MOST_MEMORY,
+        MOST_WARM, ResourceConfig,
+    },
     matchmaking::{
         AfterTimeout, EqualExpansion, EqualRule, MatchRule, MatchRules, PartyConfig, RangeExpansion,
         RangeRule, TimeoutConfig,
@@ -59,10 +63,11 @@ pub struct ModeConfig {
     /// Who is matched with whom; absent: whoever comes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matchmaking: Option<MatchRules>,
-    /// Matches whose game servers are kept started without players while the deployment is active.
+    /// Matches whose game servers are kept started without players while the deployment is active; at most
+    /// 1,000 in all modes of the version together.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_matches: u32,
-    /// Most matches at a time; absent: no bound.
+    /// Most matches at a time, 1 to 2,147,483,647; absent: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_matches: Option<u32>,
 }
@@ -84,73 +89,6 @@ pub struct GroupConfig {
     pub max_players: u32,
 }
 
-/// How a deployment runs. Every field has a default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(default)]
-pub struct DeploymentConfig {
-    /// Lobbies that are kept warm without players.
-    pub min_lobbies: u32,
-    /// Most lobbies at a time.
-    pub max_lobbies: u32,
-    /// Lobbies.
-    pub lobby: LobbyConfig,
-    /// Matches.
-    pub r#match: ResourceConfig,
-    /// How long messages live.
-    pub delivery: Delivery,
-}
-
-/// How lobbies run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(default)]
-pub struct LobbyConfig {
-    /// Most clients of a lobby.
-    pub max_assignments: u32,
-    /// Seconds that a lobby lives at least, players or not; 0 takes the server's default.
-    pub min_lifetime: u32,
-    /// CPU, 100 = one core; 0 takes the server's default.
-    pub cpu_limit: u32,
-    /// Memory in MiB; 0 takes the server's default.
-    pub memory_limit: u32,
-    /// Ports of the container that players connect to directly.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<PortConfig>,
-}
-
-/// What a container may use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(default)]
-pub struct ResourceConfig {
-    /// CPU, 100 = one core; 0 takes the server's default.
-    pub cpu_limit: u32,
-    /// Memory in MiB; 0 takes the server's default.
-    pub memory_limit: u32,
-    /// Ports of the container that players connect to directly.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<PortConfig>,
-}
-
-impl Default for DeploymentConfig {
-    fn default() -> Self {
-        Self {
-            min_lobbies: 0,
-            max_lobbies: 2_147_483_647,
-            lobby: LobbyConfig::default(),
-            r#match: ResourceConfig::default(),
-            delivery: Delivery::Durable,
-        }
-    }
-}
-
-impl Default for LobbyConfig {
-    fn default() -> Self {
-        Self { max_assignments: 128, min_lifetime: 0, cpu_limit: 0, memory_limit: 0, ports: Vec::new() }
-    }
-}
-
 impl Validate for VersionConfig {
     fn validate(&self) -> Result<(), Problem> {
         if self.modes.len() > MOST_MODES {
@@ -160,27 +98,16 @@ impl Validate for VersionConfig {
         for (index, mode) in self.modes.iter().enumerate() {
             check_mode(&format!("config.modes[{index}]"), mode)?;
         }
+        // Each of them becomes a container at once when the version is deployed.
+        let warm: u64 = self.modes.iter().map(|it| u64::from(it.min_matches)).sum();
+        if warm > u64::from(MOST_WARM) {
+            let why = format!("must have at most {MOST_WARM} `min_matches` together, and have {warm}");
+            return Err(invalid("config.modes", &why));
+        }
         if self.user_data.as_ref().is_some_and(|it| it.get().len() > MOST_CONFIG_BYTES) {
             return Err(invalid("config.user_data", &format!("must have at most {MOST_CONFIG_BYTES} bytes")));
         }
         self.deployment.as_ref().map_or(Ok(()), |it| it.check("config.deployment"))
-    }
-}
-
-impl DeploymentConfig {
-    /// Checks the bounds; `field` is where the configuration stands in the request.
-    pub fn check(&self, field: &str) -> Result<(), Problem> {
-        if self.max_lobbies == 0 {
-            return Err(invalid(&format!("{field}.max_lobbies"), "must be greater than 0"));
-        }
-        if self.min_lobbies > self.max_lobbies {
-            return Err(invalid(&format!("{field}.max_lobbies"), "must not be below `min_lobbies`"));
-        }
-        if self.lobby.max_assignments == 0 {
-            return Err(invalid(&format!("{field}.lobby.max_assignments"), "must be greater than 0"));
-        }
-        ports::check(&format!("{field}.lobby.ports"), &self.lobby.ports)?;
-        ports::check(&format!("{field}.match.ports"), &self.r#match.ports)
     }
 }
 
@@ -196,9 +123,12 @@ fn check_mode(field: &str, mode: &ModeConfig) -> Result<(), Problem> {
         text(&format!("{field}.name"), &group.name, 64)?;
         sizes(&field, group.min_players, group.max_players)?;
     }
-    if mode.max_matches.is_some_and(|it| it == 0 || it < mode.min_matches) {
-        let why = "must be greater than 0 and not below `min_matches`";
-        return Err(invalid(&format!("{field}.max_matches"), why));
+    within(&format!("{field}.min_matches"), mode.min_matches, 0, MOST_WARM)?;
+    if let Some(most) = mode.max_matches {
+        within(&format!("{field}.max_matches"), most, 1, MOST_AT_A_TIME)?;
+        if most < mode.min_matches {
+            return Err(invalid(&format!("{field}.max_matches"), "must not be below `min_matches`"));
+        }
     }
     if let Some(rules) = &mode.matchmaking {
         rules.check(&format!("{field}.matchmaking"), mode)?;
@@ -215,16 +145,19 @@ fn check_mode(field: &str, mode: &ModeConfig) -> Result<(), Problem> {
 }
 
 fn sizes(field: &str, min: u32, max: u32) -> Result<(), Problem> {
-    if min == 0 {
-        return Err(invalid(&format!("{field}.min_players"), "must be greater than 0"));
-    }
-    if max == 0 || max > MOST_PLAYERS {
-        return Err(invalid(&format!("{field}.max_players"), &format!("must be 1 to {MOST_PLAYERS}")));
-    }
+    within(&format!("{field}.min_players"), min, 1, MOST_PLAYERS)?;
+    within(&format!("{field}.max_players"), max, 1, MOST_PLAYERS)?;
     if max < min {
         return Err(invalid(&format!("{field}.max_players"), "must not be below `min_players`"));
     }
     Ok(())
+}
+
+fn within(field: &str, value: u32, least: u32, most: u32) -> Result<(), Problem> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(field, &format!("must be {least} to {most}")))
 }
 
 fn unique<'a>(field: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
@@ -271,10 +204,42 @@ mod tests {
                 "`config.modes[0].groups`",
             ),
             (r#"{"modes":[],"deployment":{"max_lobbies":0}}"#.to_owned(), "`config.deployment.max_lobbies`"),
+            (
+                mode(&format!(r#""min_players":4294967295,"max_players":4294967295,{group}"#)),
+                "`config.modes[0].min_players` must be 1 to 1000000",
+            ),
+            (
+                mode(&format!(r#""min_players":1,"max_players":2,"min_matches":4294967295,{group}"#)),
+                "`config.modes[0].min_matches` must be 0 to 1000",
+            ),
+            (
+                mode(&format!(r#""min_players":1,"max_players":2,"max_matches":4294967295,{group}"#)),
+                "`config.modes[0].max_matches` must be 1 to 2147483647",
+            ),
+            (
+                mode(&format!(r#""min_players":1,"max_players":2,"min_matches":2,"max_matches":1,{group}"#)),
+                "`config.modes[0].max_matches` must not be below",
+            ),
         ] {
             let refused = config(&json).unwrap_err();
             assert!(refused.starts_with(field), "{refused}");
         }
+    }
+
+    #[test]
+    fn modes_can_not_ask_for_more_together_than_one_may() {
+        let modes = |warm: &[u32]| {
+            let mode = |(index, warm)| {
+                format!(
+                    r#"{{"name":"{index}","min_players":1,"max_players":2,"min_matches":{warm},"groups":[{{"name":"g","min_players":1,"max_players":2}}]}}"#
+                )
+            };
+            let modes: Vec<_> = warm.iter().enumerate().map(mode).collect();
+            config(&format!(r#"{{"modes":[{}]}}"#, modes.join(",")))
+        };
+        assert_eq!(modes(&[600, 400]), Ok(()));
+        let refused = modes(&[600, 401]).unwrap_err();
+        assert_eq!(refused, "`config.modes` must have at most 1000 `min_matches` together, and have 1001");
     }
 
     #[test]

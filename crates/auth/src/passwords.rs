@@ -6,11 +6,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use omgservers_api::{Problem, validate::invalid};
+use omgservers_api::{Problem, entrypoint::admin::MOST_HASHED_BYTES as LONGEST, validate::invalid};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// What bcrypt can tell apart, in bytes: 72 with the zero byte at the end.
-const LONGEST: usize = 71;
 /// How many may wait for a hash; the next one is told to come back.
 const MOST_WAITING: usize = 256;
 
@@ -35,11 +33,11 @@ impl Passwords {
         }
     }
 
-    /// The hash to keep. Problems: `request.invalid` when the password has more than 71 bytes, `unavailable`
-    /// when too many are waiting.
+    /// The hash to keep. Problems: `request.invalid` when the password has more than 71 bytes, which is about a field
+    /// `password` (whoever has it in another one checks that first), `unavailable` when too many are waiting.
     pub async fn hash(&self, password: &str) -> Result<String, Problem> {
         if password.len() > LONGEST {
-            return Err(invalid("password", "must have at most 71 bytes"));
+            return Err(invalid("password", &format!("must have at most {LONGEST} bytes")));
         }
         let (password, cost) = (password.to_owned(), self.cost);
         self.run(move || bcrypt::non_truncating_hash(password, cost)).await?.map_err(Problem::internal)

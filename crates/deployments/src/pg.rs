@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use omgservers_api::{
-    DeploymentId, Problem, ProjectId, StageId, StagePermission, TenantId, VersionId,
+    DeploymentId, Problem, ProjectId, StageId, StagePermission, TenantId, Validate as _, VersionId,
     config::DeploymentConfig, details::Deployment, roles::ProjectPermission,
 };
 use omgservers_core::{Caller, Clock, Db, Doorbell, Mint};
@@ -128,6 +128,8 @@ impl PgDeployments {
         }
         self.projects.require_stage(caller, tenant, stage, StagePermission::DeploymentManager).await?;
         rules::check_complete(&images, &version.config)?;
+        // An older release may have let more through.
+        version.config.validate()?;
         Ok((images, rules::effective(config, &version.config)))
     }
 }

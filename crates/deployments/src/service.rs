@@ -29,8 +29,9 @@ pub trait Deployments: Send + Sync {
     /// (`deployments.no_image`, 409 WRONG_VERSION_STATE; also when there is no such version), the version exists
     /// in the tenant (`versions.not_found`), the stage too (`projects.stage_not_found`), both belong to
     /// `project` (`deployments.foreign_version`, 403 WRONG_REQUEST), the stage's DEPLOYMENT_MANAGER
-    /// (`auth.permission`), and the images run lobbies and, if the version has modes, matches
-    /// (`deployments.no_image`).
+    /// (`auth.permission`), the images run lobbies and, if the version has modes, matches
+    /// (`deployments.no_image`), and the version's own configuration is one that would be accepted now
+    /// (`request.invalid`).
     async fn deploy(
         &self,
         caller: &Caller,

@@ -104,9 +104,12 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
     if deeper_than(bytes, MOST_DEPTH) {
         return Err(codes::WRONG_REQUEST.detail(format!("nested deeper than {MOST_DEPTH} levels")));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
+    // All of it, also what is passed over.
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| codes::WRONG_REQUEST.detail(format!("the body isn't UTF-8: {error}")))?;
+    serde_json::from_str(text).map_err(|error| {
         // Only now the path is worth its price.
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let mut reader = serde_json::Deserializer::from_str(text);
         match serde_path_to_error::deserialize::<_, T>(&mut reader) {
             Err(at) if at.path().iter().len() > 0 => {
                 codes::WRONG_REQUEST.detail(format!("`{}`: {}", at.path(), at.inner()))
@@ -168,6 +171,12 @@ mod tests {
             r#"{"client_id":1,"outgoing_messages":[{"qualifier":5}],"consumed_messages":[]}"#,
         );
         assert!(wrong.contains("outgoing_messages"), "{wrong}");
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_refused_also_where_nobody_reads_it() {
+        let refused = decode::<Empty>(b"{\"unknown\":\"\xff\"}").unwrap_err();
+        assert!(refused.sentence().contains("UTF-8"), "{refused}");
     }
 
     #[test]

@@ -112,9 +112,33 @@ pub fn routes(services: &Services, config: &mut ServiceConfig) {
         .default_service(web::to(problem::unknown_path));
 }
 
-/// Whether an endpoint takes requests without a token: those are limited per address, whatever header they bring.
-pub fn is_anonymous(path: &str) -> bool {
-    matches!(path.rsplit('/').next(), Some("create-token" | "token" | "create-user" | "ping-service"))
+/// What a request without a token asks of the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anonymous {
+    /// A row, a keyed hash, or nothing.
+    Cheap,
+    /// The check of an operator's password: a slow hash.
+    Password,
+}
+
+/// What an endpoint that takes requests without a token asks: those are limited per address, whatever header they
+/// bring. `path` is the one that the router reads: percent-encoded letters are letters in it. `None` for endpoints
+/// that need a token.
+pub fn anonymous(path: &str) -> Option<Anonymous> {
+    let (rest, verb) = path.rsplit_once('/')?;
+    // Every request comes by here: most end at this look.
+    if !matches!(verb, "create-token" | "token" | "create-user" | "ping-service") {
+        return None;
+    }
+    match (rest.strip_prefix("/service/v1/entrypoint/")?.strip_suffix("/request")?, verb) {
+        ("player", "create-user" | "create-token" | "ping-service") | ("runtime", "create-token") => {
+            Some(Anonymous::Cheap)
+        }
+        ("admin" | "support" | "developer" | "docker", "create-token") | ("docker", "token") => {
+            Some(Anonymous::Password)
+        }
+        _ => None,
+    }
 }
 
 /// Whether an endpoint is an interchange, which waits as long as its request says.
@@ -124,10 +148,22 @@ pub fn is_interchange(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::{Anonymous, anonymous, endpoints, registry};
+
     #[test]
-    fn what_takes_no_token_is_known_as_anonymous() {
-        for endpoint in super::endpoints() {
-            assert_eq!(super::is_anonymous(&endpoint.path()), !endpoint.bearer, "{}", endpoint.path());
+    fn what_takes_no_token_is_known_as_anonymous_and_by_what_it_costs() {
+        for endpoint in endpoints() {
+            let path = endpoint.path();
+            let cheap = matches!(endpoint.role, "player" | "runtime");
+            let cost = if cheap { Anonymous::Cheap } else { Anonymous::Password };
+            assert_eq!(anonymous(&path), (!endpoint.bearer).then_some(cost), "{path}");
+        }
+        for path in registry::TOKEN_PATHS {
+            assert_eq!(anonymous(path), Some(Anonymous::Password), "{path}");
+        }
+        // Images may be called like that.
+        for path in ["/v2/token", "/v2/omgservers/1/2/lobby/manifests/create-token", "/token", "token", ""] {
+            assert_eq!(anonymous(path), None, "{path}");
         }
     }
 }

@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod pg;
+pub mod problems;
+mod rules;
 mod schema;
 mod service;
 mod store;
 mod worker;
 
 pub use pg::{PgPlayers, PlayersParts};
+pub use rules::MOST_PROFILE_BYTES;
 pub use service::{Place, Players};
 pub use worker::SweepOrphans;
 

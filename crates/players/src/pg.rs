@@ -10,7 +10,7 @@ use omgservers_tenants::Tenants;
 use serde_json::value::RawValue;
 
 use crate::{
-    Place, Players,
+    Place, Players, rules,
     store::{self, NewProfile},
 };
 
@@ -29,6 +29,8 @@ pub struct PlayersParts {
     pub projects: Arc<dyn Projects>,
     /// What they play.
     pub deployments: Arc<dyn Deployments>,
+    /// Most bytes of a profile.
+    pub most_profile_bytes: usize,
 }
 
 /// The players of one database.
@@ -88,13 +90,7 @@ impl Players for PgPlayers {
     }
 
     async fn set_profile(&self, user: UserId, stage: StageId, profile: &RawValue) -> Result<(), Problem> {
-        let empty = profile.get() == "null"
-            || profile
-                .get()
-                .strip_prefix('[')
-                .and_then(|it| it.strip_suffix(']'))
-                .is_some_and(|it| it.trim().is_empty());
-        let body = if empty { "{}" } else { profile.get() };
+        let body = rules::profile(profile.get(), self.parts.most_profile_bytes)?;
         self.write(user, stage, Some(body.to_owned())).await
     }
 }

@@ -31,6 +31,7 @@ pub trait Players: Send + Sync {
     /// The profiles of users in a stage; `{}` for those that have none.
     async fn profiles(&self, stage: StageId, users: &[UserId]) -> Result<HashMap<UserId, Arc<str>>, Problem>;
 
-    /// Replaces a profile. An empty list, which is how Lua writes an empty table, and null become `{}`.
+    /// Replaces a profile. An empty list, which is how Lua writes an empty table, and null become `{}`. Problems:
+    /// `players.profile_too_large`.
     async fn set_profile(&self, user: UserId, stage: StageId, profile: &RawValue) -> Result<(), Problem>;
 }

@@ -1,61 +1,65 @@
-//! Malformed, truncated, nested, oversized and wrongly typed bodies at every endpoint: each answers its error, and
-//! the server goes on.
+//! Malformed, truncated, nested, oversized and wrongly typed bodies at every endpoint: each answers its error, nothing
+//! is stored, and the server goes on.
 
-use omgservers_http::endpoints;
+use std::collections::HashMap;
+
+use omgservers_http::{Endpoint, endpoints};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, assert_error};
+use crate::{
+    bench::{Bench, assert_error},
+    studio::Studio,
+};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_json_of_the_right_kind_is_refused_everywhere() {
+async fn what_is_no_json_of_the_right_kind_is_refused_everywhere_and_nothing_is_stored() {
     let bench = Bench::with(|config| config.server.body_limit_bytes = 100_000).await;
-    let mut tokens = std::collections::HashMap::new();
-    for role in ["admin", "support", "developer", "player"] {
+    let mut tokens = HashMap::new();
+    for role in ["admin", "support", "developer", "player", "runtime"] {
         tokens.insert(role, bench.token(role).await);
     }
-    let nested = format!("{{\"a\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
-    let many = format!("{{\"outgoing_messages\":[{}]}}", vec!["{}"; 10_001].join(","));
-    for endpoint in endpoints().iter().filter(|it| it.role != "runtime") {
+    let before = bench.rows().await;
+    for endpoint in endpoints() {
         let token = endpoint.bearer.then(|| tokens[endpoint.role].as_str());
-        let path = endpoint.path();
-        let at = |body: String| bench.send(Method::POST, &path, token, "application/json", body);
-        for body in ["{", "{\"a\":", "nonsense", "\"text\"", "5", "[1]", "{\"a\":\u{1}}", "\u{feff}{}"] {
-            let (status, answer) = at(body.to_owned()).await;
-            assert_error(status, &answer, 400, "WRONG_REQUEST");
-        }
-        let (status, answer) = at(nested.clone()).await;
-        assert_error(status, &answer, 400, "WRONG_REQUEST");
-        let (status, answer) = at(format!("{{\"a\":\"{}\"}}", "x".repeat(200_000))).await;
-        assert_error(status, &answer, 413, "WRONG_REQUEST");
-        let (status, answer) = bench.send(Method::POST, &path, token, "text/plain", "{}").await;
-        assert_error(status, &answer, 400, "WRONG_MEDIA_TYPE");
-        let (status, answer) = bench.send(Method::GET, &path, token, "application/json", "").await;
-        assert_error(status, &answer, 405, "WRONG_REQUEST");
-        // Not UTF-8.
-        let (status, answer) =
-            bench.send(Method::POST, &path, token, "application/json", b"{\"a\":\"\xff\"}".to_vec()).await;
-        assert!(status.is_client_error() || status.is_success(), "{path}: {status} {answer}");
+        refuses(&bench, &endpoint, token).await;
     }
-    let player = tokens["player"].as_str();
-    let (status, answer) = bench
-        .send(
-            Method::POST,
-            "/service/v1/entrypoint/player/request/interchange",
-            Some(player),
-            "application/json",
-            many,
-        )
-        .await;
-    assert_error(status, &answer, 400, "WRONG_REQUEST");
     let (status, answer) = bench.send(Method::POST, "/nowhere", None, "application/json", "{}").await;
     assert_error(status, &answer, 404, "OBJECT_NOT_FOUND");
+    assert_eq!(bench.rows().await, before);
     bench.ok("player", "ping-service", None, json!({"message": "ping"})).await;
     bench.stop().await;
 }
 
+async fn refuses(bench: &Bench, endpoint: &Endpoint, token: Option<&str>) {
+    let path = endpoint.path();
+    let at = async |method, kind: &str, body: Vec<u8>| bench.send(method, &path, token, kind, body).await;
+    let json = "application/json";
+    // PUT is POST, everywhere.
+    for method in [Method::POST, Method::PUT] {
+        for body in ["{", "{\"a\":", "nonsense", "\"text\"", "5", "[1]", "{\"a\":\u{1}}", "\u{feff}{}"] {
+            let (status, answer) = at(method.clone(), json, body.into()).await;
+            assert_error(status, &answer, 400, "WRONG_REQUEST");
+        }
+        let (status, answer) = at(method, "text/plain", b"{}".to_vec()).await;
+        assert_error(status, &answer, 400, "WRONG_MEDIA_TYPE");
+    }
+    let nested = format!("{{\"a\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
+    let (status, answer) = at(Method::POST, json, nested.into()).await;
+    assert_error(status, &answer, 400, "WRONG_REQUEST");
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(200_000));
+    let (status, answer) = at(Method::POST, json, large.into()).await;
+    assert_error(status, &answer, 413, "WRONG_REQUEST");
+    let (status, answer) = at(Method::POST, json, b"{\"a\":\"not UTF-8: \xff\"}".to_vec()).await;
+    assert_error(status, &answer, 400, "WRONG_REQUEST");
+    for method in [Method::GET, Method::PATCH, Method::DELETE] {
+        let (status, answer) = at(method, json, Vec::new()).await;
+        assert_error(status, &answer, 405, "WRONG_REQUEST");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn put_is_post_and_ids_are_strings_out_and_either_in() {
+async fn put_does_what_post_does_and_ids_are_strings_out_and_either_in() {
     let bench = Bench::start().await;
     let support = bench.token("support").await;
     let path = "/service/v1/entrypoint/support/request/create-tenant";
@@ -107,16 +111,59 @@ async fn names_with_metacharacters_are_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_player_can_not_touch_anothers_client_nor_send_what_only_the_backend_sends() {
     let bench = Bench::start().await;
-    let player = bench.token("player").await;
-    let exchange = |id: &str, outgoing: Value| json!({"client_id": id, "outgoing_messages": outgoing, "consumed_messages": []});
-    let (status, answer) =
-        bench.post("player", "interchange", Some(&player), exchange("42", json!([]))).await;
+    let it = Studio::open(&bench).await;
+    let (player, client) = it.player(&bench).await;
+    let (other, theirs) = it.player(&bench).await;
+    let exchange = |id: &Value, outgoing: Value| json!({"client_id": id, "outgoing_messages": outgoing, "consumed_messages": []});
+    let hello = || json!([{"id": 0, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": "hello"}}]);
+    let ask = async |id: &Value, outgoing| {
+        bench.post("player", "interchange", Some(&player), exchange(id, outgoing)).await
+    };
+    let before = bench.rows().await;
+    let (status, answer) = ask(&json!("42"), hello()).await;
     assert_error(status, &answer, 404, "OBJECT_NOT_FOUND");
+    let (status, answer) = ask(&theirs, hello()).await;
+    assert_error(status, &answer, 400, "WRONG_CLIENT_ID");
+    for verb in ["get-ticket-details", "cancel-matchmaking"] {
+        let (status, answer) = bench.post("player", verb, Some(&player), json!({"client_id": theirs})).await;
+        assert_error(status, &answer, 400, "WRONG_CLIENT_ID");
+    }
+    // What was waiting for the other one is still there.
+    let theirs = bench.ok("player", "interchange", Some(&other), exchange(&theirs, json!([]))).await;
+    assert_eq!(theirs["incoming_messages"][0]["qualifier"], "SERVER_WELCOME_MESSAGE");
     let welcome = json!([{"id": 0, "qualifier": "SERVER_WELCOME_MESSAGE", "body": {}}]);
-    let (status, answer) = bench.post("player", "interchange", Some(&player), exchange("42", welcome)).await;
+    let (status, answer) = ask(&client, welcome).await;
     assert_error(status, &answer, 400, "WRONG_CLIENT_MESSAGE_BODY_TYPE");
-    let unknown = json!([{"id": 0, "qualifier": "NONSENSE", "body": {}}]);
-    let (status, answer) = bench.post("player", "interchange", Some(&player), exchange("42", unknown)).await;
-    assert_error(status, &answer, 400, "WRONG_REQUEST");
+    // A good one before a bad one isn't taken either.
+    for bad in [
+        json!({"id": 1, "qualifier": "NONSENSE", "body": {}}),
+        json!({"id": 1, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {}}),
+        json!({"id": 1, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": 5}),
+        json!({"id": -1, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": 1}}),
+    ] {
+        let mut outgoing = hello();
+        outgoing.as_array_mut().unwrap().push(bad);
+        let (status, answer) = ask(&client, outgoing).await;
+        assert_error(status, &answer, 400, "WRONG_REQUEST");
+    }
+    assert_eq!(bench.rows().await, before);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_too_long_to_hash_is_blamed_on_its_own_field() {
+    let bench = Bench::start().await;
+    let admin = bench.token("admin").await;
+    let hash =
+        async |value: String| bench.post("admin", "bcrypt-hash", Some(&admin), json!({"value": value})).await;
+    let (status, answer) = hash("x".repeat(71)).await;
+    assert_eq!(status, 200);
+    assert!(answer["hash"].as_str().unwrap().starts_with("$2"));
+    // Bytes count: the last one has 37 characters.
+    for value in ["x".repeat(72), "x".repeat(100_000), format!("{}x", "ä".repeat(36))] {
+        let (status, answer) = hash(value).await;
+        assert_error(status, &answer, 400, "VALIDATION_CONSTRAINT_VIOLATED");
+        assert_eq!(answer["detail"], "`value` must have at most 71 bytes");
+    }
     bench.stop().await;
 }

@@ -64,3 +64,17 @@ async fn operators_see_health_readiness_metrics_and_the_document() {
     }
     bench.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_can_be_kept_from_the_public() {
+    let bench = Bench::with(|config| config.server.metrics_bind = Some("127.0.0.1:0".to_owned())).await;
+    let apart = bench.metrics.clone().unwrap();
+    let status = async |url: String| reqwest::get(url).await.unwrap().status().as_u16();
+    assert_eq!(status(format!("{apart}/metrics")).await, 200);
+    assert_eq!(status(format!("{}/metrics", bench.url)).await, 404);
+    for path in ["/healthz", "/openapi.json", "/service/v1/entrypoint/player/request/ping-service"] {
+        assert_eq!(status(format!("{apart}{path}")).await, 404, "nothing else is there: {path}");
+    }
+    bench.stop().await;
+    assert!(reqwest::get(format!("{apart}/metrics")).await.is_err(), "it stops with the server");
+}

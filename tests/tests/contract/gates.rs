@@ -1,5 +1,9 @@
 //! Who may call what, for every endpoint of the table.
 
+use std::time::Duration;
+
+use omgservers_api::Role;
+use omgservers_auth::{Access, TokenConfig};
 use omgservers_http::endpoints;
 use serde_json::json;
 
@@ -9,9 +13,10 @@ use crate::bench::{Bench, assert_error};
 async fn every_endpoint_that_needs_a_token_refuses_the_anonymous_the_forged_and_the_foreign() {
     let bench = Bench::start().await;
     let mut tokens = Vec::new();
-    for role in ["admin", "support", "developer", "player"] {
+    for role in ["admin", "support", "developer", "player", "runtime"] {
         tokens.push((role, bench.token(role).await));
     }
+    let worthless = worthless(&bench);
     for endpoint in endpoints().iter().filter(|it| it.bearer) {
         let (role, verb) = (endpoint.role, endpoint.verb);
         let (status, answer) = bench.post(role, verb, None, json!({})).await;
@@ -20,11 +25,83 @@ async fn every_endpoint_that_needs_a_token_refuses_the_anonymous_the_forged_and_
             let (status, answer) = bench.post(role, verb, Some(&forged), json!({})).await;
             assert_error(status, &answer, 401, "WRONG_CREDENTIALS");
         }
+        for (what, token) in &worthless {
+            let (status, answer) = bench.post(role, verb, Some(token), json!({})).await;
+            assert_eq!(status, 401, "{what} at {role}/{verb}: {answer}");
+            assert_error(status, &answer, 401, "WRONG_CREDENTIALS");
+        }
         for (other, token) in tokens.iter().filter(|it| it.0 != role) {
             let (status, answer) = bench.post(role, verb, Some(token), json!({})).await;
             assert_eq!(status, 403, "{other} at {role}/{verb}: {answer}");
             assert_error(status, &answer, 403, "WRONG_CREDENTIALS");
         }
+    }
+    bench.stop().await;
+}
+
+/// Tokens that are signed with the server's own keys and are no good all the same, for any role.
+fn worthless(bench: &Bench) -> Vec<(String, String)> {
+    let ours = bench.tokens(TokenConfig::default());
+    let nobody = "42".parse().unwrap();
+    let everything = Access {
+        r#type: "repository".to_owned(),
+        name: "omgservers/1/2/universal".to_owned(),
+        actions: vec!["pull".to_owned(), "push".to_owned(), "delete".to_owned()],
+    };
+    let mut tokens = vec![
+        ("a registry token".to_owned(), ours.registry("42", &[everything]).unwrap()),
+        ("a refresh token".to_owned(), ours.registry_refresh(nobody).unwrap()),
+        ("a runtime's WebSocket token".to_owned(), ours.ws_runtime("42".parse().unwrap(), 1).unwrap()),
+        (
+            "a player's WebSocket token".to_owned(),
+            ours.ws_player("42".parse().unwrap(), "42".parse().unwrap(), 1).unwrap(),
+        ),
+    ];
+    let foreign = bench.tokens(TokenConfig { issuer: "somebody-else".to_owned(), ..TokenConfig::default() });
+    let expired =
+        bench.tokens(TokenConfig { user: Duration::ZERO, runtime: Duration::ZERO, ..TokenConfig::default() });
+    for (why, tokens_of) in [("another issuer's", foreign), ("an expired", expired)] {
+        for role in [Role::Admin, Role::Support, Role::Developer, Role::Player] {
+            tokens.push((format!("{why} token of {role}"), tokens_of.user(nobody, role).unwrap()));
+        }
+        let runtime = tokens_of.runtime("42".parse().unwrap()).unwrap();
+        tokens.push((format!("{why} token of a runtime"), runtime));
+    }
+    tokens
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_other_tokens_are_asked_for_those_of_the_api_are_worthless() {
+    let bench = Bench::start().await;
+    let http = reqwest::Client::new();
+    let mut tokens = Vec::new();
+    for role in ["admin", "support", "developer", "player", "runtime"] {
+        tokens.push(bench.token(role).await);
+    }
+    let worthless = worthless(&bench);
+    let of_api =
+        tokens.iter().chain(worthless.iter().filter(|it| !it.0.contains("registry")).map(|it| &it.1));
+    for token in of_api {
+        let registry = http.get(format!("{}/v2/", bench.url)).bearer_auth(token).send().await.unwrap();
+        assert_eq!(registry.status(), 401);
+    }
+    // What is good at the registry or the dispatcher isn't at the token service, and the other way round.
+    let refresh = |it: &str| it == "a refresh token";
+    let not_refresh = tokens.iter().chain(worthless.iter().filter(|it| !refresh(&it.0)).map(|it| &it.1));
+    for token in not_refresh {
+        let form = [("grant_type", "refresh_token"), ("service", "registry"), ("refresh_token", token)];
+        let url = format!("{}/service/v1/entrypoint/docker/request/create-token", bench.url);
+        let answer = http.post(url).form(&form).send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{}", answer.text().await.unwrap());
+    }
+    let not_ws =
+        tokens.iter().chain(worthless.iter().filter(|it| !it.0.contains("WebSocket")).map(|it| &it.1));
+    for token in not_ws {
+        let url = format!("{}{}?ws_token={token}", bench.url, omgservers_http::dispatcher::PATH);
+        let request = http.get(url).header("Connection", "Upgrade").header("Upgrade", "websocket");
+        let request = request.header("Sec-WebSocket-Version", "13");
+        let answer = request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").send().await.unwrap();
+        assert_eq!(answer.status(), 401);
     }
     bench.stop().await;
 }

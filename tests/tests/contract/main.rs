@@ -9,4 +9,6 @@ mod bad_input;
 mod bench;
 mod document;
 mod gates;
+mod lists;
 mod roles;
+mod studio;

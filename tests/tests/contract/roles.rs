@@ -1,126 +1,148 @@
 //! What each permission opens, and nothing else does.
 
+use std::collections::BTreeSet;
+
+use omgservers_http::endpoints;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, assert_error};
+use crate::{
+    bench::{Bench, assert_error},
+    studio::Studio,
+};
 
-struct Studio {
-    support: String,
-    tenant: Value,
-    project: Value,
-    stage: Value,
-    version: Value,
+/// A call that a permission opens.
+struct Call {
+    verb: &'static str,
+    level: &'static str,
+    permission: &'static str,
+    body: Value,
+    /// The answer to whoever has the permission.
+    status: u16,
 }
 
-async fn studio(bench: &Bench) -> Studio {
-    let support = bench.token("support").await;
-    let tenant = bench.ok("support", "create-tenant", Some(&support), json!({})).await["id"].clone();
-    let made = bench.ok("support", "create-project", Some(&support), json!({"tenant": tenant})).await;
-    let (project, stage) = (made["project_id"].clone(), made["stage_id"].clone());
-    let (owner, user) = developer(bench, &support).await;
-    let grant = json!({"tenant": tenant, "project": project, "user_id": user, "permissions_to_create": ["VERSION_MANAGER"]});
-    bench.ok("support", "create-project-permissions", Some(&support), grant).await;
-    let version = json!({"tenant": tenant, "project": project, "config": {"modes": []}});
-    let version = bench.ok("developer", "create-version", Some(&owner), version).await["version_id"].clone();
-    Studio { support, tenant, project, stage, version }
-}
-
-async fn developer(bench: &Bench, support: &str) -> (String, Value) {
-    let made = bench.ok("support", "create-developer", Some(support), json!({})).await;
-    let answer = bench.ok("developer", "create-token", None, made.clone()).await;
-    (answer["raw_token"].as_str().unwrap().to_owned(), made["user_id"].clone())
-}
-
-/// Each gated call, and the permission that opens it.
-fn calls(it: &Studio) -> Vec<(&'static str, &'static str, &'static str, Value)> {
-    let (tenant, project, stage, version) = (&it.tenant, &it.project, &it.stage, &it.version);
-    let whole = json!({"tenant": tenant, "project": project, "stage": stage});
-    let version_of = json!({"tenant": tenant, "version_id": version});
-    let deploy = json!({"tenant": tenant, "project": project, "stage": stage, "version_id": version});
-    let alias = |more: Value, name: &str| {
-        let mut body = more;
+/// Each gated call. What deletes comes late.
+fn calls(it: &Studio) -> Vec<Call> {
+    let (tenant, deployment) = (&it.tenant, &it.deployment);
+    let call = |verb, level, permission, body| Call { verb, level, permission, body, status: 200 };
+    let with = |name: &str, value: Value| {
+        let mut body = it.place();
+        body[name] = value;
+        body
+    };
+    let of_deployment = || json!({"tenant": tenant, "deployment_id": deployment});
+    let viewed = |verb, body| call(verb, "project", "PROJECT_VIEWER", body);
+    // Nobody waits, and nobody plays.
+    let missed = |verb, body| Call { status: 404, ..viewed(verb, body) };
+    let deployed = |verb, body| call(verb, "stage", "DEPLOYMENT_MANAGER", body);
+    let lobby = &it.details["lobby_refs"][0]["lobby_id"];
+    let matchmaker = &it.details["matchmaker_refs"][0]["matchmaker_id"];
+    let alias = |mut body: Value, name: &str| {
         body["alias"] = json!(name);
         body
     };
     vec![
-        ("get-tenant-details", "tenant", "TENANT_VIEWER", whole.clone()),
-        ("create-project", "tenant", "PROJECT_MANAGER", whole.clone()),
-        (
+        call("get-tenant-details", "tenant", "TENANT_VIEWER", it.place()),
+        call("create-project", "tenant", "PROJECT_MANAGER", it.place()),
+        call(
             "create-project-alias",
             "tenant",
             "PROJECT_MANAGER",
-            alias(json!({"tenant": tenant, "project_id": project}), "p"),
+            alias(json!({"tenant": tenant, "project_id": it.project}), "p"),
         ),
-        ("get-project-details", "project", "PROJECT_VIEWER", whole.clone()),
-        ("create-stage", "project", "STAGE_MANAGER", whole.clone()),
-        (
+        viewed("get-project-details", it.place()),
+        call("create-stage", "project", "STAGE_MANAGER", it.place()),
+        call(
             "create-stage-alias",
             "project",
             "STAGE_MANAGER",
-            alias(json!({"tenant": tenant, "stage_id": stage}), "s"),
+            alias(json!({"tenant": tenant, "stage_id": it.stage}), "s"),
         ),
-        ("get-stage-details", "project", "PROJECT_VIEWER", whole.clone()),
-        ("get-version-details", "project", "PROJECT_VIEWER", version_of.clone()),
-        (
-            "create-version",
-            "project",
-            "VERSION_MANAGER",
-            json!({"tenant": tenant, "project": project, "config": {"modes": []}}),
+        viewed("get-stage-details", it.place()),
+        viewed("get-version-details", it.place()),
+        call("create-version", "project", "VERSION_MANAGER", with("config", json!({"modes": []}))),
+        viewed("get-deployment-details", of_deployment()),
+        missed(
+            "get-ticket-details",
+            json!({"tenant": tenant, "deployment_id": deployment, "client_id": "42"}),
         ),
-        ("deploy-version", "stage", "DEPLOYMENT_MANAGER", deploy),
-        ("delete-version", "project", "VERSION_MANAGER", json!({"tenant": tenant, "id": version})),
-        ("delete-stage", "project", "STAGE_MANAGER", whole.clone()),
-        ("delete-project", "tenant", "PROJECT_MANAGER", whole),
+        missed("get-match-details", json!({"tenant": tenant, "deployment_id": deployment, "match_id": "42"})),
+        deployed("create-lobby-request", of_deployment()),
+        deployed("delete-lobby", json!({"lobby_id": lobby})),
+        deployed("create-matchmaker-request", of_deployment()),
+        deployed("delete-matchmaker", json!({"matchmaker_id": matchmaker})),
+        deployed("delete-deployment", json!({"tenant": tenant, "id": deployment})),
+        deployed("deploy-version", it.place()),
+        deployed("create-deployment", it.place()),
+        call("delete-version", "project", "VERSION_MANAGER", json!({"tenant": tenant, "id": it.version})),
+        call("delete-stage", "project", "STAGE_MANAGER", it.place()),
+        call("delete-project", "tenant", "PROJECT_MANAGER", it.place()),
     ]
 }
+
+const EVERYTHING: [(&str, &str); 7] = [
+    ("tenant", "PROJECT_MANAGER"),
+    ("tenant", "TENANT_VIEWER"),
+    ("project", "STAGE_MANAGER"),
+    ("project", "VERSION_MANAGER"),
+    ("project", "PROJECT_VIEWER"),
+    ("stage", "DEPLOYMENT_MANAGER"),
+    ("stage", "STAGE_VIEWER"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_call_needs_its_permission_and_every_other_one_does_not_open_it() {
     let bench = Bench::start().await;
-    let it = studio(&bench).await;
-    let everything = [
-        ("tenant", "PROJECT_MANAGER"),
-        ("tenant", "TENANT_VIEWER"),
-        ("project", "STAGE_MANAGER"),
-        ("project", "VERSION_MANAGER"),
-        ("project", "PROJECT_VIEWER"),
-        ("stage", "DEPLOYMENT_MANAGER"),
-        ("stage", "STAGE_VIEWER"),
-    ];
-    for (verb, level, permission, body) in calls(&it) {
-        let (token, user) = developer(&bench, &it.support).await;
-        for (other_level, other) in everything.iter().filter(|other| **other != (level, permission)) {
-            grant(&bench, &it, &user, other_level, other).await;
+    let it = Studio::open(&bench).await;
+    let calls = calls(&it);
+    let gated: BTreeSet<&str> = calls.iter().map(|it| it.verb).collect();
+    let endpoints = endpoints();
+    let all: BTreeSet<&str> =
+        endpoints.iter().filter(|it| it.role == "developer" && it.bearer).map(|it| it.verb).collect();
+    assert_eq!(gated, all, "every call of a developer's");
+
+    // Everybody gets all the other permissions first: later there is no stage to give them in.
+    let mut developers = Vec::new();
+    for call in &calls {
+        let (token, user) = it.developer(&bench).await;
+        for (level, other) in EVERYTHING.iter().filter(|other| **other != (call.level, call.permission)) {
+            it.grant(&bench, &user, level, other).await;
         }
-        // Without an image the version is refused before anything else, as the contract has it.
-        let (status, answer) = bench.post("developer", verb, Some(&token), body.clone()).await;
-        if verb == "deploy-version" {
-            assert_error(status, &answer, 409, "WRONG_VERSION_STATE");
-            continue;
-        }
+        developers.push((token, user));
+    }
+    for (call, (token, user)) in calls.iter().zip(developers) {
+        let ask = async || bench.post("developer", call.verb, Some(&token), call.body.clone()).await;
+        let (status, answer) = ask().await;
         assert_error(status, &answer, 403, "PERMISSION_NOT_FOUND");
-        grant(&bench, &it, &user, level, permission).await;
-        let (status, answer) = bench.post("developer", verb, Some(&token), body).await;
-        assert_eq!(status, 200, "{verb} with {permission}: {answer}");
+        it.grant(&bench, &user, call.level, call.permission).await;
+        let (status, answer) = ask().await;
+        assert_eq!(status, call.status, "{} with {}: {answer}", call.verb, call.permission);
+        assert!(answer.get("deleted").is_none_or(|it| *it == true), "{}: {answer}", call.verb);
     }
     bench.stop().await;
 }
 
-async fn grant(bench: &Bench, it: &Studio, user: &Value, level: &str, permission: &str) {
-    let body = json!({
-        "tenant": it.tenant, "project": it.project, "stage": it.stage,
-        "user_id": user, "permissions_to_create": [permission],
-    });
-    // The stage and the project go in the course of the test; then there is nothing to give.
-    let _given = bench.post("support", &format!("create-{level}-permissions"), Some(&it.support), body).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_without_an_image_is_refused_before_anybody_is_asked_for_a_permission() {
+    let bench = Bench::start().await;
+    let it = Studio::open(&bench).await;
+    let (token, user) = it.developer(&bench).await;
+    it.grant(&bench, &user, "project", "VERSION_MANAGER").await;
+    let mut body = it.place();
+    body["config"] = json!({"modes": []});
+    let made = bench.ok("developer", "create-version", Some(&token), body).await;
+    let mut body = it.place();
+    body["version_id"] = made["version_id"].clone();
+    let (status, answer) = bench.post("developer", "deploy-version", Some(&token), body).await;
+    assert_error(status, &answer, 409, "WRONG_VERSION_STATE");
+    bench.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_developers_token_is_worth_nothing_at_once() {
     let bench = Bench::start().await;
-    let it = studio(&bench).await;
-    let (token, user) = developer(&bench, &it.support).await;
-    grant(&bench, &it, &user, "tenant", "TENANT_VIEWER").await;
+    let it = Studio::open(&bench).await;
+    let (token, user) = it.developer(&bench).await;
+    it.grant(&bench, &user, "tenant", "TENANT_VIEWER").await;
     bench.ok("developer", "get-tenant-details", Some(&token), json!({"tenant": it.tenant})).await;
     bench.ok("support", "delete-developer", Some(&it.support), json!({"user_id": user})).await;
     let (status, answer) =

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omgservers_client::Event;
-use omgservers_tests::{Backend, Studio, eventually};
+use omgservers_tests::{Backend, Game, Studio, eventually};
 
 use crate::flows::wait_for;
 
@@ -42,6 +42,25 @@ async fn a_lobby_without_memory_is_recorded_as_such() {
     wait_for(&mut player, assigned).await;
     let failure = studio.details(deployment).await.failures.into_iter().next().unwrap();
     assert!(failure.out_of_memory, "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_can_not_be_started_is_seen_with_its_reason_and_a_better_one_takes_its_place() {
+    let backend = Backend::start().await;
+    let studio = Studio::open(&backend).await;
+    let config = r#"{"modes":[],"deployment":{"min_lobbies":1}}"#;
+    let version = studio.push_game(&backend, Game::Unstartable, config).await;
+    let deployment = studio.deploy(version).await;
+    let failed = || async { !studio.details(deployment).await.failures.is_empty() };
+    eventually("the failure is on record", Duration::from_secs(30), failed).await;
+    let failure = studio.details(deployment).await.failures.remove(0);
+    assert!(failure.reason.contains("/forgotten"), "what Docker says of it: {failure:?}");
+    assert_eq!((failure.out_of_memory, failure.log_tail.as_str()), (false, ""), "{failure:?}");
+    assert!(backend.containers().is_empty(), "nothing of it runs");
+    // The developer mends it; who comes then plays.
+    let version = studio.push(&backend, config).await;
+    studio.deploy(version).await;
+    wait_for(&mut studio.player().await, assigned).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

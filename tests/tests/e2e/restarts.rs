@@ -9,10 +9,13 @@ use std::{
 };
 
 use omgservers_client::Event;
-use omgservers_tests::{Backend, Studio};
+use omgservers_tests::{Backend, Game, Studio};
 use serde_json::{Value, json};
 
-use crate::flows::wait_for;
+use crate::{
+    flows::wait_for,
+    raw::{Player, Server, stand_ins},
+};
 
 async fn playing(backend: &Backend) -> (Studio, omgservers_client::Session) {
     let studio = Studio::open(backend).await;
@@ -21,6 +24,16 @@ async fn playing(backend: &Backend) -> (Studio, omgservers_client::Session) {
     let mut player = studio.player().await;
     wait_for(&mut player, |it| matches!(it, Event::Assigned { .. })).await;
     (studio, player)
+}
+
+/// A game whose lobby the test plays, without an SDK that would repeat what fails.
+async fn standing_in(backend: &Backend) -> (Studio, Server) {
+    let studio = Studio::open(backend).await;
+    let config = r#"{"modes":[],"deployment":{"min_lobbies":1}}"#;
+    let version = studio.push_game(backend, Game::StandIn, config).await;
+    studio.deploy(version).await;
+    let lobby = stand_ins(backend, "LOBBY", 1).await.remove(0);
+    (studio, Server::of(backend, &lobby).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,34 +49,6 @@ async fn a_planned_restart_keeps_players_lobbies_and_containers() {
     assert_eq!(backend.containers(), before, "no lobby was lost, and none doubled");
 }
 
-/// Polls as the Defold SDK does, and counts what fails: one failed request ends such a player for good.
-async fn poll(
-    url: String,
-    token: String,
-    client: String,
-    rounds: Arc<AtomicU32>,
-    stop: Arc<AtomicBool>,
-) -> Vec<String> {
-    let http = reqwest::Client::new();
-    let (mut failures, mut consumed) = (Vec::new(), Vec::<Value>::new());
-    while !stop.load(Ordering::Relaxed) {
-        let body = json!({"client_id": client, "outgoing_messages": [], "consumed_messages": consumed});
-        let sent = http.post(&url).bearer_auth(&token).json(&body).send().await;
-        match sent {
-            Ok(answer) if answer.status().is_success() => {
-                let answer: Value = answer.json().await.unwrap();
-                let incoming = answer["incoming_messages"].as_array().unwrap();
-                consumed = incoming.iter().map(|it| it["id"].clone()).collect();
-            }
-            Ok(answer) => failures.push(format!("{}", answer.status())),
-            Err(error) => failures.push(format!("{error:?}")),
-        }
-        rounds.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    failures
-}
-
 /// Waits until everybody polls: a restart that nobody notices shows nothing.
 async fn all_poll(pollers: &[Arc<AtomicU32>]) {
     let before: Vec<u32> = pollers.iter().map(|it| it.load(Ordering::Relaxed)).collect();
@@ -76,41 +61,73 @@ async fn all_poll(pollers: &[Arc<AtomicU32>]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_game_servers() {
     let mut backend = Backend::activated(&[]).await;
-    let (studio, mut player) = playing(&backend).await;
+    let (studio, server) = standing_in(&backend).await;
     let before = backend.containers();
-    let base = format!("{}/service/v1/entrypoint/player/request", backend.url());
     let stop = Arc::new(AtomicBool::new(false));
     let (mut pollers, mut rounds) = (Vec::new(), Vec::new());
-    for _ in 0..8 {
-        let http = reqwest::Client::new();
-        let user: Value =
-            http.post(format!("{base}/create-user")).send().await.unwrap().json().await.unwrap();
-        let token = http.post(format!("{base}/create-token")).json(&user).send().await.unwrap();
-        let token = token.json::<Value>().await.unwrap()["raw_token"].as_str().unwrap().to_owned();
-        let place = json!({"tenant": studio.tenant, "project": studio.project, "stage": studio.stage});
-        let client =
-            http.post(format!("{base}/create-client")).bearer_auth(&token).json(&place).send().await.unwrap();
-        let client = client.json::<Value>().await.unwrap()["client_id"].as_str().unwrap().to_owned();
+    let mut count = || {
         let count = Arc::new(AtomicU32::new(0));
-        let polling =
-            poll(format!("{base}/interchange"), token, client, Arc::clone(&count), Arc::clone(&stop));
-        pollers.push(tokio::spawn(polling));
-        rounds.push(count);
+        rounds.push(Arc::clone(&count));
+        count
+    };
+    pollers.push(tokio::spawn(server.echo(count(), Arc::clone(&stop))));
+    let mut speaker = Player::join(&backend, &studio).await;
+    for _ in 0..8 {
+        let player = Player::join(&backend, &studio).await;
+        pollers.push(tokio::spawn(player.poll(count(), Arc::clone(&stop))));
     }
-    for _ in 0..2 {
+    let first = speaker.hears("RUNTIME_ASSIGNMENT_MESSAGE", |_| true).await;
+    for round in 0..2 {
         all_poll(&rounds).await;
         backend.stop();
         backend.launch().await;
+        // The game server answers as before.
+        let data = format!("back again {round}");
+        speaker.say(round, &data).await;
+        speaker.hears("SERVER_OUTGOING_MESSAGE", |it| it["message"] == *data).await;
     }
     all_poll(&rounds).await;
-    player.say("back again").unwrap();
-    wait_for(&mut player, |it| matches!(it, Event::Message(raw) if raw.get().contains("back again"))).await;
     stop.store(true, Ordering::Relaxed);
     for poller in pollers {
         let failures = poller.await.unwrap();
         assert!(failures.is_empty(), "{} failed: {failures:?}", failures.len());
     }
+    let assigned = speaker.seen.iter().filter(|it| it["qualifier"] == "RUNTIME_ASSIGNMENT_MESSAGE");
+    assert!(assigned.map(|it| &it["body"]).all(|it| it["runtime_id"] == first["runtime_id"]));
     assert_eq!(backend.containers(), before, "the lobby didn't notice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_game_server_was_acknowledged_before_a_kill_reaches_its_players_afterwards() {
+    let mut backend = Backend::start().await;
+    let (studio, mut server) = standing_in(&backend).await;
+    let (mut one, mut two) = (Player::join(&backend, &studio).await, Player::join(&backend, &studio).await);
+    for player in [&one, &two] {
+        server.hears("ADD_CLIENT", |it| it["client_id"] == player.client).await;
+    }
+    // Nobody fetches anything until after the kill.
+    let commands: Vec<Value> = (0..50)
+        .map(|it| match it % 2 {
+            0 => json!({"id": it, "qualifier": "RESPOND_CLIENT", "body": {"client_id": one.client, "message": it}}),
+            _ => json!({"id": it, "qualifier": "BROADCAST_MESSAGE", "body": {"message": it}}),
+        })
+        .collect();
+    let answer = server.exchange(json!(commands)).await;
+    assert!(answer.get("rejected_commands").is_none(), "{answer}");
+    backend.kill();
+    backend.launch().await;
+    // As after an answer that was lost: the whole request again, and one command more.
+    let mut again = commands.clone();
+    again.push(json!({"id": 50, "qualifier": "BROADCAST_MESSAGE", "body": {"message": "end"}}));
+    let answer = server.exchange(json!(again)).await;
+    assert!(answer.get("rejected_commands").is_none(), "{answer}");
+    let mut expected: Vec<Value> = (0..50).map(|it| json!(it)).collect();
+    expected.push(json!("end"));
+    one.hears("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
+    assert_eq!(one.heard(), expected.iter().collect::<Vec<_>>());
+    two.hears("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
+    expected.retain(|it| it.as_u64().is_none_or(|it| it % 2 == 1));
+    assert_eq!(two.heard(), expected.iter().collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

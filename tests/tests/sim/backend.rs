@@ -134,6 +134,7 @@ impl Backend {
             tenants: Arc::clone(&tenants),
             projects: Arc::clone(&projects),
             deployments: Arc::clone(&deployments),
+            most_profile_bytes: omgservers_players::MOST_PROFILE_BYTES,
         }));
         let matchmaking = PgMatchmaking::new(MatchmakingParts {
             db: db(),

@@ -33,6 +33,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             bind: "0.0.0.0:8080".into(),
+            metrics_bind: None,
             public_url: None,
             workers: 0,
             max_connections: 50_000,
@@ -73,7 +74,14 @@ impl Default for TokensConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { enabled: true, anonymous_per_second: 100, anonymous_burst: 2000, trusted_proxies: Vec::new() }
+        Self {
+            enabled: true,
+            anonymous_per_second: 100,
+            anonymous_burst: 2000,
+            passwords_per_second: 2,
+            passwords_burst: 100,
+            trusted_proxies: Vec::new(),
+        }
     }
 }
 
@@ -92,7 +100,11 @@ impl Default for RuntimesConfig {
 
 impl Default for ClientsConfig {
     fn default() -> Self {
-        Self { inactive_interval_seconds: 30, wait_timeout_seconds: 300 }
+        Self {
+            inactive_interval_seconds: 30,
+            wait_timeout_seconds: 300,
+            max_profile_bytes: omgservers_players::MOST_PROFILE_BYTES,
+        }
     }
 }
 

@@ -50,6 +50,10 @@ pub struct Config {
 pub struct ServerConfig {
     /// Address and port to listen on. A socket that systemd hands over replaces it.
     pub bind: String,
+    /// Address and port of `/metrics` alone. Without it `/metrics` is on the same port as everything else, open to
+    /// whoever reaches that.
+    /// Example: `"127.0.0.1:9090"`
+    pub metrics_bind: Option<String>,
     /// How players, developers and Docker reach this server, without a path. Without it:
     /// `http://localhost:<port>`.
     /// Example: `"https://games.example.com"`
@@ -146,10 +150,16 @@ pub struct TokensConfig {
 pub struct LimitsConfig {
     /// Whether requests without a token are limited at all.
     pub enabled: bool,
-    /// Requests per second and address.
+    /// Requests per second and address of players and game servers: signing up, signing in, pings.
     pub anonymous_per_second: u32,
-    /// Requests that an address may send at once.
+    /// Such requests that an address may send at once.
     pub anonymous_burst: u32,
+    /// Sign-ins per second and address of admins, support and developers, `docker login` and pushes among them.
+    /// Each costs a slow hash, so these are counted apart.
+    pub passwords_per_second: u32,
+    /// Such sign-ins that an address may send at once. 256 can wait for all addresses together; with more than
+    /// that one address could keep everybody else out.
+    pub passwords_burst: u32,
     /// Networks of reverse proxies: what they say in `X-Forwarded-For` is believed.
     /// Example: `["127.0.0.0/8", "10.0.0.0/8"]`
     #[serde(deserialize_with = "networks")]
@@ -194,6 +204,9 @@ pub struct ClientsConfig {
     pub inactive_interval_seconds: u32,
     /// Seconds after which a player for whom no game server could be started is sent away.
     pub wait_timeout_seconds: u32,
+    /// Most bytes of a player's profile in a stage; a game server that sets a larger one is told so. It goes to
+    /// game servers as one message, so that it must fit into a mailbox (`messaging.mailbox_bytes`) several times.
+    pub max_profile_bytes: usize,
 }
 
 /// Lobbies.

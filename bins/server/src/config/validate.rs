@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use omgservers_api::config::{MOST_CPU, MOST_MEMORY};
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
@@ -35,6 +36,10 @@ pub(super) fn validate(config: &mut Config, issues: &mut Vec<Issue>) {
             check.wrong(key, "has 8 to 71 bytes");
         }
     }
+}
+
+fn wide(value: u32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 struct Check<'a> {
@@ -77,6 +82,9 @@ impl Check<'_> {
     fn server(&mut self, config: &Config) {
         if config.server.bind.to_socket_addrs().is_err() {
             self.wrong("server.bind", "is an address and a port, such as 0.0.0.0:8080");
+        }
+        if config.server.metrics_bind.as_ref().is_some_and(|it| it.to_socket_addrs().is_err()) {
+            self.wrong("server.metrics_bind", "is an address and a port, such as 127.0.0.1:9090");
         }
         self.http_url("server.public_url", config.server.public_url.as_deref());
     }
@@ -182,7 +190,7 @@ impl Check<'_> {
     }
 
     fn ranges(&mut self, config: &Config) {
-        let at_least: [(&str, u64, u64); 19] = [
+        let at_least: [(&str, u64, u64); 21] = [
             ("server.max_connections", config.server.max_connections.into(), 1),
             ("server.keep_alive_seconds", config.server.keep_alive_seconds.into(), 1),
             ("server.request_head_seconds", config.server.request_head_seconds.into(), 1),
@@ -204,6 +212,8 @@ impl Check<'_> {
             ("matches.start_timeout_seconds", config.matches.start_timeout_seconds.into(), 1),
             ("limits.anonymous_per_second", config.limits.anonymous_per_second.into(), 1),
             ("limits.anonymous_burst", config.limits.anonymous_burst.into(), 1),
+            ("limits.passwords_per_second", config.limits.passwords_per_second.into(), 1),
+            ("limits.passwords_burst", config.limits.passwords_burst.into(), 1),
             ("runtimes.inactive_interval_seconds", config.runtimes.inactive_interval_seconds.into(), 5),
             ("runtimes.default_memory_mb", config.runtimes.default_memory_mb.into(), 6),
             ("clients.inactive_interval_seconds", config.clients.inactive_interval_seconds.into(), 5),
@@ -220,16 +230,35 @@ impl Check<'_> {
             ("matches.max_tickets", config.matches.max_tickets),
             ("messaging.answer_entries", messaging.answer_entries),
             ("messaging.answer_bytes", messaging.answer_bytes),
-            ("runtimes.default_cpu", config.runtimes.default_cpu.try_into().unwrap_or(usize::MAX)),
-            ("runtimes.pids_limit", config.runtimes.pids_limit.try_into().unwrap_or(usize::MAX)),
+            ("clients.max_profile_bytes", config.clients.max_profile_bytes),
+            ("runtimes.default_cpu", wide(config.runtimes.default_cpu)),
+            ("runtimes.pids_limit", wide(config.runtimes.pids_limit)),
         ] {
             if value == 0 {
                 self.wrong(key, "must be at least 1");
             }
         }
-        // PostgreSQL of our own is started with room for this many.
-        if config.database.pool_size > 200 {
-            self.wrong("database.pool_size", "must be at most 200");
+        self.tops(config);
+    }
+
+    fn tops(&mut self, config: &Config) {
+        let at_most: [(&str, usize, usize); 4] = [
+            // PostgreSQL of our own is started with room for this many.
+            ("database.pool_size", wide(config.database.pool_size), 200),
+            // What a version may ask for itself.
+            ("runtimes.default_cpu", wide(config.runtimes.default_cpu), wide(MOST_CPU)),
+            ("runtimes.default_memory_mb", wide(config.runtimes.default_memory_mb), wide(MOST_MEMORY)),
+            // A runtime must be told of the players of a match.
+            (
+                "clients.max_profile_bytes",
+                config.clients.max_profile_bytes,
+                config.messaging.mailbox_bytes / 4,
+            ),
+        ];
+        for (key, value, most) in at_most {
+            if value > most {
+                self.wrong(key, format!("is {value}, and must be at most {most}"));
+            }
         }
     }
 }

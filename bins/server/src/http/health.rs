@@ -45,7 +45,11 @@ impl Health {
     pub(super) fn configure(&self, app: &mut web::ServiceConfig) {
         app.app_data(web::Data::new(self.clone()))
             .service(web::resource("/healthz").route(web::get().to(healthz)))
-            .service(web::resource("/readyz").route(web::get().to(readyz)))
+            .service(web::resource("/readyz").route(web::get().to(readyz)));
+    }
+
+    pub(super) fn configure_metrics(&self, app: &mut web::ServiceConfig) {
+        app.app_data(web::Data::new(self.clone()))
             .service(web::resource("/metrics").route(web::get().to(metrics)));
     }
 

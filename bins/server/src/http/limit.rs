@@ -12,12 +12,17 @@ use governor::{
     clock::{Clock as _, DefaultClock},
 };
 use ipnet::IpNet;
+use omgservers_http::Anonymous;
 
 use crate::config::LimitsConfig;
 
-/// A bucket for each address.
+type Buckets = DefaultKeyedRateLimiter<IpAddr>;
+
+/// Two buckets for each address: one for what is cheap, one for passwords, whose slow hashes wait in one queue for
+/// everybody.
 pub struct AddressLimit {
-    buckets: DefaultKeyedRateLimiter<IpAddr>,
+    cheap: Buckets,
+    passwords: Buckets,
     clock: DefaultClock,
     trusted: Vec<IpNet>,
 }
@@ -25,38 +30,55 @@ pub struct AddressLimit {
 impl AddressLimit {
     /// The limit that the configuration asks for; `None` when it is switched off.
     pub fn new(config: &LimitsConfig) -> Option<Self> {
-        let per_second = NonZeroU32::new(config.anonymous_per_second).filter(|_| config.enabled)?;
-        let burst = NonZeroU32::new(config.anonymous_burst)?;
-        let quota = Quota::per_second(per_second).allow_burst(burst);
+        if !config.enabled {
+            return None;
+        }
         Some(Self {
-            buckets: RateLimiter::keyed(quota),
+            cheap: buckets(config.anonymous_per_second, config.anonymous_burst)?,
+            passwords: buckets(config.passwords_per_second, config.passwords_burst)?,
             clock: DefaultClock::default(),
             trusted: config.trusted_proxies.clone(),
         })
     }
 
     /// How long to wait, if the request is one too many.
-    pub fn refuses(&self, request: &ServiceRequest) -> Option<Duration> {
+    pub fn refuses(&self, request: &ServiceRequest, cost: Anonymous) -> Option<Duration> {
         let peer = request.peer_addr()?.ip();
-        let header = request.headers().get("x-forwarded-for").and_then(|it| it.to_str().ok());
-        let bucket = bucket(client(peer, header, &self.trusted));
-        let refused = self.buckets.check_key(&bucket).err()?;
+        // Several lines are one list, in their order.
+        let lines = request.headers().get_all("x-forwarded-for");
+        let bucket = bucket(client(peer, lines.map(|it| it.to_str().unwrap_or_default()), &self.trusted));
+        let buckets = match cost {
+            Anonymous::Cheap => &self.cheap,
+            Anonymous::Password => &self.passwords,
+        };
+        let refused = buckets.check_key(&bucket).err()?;
         Some(refused.wait_time_from(self.clock.now()))
     }
 
     /// Forgets addresses that were silent for long enough.
     pub fn forget(&self) {
-        self.buckets.retain_recent();
-        self.buckets.shrink_to_fit();
+        for buckets in [&self.cheap, &self.passwords] {
+            buckets.retain_recent();
+            buckets.shrink_to_fit();
+        }
     }
 }
 
+fn buckets(per_second: u32, burst: u32) -> Option<Buckets> {
+    let quota = Quota::per_second(NonZeroU32::new(per_second)?).allow_burst(NonZeroU32::new(burst)?);
+    Some(RateLimiter::keyed(quota))
+}
+
 /// Whom the request comes from: the last address on the way that is no proxy of ours. What stands before it in
-/// the header anybody may have written.
-fn client(peer: IpAddr, forwarded: Option<&str>, trusted: &[IpNet]) -> IpAddr {
+/// the lines of the header anybody may have written.
+fn client<'a>(
+    peer: IpAddr,
+    forwarded: impl DoubleEndedIterator<Item = &'a str>,
+    trusted: &[IpNet],
+) -> IpAddr {
     let ours = |it: &IpAddr| trusted.iter().any(|network| network.contains(it));
     let mut last = peer.to_canonical();
-    let mut way = forwarded.unwrap_or_default().rsplit(',').map(str::trim);
+    let mut way = forwarded.rev().flat_map(|it| it.rsplit(',')).map(str::trim);
     while ours(&last) {
         match way.next().and_then(|it| it.parse::<IpAddr>().ok()) {
             Some(before) => last = before.to_canonical(),
@@ -82,19 +104,52 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn from(peer: &str, lines: &[&str], trusted: &[IpNet]) -> IpAddr {
+        client(ip(peer), lines.iter().copied(), trusted)
+    }
+
     #[test]
     fn what_an_unknown_peer_forwards_is_not_believed() {
-        assert_eq!(client(ip("198.51.100.7"), Some("10.0.0.9"), &[]), ip("198.51.100.7"));
+        assert_eq!(from("198.51.100.7", &["10.0.0.9"], &[]), ip("198.51.100.7"));
     }
 
     #[test]
     fn behind_our_proxies_the_last_foreign_address_counts() {
         let trusted = ["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        let header = Some("1.1.1.1, 198.51.100.7, 10.0.0.2");
-        assert_eq!(client(ip("127.0.0.1"), header, &trusted), ip("198.51.100.7"));
-        assert_eq!(client(ip("::ffff:127.0.0.1"), header, &trusted), ip("198.51.100.7"));
-        assert_eq!(client(ip("127.0.0.1"), Some("rubbish"), &trusted), ip("127.0.0.1"));
-        assert_eq!(client(ip("127.0.0.1"), None, &trusted), ip("127.0.0.1"));
+        let header = ["1.1.1.1, 198.51.100.7, 10.0.0.2"];
+        assert_eq!(from("127.0.0.1", &header, &trusted), ip("198.51.100.7"));
+        assert_eq!(from("::ffff:127.0.0.1", &header, &trusted), ip("198.51.100.7"));
+        assert_eq!(from("127.0.0.1", &["rubbish"], &trusted), ip("127.0.0.1"));
+        assert_eq!(from("127.0.0.1", &[], &trusted), ip("127.0.0.1"));
+    }
+
+    #[test]
+    fn lines_of_the_header_are_one_list() {
+        let trusted = ["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let limit = AddressLimit {
+            cheap: buckets(1, 1).unwrap(),
+            passwords: buckets(1, 1).unwrap(),
+            clock: DefaultClock::default(),
+            trusted: trusted.to_vec(),
+        };
+        // The first line is the client's own invention; a proxy of ours wrote the second one.
+        let request = |invented: &str, written: &str| {
+            actix_web::test::TestRequest::default()
+                .peer_addr("127.0.0.1:5000".parse().unwrap())
+                .append_header(("X-Forwarded-For", invented))
+                .append_header(("X-Forwarded-For", written))
+                .to_srv_request()
+        };
+        let refused = |request, cost| limit.refuses(&request, cost).is_some();
+        assert!(!refused(request("203.0.113.1", "198.51.100.7"), Anonymous::Cheap));
+        assert!(
+            refused(request("203.0.113.2", "198.51.100.7, 10.0.0.2"), Anonymous::Cheap),
+            "the same client"
+        );
+        assert!(!refused(request("203.0.113.3", "198.51.100.8"), Anonymous::Cheap), "another one");
+        assert!(refused(request("198.51.100.8", "10.0.0.2"), Anonymous::Cheap), "over both lines");
+        assert!(!refused(request("203.0.113.1", "198.51.100.7"), Anonymous::Password), "a bucket of its own");
+        assert!(refused(request("203.0.113.1", "198.51.100.7"), Anonymous::Password));
     }
 
     #[test]

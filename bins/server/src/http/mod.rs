@@ -7,15 +7,22 @@ mod drain;
 mod health;
 mod limit;
 mod meters;
+mod metrics_listener;
 mod shell;
 mod socket;
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use tokio::task::JoinHandle;
 
-use self::{connections::Connections, meters::Meters, shell::Shell};
+use self::{connections::Connections, meters::Meters, metrics_listener::MetricsListener, shell::Shell};
 pub use self::{
     drain::Drain,
     health::{Check, Health},
@@ -37,24 +44,31 @@ pub struct Parts {
     pub limit: Option<Arc<AddressLimit>>,
     /// Turned on by [`Http::stop`]; what holds answers back listens to it.
     pub drain: Drain,
+    /// A socket for `/metrics` alone; without it `/metrics` is with everything else.
+    pub metrics: Option<TcpListener>,
 }
 
 /// A listener that runs.
 pub struct Http {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where `/metrics` is, if it is apart.
+    pub metrics_addr: Option<SocketAddr>,
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
     connections: Connections,
     drain: Drain,
     health: Health,
     inherited: bool,
+    metrics: Option<MetricsListener>,
 }
 
 impl Http {
     /// Starts to listen.
     pub fn start(config: &ServerConfig, socket: Socket, parts: Parts) -> io::Result<Self> {
-        let Parts { health, routes, limit, drain } = parts;
+        let Parts { health, routes, limit, drain, metrics } = parts;
+        let metrics = metrics.map(|it| MetricsListener::start(it, &health)).transpose()?;
+        let metrics_here = metrics.is_none();
         let addr = socket.listener.local_addr()?;
         let connections = Connections::default();
         let body_limit = config.body_limit_bytes;
@@ -67,7 +81,12 @@ impl Http {
                 App::new()
                     .wrap(from_fn(move |request, next| shell::pass(Rc::clone(&shell), request, next)))
                     .app_data(web::PayloadConfig::new(body_limit))
-                    .configure(move |it| health.configure(it))
+                    .configure(move |it| {
+                        health.configure(it);
+                        if metrics_here {
+                            health.configure_metrics(it);
+                        }
+                    })
                     .configure(move |it| routes(it))
             }
         };
@@ -90,7 +109,8 @@ impl Http {
             .run();
         let handle = server.handle();
         let task = tokio::spawn(server);
-        Ok(Self { addr, handle, task, connections, drain, health, inherited: socket.inherited })
+        let (metrics_addr, inherited) = (metrics.as_ref().map(|it| it.addr), socket.inherited);
+        Ok(Self { addr, metrics_addr, handle, task, connections, drain, health, inherited, metrics })
     }
 
     /// Stops without failing a request: first `/readyz` turns 503, then every answer closes its connection, then
@@ -117,6 +137,11 @@ impl Http {
         self.drain.finish();
         // Idle connections are closed at once, others after their answer.
         self.handle.stop(true).await;
-        self.task.await.map_err(io::Error::other)?
+        let ended = self.task.await.map_err(io::Error::other)?;
+        // The last figures are those of the end.
+        if let Some(metrics) = self.metrics {
+            metrics.stop().await?;
+        }
+        ended
     }
 }

@@ -26,10 +26,11 @@ pub(super) async fn pass<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let refused = match &shell.limit {
-        Some(limit) if omgservers_http::is_anonymous(request.path()) => limit.refuses(&request),
-        _ => None,
-    };
+    // The path that the router reads, not the one that was written: `%6E` is an `n`.
+    let refused = shell.limit.as_ref().and_then(|limit| {
+        let cost = omgservers_http::anonymous(request.match_info().as_str())?;
+        limit.refuses(&request, cost)
+    });
     let mut response = match refused {
         // An interchange may wait for as long as it was asked to: its time says nothing.
         None if omgservers_http::is_interchange(request.path()) => {

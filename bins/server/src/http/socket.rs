@@ -24,17 +24,26 @@ impl Socket {
         if let Some(listener) = handed {
             return Ok(Self { listener, inherited: true });
         }
-        let addresses = config.bind.to_socket_addrs().context("server.bind")?;
-        let mut last = None;
-        for address in addresses {
-            match bind(address) {
-                Ok(listener) => return Ok(Self { listener, inherited: false }),
-                Err(error) => last = Some(error),
-            }
-        }
-        let reason = last.map_or_else(|| "it names no address".to_owned(), |it| it.to_string());
-        anyhow::bail!("can't listen on {} (server.bind): {reason}", config.bind)
+        Ok(Self { listener: listen(&config.bind, "server.bind")?, inherited: false })
     }
+
+    /// The one for `/metrics` alone, if the configuration wants one.
+    pub fn for_metrics(config: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
+        config.metrics_bind.as_ref().map(|it| listen(it, "server.metrics_bind")).transpose()
+    }
+}
+
+/// Listens where the setting `key` says.
+fn listen(place: &str, key: &'static str) -> anyhow::Result<TcpListener> {
+    let mut last = None;
+    for address in place.to_socket_addrs().context(key)? {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    let reason = last.map_or_else(|| "it names no address".to_owned(), |it| it.to_string());
+    anyhow::bail!("can't listen on {place} ({key}): {reason}")
 }
 
 /// With an address that is still in use by connections of an earlier server, which the standard library's own

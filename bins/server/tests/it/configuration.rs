@@ -89,12 +89,15 @@ fn every_mistake_is_told_at_once_with_its_key_and_where_it_is_from() {
 #[test]
 fn values_that_make_no_sense_are_told_with_what_would() {
     let file = "
-        [server]\nbind = 'here'\npublic_url = 'games.example.com'
+        [server]\nbind = 'here'\nmetrics_bind = 'there'\npublic_url = 'games.example.com'
         [database]\nurl = 'mysql://x'\npool_size = 1
         [registry]\nmode = 'external'
         [log]\nfilter = 'a=b=c'
         [bootstrap]\nadmin_password = 'short'
         [tokens]\nconnect_seconds = 1
+        [limits]\npasswords_burst = 0
+        [clients]\nmax_profile_bytes = 3_000_000
+        [runtimes]\ndefault_cpu = 4_294_967_295\ndefault_memory_mb = 4_294_967_295
         [pool]\npublic_address = 'https://games.example.com'
         [[pool.hosts]]\nuri = 'http://x'\ncpu_count = 0\nmemory_mb = 1\npublic_address = 'x:7777'";
     let found = issues(Some(file), &[]);
@@ -110,6 +113,11 @@ fn values_that_make_no_sense_are_told_with_what_would() {
         "pool.hosts.0.uri: ",
         "pool.hosts.0: ",
         "tokens.connect_seconds: ",
+        "server.metrics_bind: ",
+        "limits.passwords_burst: ",
+        "clients.max_profile_bytes: ",
+        "runtimes.default_cpu: ",
+        "runtimes.default_memory_mb: ",
         "pool.public_address: ",
         "pool.hosts.0.public_address: ",
     ] {

@@ -118,6 +118,41 @@ async fn an_address_that_asks_too_much_without_a_token_is_told_when_to_come_back
 }
 
 #[tokio::test]
+async fn operators_passwords_have_a_limit_of_their_own_however_the_path_is_written() {
+    let (folder, db) = (folder(), TestDb::new(&[]).await);
+    let data = folder.path().join("data");
+    let mut server = Serve::new(&data)
+        .set("OMGSERVERS__DATABASE__URL", db.url())
+        .set("OMGSERVERS__LIMITS__PASSWORDS_PER_SECOND", 1)
+        .set("OMGSERVERS__LIMITS__PASSWORDS_BURST", 3)
+        // Two addresses that a proxy of ours tells of have two buckets.
+        .set("OMGSERVERS__LIMITS__TRUSTED_PROXIES", "127.0.0.0/8")
+        .start()
+        .await;
+    let client = client();
+    let base = format!("{}/service/v1/entrypoint", server.url);
+    let ask = async |path: &str, lines: [&str; 2]| {
+        let request = client.post(format!("{base}/{path}")).header("content-type", "application/json");
+        let request = lines.iter().fold(request, |it, line| it.header("x-forwarded-for", *line));
+        request.body(r#"{"user":"support","password":"a guess"}"#).send().await.unwrap().status().as_u16()
+    };
+    let paths =
+        ["support/request/create-token", "developer/request/create-toke%6E", "admin/request/%63reate-token"];
+    for path in paths.into_iter().chain(["docker/request/create-token", "docker/request/token"]) {
+        let mut asked = 0;
+        // What stands in the first line the client has invented.
+        while ask(path, [&format!("203.0.113.{asked}"), "198.51.100.7"]).await != 429 {
+            asked += 1;
+            assert!(asked < 20, "{path} isn't limited");
+        }
+    }
+    assert_eq!(ask(paths[0], ["203.0.113.2", "198.51.100.8"]).await, 401, "another address");
+    let sign_up = ask("player/request/create-user", ["203.0.113.2", "198.51.100.7"]).await;
+    assert_eq!(sign_up, 200, "players aren't held up by those who guess");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_told() {
     let (folder, db) = (folder(), TestDb::new(&[]).await);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,6 +5,9 @@ use crate::{
     validate::{invalid, text},
 };
 
+/// What bcrypt can tell apart: 72 bytes with the zero byte at the end.
+pub const MOST_HASHED_BYTES: usize = 71;
+
 wire! {
     /// A fresh id.
     GenerateIdResponse {
@@ -13,7 +16,7 @@ wire! {
     }
     /// A text to hash.
     BcryptHashRequest {
-        /// The text, 1 to 72 bytes.
+        /// The text, 1 to 71 bytes.
         value: String,
     }
     /// The hash.
@@ -53,8 +56,10 @@ wire! {
 
 impl Validate for BcryptHashRequest {
     fn validate(&self) -> Result<(), Problem> {
-        text("value", &self.value, 72)?;
-        if self.value.len() > 72 { Err(invalid("value", "must have at most 72 bytes")) } else { Ok(()) }
+        if self.value.len() > MOST_HASHED_BYTES {
+            return Err(invalid("value", &format!("must have at most {MOST_HASHED_BYTES} bytes")));
+        }
+        text("value", &self.value, MOST_HASHED_BYTES)
     }
 }
 impl Validate for CalculateShardRequest {

@@ -3,6 +3,7 @@
 use crate::{
     Problem, ProjectId, ProjectPermission, Ref, StageId, StagePermission, TenantId, TenantPermission, UserId,
     Validate,
+    interchange::list,
     validate::{alias, some},
 };
 
@@ -107,8 +108,8 @@ wire! {
         tenant: Ref<TenantId>,
         /// Who gets them.
         #[serde(alias = "user_id")] user: Ref<UserId>,
-        /// Which; at least one.
-        permissions_to_create: Vec<TenantPermission>,
+        /// Which; 1 to 10,000.
+        #[serde(deserialize_with = "list")] permissions_to_create: Vec<TenantPermission>,
     }
     /// The permissions that were new.
     CreateTenantPermissionsResponse {
@@ -121,8 +122,8 @@ wire! {
         tenant: Ref<TenantId>,
         /// Who loses them.
         #[serde(alias = "user_id")] user: Ref<UserId>,
-        /// Which; at least one.
-        permissions_to_delete: Vec<TenantPermission>,
+        /// Which; 1 to 10,000.
+        #[serde(deserialize_with = "list")] permissions_to_delete: Vec<TenantPermission>,
     }
     /// The permissions that were taken.
     DeleteTenantPermissionsResponse {
@@ -137,8 +138,8 @@ wire! {
         project: Ref<ProjectId>,
         /// Who gets them.
         #[serde(alias = "user_id")] user: Ref<UserId>,
-        /// Which; at least one.
-        permissions_to_create: Vec<ProjectPermission>,
+        /// Which; 1 to 10,000.
+        #[serde(deserialize_with = "list")] permissions_to_create: Vec<ProjectPermission>,
     }
     /// The permissions that were new.
     CreateProjectPermissionsResponse {
@@ -153,8 +154,8 @@ wire! {
         project: Ref<ProjectId>,
         /// Who loses them.
         #[serde(alias = "user_id")] user: Ref<UserId>,
-        /// Which; at least one.
-        permissions_to_delete: Vec<ProjectPermission>,
+        /// Which; 1 to 10,000.
+        #[serde(deserialize_with = "list")] permissions_to_delete: Vec<ProjectPermission>,
     }
     /// The permissions that were taken.
     DeleteProjectPermissionsResponse {
@@ -171,8 +172,8 @@ wire! {
         stage: Ref<StageId>,
         /// Who gets them.
         #[serde(alias = "user_id")] user: Ref<UserId>,
-        /// Which; at least one.
-        permissions_to_create: Vec<StagePermission>,
+        /// Which; 1 to 10,000.
+        #[serde(deserialize_with = "list")] permissions_to_create: Vec<StagePermission>,
     }
     /// The permissions that were new.
     CreateStagePermissionsResponse {
@@ -189,8 +190,8 @@ wire! {
         stage: Ref<StageId>,
         /// Who loses them.
         #[serde(alias = "user_id")] user: Ref<UserId>,
-        /// Which; at least one.
-        permissions_to_delete: Vec<StagePermission>,
+        /// Which; 1 to 10,000.
+        #[serde(deserialize_with = "list")] permissions_to_delete: Vec<StagePermission>,
     }
     /// The permissions that were taken.
     DeleteStagePermissionsResponse {

@@ -25,7 +25,7 @@ use self::{
 };
 
 /// Where Docker's clients get tokens, and under which second name.
-const TOKEN_PATHS: [&str; 2] =
+pub(crate) const TOKEN_PATHS: [&str; 2] =
     ["/service/v1/entrypoint/docker/request/create-token", "/service/v1/entrypoint/docker/request/token"];
 const EVENTS_PATH: &str = "/service/v1/entrypoint/registry/request/handle-events";
 

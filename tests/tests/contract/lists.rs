@@ -1,0 +1,161 @@
+//! Lists as long as they may be, and one entry longer; numbers as large as they come.
+
+use serde_json::{Value, json};
+
+use crate::{
+    bench::{Bench, assert_error},
+    studio::Studio,
+};
+
+const MOST: usize = 10_000;
+
+/// Lists of `count` entries that are good by themselves.
+fn consumed(count: usize) -> Vec<String> {
+    (1..=count).map(|it| it.to_string()).collect()
+}
+
+fn messages(count: usize) -> Vec<Value> {
+    let message = |id| json!({"id": id, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": id}});
+    (0..count).map(message).collect()
+}
+
+fn commands(count: usize) -> Vec<Value> {
+    (0..count).map(|id| json!({"id": id, "qualifier": "NOT_YET_INVENTED", "body": {}})).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_entries_are_taken_and_one_more_is_refused() {
+    let bench = Bench::start().await;
+    let it = Studio::open(&bench).await;
+    let (player, client) = it.player(&bench).await;
+    let runtime = bench.tokens(Default::default()).runtime(it.runtime().parse().unwrap()).unwrap();
+    let (_, user) = it.developer(&bench).await;
+    let said = |outgoing, consumed| json!({"client_id": client, "outgoing_messages": outgoing, "consumed_messages": consumed});
+    let wanted = |outgoing, consumed| json!({"outgoing_commands": outgoing, "consumed_commands": consumed});
+    let permissions = |name: &str, count| {
+        let list = vec!["TENANT_VIEWER"; count];
+        json!({"tenant": it.tenant, "user_id": user, name: list})
+    };
+    let none = Vec::<Value>::new;
+    let calls = |count| {
+        [
+            (
+                "player",
+                "interchange",
+                &player,
+                "outgoing_messages",
+                said(json!(messages(count)), json!(none())),
+            ),
+            (
+                "player",
+                "interchange",
+                &player,
+                "consumed_messages",
+                said(json!(none()), json!(consumed(count))),
+            ),
+            (
+                "runtime",
+                "interchange",
+                &runtime,
+                "outgoing_commands",
+                wanted(json!(commands(count)), json!(none())),
+            ),
+            (
+                "runtime",
+                "interchange",
+                &runtime,
+                "consumed_commands",
+                wanted(json!(none()), json!(consumed(count))),
+            ),
+            (
+                "support",
+                "create-tenant-permissions",
+                &it.support,
+                "permissions_to_create",
+                permissions("permissions_to_create", count),
+            ),
+            (
+                "support",
+                "delete-tenant-permissions",
+                &it.support,
+                "permissions_to_delete",
+                permissions("permissions_to_delete", count),
+            ),
+        ]
+    };
+    let before = bench.rows().await;
+    for (role, verb, token, field, body) in calls(MOST + 1) {
+        let (status, answer) = bench.post(role, verb, Some(token), body).await;
+        assert_error(status, &answer, 400, "WRONG_REQUEST");
+        let detail = answer["detail"].as_str().unwrap();
+        assert!(detail.contains(field) && detail.contains("at most 10000 entries"), "{field}: {detail}");
+    }
+    assert_eq!(bench.rows().await, before, "nothing of them was stored");
+    for (role, verb, token, field, body) in calls(MOST) {
+        if field == "outgoing_messages" {
+            // They are read, and too many for a client that has no lobby yet.
+            let (status, answer) = bench.post(role, verb, Some(token), body).await;
+            assert_error(status, &answer, 429, "MAILBOX_FULL");
+            continue;
+        }
+        let answer = bench.ok(role, verb, Some(token), body).await;
+        match field {
+            "outgoing_commands" => {
+                assert_eq!(answer["rejected_commands"].as_array().unwrap().len(), MOST, "unknown, not fatal");
+            }
+            "permissions_to_create" => assert_eq!(answer["created_permissions"], json!(["TENANT_VIEWER"])),
+            "permissions_to_delete" => assert_eq!(answer["deleted_permissions"], json!(["TENANT_VIEWER"])),
+            _ => {}
+        }
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_no_machine_could_run_is_refused_by_its_field() {
+    let bench = Bench::start().await;
+    let it = Studio::open(&bench).await;
+    let (token, user) = it.developer(&bench).await;
+    it.grant(&bench, &user, "project", "VERSION_MANAGER").await;
+    it.grant(&bench, &user, "stage", "DEPLOYMENT_MANAGER").await;
+    let mode = |more: &str| {
+        let text = format!(
+            r#"{{"name":"m","min_players":1,"max_players":2,"groups":[{{"name":"g","min_players":1,"max_players":2}}],{more}}}"#
+        );
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let before = bench.rows().await;
+    let most = u32::MAX;
+    for (deployment, field) in [
+        (json!({"min_lobbies": most}), "min_lobbies"),
+        (json!({"min_lobbies": 1_001}), "min_lobbies"),
+        (json!({"max_lobbies": most}), "max_lobbies"),
+        (json!({"lobby": {"cpu_limit": most}}), "lobby.cpu_limit"),
+        (json!({"lobby": {"memory_limit": 5}}), "lobby.memory_limit"),
+        (json!({"match": {"memory_limit": most}}), "match.memory_limit"),
+    ] {
+        let mut body = it.place();
+        body["config"] = json!({"modes": [], "deployment": deployment});
+        refused(&bench, "create-version", &token, &body, &format!("`config.deployment.{field}`")).await;
+        // The same beside the version.
+        body["config"] = deployment;
+        refused(&bench, "deploy-version", &token, &body, &format!("`config.{field}`")).await;
+    }
+    for (more, field) in [
+        (format!(r#""min_matches":{most}"#), "modes[0].min_matches"),
+        (format!(r#""max_matches":{most}"#), "modes[0].max_matches"),
+    ] {
+        let mut body = it.place();
+        body["config"] = json!({"modes": [mode(&more)]});
+        refused(&bench, "create-version", &token, &body, &format!("`config.{field}`")).await;
+    }
+    assert_eq!(bench.rows().await, before, "nothing of them was stored");
+    bench.stop().await;
+}
+
+async fn refused(bench: &Bench, verb: &str, token: &str, body: &Value, field: &str) {
+    let (status, answer) = bench.post("developer", verb, Some(token), body.clone()).await;
+    assert_error(status, &answer, 400, "VALIDATION_CONSTRAINT_VIOLATED");
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(detail.starts_with(field), "{verb} {field}: {detail}");
+}
