@@ -196,6 +196,11 @@ impl Pool {
         effects
     }
 
+    /// How many more matches may form, `None` for any number.
+    pub fn room(&self) -> Option<u32> {
+        self.room
+    }
+
     /// Whether matches may form at all: `limit` with any number or with 0.
     pub fn hold(&mut self, may_form: bool, now: Moment) -> Vec<Effect> {
         self.limit(if may_form { None } else { Some(0) }, now)

@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use futures_util::{StreamExt as _, stream};
 use omgservers_api::{DeploymentId, Problem, RuntimeId, interchange::Reason};
 use omgservers_core::{Doorbell, Ticks, Worker};
+use omgservers_deployments::DeploymentFull;
 use omgservers_messaging::{Mailbox, Op};
 
 use crate::{PgMatchmaking, store};
@@ -78,8 +79,11 @@ impl Worker for Survey {
             let page = parts.deployments.page(after, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.deployment.id);
-            let needs = page.iter().filter(|(it, newest)| !newest || it.config.min_lobbies > 0);
-            needy.extend(needs.map(|(it, _)| it.deployment.id));
+            for (it, newest) in &page {
+                if !newest || it.config.min_lobbies > 0 || self.keeps_matches(it).await {
+                    needy.insert(it.deployment.id);
+                }
+            }
         }
         for id in &needy {
             self.0.halls.touch(*id);
@@ -89,6 +93,12 @@ impl Worker for Survey {
 }
 
 impl Survey {
+    /// Whether matches are to be warm before anybody comes.
+    async fn keeps_matches(&self, it: &DeploymentFull) -> bool {
+        let version = self.0.parts.versions.config(it.deployment.version_id).await;
+        version.is_ok_and(|it| it.config.modes.iter().any(|mode| mode.min_matches > 0))
+    }
+
     async fn stop_unowned(&self) -> Result<usize, Problem> {
         let parts = &self.0.parts;
         // Runtimes first: a lobby's row is written before its runtime is wanted.

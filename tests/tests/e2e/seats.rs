@@ -40,9 +40,9 @@ fn clients(it: &MatchDetails) -> Vec<ClientId> {
 async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free() {
     let mut it = Playground::new(&[("OMGSERVERS__MATCHES__START_TIMEOUT_SECONDS", "3")], MODES).await;
 
-    // A match is kept warm, and whoever asks first gets into it at once.
-    let (mut lobby, mut players) = it.in_lobby(4).await;
+    // A match is kept warm, before anybody comes, and whoever asks first gets into it at once.
     let mut warm = it.next(Match).await;
+    let (mut lobby, mut players) = it.in_lobby(4).await;
     warm.hears("it is told what it is", |it| matches!(it, Command::Init { .. })).await;
     lobby.asks(&players[3], "warm").await;
     warm.welcome(&mut players[3]).await;
@@ -63,6 +63,8 @@ async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free()
     let tickets = [players[0].ticket().await.unwrap(), players[1].ticket().await.unwrap()];
     assert_eq!(tickets[0].state, "starting");
     let dead = it.starting("duel").await;
+    // A third one waits behind them.
+    lobby.asks(&players[2], "duel").await;
     eventually("the match is given up", Duration::from_secs(30), async || it.match_of(dead).await.is_none())
         .await;
     let again = it.starting("duel").await;
@@ -81,8 +83,6 @@ async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free()
     }
     lobby.misses(&players[0]).await;
     lobby.misses(&players[1]).await;
-    // A third one comes too late.
-    lobby.asks(&players[2], "duel").await;
     assert_eq!(players[2].ticket().await.unwrap().state, "waiting");
 
     // The seat of somebody who is kicked goes to the next one at once, in the group that has become free.

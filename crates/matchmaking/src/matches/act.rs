@@ -1,7 +1,7 @@
 //! What a plan asks for, and what moves clients in and out of matches.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -276,12 +276,12 @@ impl PgMatchmaking {
         let queues = &mut hall.queues;
         let mut round =
             Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
-        let mut again = Vec::new();
+        let mut again: BTreeMap<Queue, BTreeSet<TicketId>> = BTreeMap::new();
         for (id, _, queue) in &closing {
-            again.extend(round.begin_closing(*id)?.into_iter().map(|ticket| (*queue, ticket)));
+            again.entry(*queue).or_default().extend(round.begin_closing(*id)?);
         }
-        for (queue, ticket) in again {
-            round.wait_again(queue, ticket)?;
+        for (queue, tickets) in again {
+            round.wait_again(queue, tickets)?;
         }
         let changes = round.finish()?;
         self.write(cell, changes, hall).await?;
@@ -372,8 +372,24 @@ impl Round<'_> {
         }
     }
 
-    /// A ticket whose match didn't start goes back to its old place.
-    pub(crate) fn wait_again(&mut self, queue: Queue, id: TicketId) -> Result<(), Problem> {
+    /// Tickets whose match didn't start go back to their old places, and only then matches form again: the first one
+    /// isn't matched with somebody who came later than the second.
+    pub(crate) fn wait_again(&mut self, queue: Queue, ids: BTreeSet<TicketId>) -> Result<(), Problem> {
+        let (now, room) = (self.now, self.pool(queue)?.room());
+        let nothing_forms = self.pool(queue)?.limit(Some(0), now);
+        self.absorb(queue, nothing_forms)?;
+        for id in ids {
+            self.go_back(queue, id)?;
+        }
+        // After a failure the next plan says when.
+        if moment(self.queues.retry_at) > now {
+            return Ok(());
+        }
+        let effects = self.pool(queue)?.limit(room, now);
+        self.absorb(queue, effects)
+    }
+
+    fn go_back(&mut self, queue: Queue, id: TicketId) -> Result<(), Problem> {
         let Some(held) = self.queues.tickets.get_mut(&id) else { return Ok(()) };
         let Place::Placed { ticket, .. } = std::mem::replace(&mut held.place, Place::Waiting) else {
             return Ok(());

@@ -297,10 +297,7 @@ impl Round<'_> {
             self.queues.by_key.remove(&(queue, key));
             self.pool(queue)?.close_match(key);
         }
-        for ticket in coming {
-            self.wait_again(queue, ticket)?;
-        }
-        Ok(())
+        self.wait_again(queue, coming)
     }
 
     /// Lets the pool know of an empty seat.

@@ -39,8 +39,11 @@ impl PgMatchmaking {
         let (facts, deadline) = self.match_facts(cell, hall, full, active).await?;
         let plan = plan(&facts);
         done += plan.steps.len();
+        let failures = hall.queues.failures;
         self.act_on_matches(cell, hall, full, plan.steps).await?;
-        done += self.round(cell, hall, full, Vec::new(), &plan.allowed).await?;
+        // The plan didn't know of what has failed just now; the next one does.
+        let allowed = if hall.queues.failures == failures { plan.allowed } else { Vec::new() };
+        done += self.round(cell, hall, full, Vec::new(), &allowed).await?;
         let now = self.parts.clock.ticks();
         let due = hall.queues.deadline().map(|it| it.since(now).max(Duration::from_millis(1)));
         let again = [plan.again, deadline, due].into_iter().flatten().min();
