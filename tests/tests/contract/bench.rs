@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use omgservers_auth::{Keys, TokenConfig, Tokens};
 use omgservers_core::SystemClock;
-use omgservers_server::{Config, Process, Running, Server, config::HostConfig};
+use omgservers_server::{
+    Config, Process, Running, Server,
+    config::{HostConfig, HostState},
+};
 use omgservers_testkit::TestDb;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -43,6 +46,7 @@ impl Bench {
             max_containers: 1_000,
             public_address: None,
             tls_cert_dir: None,
+            state: HostState::default(),
         }];
         change(&mut config);
         let running = Server::start(config, Process::default()).await.unwrap();
