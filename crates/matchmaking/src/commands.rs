@@ -1,7 +1,10 @@
 //! What runtimes want done.
 
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
 use omgservers_api::{
-    ClientId, DeploymentId, Kind, Problem, RuntimeId, TicketId,
+    ClientId, DeploymentId, Kind, Problem, RuntimeId, StageId, TicketId, UserId,
     ids::SenderSeq,
     interchange::{
         ClientRef, MatchmakingFailureReason::Cancelled, Outgoing, Reason, RejectedCommand,
@@ -10,6 +13,7 @@ use omgservers_api::{
 };
 use omgservers_messaging::{ClientInfo, Commit, To};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::{
     PgMatchmaking,
@@ -20,6 +24,8 @@ use crate::{
 /// What became of the commands so far.
 #[derive(Default)]
 struct Done {
+    /// What became of profiles, by the place of their commands.
+    profiles: HashMap<usize, Result<(), Problem>>,
     rejected: Vec<RejectedCommand>,
     commit: Commit,
     wishes: Vec<Wished>,
@@ -65,6 +71,10 @@ impl PgMatchmaking {
             }
             // What comes after a wish is noted after it.
             self.finish_wishes(runtime, &mut done).await?;
+            let saves = it.qualifier == command::SET_PROFILE && !self.is_repeated(runtime, it);
+            if saves && !done.profiles.contains_key(&index) {
+                self.save_profiles(runtime, commands, index, &mut done).await?;
+            }
             self.carry_out_one(runtime, index, it, &mut done).await?;
         }
         self.finish_wishes(runtime, &mut done).await?;
@@ -96,7 +106,11 @@ impl PgMatchmaking {
         if notes && !self.note(runtime, it.id, &mut done.commit)? {
             return Ok(());
         }
-        match self.execute(runtime, it).await {
+        let executed = match done.profiles.remove(&index) {
+            Some(saved) => saved.map(|()| Commit::none()),
+            None => self.execute(runtime, it).await,
+        };
+        match executed {
             Ok(commit) => done.join(commit),
             Err(problem) if waits && is_own_fault(&problem) => return Err(problem),
             Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
@@ -105,6 +119,52 @@ impl PgMatchmaking {
             self.note(runtime, it.id, &mut done.commit)?;
         }
         Ok(())
+    }
+
+    /// Saves the profile of this command and, in the same commit, those that follow before anything that may move a
+    /// client. Saving twice changes nothing, so their counters are noted later, each in its turn.
+    async fn save_profiles(
+        &self,
+        runtime: RuntimeId,
+        commands: &[Outgoing<'_>],
+        first: usize,
+        done: &mut Done,
+    ) -> Result<(), Problem> {
+        let stays = |it: &&(usize, &Outgoing<'_>)| {
+            let stays = [
+                command::SET_PROFILE,
+                command::RESPOND_CLIENT,
+                command::MULTICAST_MESSAGE,
+                command::BROADCAST_MESSAGE,
+                command::UPGRADE_CONNECTION,
+            ];
+            stays.contains(&it.1.qualifier.as_ref())
+        };
+        let mut saves = Vec::new();
+        for (index, it) in commands.iter().enumerate().skip(first).take_while(|it| stays(&it)) {
+            if it.qualifier != command::SET_PROFILE || self.is_repeated(runtime, it) {
+                continue;
+            }
+            match self.profile(runtime, it).await {
+                Ok((user, stage, profile)) => saves
+                    .push(async move { (index, self.parts.players.set_profile(user, stage, profile).await) }),
+                Err(problem) => drop(done.profiles.insert(index, Err(problem))),
+            }
+        }
+        // They are begun in their order, and so the last one of a player's stays.
+        done.profiles.extend(join_all(saves).await);
+        Ok(())
+    }
+
+    async fn profile<'a>(
+        &self,
+        runtime: RuntimeId,
+        it: &Outgoing<'a>,
+    ) -> Result<(UserId, StageId, &'a RawValue), Problem> {
+        let body: SetProfile<'a> = body(it)?;
+        let info = self.here(runtime, body.client_id)?;
+        let full = self.parts.deployments.full(info.deployment).await?;
+        Ok((info.user, full.deployment.stage_id, body.profile))
     }
 
     /// Wishes in a row are answered together: one commit for all of them.
@@ -184,10 +244,8 @@ impl PgMatchmaking {
                 self.say(runtime, it.id, To::All, body.message)
             }
             command::SET_PROFILE => {
-                let body: SetProfile<'_> = body(it)?;
-                let info = self.here(runtime, body.client_id)?;
-                let full = self.parts.deployments.full(info.deployment).await?;
-                self.parts.players.set_profile(info.user, full.deployment.stage_id, body.profile).await?;
+                let (user, stage, profile) = self.profile(runtime, it).await?;
+                self.parts.players.set_profile(user, stage, profile).await?;
                 Ok(Commit::none())
             }
             command::KICK_CLIENT => {
@@ -256,7 +314,7 @@ impl PgMatchmaking {
         runtime: RuntimeId,
         seq: Option<SenderSeq>,
         to: To<'_>,
-        message: &serde_json::value::RawValue,
+        message: &RawValue,
     ) -> Result<Commit, Problem> {
         let (commit, missed) = self.parts.messaging.say(runtime, seq, to, message)?;
         if missed.is_empty() {
