@@ -22,14 +22,14 @@ use omgservers_api::Problem;
 pub(crate) const THROWN_AWAY: Duration = Duration::from_secs(1);
 
 /// A payload of messages that have at most `limit` bytes each, in however many frames. A larger one ends it with
-/// [`PayloadError::Overflow`]; what comes then is thrown away for a while.
+/// [`PayloadError::Overflow`], after all that came before it; what comes then is thrown away for a while.
 pub(crate) async fn guarded(
     request: &HttpRequest,
     payload: web::Payload,
     limit: usize,
 ) -> Result<web::Payload, Problem> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let guard = Guard { payload: payload.into_inner(), heads: Heads::new(limit) };
+    let guard = Guard { payload: payload.into_inner(), heads: Heads::new(limit), is_over: false };
     let mut guarded: Payload = Payload::Stream { payload: Box::pin(guard) };
     web::Payload::from_request(request, &mut guarded).await.map_err(|it| Problem::internal(it.to_string()))
 }
@@ -37,6 +37,8 @@ pub(crate) async fn guarded(
 struct Guard {
     payload: dev::Payload,
     heads: Heads,
+    /// What came before a message that is too large was passed on.
+    is_over: bool,
 }
 
 impl Stream for Guard {
@@ -44,16 +46,21 @@ impl Stream for Guard {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if std::mem::take(&mut this.is_over) {
+            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+        }
         let polled = this.payload.poll_next_unpin(cx);
         if let Poll::Ready(Some(Ok(bytes))) = &polled
-            && !this.heads.pass(bytes)
+            && let Err(end) = this.heads.pass(bytes)
         {
             let mut rest = std::mem::replace(&mut this.payload, Payload::None);
             actix_web::rt::spawn(async move {
                 let thrown_away = async { while let Some(Ok(_)) = rest.next().await {} };
                 let _patience = tokio::time::timeout(THROWN_AWAY, thrown_away).await;
             });
-            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+            this.is_over = end > 0;
+            let before = Some(bytes.slice(..end)).filter(|it| !it.is_empty());
+            return Poll::Ready(Some(before.ok_or(PayloadError::Overflow)));
         }
         polled
     }
@@ -75,17 +82,22 @@ impl Heads {
         Self { limit, head: Vec::new(), rest: 0, message: 0 }
     }
 
-    /// Whether no message is too large so far.
-    fn pass(&mut self, mut bytes: &[u8]) -> bool {
-        while let Some((first, others)) = bytes.split_first() {
+    /// Looks at what comes. The error says how much of it comes before the frame that makes a message too large.
+    fn pass(&mut self, bytes: &[u8]) -> Result<(), usize> {
+        let (mut at, mut frame_at) = (0_usize, 0);
+        while let Some(byte) = bytes.get(at) {
             if self.rest > 0 {
-                let skipped = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
+                let left = bytes.len().saturating_sub(at);
+                let skipped = usize::try_from(self.rest).unwrap_or(usize::MAX).min(left);
                 self.rest = self.rest.saturating_sub(u64::try_from(skipped).unwrap_or(u64::MAX));
-                bytes = bytes.get(skipped..).unwrap_or_default();
+                at = at.saturating_add(skipped);
                 continue;
             }
-            self.head.push(*first);
-            bytes = others;
+            if self.head.is_empty() {
+                frame_at = at;
+            }
+            self.head.push(*byte);
+            at = at.saturating_add(1);
             if let Some((opcode, length)) = announced(&self.head) {
                 self.head.clear();
                 self.rest = length;
@@ -96,11 +108,11 @@ impl Heads {
                     _ => length,
                 };
                 if self.message > self.limit {
-                    return false;
+                    return Err(frame_at);
                 }
             }
         }
-        true
+        Ok(())
     }
 }
 
@@ -150,23 +162,28 @@ mod tests {
     #[test]
     fn a_frame_without_end_is_refused_at_its_head() {
         for announced in [1_001, 70_000, u64::MAX] {
-            assert!(!Heads::new(1_000).pass(&frame(0x81, announced, 0)), "{announced}");
-            assert!(!Heads::new(1_000).pass(&frame(0x89, announced, 0)), "a ping of {announced}");
+            assert!(Heads::new(1_000).pass(&frame(0x81, announced, 0)).is_err(), "{announced}");
+            assert!(Heads::new(1_000).pass(&frame(0x89, announced, 0)).is_err(), "a ping of {announced}");
         }
-        assert!(Heads::new(1_000).pass(&frame(0x81, 1_000, 0)));
+        assert!(Heads::new(1_000).pass(&frame(0x81, 1_000, 0)).is_ok());
     }
 
     #[test]
     fn a_message_in_many_frames_is_refused_when_it_becomes_too_large() {
         let mut heads = Heads::new(1_000);
         for _ in 0..2 {
-            assert!(heads.pass(&frame(0x01, 400, 400)));
-            assert!(heads.pass(&frame(0x89, 100, 100)), "a ping in between doesn't count");
-            assert!(heads.pass(&frame(0x00, 400, 400)));
-            assert!(heads.pass(&frame(0x80, 200, 200)));
+            assert!(heads.pass(&frame(0x01, 400, 400)).is_ok());
+            assert!(heads.pass(&frame(0x89, 100, 100)).is_ok(), "a ping in between doesn't count");
+            assert!(heads.pass(&frame(0x00, 400, 400)).is_ok());
+            assert!(heads.pass(&frame(0x80, 200, 200)).is_ok());
         }
-        assert!(heads.pass(&frame(0x01, 600, 600)));
-        assert!(!heads.pass(&frame(0x00, 401, 0)));
+        assert!(heads.pass(&frame(0x01, 600, 600)).is_ok());
+        assert_eq!(heads.pass(&frame(0x00, 401, 0)), Err(0));
+        // What came before it, in the same piece, is told apart.
+        let before = text(10);
+        let mut both = before.clone();
+        both.extend(text(2_000));
+        assert_eq!(Heads::new(1_000).pass(&both), Err(before.len()));
     }
 
     proptest! {
@@ -179,13 +196,13 @@ mod tests {
             let mut bytes: Vec<u8> = lengths.iter().flat_map(|it| text(*it)).collect();
             bytes.extend(last.map(|it| frame(0x81, it, 0)).unwrap_or_default());
             let mut heads = Heads::new(69_999);
-            let passed = bytes.chunks(cut).all(|it| heads.pass(it));
+            let passed = bytes.chunks(cut).all(|it| heads.pass(it).is_ok());
             prop_assert_eq!(passed, last.is_none());
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            Heads::new(1_000_000).pass(&bytes);
+            let _whatever = Heads::new(1_000_000).pass(&bytes);
         }
     }
 }
