@@ -1,4 +1,4 @@
-//! Ten thousand players ask at once, and five thousand matches are warm.
+//! Ten thousand players ask at once, and a thousand matches of ten are warm: more, a configuration may not ask for.
 
 use omgservers_tests::Backend;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 const PLAYERS: usize = 10_000;
-const SIZE: usize = 2;
+const SIZE: usize = 10;
 const TIMES: usize = 3;
 
 pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Vec<Figure>> {
