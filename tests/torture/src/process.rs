@@ -35,10 +35,18 @@ mod tests {
 
     #[test]
     fn a_child_is_found_by_its_parent() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        use std::{
+            io::{Read as _, Write as _},
+            process::{Command, Stdio},
+        };
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // It is what it was started as once it answers.
+        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        input.write_all(b"?").unwrap();
+        output.read_exact(&mut [0]).unwrap();
         assert!(children(std::process::id()).contains(&child.id()));
-        assert!(command_line(child.id()).starts_with("sleep 60"));
-        child.kill().unwrap();
+        assert!(command_line(child.id()).starts_with("cat"));
+        drop(input);
         child.wait().unwrap();
         assert!(!children(std::process::id()).contains(&child.id()));
     }
