@@ -29,7 +29,7 @@ pub(crate) async fn guarded(
     limit: usize,
 ) -> Result<web::Payload, Problem> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let guard = Guard { payload: payload.into_inner(), heads: Heads::new(limit), is_over: false };
+    let guard = Guard { payload: payload.into_inner(), heads: Heads::new(limit), end: End::None };
     let mut guarded: Payload = Payload::Stream { payload: Box::pin(guard) };
     web::Payload::from_request(request, &mut guarded).await.map_err(|it| Problem::internal(it.to_string()))
 }
@@ -37,8 +37,18 @@ pub(crate) async fn guarded(
 struct Guard {
     payload: dev::Payload,
     heads: Heads,
-    /// What came before a message that is too large was passed on.
-    is_over: bool,
+    end: End,
+}
+
+/// How far the end is that a message which is too large makes.
+#[derive(Clone, Copy)]
+enum End {
+    /// There was none.
+    None,
+    /// What came before it was passed on.
+    Passed,
+    /// The library has had the time to take messages out of that: it would forget them for an error.
+    Due,
 }
 
 impl Stream for Guard {
@@ -46,8 +56,10 @@ impl Stream for Guard {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if std::mem::take(&mut this.is_over) {
-            return Poll::Ready(Some(Err(PayloadError::Overflow)));
+        match this.end {
+            End::None => {}
+            End::Passed => return this.pause(cx),
+            End::Due => return Poll::Ready(Some(Err(PayloadError::Overflow))),
         }
         let polled = this.payload.poll_next_unpin(cx);
         if let Poll::Ready(Some(Ok(bytes))) = &polled
@@ -58,11 +70,21 @@ impl Stream for Guard {
                 let thrown_away = async { while let Some(Ok(_)) = rest.next().await {} };
                 let _patience = tokio::time::timeout(THROWN_AWAY, thrown_away).await;
             });
-            this.is_over = end > 0;
-            let before = Some(bytes.slice(..end)).filter(|it| !it.is_empty());
-            return Poll::Ready(Some(before.ok_or(PayloadError::Overflow)));
+            if end == 0 {
+                return this.pause(cx);
+            }
+            this.end = End::Passed;
+            return Poll::Ready(Some(Ok(bytes.slice(..end))));
         }
         polled
+    }
+}
+
+impl Guard {
+    fn pause(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        self.end = End::Due;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
