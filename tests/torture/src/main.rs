@@ -15,6 +15,7 @@ use omgservers_torture::{
     run::{Options, run},
     schedule::Database,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills the server, its database and its connections under load, and checks that nothing acknowledged is lost.
 #[derive(Debug, Parser)]
@@ -112,10 +113,12 @@ fn torture(it: Arguments) -> anyhow::Result<bool> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             outcome = run(options, say) => outcome,
-            // What was begun is dropped, and goes with it.
+            // What was begun is dropped, and server, PostgreSQL and containers go with it.
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminate.recv() => Err(anyhow::anyhow!("told to stop")),
         }
     })?;
     println!("{}", outcome.summary);

@@ -37,7 +37,7 @@ fn good(outcome: &Outcome) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_and_lost_commits_behind_the_proxy() {
-    good(&torture(12, 4, Database::Proxied, 5_000).await);
+    good(&torture(12, 3, Database::Proxied, 3_000).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
