@@ -2,7 +2,7 @@
 //! wait to be told theirs.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -50,28 +50,27 @@ impl Arena {
                 "match": {"cpu_limit": 1, "memory_limit": 16},
             },
         });
-        let before = host.stand_ins().await?;
+        let mut seen: HashSet<_> = host.stand_ins().await?.iter().map(|it| it.id).collect();
         let stage = Stage::open(backend, &config.to_string()).await;
-        let begun = Instant::now();
-        let started = loop {
-            let mut all = host.stand_ins().await?;
-            all.retain(|it| !before.iter().any(|other| other.id == it.id));
-            if all.len() > matches {
-                break all;
-            }
-            ensure!(begun.elapsed() < PATIENCE, "{} of {matches}: {}", all.len(), backend.log());
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        };
-        eprintln!("{matches} matches were started in {:.1?}", begun.elapsed());
-        let (lobbies, matches): (Vec<_>, Vec<_>) =
-            started.into_iter().partition(|it| it.qualifier == RuntimeQualifier::Lobby);
-        let lobby = lobbies.first().context("no lobby")?;
         let address = stage.address;
-        let lobby = Server::start(address, lobby)?;
-        let mut polls: Vec<_> = matches.iter().map(|it| Poll::new(address, it)).collect();
-        tokio::task::block_in_place(|| finish(address, &mut polls, AT_ONCE))?;
-        let matches = polls.into_iter().map(|it| it.token).collect();
-        Ok(Self { stage, lobby, matches })
+        let (mut lobby, mut tokens, begun) = (None, Vec::new(), Instant::now());
+        while lobby.is_none() || tokens.len() < matches {
+            let mut new = host.stand_ins().await?;
+            new.retain(|it| seen.insert(it.id));
+            let (lobbies, new): (Vec<_>, Vec<_>) =
+                new.into_iter().partition(|it| it.qualifier == RuntimeQualifier::Lobby);
+            if let Some(it) = lobbies.first() {
+                lobby = Some(Server::start(address, it)?);
+            }
+            // At once: a match whose game server doesn't poll in time is given up.
+            let mut polls: Vec<_> = new.iter().map(|it| Poll::new(address, it)).collect();
+            tokio::task::block_in_place(|| finish(address, &mut polls, AT_ONCE))?;
+            tokens.extend(polls.into_iter().map(|it| it.token));
+            ensure!(begun.elapsed() < PATIENCE, "{} of {matches}: {}", tokens.len(), backend.log());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        eprintln!("{matches} matches were started in {:.1?}", begun.elapsed());
+        Ok(Self { stage, lobby: lobby.context("no lobby")?, matches: tokens })
     }
 
     /// A table with the streams of players, and behind them the lobby.
