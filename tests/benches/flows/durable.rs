@@ -18,7 +18,7 @@ use crate::{
     net::{Answers, Peer, Table, Tally, Wire, ask, connect, head},
     relay::{Delivery, SAID},
     report::{Bar, Figure},
-    rounds::{Rounds, Side},
+    rounds::{Rounds, Side, median},
     stage::{COMMANDS, Commands, INTERCHANGE, Server, Stage, WAIT},
 };
 
@@ -155,7 +155,7 @@ pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
     let session = Session::open(&baseline::config(&backend.data_dir().join("pg/run"))).await?;
-    let rows = Cell::new(GUESS);
+    let (rows, mut per_message) = (Cell::new(GUESS), Vec::new());
     let it = tokio::task::block_in_place(|| {
         let mut table = seat(&stage, &server)?;
         server.drain()?;
@@ -165,8 +165,13 @@ pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result
             let written = commits(backend)?.since(&before);
             // Whole numbers of this size are exact.
             let per_commit = format!("{:.0}", f64::from(outcome.all) / written.count).parse()?;
-            eprintln!("  {per_commit} messages in a commit of {:.0} µs", written.mean() * 1e6);
+            let written_each = written.rows / f64::from(outcome.all);
+            eprintln!(
+                "  {per_commit} messages in a commit of {:.0} µs, {written_each:.2} rows written for each",
+                written.mean() * 1e6
+            );
             rows.set(per_commit);
+            per_message.push(written_each);
             Ok(outcome)
         };
         let theirs = |time| Handle::current().block_on(write(&session, rows.get(), time));
@@ -181,5 +186,8 @@ pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result
             .ratio(it.throughput, Bar::AtLeast(0.5)),
         Figure::new("durable_batches_cpu", "The same, time of a core in the server for a message", "µs")
             .absolute(it.ours.cpu, Bar::None),
+        // What is consumed before it was written is neither put in nor taken out: ours may write less than the baseline.
+        Figure::new("durable_batches_rows", "The same, rows written for a message (baseline: 2)", "rows")
+            .absolute(median(per_message), Bar::None),
     ])
 }
