@@ -7,7 +7,6 @@ mod admin;
 mod auth;
 mod body;
 mod developer;
-mod direct;
 pub mod dispatcher;
 mod docs;
 mod entries;

@@ -26,7 +26,7 @@ use crate::{
     Services,
     auth::{As, Player},
     body::{Body, RawBody, decode},
-    direct, entries,
+    entries,
     mount::Mount,
     problem::{Answer, HttpProblem},
 };
@@ -39,6 +39,14 @@ const WRONG_BODY_TYPE: Code = Code::new(
     "WRONG_CLIENT_MESSAGE_BODY_TYPE",
     Kind::Invalid,
     "only CLIENT_OUTGOING_MESSAGE can be sent",
+);
+
+/// There is nothing to connect to.
+const NO_DIRECT_CONNECTION: Code = Code::new(
+    "player.no_direct_connection",
+    "OBJECT_NOT_FOUND",
+    Kind::NotFound,
+    "the client is with no game server that players connect to directly",
 );
 
 pub(crate) fn mount(mount: &mut Mount<'_>) {
@@ -123,8 +131,9 @@ async fn create_connect_token(
     who: As<Player>,
     Body(request): Body<CreateConnectTokenRequest>,
 ) -> Answer<CreateConnectTokenResponse> {
-    let user = who.caller.user(Role::Player)?;
-    Ok(Json(direct::connect(&services, user, request.client_id).await?))
+    let found = services.matchmaking.direct_connection(&who.caller, request.client_id).await?;
+    let (runtime_id, direct) = found.ok_or_else(|| Problem::from(NO_DIRECT_CONNECTION))?;
+    Ok(Json(CreateConnectTokenResponse { runtime_id, direct }))
 }
 
 async fn interchange(

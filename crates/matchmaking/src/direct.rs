@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use omgservers_api::{ClientId, Problem, RuntimeId, UserId, interchange::DirectConnection};
+use omgservers_core::Caller;
 use omgservers_runtimes::{Published, RuntimeState};
 
 use crate::PgMatchmaking;
@@ -16,6 +17,20 @@ pub(crate) fn published(state: Option<&RuntimeState>) -> Option<Arc<Published>> 
 }
 
 impl PgMatchmaking {
+    /// See [`Matchmaking::direct_connection`](crate::Matchmaking::direct_connection).
+    pub(crate) async fn connect_directly(
+        &self,
+        caller: &Caller,
+        client: ClientId,
+    ) -> Result<Option<(RuntimeId, DirectConnection)>, Problem> {
+        let info = self.own(caller, client)?;
+        let Some(runtime) = info.route.filter(|_| !info.closed) else { return Ok(None) };
+        let states = self.parts.runtimes.states(&[runtime]).await?;
+        let published = published(states.get(&runtime));
+        let direct = self.direct(published.as_deref(), runtime, client, info.user)?;
+        Ok(direct.map(|it| (runtime, it)))
+    }
+
     /// What an assignment says about it. The token is the client's own.
     pub(crate) fn direct(
         &self,

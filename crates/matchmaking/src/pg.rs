@@ -11,13 +11,13 @@ use omgservers_api::{
     RuntimeId, StageId, StagePermission, TenantId,
     details::{DeploymentDetails, MatchDetails, TicketDetails},
     ids::Id as _,
-    interchange::{Outgoing, Reason, command, message},
+    interchange::{DirectConnection, Outgoing, Reason, command, message},
     problem::codes,
 };
 use omgservers_auth::Tokens;
 use omgservers_core::{Caller, Clock, Db, Mint, Ownership};
 use omgservers_deployments::{DeploymentFull, Deployments};
-use omgservers_messaging::{Commit, Mailbox, Messaging, Op};
+use omgservers_messaging::{ClientInfo, Commit, Mailbox, Messaging, Op};
 use omgservers_players::Players;
 use omgservers_projects::Projects;
 use omgservers_runtimes::Runtimes;
@@ -191,15 +191,15 @@ impl PgMatchmaking {
         Ok(ended)
     }
 
-    /// The deployment of a client, if it is the caller's.
-    fn own(&self, caller: &Caller, client: ClientId) -> Result<DeploymentId, Problem> {
+    /// A client, if it is the caller's.
+    pub(crate) fn own(&self, caller: &Caller, client: ClientId) -> Result<ClientInfo, Problem> {
         let user = caller.user(Role::Player)?;
         let info =
             self.parts.messaging.client(client).ok_or(omgservers_messaging::problems::CLIENT_NOT_FOUND)?;
         if info.user != user {
             return Err(omgservers_messaging::problems::FOREIGN_CLIENT.into());
         }
-        Ok(info.deployment)
+        Ok(info)
     }
 
     /// The deployment behind an id of the request, if the caller may manage it.
@@ -368,18 +368,26 @@ impl Matchmaking for PgMatchmaking {
     }
 
     async fn own_ticket(&self, caller: &Caller, client: ClientId) -> Result<TicketDetails, Problem> {
-        let deployment = self.own(caller, client)?;
+        let deployment = self.own(caller, client)?.deployment;
         let full = self.parts.deployments.full(deployment).await?;
         self.show_ticket(&full, WhichTicket::Of(client)).await
     }
 
     async fn cancel_own_ticket(&self, caller: &Caller, client: ClientId) -> Result<bool, Problem> {
-        let deployment = self.own(caller, client)?;
+        let deployment = self.own(caller, client)?.deployment;
         match self.cancel_ticket(deployment, client).await {
             Ok(()) => Ok(true),
             Err(problem) if problem.is(problems::NO_TICKET) => Ok(false),
             Err(problem) => Err(problem),
         }
+    }
+
+    async fn direct_connection(
+        &self,
+        caller: &Caller,
+        client: ClientId,
+    ) -> Result<Option<(RuntimeId, DirectConnection)>, Problem> {
+        self.connect_directly(caller, client).await
     }
 
     async fn ticket(

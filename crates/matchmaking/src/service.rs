@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use omgservers_api::{
-    ClientId, DeploymentId, EntryId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, StageId,
-    TenantId, TicketId,
+    ClientId, DeploymentId, EntryId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, RuntimeId,
+    StageId, TenantId, TicketId,
     details::{DeploymentDetails, MatchDetails, TicketDetails},
-    interchange::{Outgoing, RejectedCommand},
+    interchange::{DirectConnection, Outgoing, RejectedCommand},
 };
 use omgservers_core::Caller;
 use omgservers_messaging::Entry;
@@ -93,6 +93,15 @@ pub trait Matchmaking: Send + Sync {
     /// Ends the open ticket of a client, for the player whose client it is. `false` when there is none. Problems: as
     /// of [`own_ticket`](Self::own_ticket); `unavailable`.
     async fn cancel_own_ticket(&self, caller: &Caller, client: ClientId) -> Result<bool, Problem>;
+
+    /// How a client connects to the game server that it is with, with a new token of its own, for the player whose
+    /// client it is. `None` when it is with none that players connect to directly. Problems:
+    /// `messaging.client_not_found`, `messaging.foreign_client`.
+    async fn direct_connection(
+        &self,
+        caller: &Caller,
+        client: ClientId,
+    ) -> Result<Option<(RuntimeId, DirectConnection)>, Problem>;
 
     /// A ticket, and why it isn't matched yet. Problems: as of [`details`](Self::details), and
     /// `matchmaking.no_ticket`.
