@@ -52,8 +52,13 @@ pub async fn serve(runtime: Runtime, verifier: Option<Verifier>) -> Result<(), P
         return served;
     }
     let room = runtime.open_room();
-    let arena = Arena { duel: Duel::default(), says: Some(says), room, direct: None, began: Instant::now() };
-    let (served, ()) = tokio::join!(exchange(runtime, said, sender), arena.serve(commands, verifier));
+    // Players come as soon as the match has polled: it listens before that, though it may be of another mode.
+    let direct = match verifier {
+        Some(verifier) => listen(verifier).await,
+        None => None,
+    };
+    let arena = Arena { duel: Duel::default(), says: Some(says), room, direct, began: Instant::now() };
+    let (served, ()) = tokio::join!(exchange(runtime, said, sender), arena.serve(commands));
     served
 }
 
@@ -77,8 +82,7 @@ struct Arena {
 }
 
 impl Arena {
-    async fn serve(mut self, mut commands: UnboundedReceiver<Command>, verifier: Option<Verifier>) {
-        let mut verifier = verifier;
+    async fn serve(mut self, mut commands: UnboundedReceiver<Command>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A room that is refused for good is told once, and not asked again.
@@ -86,7 +90,7 @@ impl Arena {
         while self.says.is_some() {
             let acts = tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Init { config }) => self.init(&config, verifier.take()).await,
+                    Some(Command::Init { config }) => self.init(&config),
                     Some(command) => self.command(command),
                     // The exchange has ended, and with it the match.
                     None => return,
@@ -110,21 +114,12 @@ impl Arena {
         self.began.elapsed()
     }
 
-    async fn init(&mut self, config: &RuntimeConfig, verifier: Option<Verifier>) -> Vec<Act> {
+    fn init(&mut self, config: &RuntimeConfig) -> Vec<Act> {
         let mode = config.match_config.as_ref().map_or("", |it| it.mode.as_str());
         let user_data = config.version_config.user_data.as_ref();
         let user_data = user_data.and_then(|it| serde_json::from_str::<UserData>(it.get()).ok());
         let wanted = user_data.unwrap_or_default().udp.iter().any(|it| it == mode);
-        self.direct = match verifier.filter(|_| wanted) {
-            None => None,
-            Some(verifier) => match Direct::listen(verifier).await {
-                Ok(direct) => Some(direct),
-                Err(error) => {
-                    log("no direct connections", &json!(error.to_string()));
-                    None
-                }
-            },
-        };
+        self.direct = self.direct.take().filter(|_| wanted);
         log("init", &json!({"mode": mode, "udp": self.direct.is_some()}));
         self.duel = Duel::new(self.direct.is_some());
         Vec::new()
@@ -219,6 +214,16 @@ impl Arena {
         match &self.direct {
             Some(direct) => direct.tell(client, &text),
             None => drop(self.room.respond(client, text)),
+        }
+    }
+}
+
+async fn listen(verifier: Verifier) -> Option<Direct> {
+    match Direct::listen(verifier).await {
+        Ok(direct) => Some(direct),
+        Err(error) => {
+            log("no direct connections", &json!(error.to_string()));
+            None
         }
     }
 }

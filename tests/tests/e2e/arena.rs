@@ -53,7 +53,8 @@ async fn socket(direct: &DirectConnection) -> UdpSocket {
 /// The state of the bout that comes within so long.
 async fn state(socket: &UdpSocket, patience: Duration) -> Option<Value> {
     let mut buffer = [0; 2048];
-    let length = timeout(patience, socket.recv(&mut buffer)).await.ok()?.unwrap();
+    // A datagram that is refused is as good as lost.
+    let length = timeout(patience, socket.recv(&mut buffer)).await.ok()?.ok()?;
     serde_json::from_slice(&buffer[..length]).ok()
 }
 
@@ -61,7 +62,7 @@ async fn state(socket: &UdpSocket, patience: Duration) -> Option<Value> {
 async fn say_until(socket: &UdpSocket, text: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let begun = Instant::now();
     loop {
-        socket.send(text.as_bytes()).await.unwrap();
+        let _lost = socket.send(text.as_bytes()).await;
         let shown = state(socket, Duration::from_millis(300)).await;
         if let Some(shown) = shown.filter(&wanted) {
             return shown;
@@ -78,9 +79,8 @@ async fn a_match_lets_in_by_udp_who_has_a_token_for_it_and_shows_the_bout_over_t
     let [(one, mine), (_two, theirs)] = matched(&studio, "duel-udp").await;
     let (red, blue) = (socket(&mine).await, socket(&theirs).await);
     // The bout begins when both have shown their tokens.
-    red.send(mine.token.as_bytes()).await.unwrap();
-    say_until(&blue, &theirs.token, |it| it["round"] == 1).await;
-    say_until(&red, &mine.token, |it| it["round"] == 1).await;
+    let begun = |it: &Value| it["round"] == 1;
+    tokio::join!(say_until(&red, &mine.token, begun), say_until(&blue, &theirs.token, begun));
 
     // Nobody else gets in: not without a token, not with one that was used.
     let stranger = socket(&mine).await;
