@@ -43,7 +43,9 @@ pub(crate) struct Entrant {
 impl Game {
     /// Pushes and deploys it.
     pub(crate) async fn push(backend: &Backend, studio: Studio) -> Self {
-        let version = studio.push(backend, r#"{"modes":[]}"#).await;
+        // One lobby for all: what is told is not the start of a second one.
+        let config = r#"{"modes":[],"deployment":{"lobby":{"max_assignments":1000}}}"#;
+        let version = studio.push(backend, config).await;
         let image = format!(
             "{}/omgservers/{}/{}/universal:{version}",
             backend.registry(),
