@@ -6,6 +6,7 @@ mod spent;
 
 use std::{fmt, sync::Arc};
 
+use foldhash::quality::RandomState;
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode};
 use moka::sync::Cache;
 use omgservers_api::{ClientId, Problem, Role, RuntimeId, UserId, problem::codes};
@@ -97,8 +98,8 @@ pub struct Tokens {
     config: TokenConfig,
     revoked: Revoked,
     spent: Spent,
-    api: Cache<String, Proof<Verified>>,
-    registry: Cache<String, Proof<Arc<RegistryClaims>>>,
+    api: Cache<String, Proof<Verified>, RandomState>,
+    registry: Cache<String, Proof<Arc<RegistryClaims>>, RandomState>,
 }
 
 /// A token that was verified once; the times are seconds of wall time.
@@ -334,10 +335,11 @@ fn seconds(life: std::time::Duration) -> i64 {
     i64::try_from(life.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Bounded by the bytes of the tokens, whose lengths outsiders choose.
-fn remember<T: Clone + Send + Sync + 'static>(bytes: u64) -> Cache<String, Proof<T>> {
+/// Bounded by the bytes of the tokens, whose lengths outsiders choose. Only tokens of our own are in it, so that nobody
+/// can choose colliding ones; a fast hash is enough.
+fn remember<T: Clone + Send + Sync + 'static>(bytes: u64) -> Cache<String, Proof<T>, RandomState> {
     let weigh = |token: &String, _: &Proof<T>| u32::try_from(token.len() + ENTRY).unwrap_or(u32::MAX);
-    Cache::builder().max_capacity(bytes).weigher(weigh).build()
+    Cache::builder().max_capacity(bytes).weigher(weigh).build_with_hasher(RandomState::default())
 }
 
 #[cfg(test)]

@@ -63,8 +63,8 @@ fn prove<R: Rank>(request: &HttpRequest) -> Result<As<R>, Problem> {
 /// The token of the header.
 pub(crate) fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     let value = request.headers().get(header::AUTHORIZATION).ok_or(codes::NO_CREDENTIALS)?;
-    let (scheme, token) =
-        value.to_str().ok().and_then(|it| it.split_once(' ')).ok_or(codes::NO_CREDENTIALS)?;
+    let value = std::str::from_utf8(value.as_bytes()).ok();
+    let (scheme, token) = value.and_then(|it| it.split_once(' ')).ok_or(codes::NO_CREDENTIALS)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(codes::NO_CREDENTIALS.into());
     }

@@ -121,6 +121,10 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
 
 /// Whether brackets outside of strings are nested deeper than `most`.
 fn deeper_than(json: &[u8], most: usize) -> bool {
+    // Hardly a body has so many that it could be, and to count them all takes far less time than to follow them.
+    if json.iter().filter(|it| matches!(it, b'[' | b'{')).count() <= most {
+        return false;
+    }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json {
         match byte {

@@ -95,8 +95,10 @@ impl Services {
     }
 }
 
-/// Mounts the API. The most frequent paths come first: they are tried in this order.
+/// Mounts the API, for one worker. The most frequent paths come first: they are tried in this order.
 pub fn routes(services: &Services, config: &mut ServiceConfig) {
+    // All that wait are in one list of their token: each worker has its own.
+    let services = &Services { draining: services.draining.child_token(), ..services.clone() };
     config
         .app_data(Data::from(Arc::clone(&services.registry)))
         .app_data(Data::from(Arc::clone(&services.registry_tokens)))

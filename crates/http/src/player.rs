@@ -144,18 +144,20 @@ async fn interchange(
     let request: PlayerInterchangeRequest<'_> = decode(&body.0)?;
     let user = who.caller.user(Role::Player)?;
     let said = said(&request.outgoing_messages)?;
-    let (client, consumed) = (request.client_id, &request.consumed_messages);
-    let mut incoming =
-        services.messaging.exchange_client(user, client, &said, consumed, Duration::ZERO).await?;
-    if incoming.is_empty()
-        && let Some(wait) = wait(request.wait)
-    {
-        // What was said is done; only the waiting may be broken off.
-        incoming = tokio::select! {
-            waited = services.messaging.exchange_client(user, client, &[], &[], wait) => waited?,
-            () = services.draining.cancelled() => incoming,
-        };
+    let (client, mut consumed) = (request.client_id, request.consumed_messages.as_slice());
+    if !said.is_empty() {
+        if let Some(commit) = services.messaging.speak(user, client, &said, consumed)? {
+            commit.wait().await?;
+        }
+        consumed = &[];
     }
+    // What was said is done; only the waiting may be broken off.
+    let wait = wait(request.wait).unwrap_or_default();
+    let incoming = tokio::select! {
+        biased;
+        incoming = services.messaging.exchange_client(user, client, &[], consumed, wait) => incoming?,
+        () = services.draining.cancelled() => Vec::new(),
+    };
     Ok(entries::answer("incoming_messages", &incoming, ""))
 }
 

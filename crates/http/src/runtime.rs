@@ -66,6 +66,7 @@ async fn interchange(
     {
         // The commands are carried out; only the waiting may be broken off.
         tokio::select! {
+            biased;
             waited = services.matchmaking.exchange(&who.caller, &[], &[], wait) => answer.incoming = waited?.incoming,
             () = services.draining.cancelled() => {}
         }

@@ -58,7 +58,7 @@ impl Mailboxes {
                 self.client_looks(client, !wait.is_zero())?
             }
         };
-        self.answer(look, wait, |wait| self.client_looks(client, wait)).await
+        self.answer(look, wait, false, |wait| self.client_looks(client, wait)).await
     }
 
     pub(crate) async fn runtime_exchanges(
@@ -77,14 +77,16 @@ impl Mailboxes {
             self.consume(runtime, &mut it.inbox.queue, consumed, &mut wakes);
             it.inbox.look(&self.bounds, !wait.is_zero())
         };
-        self.answer(look, wait, |wait| self.runtime_looks(runtime, wait)).await
+        self.answer(look, wait, true, |wait| self.runtime_looks(runtime, wait)).await
     }
 
-    /// Answers what waits; when nothing does, waits for something to arrive.
+    /// Answers what waits; when nothing does, waits for something to arrive. `hears_many`: what is said in requests
+    /// that have come, but whose turn has not, gets into the same answer.
     async fn answer(
         &self,
         mut look: Look,
         wait: Duration,
+        hears_many: bool,
         mut again: impl FnMut(bool) -> Result<Look, Problem>,
     ) -> Result<Vec<Entry>, Problem> {
         let mut until = None;
@@ -95,6 +97,9 @@ impl Mailboxes {
             };
             let until = *until.get_or_insert_with(|| Instant::now() + wait);
             let arrived = tokio::time::timeout_at(until, arrival).await.is_ok();
+            if arrived && hears_many {
+                tokio::task::yield_now().await;
+            }
             self.must_own()?;
             look = again(arrived)?;
         }

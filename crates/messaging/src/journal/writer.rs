@@ -15,7 +15,8 @@ use crate::{commit::Fate, meters::Meters};
 /// An attempt that takes longer has no connection any more.
 const ATTEMPT: Duration = Duration::from_secs(40);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// A database that is back is noticed within this time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
 /// Writes one batch after the other, each for as long as it takes, until the data is another process's.
 pub(crate) struct Writer {
