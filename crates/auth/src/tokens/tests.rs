@@ -377,7 +377,7 @@ fn what_is_remembered_is_bounded_and_refusals_are_not_remembered() {
     assert!(refused(tokens.verify(&"x".repeat(LONGEST + 1))));
     tokens.api.run_pending_tasks();
     assert_eq!(tokens.api.entry_count(), 0);
-    let cache: Cache<String, Proof<Verified>> = remember(100_000);
+    let cache: Cache<String, Proof<Verified>, RandomState> = remember(100_000);
     for it in 0..1_000 {
         let of = Verified::Runtime(id(1));
         cache.insert(format!("{it}{}", "x".repeat(400)), Proof { of, issued: 0, expires: 1 });
