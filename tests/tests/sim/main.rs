@@ -26,7 +26,7 @@ mod wishes;
 mod world;
 
 /// Seeds of a plain `make test`.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 200;
 
 #[test]
 fn the_promises_hold_whatever_goes_wrong() {
