@@ -35,8 +35,8 @@ const TAKEN: u8 = 3;
 struct Taken;
 
 fn main() -> ExitCode {
-    // The buffers of quiet connections are hardly touched: in huge pages all of them would be in memory, which is a
-    // third more for each connection. A kernel that doesn't know how takes the memory.
+    // The buffers of quiet connections are hardly touched: in huge pages all of them would be in memory, half as much
+    // again for each connection. The supervised PostgreSQL inherits it. A kernel that can't do it uses the memory.
     let _unknown = rustix::thread::disable_transparent_huge_pages(true);
     // While there is one thread: it changes the environment.
     let socket = systemd::listener();
