@@ -159,18 +159,12 @@ async fn sample(backend: &Backend) -> anyhow::Result<Sample> {
     let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kilobytes: u32 = line.split_whitespace().next().context("no figure")?.parse()?;
     let descriptors = std::fs::read_dir(format!("/proc/{process}/fd"))?.count();
-    let mut config = tokio_postgres::Config::new();
-    config.host_path(backend.data_dir().join("pg/run")).user("omgservers").dbname("omgservers");
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
-    let connection = tokio::spawn(connection);
     let sizes = "select pg_total_relation_size('messaging.entry')::float8 / 1048576, \
                  (select sum(pg_total_relation_size(relid))::float8 / 1048576 from pg_stat_user_tables \
                   where schemaname = 'messaging'), \
                  (select n_dead_tup::float8 from pg_stat_user_tables \
                   where schemaname = 'messaging' and relname = 'entry')";
-    let row = client.query_one(sizes, &[]).await?;
-    drop(client);
-    let _ended = connection.await;
+    let row = backend.sql().await.query_one(sizes, &[]).await?;
     Ok(Sample {
         memory: f64::from(kilobytes) / 1024.0,
         descriptors: f64::from(u32::try_from(descriptors)?),

@@ -176,6 +176,15 @@ impl Backend {
         self.data.path().join("data")
     }
     /// What the process has printed.
+    /// A connection to the `PostgreSQL` that the server supervises.
+    pub async fn sql(&self) -> tokio_postgres::Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(self.data_dir().join("pg/run")).user("omgservers").dbname("omgservers");
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }

@@ -168,7 +168,7 @@ impl Flow {
         text
     }
 
-    /// The frame with this number was answered: it is durable, or refused for good. Answers come in order.
+    /// The frame with this number was answered: it is safe, or refused for good. Answers come in order.
     pub(crate) fn concluded(&mut self, request: SenderSeq) {
         while self.batch.front().is_some_and(|it| it.seq <= request) {
             self.batch.pop_front();

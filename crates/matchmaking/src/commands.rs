@@ -55,14 +55,14 @@ impl Done {
 }
 
 impl PgMatchmaking {
-    /// Carries `commands` out one after another and waits until their effects are durable. A command that can't
-    /// be carried out is answered and stops nothing, unless that is the backend's own fault: then the runtime has
-    /// to ask again. Problems: `unavailable`, `internal`.
+    /// Carries `commands` out one after another; those that were rejected, and the commit that makes their effects safe.
+    /// A command that can't be carried out is answered and stops nothing, unless that is the backend's own fault: then
+    /// the runtime has to ask again. Problems: `unavailable`, `internal`.
     pub(crate) async fn carry_out(
         &self,
         runtime: RuntimeId,
         commands: &[Outgoing<'_>],
-    ) -> Result<Vec<RejectedCommand>, Problem> {
+    ) -> Result<(Vec<RejectedCommand>, Commit), Problem> {
         let mut done = Done::default();
         for (index, it) in commands.iter().enumerate() {
             if it.qualifier == command::REQUEST_MATCHMAKING {
@@ -78,8 +78,7 @@ impl PgMatchmaking {
             self.carry_out_one(runtime, index, it, &mut done).await?;
         }
         self.finish_wishes(runtime, &mut done).await?;
-        done.commit.wait().await?;
-        Ok(done.rejected)
+        Ok((done.rejected, done.commit))
     }
 
     async fn carry_out_one(
@@ -196,6 +195,7 @@ impl PgMatchmaking {
         let wish = Wish {
             clients: std::iter::once(body.client_id).chain(others).collect(),
             lobby: runtime,
+            seq: it.id,
             mode: body.mode.into_owned(),
             attributes: body.attributes,
         };
@@ -355,7 +355,7 @@ impl PgMatchmaking {
 }
 
 /// Whether it isn't known what became of a command, or it may become something later: that is no refusal.
-fn is_own_fault(problem: &Problem) -> bool {
+pub(crate) fn is_own_fault(problem: &Problem) -> bool {
     matches!(problem.kind(), Kind::Unavailable | Kind::Internal)
 }
 

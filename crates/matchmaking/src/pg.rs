@@ -283,11 +283,15 @@ impl Matchmaking for PgMatchmaking {
         let Caller::Runtime(runtime) = *caller else { return Err(codes::WRONG_ROLE.into()) };
         let info =
             self.parts.messaging.runtime(runtime).ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
-        let rejected = self.carry_out(runtime, commands).await?;
+        let (rejected, commit) = self.carry_out(runtime, commands).await?;
+        // After what the runtime says about it: it isn't gone for good before that is there for good. And before anybody
+        // waits: those who said it needn't any more.
+        self.parts.messaging.consume(runtime, consumed)?;
+        commit.wait().await?;
         let first = info.last_seen.is_none();
         // The first poll opens the lobby: that must not wait for something to arrive.
         let wait_first = if first { Duration::ZERO } else { wait };
-        let mut incoming = self.parts.messaging.exchange_runtime(runtime, consumed, wait_first).await?;
+        let mut incoming = self.parts.messaging.exchange_runtime(runtime, &[], wait_first).await?;
         if first {
             self.halls.touch(info.deployment);
             if incoming.is_empty() && !wait.is_zero() {

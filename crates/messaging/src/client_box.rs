@@ -29,6 +29,8 @@ pub(crate) struct ClientBox {
     pub(crate) last_seq: Option<u64>,
     /// When that message is durable.
     pub(crate) accepted: Option<Arc<Completion>>,
+    /// When what the backend told it last is durable; forgotten some time after that.
+    pub(crate) told: Option<Arc<Completion>>,
     /// When it was last heard of; of a closed one also: when it was closed.
     pub(crate) last_seen: Ticks,
     /// There is one only while somebody follows where it stands.
@@ -54,6 +56,7 @@ impl ClientBox {
             pending: None,
             last_seq: None,
             accepted: None,
+            told: None,
             last_seen: now,
             watch: None,
         }

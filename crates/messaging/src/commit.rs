@@ -1,87 +1,111 @@
-//! When a change is durable.
+//! When a change is safe.
 
 use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use omgservers_api::Problem;
 use omgservers_core::ownership::NOT_OWNER;
-use tokio::sync::Notify;
+use smallvec::{SmallVec, smallvec};
+use tokio::{sync::Notify, time::Instant};
 
-/// A change that becomes durable. The change itself doesn't need this: dropping it changes nothing.
+/// A change that becomes safe: durable, or, when it is messages that are said, consumed by all whom they are for. The
+/// change itself doesn't need this: dropping it changes nothing.
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing may be acknowledged before the commit was waited for"]
-pub struct Commit(Option<Pending>);
-
-#[derive(Debug, Clone)]
-struct Pending {
-    completion: Arc<Completion>,
+pub struct Commit {
+    /// The latest of the batches that have to be in the database.
+    batch: Option<Arc<Completion>>,
+    /// What was said in later ones.
+    said: SmallVec<[Arc<Completion>; 1]>,
     patience: Duration,
 }
 
 impl Commit {
     /// Of a change that needs no commit.
     pub fn none() -> Self {
-        Self(None)
+        Self::default()
     }
 
-    pub(crate) fn of(completion: Arc<Completion>, patience: Duration) -> Self {
-        Self(Some(Pending { completion, patience }))
+    /// Of what is safe when a batch is in the database.
+    pub(crate) fn batch(completion: Arc<Completion>, patience: Duration) -> Self {
+        Self { batch: Some(completion), said: SmallVec::new(), patience }
     }
 
-    pub(crate) fn completion(&self) -> Option<Arc<Completion>> {
-        self.0.as_ref().map(|it| Arc::clone(&it.completion))
+    /// Of what is safe when it is consumed, too.
+    pub(crate) fn said(completion: Arc<Completion>, patience: Duration) -> Self {
+        Self { batch: None, said: smallvec![completion], patience }
+    }
+
+    fn completions(&self) -> impl Iterator<Item = &Arc<Completion>> {
+        self.said.iter().chain(&self.batch)
     }
 
     /// Whether there is nothing to wait for.
-    pub fn is_durable(&self) -> bool {
-        self.0.as_ref().is_none_or(|it| it.completion.state() == DURABLE)
+    pub fn is_safe(&self) -> bool {
+        self.completions().all(|it| it.state() == SAFE)
     }
 
-    /// The commit after which both changes are durable.
-    pub fn join(self, other: Self) -> Self {
-        match (self.0, other.0) {
-            (Some(one), Some(two)) if one.completion.batch > two.completion.batch => Self(Some(one)),
-            (one, two) => Self(two.or(one)),
+    /// The commit after which both changes are safe.
+    pub fn join(mut self, other: Self) -> Self {
+        self.patience = self.patience.max(other.patience);
+        if other.batch.as_ref().map(|it| it.batch) > self.batch.as_ref().map(|it| it.batch) {
+            self.batch = other.batch;
         }
+        for it in other.said {
+            // What a runtime says in one request is mostly one completion.
+            if self.said.last().is_none_or(|last| !Arc::ptr_eq(last, &it)) {
+                self.said.push(it);
+            }
+        }
+        if let Some(batch) = &self.batch {
+            self.said.retain(|it| it.batch > batch.batch);
+        }
+        self
     }
 
-    /// Waits until the change is durable. Problems: `unavailable` when it takes longer than
+    /// Waits until the change is safe. Problems: `unavailable` when it takes longer than
     /// [`Bounds::commit_timeout`](crate::Bounds::commit_timeout) (the change stays, and becomes durable when the
     /// database is back), `core.not_owner` when another process took the data (the change is lost).
     pub async fn wait(self) -> Result<(), Problem> {
-        match self.0 {
-            None => Ok(()),
-            Some(pending) => pending.completion.wait(pending.patience).await,
+        if self.said.is_empty() && self.batch.is_none() {
+            return Ok(());
         }
+        let until = Instant::now() + self.patience;
+        for it in self.completions() {
+            it.wait(until).await?;
+        }
+        Ok(())
     }
 }
 
 const PENDING: u8 = 0;
-const DURABLE: u8 = 1;
+const SAFE: u8 = 1;
 const LOST: u8 = 2;
 const CLOSED: u8 = 3;
 
-/// How a batch ended.
+/// How a batch, or what was said in it, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is in the database.
-    Durable,
+    /// It is in the database, or consumed.
+    Safe,
     /// Another process owns the data.
     Lost,
     /// The mailboxes were dropped before it was written.
     Closed,
 }
 
-/// What all that wait for one batch share.
+/// What all share that wait for one batch, or for what one sender said in it.
 pub(crate) struct Completion {
     batch: u64,
     state: AtomicU8,
+    /// How many of what was said are in mailboxes; 0 for a whole batch.
+    unconsumed: AtomicU32,
     waiters: Notify,
 }
 
@@ -97,18 +121,48 @@ impl fmt::Debug for Completion {
 impl Completion {
     /// Of a batch that isn't written yet.
     pub(crate) fn new(batch: u64) -> Arc<Self> {
-        Arc::new(Self { batch, state: AtomicU8::new(PENDING), waiters: Notify::new() })
+        Arc::new(Self {
+            batch,
+            state: AtomicU8::new(PENDING),
+            unconsumed: AtomicU32::new(0),
+            waiters: Notify::new(),
+        })
+    }
+
+    /// Of one entry that is said in a batch.
+    pub(crate) fn of_one(batch: u64) -> Arc<Self> {
+        let it = Self::new(batch);
+        it.unconsumed.store(1, Ordering::Relaxed);
+        it
+    }
+
+    /// One more entry is said in this batch; `false` when this is over: of that entry there has to be another.
+    pub(crate) fn one_more(&self, batch: u64) -> bool {
+        let more = |it: u32| if it > 0 { it.checked_add(1) } else { None };
+        self.batch == batch
+            && self.unconsumed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// One entry was consumed; whether it was the last one, and somebody has to [finish](Self::finish) this.
+    pub(crate) fn one_less(&self) -> bool {
+        self.unconsumed.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     /// Ends the wait of everybody. The first fate stays.
     pub(crate) fn finish(&self, fate: Fate) {
         let state = match fate {
-            Fate::Durable => DURABLE,
+            Fate::Safe => SAFE,
             Fate::Lost => LOST,
             Fate::Closed => CLOSED,
         };
-        let _first = self.state.compare_exchange(PENDING, state, Ordering::AcqRel, Ordering::Acquire);
-        self.waiters.notify_waiters();
+        if self.state.compare_exchange(PENDING, state, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.waiters.notify_waiters();
+        }
+    }
+
+    /// Somebody may wait for it.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state() == PENDING
     }
 
     fn state(&self) -> u8 {
@@ -118,19 +172,19 @@ impl Completion {
     fn result(&self) -> Option<Result<(), Problem>> {
         match self.state() {
             PENDING => None,
-            DURABLE => Some(Ok(())),
+            SAFE => Some(Ok(())),
             LOST => Some(Err(NOT_OWNER.into())),
             _ => Some(Err(Problem::unavailable("the mailboxes were closed"))),
         }
     }
 
-    async fn wait(&self, patience: Duration) -> Result<(), Problem> {
+    async fn wait(&self, until: Instant) -> Result<(), Problem> {
         // It hears of what happens from here on, also before it is polled.
         let finished = self.waiters.notified();
         if let Some(result) = self.result() {
             return result;
         }
-        let _timeout = tokio::time::timeout(patience, finished).await;
+        let _timeout = tokio::time::timeout_at(until, finished).await;
         self.result().unwrap_or_else(|| Err(Problem::unavailable("the database did not commit in time")))
     }
 }
@@ -141,39 +195,60 @@ mod tests {
 
     fn commit(batch: u64) -> (Arc<Completion>, Commit) {
         let completion = Completion::new(batch);
-        (Arc::clone(&completion), Commit::of(completion, Duration::from_secs(5)))
+        (Arc::clone(&completion), Commit::batch(completion, Duration::from_secs(5)))
     }
 
     #[tokio::test]
     async fn joined_commits_wait_for_the_later_one() {
         let ((one, early), (two, late)) = (commit(1), commit(2));
         for joined in [early.clone().join(late.clone()), late.join(early)] {
-            one.finish(Fate::Durable);
-            assert!(!joined.is_durable());
+            one.finish(Fate::Safe);
+            assert!(!joined.is_safe());
             let waiter = tokio::spawn(joined.wait());
             tokio::task::yield_now().await;
             assert!(!waiter.is_finished());
-            two.finish(Fate::Durable);
+            two.finish(Fate::Safe);
             waiter.await.unwrap().unwrap();
             two.state.store(PENDING, Ordering::Release);
         }
     }
 
     #[tokio::test]
-    async fn no_commit_is_durable_and_joins_to_the_other() {
-        assert!(Commit::none().is_durable());
+    async fn what_was_said_is_safe_when_all_of_it_is_consumed_or_its_batch_is_written() {
+        let patience = Duration::from_secs(5);
+        let (one, two) = (Completion::of_one(3), Completion::of_one(4));
+        let said = |it: &Arc<Completion>| Commit::said(Arc::clone(it), patience);
+        assert!(one.one_more(3) && !one.one_more(4), "a completion is of one batch");
+        let (batch, early) = commit(2);
+        let both = said(&one).join(early).join(said(&two)).join(said(&two));
+        assert_eq!(both.said.len(), 2);
+        assert!(!one.one_less() && one.one_less() && two.one_less());
+        assert!(!one.one_more(3), "what is over is over");
+        for it in [&one, &two, &batch] {
+            assert!(!both.is_safe());
+            it.finish(Fate::Safe);
+        }
+        assert!(both.is_safe());
+        let (_later, later) = commit(3);
+        assert!(!said(&one).join(later.clone()).is_safe());
+        assert!(said(&Completion::of_one(3)).join(later).said.is_empty(), "the batch has it");
+    }
+
+    #[tokio::test]
+    async fn no_commit_is_safe_and_joins_to_the_other() {
+        assert!(Commit::none().is_safe());
         let (_done, some) = commit(7);
-        assert!(!Commit::none().join(some.clone()).is_durable());
-        assert!(!some.join(Commit::none()).is_durable());
+        assert!(!Commit::none().join(some.clone()).is_safe());
+        assert!(!some.join(Commit::none()).is_safe());
     }
 
     #[tokio::test]
     async fn who_waits_too_long_gives_up_and_who_asks_later_may_succeed() {
         let completion = Completion::new(1);
-        let impatient = Commit::of(Arc::clone(&completion), Duration::from_millis(5));
+        let impatient = Commit::batch(Arc::clone(&completion), Duration::from_millis(5));
         let problem = impatient.clone().wait().await.unwrap_err();
         assert!(problem.is(omgservers_api::problem::UNAVAILABLE));
-        completion.finish(Fate::Durable);
+        completion.finish(Fate::Safe);
         impatient.wait().await.unwrap();
     }
 

@@ -2,7 +2,7 @@
 
 mod stream;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, UserId, ids::Id, roles::Delivery};
 use tokio::time::Instant;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::{
     Body, Commit, Entry, FromClient, Mailboxes,
     client_box::ClientBox,
+    commit::Completion,
     inbox::{Held, Look, Queue},
     journal::{EntryKind, Place, Record},
     problems,
@@ -32,6 +33,9 @@ impl Said {
         outgoing.iter().map(wrap).collect()
     }
 }
+
+/// The batch that something is written in, if it is.
+type Batch = Option<Arc<Completion>>;
 
 /// What became of the first half of an exchange.
 enum Turn {
@@ -59,6 +63,18 @@ impl Mailboxes {
             }
         };
         self.answer(look, wait, false, |wait| self.client_looks(client, wait)).await
+    }
+
+    pub(crate) fn runtime_consumes(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem> {
+        self.must_own()?;
+        if consumed.is_empty() {
+            return Ok(());
+        }
+        let mut wakes = Wakes::new(&self.journal);
+        let mut shard = self.runtimes.lock(runtime);
+        let it = shard.get_mut(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
+        self.consume(runtime, &mut it.inbox.queue, consumed, &mut wakes);
+        Ok(())
     }
 
     pub(crate) async fn runtime_exchanges(
@@ -143,7 +159,7 @@ impl Mailboxes {
         }
         if !said.is_empty() && !it.inbox.closed {
             let commit = self.take(client, it, said, &mut wakes)?;
-            if !commit.is_durable() {
+            if !commit.is_safe() {
                 return Ok(Turn::After(commit));
             }
         }
@@ -157,6 +173,12 @@ impl Mailboxes {
         }
         let mut writing = None;
         queue.consume(consumed, |held| {
+            if let Some(said) = held.said.as_ref().filter(|it| it.one_less()) {
+                if said.is_pending() {
+                    self.meters.consumed_first();
+                }
+                wakes.safe(said);
+            }
             if held.place != Place::NOWHERE {
                 writing.get_or_insert_with(|| self.journal.write()).consumed(mailbox.get(), &held);
             }
@@ -190,14 +212,18 @@ impl Mailboxes {
         }
         let counter = (last_seq != from.last_seq).then_some(last_seq).flatten();
         let from_client = Taken { client, said, counter };
-        let commit = match from.route {
+        let (commit, batch) = match from.route {
             Some(runtime) => self.take_to_runtime(runtime, from_client, wakes)?,
             None => self.take_to_pending(from, from_client, wakes)?,
         };
         from.last_seq = last_seq;
-        if let Some(completion) = commit.completion() {
-            from.accepted = Some(completion);
-        }
+        let commit = match batch {
+            Some(batch) => {
+                from.accepted = Some(batch);
+                self.journal.and_told(commit, &mut from.told)
+            }
+            None => commit,
+        };
         Ok(commit.join(original.unwrap_or_default()))
     }
 
@@ -206,7 +232,7 @@ impl Mailboxes {
         runtime: RuntimeId,
         taken: Taken,
         wakes: &mut Wakes<'_>,
-    ) -> Result<Commit, Problem> {
+    ) -> Result<(Commit, Batch), Problem> {
         let mut shard = self.runtimes.lock(runtime);
         // A route never leads to a runtime that isn't open.
         let to = shard.get_mut(&runtime).ok_or(problems::RUNTIME_NOT_FOUND)?;
@@ -227,7 +253,7 @@ impl Mailboxes {
         from: &mut ClientBox,
         taken: Taken,
         wakes: &mut Wakes<'_>,
-    ) -> Result<Commit, Problem> {
+    ) -> Result<(Commit, Batch), Problem> {
         let (count, bytes) = taken.size();
         let pending = from.pending.get_or_insert_default();
         if !pending.fits(count, bytes, self.bounds.pending, self.bounds.most_bytes) {
@@ -246,7 +272,7 @@ impl Mailboxes {
         queue: &mut Queue,
         taken: Taken,
         wakes: &mut Wakes<'_>,
-    ) -> Result<Commit, Problem> {
+    ) -> Result<(Commit, Batch), Problem> {
         // Ids first: there may be none, and then nothing was done.
         let mut ids: Vec<EntryId> = Vec::with_capacity(taken.said.len());
         for _message in &taken.said {
@@ -256,23 +282,28 @@ impl Mailboxes {
         let qualifier = Qualifier::HANDLE_MESSAGE;
         if delivery == Delivery::Ephemeral {
             for (id, Said { body, .. }) in messages {
-                queue.push(Held { id, qualifier, body, place: Place::NOWHERE });
+                queue.push(Held { id, qualifier, body, place: Place::NOWHERE, said: None });
             }
-            return Ok(Commit::none());
+            return Ok((Commit::none(), None));
         }
         if !self.journal.has_room() {
             self.meters.refused(messages.len());
             return Err(Problem::from(problems::BACKLOG).retry_after(Duration::from_secs(1)));
         }
         let mut writing = self.journal.write();
+        let mut last = None;
         for (id, Said { body, .. }) in messages {
-            let place = writing.entry(mailbox.get(), id, kind, qualifier, &body);
-            queue.push(Held { id, qualifier, body, place });
+            queue.push(writing.say(mailbox.get(), id, kind, (qualifier, body), &mut last));
         }
         if let Some(seq) = taken.counter {
             writing.add(Record::Seq { mailbox: taken.client.get(), seq });
         }
-        Ok(writing.commit(wakes))
+        let batch = Some(writing.last());
+        let commit = match last {
+            Some(said) => writing.commit_said(said, wakes),
+            None => writing.commit(wakes),
+        };
+        Ok((commit, batch))
     }
 
     fn full(&self, what: &str, most_entries: usize) -> Problem {

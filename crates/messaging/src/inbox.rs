@@ -5,7 +5,9 @@ use std::{collections::VecDeque, sync::Arc};
 use omgservers_api::EntryId;
 use tokio::sync::{Notify, futures::OwnedNotified};
 
-use crate::{Body, Bounds, Entry, journal::Place, qualifier::Qualifier, wakes::Wakes};
+use crate::{
+    Body, Bounds, Entry, commit::Completion, journal::Place, qualifier::Qualifier, wakes::Wakes,
+};
 
 /// One entry as it is kept.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub(crate) struct Held {
     pub(crate) body: Body,
     /// Where the journal has it.
     pub(crate) place: Place,
+    /// Whoever said it waits for this.
+    pub(crate) said: Option<Arc<Completion>>,
 }
 
 impl Held {
@@ -266,6 +270,7 @@ mod tests {
                 qualifier: Qualifier::HANDLE_MESSAGE,
                 body,
                 place: Place::NOWHERE,
+                said: None,
             });
         }
         queue

@@ -127,7 +127,7 @@ fn put(row: &Row, mailbox: EntryId, clients: &Clients, runtimes: &Runtimes) -> R
         return Ok(true);
     };
     let body = get::<&str>(row, 4)?.into();
-    let held = Held { id: id(row, 1)?, qualifier, body, place: Place::DATABASE };
+    let held = Held { id: id(row, 1)?, qualifier, body, place: Place::DATABASE, said: None };
     // Ids are unique across kinds: a mailbox is a client's or a runtime's.
     if let Some(client) = ClientId::from_i64(mailbox.get())
         && let Some(it) = clients.lock(client).get_mut(&client)

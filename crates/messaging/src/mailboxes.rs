@@ -150,6 +150,10 @@ impl Messaging for Mailboxes {
         self.client_follows(user, client, after, wait).await
     }
 
+    fn consume(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem> {
+        self.runtime_consumes(runtime, consumed)
+    }
+
     async fn exchange_runtime(
         &self,
         runtime: RuntimeId,

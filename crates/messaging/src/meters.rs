@@ -15,6 +15,7 @@ pub(crate) struct Meters {
     rows: Histogram,
     seconds: Histogram,
     waited: Histogram,
+    consumed_first: Counter,
     depth: Gauge,
     to_runtimes: Counter,
     to_clients: Counter,
@@ -33,6 +34,10 @@ impl Meters {
             "messaging_commit_wait_seconds",
             "How long the first one that waited for a transaction waited for it, the time before its start included."
         );
+        describe_counter!(
+            "messaging_consumed_first_total",
+            "Times that somebody's messages were all consumed before they were durable, and so were acknowledged."
+        );
         describe_gauge!("messaging_unwritten", "Changes that wait for the next transaction.");
         describe_counter!("messaging_messages_total", "Messages that were put into mailboxes, by receiver.");
         describe_counter!(
@@ -49,6 +54,7 @@ impl Meters {
             rows: histogram!("messaging_commit_rows"),
             seconds: histogram!("messaging_commit_seconds"),
             waited: histogram!("messaging_commit_wait_seconds"),
+            consumed_first: counter!("messaging_consumed_first_total"),
             depth: gauge!("messaging_unwritten"),
             to_runtimes: counter!("messaging_messages_total", "to" => "runtime"),
             to_clients: counter!("messaging_messages_total", "to" => "client"),
@@ -65,6 +71,10 @@ impl Meters {
 
     pub(crate) fn waited(&self, time: Duration) {
         self.waited.record(time);
+    }
+
+    pub(crate) fn consumed_first(&self) {
+        self.consumed_first.increment(1);
     }
 
     pub(crate) fn failed(&self) {

@@ -21,6 +21,10 @@ pub(crate) struct RuntimeBox {
     pub(crate) last_seq: Option<u64>,
     /// When that is durable.
     pub(crate) accepted: Option<Arc<Completion>>,
+    /// Of what it said last.
+    pub(crate) said: Option<Arc<Completion>>,
+    /// When what the backend told it last is durable; forgotten some time after that.
+    pub(crate) told: Option<Arc<Completion>>,
     /// When it last exchanged.
     pub(crate) last_seen: Option<Ticks>,
 }
@@ -35,6 +39,8 @@ impl RuntimeBox {
             clients: BTreeSet::new(),
             last_seq: None,
             accepted: None,
+            said: None,
+            told: None,
             last_seen: None,
         }
     }

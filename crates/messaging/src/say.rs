@@ -1,6 +1,6 @@
 //! What runtimes say.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{
     ClientId, Problem, RuntimeId,
@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::{
     Body, Commit, Mailboxes, To,
     client_box::ClientBox,
+    commit::Completion,
     inbox::Held,
     journal::{EntryKind, Place, Record, Writing},
     problems,
@@ -24,6 +25,13 @@ use crate::{
 /// Most bytes that one message may become: it is written in one batch, and a parameter of a statement of `PostgreSQL`
 /// has less than 1 GiB.
 const MOST_BYTES_OF_A_SAY: usize = 512 << 20;
+
+/// What a runtime says, as it is written.
+struct Speech<'a> {
+    writing: Option<Writing<'a>>,
+    /// Of what it said last.
+    said: Option<Arc<Completion>>,
+}
 
 impl Mailboxes {
     pub(crate) fn runtime_says(
@@ -48,13 +56,23 @@ impl Mailboxes {
             self.meters.refused(receivers.len());
             return Err(Problem::from(problems::BACKLOG).retry_after(Duration::from_secs(1)));
         }
-        let mut writing = None;
-        let missed = self.deliver(runtime, &mut clients, &receivers, &body, &mut writing, &mut wakes);
+        let mut speech = Speech { writing: None, said: it.said.take() };
+        let missed = self.deliver(runtime, &mut clients, &receivers, &body, &mut speech, &mut wakes);
+        let Speech { mut writing, said } = speech;
+        let written = said.clone().filter(|_| writing.is_some());
+        it.said = said;
         let counted = seq.map(|seq| self.count(runtime, it, seq, &mut writing)).unwrap_or_default();
-        let commit = writing.map(|it| it.commit(&mut wakes)).unwrap_or_default();
-        if counted {
-            it.accepted = commit.completion();
-        }
+        let commit = writing.map(|writing| {
+            if counted {
+                it.accepted = Some(writing.last());
+            }
+            let commit = match written {
+                Some(said) => writing.commit_said(said, &mut wakes),
+                None => writing.commit(&mut wakes),
+            };
+            self.journal.and_told(commit, &mut it.told)
+        });
+        let commit = commit.unwrap_or_default();
         self.meters.to_clients(receivers.len().saturating_sub(missed.len()));
         self.meters.refused(missed.len());
         Ok((commit, missed))
@@ -82,7 +100,7 @@ impl Mailboxes {
         clients: &mut Locked<'_, ClientId, ClientBox>,
         receivers: &[ClientId],
         body: &Body,
-        writing: &mut Option<Writing<'a>>,
+        speech: &mut Speech<'a>,
         wakes: &mut Wakes<'_>,
     ) -> Vec<ClientId> {
         let qualifier = Qualifier::SERVER_OUTGOING;
@@ -99,17 +117,16 @@ impl Mailboxes {
                 missed.push(*client);
                 continue;
             };
-            let place = match it.delivery {
-                Delivery::Ephemeral => Place::NOWHERE,
-                Delivery::Durable => writing.get_or_insert_with(|| self.journal.write()).entry(
-                    client.get(),
-                    id,
-                    EntryKind::Waiting,
-                    qualifier,
-                    body,
-                ),
+            let body = Body::clone(body);
+            let held = match it.delivery {
+                Delivery::Ephemeral => Held { id, qualifier, body, place: Place::NOWHERE, said: None },
+                Delivery::Durable => {
+                    let writing = speech.writing.get_or_insert_with(|| self.journal.write());
+                    let kind = EntryKind::Waiting;
+                    writing.say(client.get(), id, kind, (qualifier, body), &mut speech.said)
+                }
             };
-            it.inbox.push(Held { id, qualifier, body: Body::clone(body), place }, wakes);
+            it.inbox.push(held, wakes);
         }
         missed
     }
@@ -129,9 +146,8 @@ impl Mailboxes {
         let mut writing = None;
         self.count(runtime, it, seq, &mut writing);
         let Some(writing) = writing else { return Ok((Commit::none(), true)) };
-        let commit = writing.commit(&mut wakes);
-        it.accepted = commit.completion();
-        Ok((commit, true))
+        it.accepted = Some(writing.last());
+        Ok((writing.commit(&mut wakes), true))
     }
 
     /// When the command of this counter, if it was seen before, is durable.

@@ -177,7 +177,7 @@ pub struct Depths {
 /// What other crates may ask of mailboxes.
 ///
 /// What changes a mailbox does so in memory at once, in the order of the calls, and answers a [`Commit`]: only
-/// when that is waited for is the change durable. Nothing may be acknowledged to anybody before.
+/// when that is waited for is the change safe. Nothing may be acknowledged to anybody before.
 #[async_trait::async_trait]
 pub trait Messaging: Send + Sync {
     /// Carries `ops` out in order: all of them or, when there is a problem, none. Nobody sees a part, and they become
@@ -224,6 +224,10 @@ pub trait Messaging: Send + Sync {
         after: Option<EntryId>,
         wait: Duration,
     ) -> Result<Option<Vec<Entry>>, Problem>;
+
+    /// The first half of [`exchange_runtime`](Self::exchange_runtime) alone: drops what was consumed, so that who said
+    /// it hears at once that it is safe. Problems: `messaging.runtime_not_found`, `core.not_owner`.
+    fn consume(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem>;
 
     /// The runtime's half of an exchange: drops what was consumed and answers what waits, like
     /// [`exchange_client`](Self::exchange_client). Problems: `messaging.runtime_not_found` (404

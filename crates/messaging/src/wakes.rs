@@ -4,23 +4,32 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::journal::Journal;
+use crate::{
+    commit::{Completion, Fate},
+    journal::Journal,
+};
 
 /// Collects who is to be woken and wakes them when dropped: make it before the first lock is taken.
 pub(crate) struct Wakes<'a> {
     journal: &'a Journal,
     writer: bool,
     receivers: Vec<Arc<Notify>>,
+    safe: Vec<Arc<Completion>>,
 }
 
 impl<'a> Wakes<'a> {
     pub(crate) fn new(journal: &'a Journal) -> Self {
-        Self { journal, writer: false, receivers: Vec::new() }
+        Self { journal, writer: false, receivers: Vec::new(), safe: Vec::new() }
     }
 
     /// There is something to write.
     pub(crate) fn writer(&mut self) {
         self.writer = true;
+    }
+
+    /// What somebody waits for is safe.
+    pub(crate) fn safe(&mut self, completion: &Arc<Completion>) {
+        self.safe.push(Arc::clone(completion));
     }
 
     /// There is something to fetch.
@@ -33,6 +42,9 @@ impl Drop for Wakes<'_> {
     fn drop(&mut self) {
         for receiver in &self.receivers {
             receiver.notify_waiters();
+        }
+        for completion in &self.safe {
+            completion.finish(Fate::Safe);
         }
         if self.writer {
             self.journal.wake();

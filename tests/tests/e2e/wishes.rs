@@ -1,12 +1,18 @@
 //! What a lobby asks for, and what it and its players are answered. The test plays the lobby.
 
+use std::time::Duration;
+
 use omgservers_api::interchange::MatchmakingFailureReason as Why;
+use omgservers_tests::eventually;
 use serde_json::json;
 
 use crate::{
     flows::{post, text},
     played::{Playground, fails, hears},
+    raw::Server,
 };
+
+const LONG: Duration = Duration::from_secs(60);
 
 const MODES: &str = r#"{"modes":[
     {"name":"trio","min_players":3,"max_players":3,"groups":[{"name":"all","min_players":3,"max_players":3}]},
@@ -84,4 +90,47 @@ async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
     assert_eq!(codes, expected);
     assert!(text(&rejected[1]["detail"]).contains("`message`"), "{rejected:?}");
     hears(&mut players[0], "at last").await;
+}
+
+/// How many connections the server has, this one included.
+async fn connections(it: &Playground) -> f64 {
+    let metrics = reqwest::get(format!("{}/metrics", it.backend.url())).await.unwrap().text().await.unwrap();
+    let line = metrics.lines().find_map(|it| it.strip_prefix("http_connections ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_whose_request_was_broken_off_is_not_carried_out_again_when_it_is_repeated() {
+    let mut it = Playground::new(&[], MODES).await;
+    let (_lobby, mut players) = it.in_lobby(1).await;
+    let lobby = Server::of(&it.backend, &it.backend.stand_ins().remove(0)).await;
+    let body = json!({"client_id": players[0].client_id(), "mode": "many"});
+    let wish = json!({"id": 1_u64 << 52, "qualifier": "REQUEST_MATCHMAKING", "body": body});
+    let request = json!({"outgoing_commands": [wish], "consumed_commands": []});
+
+    // The ticket can't be written for a while, and the lobby doesn't wait for that.
+    let (mut sql, other) = (it.backend.sql().await, it.backend.sql().await);
+    let lock = sql.transaction().await.unwrap();
+    lock.batch_execute("lock table matchmaking.ticket in access exclusive mode").await.unwrap();
+    let before = connections(&it).await + 1.0;
+    {
+        let asking = lobby.send(request.clone());
+        let blocked = eventually("it waits for the lock", LONG, async || {
+            let waiting = "select count(*) from pg_locks where not granted";
+            other.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0
+        });
+        tokio::select! {
+            answer = asking => panic!("{answer:?}"),
+            () = blocked => {}
+        }
+    }
+    eventually("the server notices", LONG, async || connections(&it).await < before).await;
+    lock.commit().await.unwrap();
+    eventually("there is a ticket", LONG, async || players[0].ticket().await.is_ok()).await;
+    assert!(players[0].cancel_matchmaking().await.unwrap());
+    fails(&mut players[0], Why::Cancelled).await;
+
+    let answer = lobby.send(request).await.unwrap();
+    assert!(answer.get("rejected_commands").is_none(), "{answer}");
+    assert!(players[0].ticket().await.is_err(), "it was wished again");
 }

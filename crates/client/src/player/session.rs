@@ -74,7 +74,7 @@ impl Session {
         self.room.send(frame.into())
     }
 
-    /// One exchange: sends what was said and waits until it is durable, acknowledges what came before, answers what
+    /// One exchange: sends what was said and waits until it is safe, acknowledges what came before, answers what
     /// has come, in order; when nothing has, waits up to `wait` for something to come. It is repeated as [`Retry`]
     /// says. What is refused for good (4xx) is given up. It answers nothing of the dispatcher.
     pub async fn exchange(&mut self, wait: Duration) -> Result<Vec<Event>, Problem> {

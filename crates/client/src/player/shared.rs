@@ -129,7 +129,7 @@ impl Shared {
         self.outgoing.notify_one();
     }
 
-    /// A frame is durable.
+    /// A frame is safe.
     pub(super) fn accepted(&self, request: SenderSeq) {
         lock(&self.state).flow.concluded(request);
         self.incoming.notify_one();

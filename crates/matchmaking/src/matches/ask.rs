@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{
     ClientId, DeploymentId, Kind, Problem, RuntimeId, TicketId,
+    ids::SenderSeq,
     interchange::{Attributes, MatchmakingFailureReason},
 };
 use tokio::sync::oneshot;
@@ -21,6 +22,8 @@ pub(crate) struct Wish {
     pub(crate) clients: Vec<ClientId>,
     /// The lobby that they are all with.
     pub(crate) lobby: RuntimeId,
+    /// The lobby's own counter of the wish.
+    pub(crate) seq: Option<SenderSeq>,
     pub(crate) mode: String,
     pub(crate) attributes: Attributes,
 }

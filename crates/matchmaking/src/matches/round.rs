@@ -1,6 +1,6 @@
 //! One round of the matchmaker: what was asked, who left and what time has changed becomes one transaction.
 
-use std::{borrow::Cow, collections::BTreeSet, time::Instant};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Instant};
 
 use omgservers_api::{
     ClientId, MatchId, Problem, TicketId,
@@ -15,6 +15,7 @@ use omgservers_versions::VersionFull;
 use super::{Ask, Held, Match, Place, Queue, Queues, TicketBody, reason_name};
 use crate::{
     PgMatchmaking, bodies,
+    commands::is_own_fault,
     halls::{Cell, Hall},
     store::{
         self,
@@ -188,8 +189,17 @@ impl Round<'_> {
     fn serve(&mut self, ask: Ask, matchmakers: &[omgservers_api::MatchmakerId]) -> Result<(), Problem> {
         match ask {
             Ask::Add(wish, answer) => {
+                let (lobby, seq) = (wish.lobby, wish.seq);
                 let result = self.add(wish, matchmakers)?;
-                self.changes.answer(move || drop(answer.send(result)));
+                let messaging = Arc::clone(&self.matchmaking.parts.messaging);
+                self.changes.answer(move || {
+                    // Here, because who asked may have been broken off: repeated later, when its match is over, the wish
+                    // would be another one.
+                    if let Some(seq) = seq.filter(|_| !result.as_ref().is_err_and(is_own_fault)) {
+                        let _gone = messaging.accept(lobby, seq);
+                    }
+                    drop(answer.send(result));
+                });
             }
             Ask::Cancel(client, reason, answer) => {
                 let had = self.cancel(client, reason)?;

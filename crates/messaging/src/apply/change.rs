@@ -1,5 +1,7 @@
 //! Steps that can't fail.
 
+use std::sync::Arc;
+
 use omgservers_api::{ClientId, EntryId, RuntimeId, ids::Id as _, roles::Delivery};
 use omgservers_core::Ticks;
 
@@ -24,6 +26,8 @@ pub(super) struct Change<'g, 'a, 'j> {
     pub(super) closed: Vec<ClientId>,
     /// Clients that may stand elsewhere now.
     pub(super) moved: Vec<ClientId>,
+    /// Runtimes that are told something.
+    pub(super) told: Vec<RuntimeId>,
 }
 
 impl Change<'_, '_, '_> {
@@ -51,9 +55,16 @@ impl Change<'_, '_, '_> {
 
     /// Tells those who follow clients. Last of all, so that nobody sees a part.
     pub(super) fn publish(&mut self) {
+        let last = self.writing.last();
         for client in std::mem::take(&mut self.moved) {
             if let Some(it) = self.ground.clients.get_mut(client) {
+                it.told = Some(Arc::clone(&last));
                 it.publish();
+            }
+        }
+        for runtime in std::mem::take(&mut self.told) {
+            if let Some(it) = self.ground.runtimes.get_mut(runtime) {
+                it.told = Some(Arc::clone(&last));
             }
         }
     }
@@ -78,12 +89,13 @@ impl Change<'_, '_, '_> {
                 (self.ground.clients.get_mut(client).map(|it| &mut it.inbox), client.get())
             }
             Mailbox::Runtime(runtime) => {
+                self.told.push(runtime);
                 (self.ground.runtimes.get_mut(runtime).map(|it| &mut it.inbox), runtime.get())
             }
         };
         if let Some(inbox) = inbox {
             let place = self.writing.entry(mailbox, id, EntryKind::Waiting, qualifier, &body);
-            inbox.push(Held { id, qualifier, body, place }, wakes);
+            inbox.push(Held { id, qualifier, body, place, said: None }, wakes);
         }
     }
 
@@ -128,7 +140,7 @@ impl Change<'_, '_, '_> {
     ) {
         let Some(to) = self.ground.runtimes.get_mut(runtime) else { return };
         for (held, id) in pending.take().into_iter().zip(ids) {
-            self.writing.consumed(client.get(), &held);
+            self.writing.moved(client.get(), &held);
             let Held { qualifier, body, .. } = held;
             let place = match to.delivery {
                 Delivery::Ephemeral => Place::NOWHERE,
@@ -136,7 +148,7 @@ impl Change<'_, '_, '_> {
                     self.writing.entry(runtime.get(), id, EntryKind::Waiting, qualifier, &body)
                 }
             };
-            to.inbox.push(Held { id, qualifier, body, place }, wakes);
+            to.inbox.push(Held { id, qualifier, body, place, said: None }, wakes);
         }
     }
 
@@ -190,7 +202,7 @@ impl Change<'_, '_, '_> {
                     self.writing.entry(client.get(), id, EntryKind::Pending, qualifier, &body)
                 }
             };
-            it.pending.get_or_insert_default().push(Held { id, qualifier, body, place });
+            it.pending.get_or_insert_default().push(Held { id, qualifier, body, place, said: None });
         }
     }
 
@@ -199,7 +211,7 @@ impl Change<'_, '_, '_> {
         let Some(it) = self.ground.runtimes.get_mut(runtime) else { return };
         it.inbox.wake(wakes);
         for held in it.inbox.queue.take() {
-            self.writing.consumed(runtime.get(), &held);
+            self.writing.moved(runtime.get(), &held);
         }
         for client in std::mem::take(&mut it.clients) {
             if let Some(it) = self.ground.clients.get_mut(client) {

@@ -85,6 +85,7 @@ impl Mailboxes {
             opened: Vec::new(),
             closed: Vec::new(),
             moved: Vec::new(),
+            told: Vec::new(),
         };
         for step in steps {
             change.carry_out(step, &mut wakes);

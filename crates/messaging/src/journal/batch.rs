@@ -36,6 +36,8 @@ pub(crate) struct Batch {
     /// Since when somebody waits for it.
     pub(super) since: Option<Instant>,
     pub(super) completion: Arc<Completion>,
+    /// Of what was said in it.
+    pub(super) said: Vec<Arc<Completion>>,
 }
 
 impl Batch {
@@ -47,6 +49,7 @@ impl Batch {
             commits: 0,
             since: None,
             completion: Completion::new(number),
+            said: Vec::new(),
         }
     }
 
@@ -62,6 +65,8 @@ pub(super) struct Waiting {
     pub(super) open: Batch,
     /// Of the batch that the writer took last.
     pub(super) taken: Arc<Completion>,
+    /// Of what was said in that.
+    pub(super) said_in_taken: Vec<Arc<Completion>>,
     /// Somebody waits for the open batch.
     pub(super) urgent: bool,
     /// Since when something is in the open batch that nobody waits for.
@@ -75,11 +80,12 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn new() -> Self {
         let nothing = Completion::new(0);
-        nothing.finish(Fate::Durable);
+        nothing.finish(Fate::Safe);
         Self {
             full: VecDeque::new(),
             open: Batch::new(1, 0),
             taken: nothing,
+            said_in_taken: Vec::new(),
             urgent: false,
             lazy_since: None,
             enough: 0,

@@ -91,7 +91,17 @@ impl Journal {
 
     /// The commit of a batch that somebody else waits for, too.
     pub(crate) fn commit_of(&self, completion: &Arc<Completion>) -> Commit {
-        Commit::of(Arc::clone(completion), self.patience)
+        Commit::batch(Arc::clone(completion), self.patience)
+    }
+
+    /// The commit of what somebody says, after which what it was told before is durable, too: it may not hear that what it said
+    /// about that is safe while a crash could still undo that. `told` is forgotten when it is durable.
+    pub(crate) fn and_told(&self, commit: Commit, told: &mut Option<Arc<Completion>>) -> Commit {
+        let _durable = told.take_if(|it| !it.is_pending());
+        match told {
+            Some(told) => commit.join(self.commit_of(told)),
+            None => commit,
+        }
     }
 
     /// The commit after which everything is durable that was written so far.
@@ -116,13 +126,27 @@ impl Journal {
         }
         let mut waiting = self.lock();
         waiting.stopped.get_or_insert(fate);
+        let mut said = std::mem::take(&mut waiting.said_in_taken);
         for batch in waiting.full.drain(..) {
             batch.completion.finish(fate);
+            said.extend(batch.said);
         }
         waiting.taken.finish(fate);
         waiting.open.records = Vec::new();
         waiting.open.completion.finish(fate);
+        said.append(&mut waiting.open.said);
+        said.iter().for_each(|it| it.finish(fate));
         self.unwritten.store(0, Ordering::Relaxed);
+    }
+
+    /// The batch that the writer took last is durable.
+    fn written(&self) {
+        let (taken, said) = {
+            let mut waiting = self.lock();
+            (Arc::clone(&waiting.taken), std::mem::take(&mut waiting.said_in_taken))
+        };
+        taken.finish(Fate::Safe);
+        said.iter().for_each(|it| it.finish(Fate::Safe));
     }
 
     /// The next batch, when it is time to write one.
@@ -175,12 +199,13 @@ impl Journal {
 
     fn take(&self) -> Result<Batch, Option<Instant>> {
         let mut waiting = self.lock();
-        let batch = match waiting.full.pop_front() {
+        let mut batch = match waiting.full.pop_front() {
             Some(batch) => batch,
             None if waiting.urgent && !waiting.open.records.is_empty() => waiting.roll(),
             None => return Err(waiting.lazy_since),
         };
         waiting.taken = Arc::clone(&batch.completion);
+        waiting.said_in_taken = std::mem::take(&mut batch.said);
         self.unwritten.fetch_sub(batch.records.len(), Ordering::Relaxed);
         Ok(batch)
     }

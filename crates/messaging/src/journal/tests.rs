@@ -23,7 +23,7 @@ fn held(journal: &Journal, id: i64, body: &str) -> Held {
     let (id, body, qualifier) = (EntryId::from_i64(id).unwrap(), body.into(), Qualifier::HANDLE_MESSAGE);
     let place = writing.entry(7, id, EntryKind::Waiting, qualifier, &body);
     let _commit = writing.commit(&mut Wakes::new(journal));
-    Held { id, qualifier, body, place }
+    Held { id, qualifier, body, place, said: None }
 }
 
 fn consume(journal: &Journal, held: &Held) {
@@ -71,6 +71,23 @@ fn full_batches_are_written_in_order_and_what_waits_in_them_can_be_cancelled() {
 }
 
 #[test]
+fn what_is_elsewhere_from_a_later_batch_on_is_written_in_its_own_and_deleted_in_that() {
+    let journal = journal();
+    let most = i64::try_from(MOST_RECORDS).unwrap();
+    let all: Vec<Held> = (1..=most + 1).map(|id| held(&journal, id, "1")).collect();
+    for moved in [&all[0], &all[MOST_RECORDS]] {
+        let mut writing = journal.write();
+        writing.moved(7, moved);
+        writing.lazily(&mut Wakes::new(&journal));
+    }
+    let first = journal.take().unwrap();
+    assert_eq!(record::Rows::fold(&first.records).entries.id, (1..=most).collect::<Vec<_>>());
+    let second = journal.take().unwrap();
+    let rows = record::Rows::fold(&second.records);
+    assert_eq!((rows.entries.id.as_slice(), rows.consumed.id.as_slice()), ([].as_slice(), [1].as_slice()));
+}
+
+#[test]
 fn a_batch_is_bounded_by_bytes() {
     let journal = journal();
     let large = "x".repeat(MOST_BYTES / 2);
@@ -84,7 +101,7 @@ fn a_batch_is_bounded_by_bytes() {
 #[tokio::test]
 async fn after_the_end_everybody_is_told_and_nothing_is_kept() {
     let journal = journal();
-    assert!(journal.write().commit(&mut Wakes::new(&journal)).is_durable(), "nothing was written");
+    assert!(journal.write().commit(&mut Wakes::new(&journal)).is_safe(), "nothing was written");
     held(&journal, 1, "1");
     let one = journal.so_far(&mut Wakes::new(&journal));
     journal.stop(Fate::Lost);

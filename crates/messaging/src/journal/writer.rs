@@ -63,7 +63,7 @@ impl Writer {
                 }
                 self.meters.committed(rows.count(), start.elapsed());
             }
-            batch.completion.finish(Fate::Durable);
+            self.journal.written();
             if let Some(since) = batch.since {
                 self.meters.waited(since.elapsed());
             }

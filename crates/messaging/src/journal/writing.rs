@@ -6,7 +6,7 @@ use omgservers_api::{EntryId, ids::Id as _};
 use tokio::time::Instant;
 
 use super::{EntryKind, Journal, Place, Record, batch::Waiting};
-use crate::{Body, Commit, inbox::Held, qualifier::Qualifier, wakes::Wakes};
+use crate::{Body, Commit, commit::Completion, inbox::Held, qualifier::Qualifier, wakes::Wakes};
 
 /// Writes to the open batch. It holds the journal's lock.
 pub(crate) struct Writing<'a> {
@@ -38,6 +38,30 @@ impl Writing<'_> {
         place
     }
 
+    /// Writes an entry of somebody who waits until it is safe. `said` is of what he has said before; it may be another
+    /// one after this.
+    pub(crate) fn say(
+        &mut self,
+        mailbox: i64,
+        id: EntryId,
+        kind: EntryKind,
+        body: (Qualifier, Body),
+        said: &mut Option<Arc<Completion>>,
+    ) -> Held {
+        let number = self.waiting.open.number;
+        if said.as_ref().is_none_or(|it| !it.one_more(number)) {
+            let it = Completion::of_one(number);
+            if let Some(fate) = self.waiting.stopped {
+                it.finish(fate);
+            }
+            self.waiting.open.said.push(Arc::clone(&it));
+            *said = Some(it);
+        }
+        let (qualifier, body) = body;
+        let place = self.entry(mailbox, id, kind, qualifier, &body);
+        Held { id, qualifier, body, place, said: said.clone() }
+    }
+
     /// An entry is consumed: it isn't written if it wasn't yet, else it is deleted.
     pub(crate) fn consumed(&mut self, mailbox: i64, held: &Held) {
         let Place { batch, record } = held.place;
@@ -53,10 +77,37 @@ impl Writing<'_> {
         }
     }
 
-    /// Somebody waits for it.
-    pub(crate) fn commit(mut self, wakes: &mut Wakes<'_>) -> Commit {
+    /// An entry is elsewhere from the open batch on. In an earlier one it stays, for who said it hears that it is safe
+    /// when that is written.
+    pub(crate) fn moved(&mut self, mailbox: i64, held: &Held) {
+        if held.place.batch == self.waiting.open.number {
+            self.consumed(mailbox, held);
+        } else if held.place != Place::NOWHERE {
+            self.add(Record::Consumed { mailbox, id: held.id.get() });
+        }
+    }
+
+    /// What everything so far is durable with.
+    pub(crate) fn last(&self) -> Arc<Completion> {
+        Arc::clone(self.waiting.last())
+    }
+
+    /// Somebody waits until everything so far is durable.
+    pub(crate) fn commit(self, wakes: &mut Wakes<'_>) -> Commit {
+        let (last, patience) = (self.last(), self.journal.patience);
+        self.urgently(wakes);
+        Commit::batch(last, patience)
+    }
+
+    /// Somebody waits until what he said is safe.
+    pub(crate) fn commit_said(self, said: Arc<Completion>, wakes: &mut Wakes<'_>) -> Commit {
+        let patience = self.journal.patience;
+        self.urgently(wakes);
+        Commit::said(said, patience)
+    }
+
+    fn urgently(mut self, wakes: &mut Wakes<'_>) {
         let waiting = &mut *self.waiting;
-        let completion = Arc::clone(waiting.last());
         waiting.open.commits = waiting.open.commits.saturating_add(1);
         if waiting.open.commits == 1 {
             waiting.open.since = Some(Instant::now());
@@ -68,7 +119,6 @@ impl Writing<'_> {
             wakes.writer();
         }
         self.end(wakes);
-        Commit::of(completion, self.journal.patience)
     }
 
     /// Nobody waits for it.

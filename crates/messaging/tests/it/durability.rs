@@ -15,11 +15,11 @@ use omgservers_api::{
     roles::Delivery,
 };
 use omgservers_core::{Ownership, ownership::NOT_OWNER};
-use omgservers_messaging::{Bounds, Mailbox, Messaging as _, Op, To};
+use omgservers_messaging::{Bounds, FromClient, Mailbox, Messaging as _, Op, To};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
 
-use crate::fixture::{Fixture, NOW, bodies, eventually, handled, ids, raw, says, welcome};
+use crate::fixture::{Fixture, NOW, bodies, eventually, handled, ids, init, raw, says, welcome};
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_crash() {
@@ -80,9 +80,9 @@ async fn ephemeral_mailboxes_keep_messages_in_memory_and_the_rest_in_the_databas
     it.apply(vec![welcome(client), Op::Route { client, to: Some(runtime) }]).await;
     it.say(client, 0, &["1", "2"]).await.unwrap();
     let (commit, missed) = it.mailboxes.say(runtime, None, To::All, &raw("3")).unwrap();
-    assert!(commit.is_durable() && missed.is_empty());
+    assert!(commit.is_safe() && missed.is_empty());
     let (commit, fresh) = it.mailboxes.accept(runtime, SenderSeq(1)).unwrap();
-    assert!(commit.is_durable() && fresh);
+    assert!(commit.is_safe() && fresh);
     assert_eq!(bodies(&it.fetch_runtime(runtime).await), [handled(client, "1"), handled(client, "2")]);
     assert_eq!(it.fetch(client).await.len(), 2);
     it.mailboxes.flush().await.unwrap();
@@ -130,6 +130,62 @@ async fn while_the_database_is_away_senders_are_told_so_and_repeat_later() {
             it.crash().await;
         }
         assert_eq!(bodies(&it.fetch_runtime(runtime).await), [handled(client, "1")]);
+    }
+}
+
+#[tokio::test]
+async fn what_all_have_consumed_is_acknowledged_though_the_database_is_away() {
+    let it = Fixture::new().await;
+    let (client, runtime) = it.pair().await;
+    let other = it.client().await;
+    it.apply(vec![Op::Route { client: other, to: Some(runtime) }]).await;
+    let sql = it.sql().await;
+    cut_off(&it, &sql).await;
+    let (mailboxes, user) = (Arc::clone(&it.mailboxes), it.user);
+    let said = tokio::spawn(async move { says(&mailboxes, user, client, 0, &["1", "2"]).await });
+    eventually("it is taken", async || it.fetch_runtime(runtime).await.len() == 2).await;
+    let (answer, missed) = it.mailboxes.say(runtime, None, To::All, &raw("3")).unwrap();
+    assert!(missed.is_empty());
+    let got = ids(&it.fetch_runtime(runtime).await);
+    it.mailboxes.consume(runtime, &got[..1]).unwrap();
+    let mine = ids(&it.fetch(client).await);
+    it.consume(client, &mine).await;
+    // One message of the client's and one client are left.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!said.is_finished() && !answer.is_safe());
+    it.mailboxes.consume(runtime, &got).unwrap();
+    assert!(said.await.unwrap().unwrap().is_empty());
+    let others = ids(&it.fetch(other).await);
+    it.consume(other, &others).await;
+    assert!(answer.is_safe());
+    // Nothing of it needs to be written but the client's counter.
+    set_open(&it, true).await;
+    it.mailboxes.flush().await.unwrap();
+    assert_eq!(it.count(&sql, "entry").await, 0);
+    assert!(it.say(client, 0, &["1", "2"]).await.unwrap().is_empty());
+    assert!(it.fetch_runtime(runtime).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_consumed_is_not_acknowledged_before_that_is_durable_which_its_sender_was_told() {
+    let it = Fixture::new().await;
+    let (client, runtime) = (it.client().await, it.runtime().await);
+    let sql = it.sql().await;
+    cut_off(&it, &sql).await;
+    // Both hear of each other, and nobody would know after a crash.
+    let ops = vec![init(runtime), Op::Route { client, to: Some(runtime) }, welcome(client)];
+    let routed = it.mailboxes.apply(ops).unwrap();
+    let text = raw("1");
+    let outgoing = [FromClient { seq: None, data: &text }];
+    let asked = it.mailboxes.speak(it.user, client, &outgoing, &[]).unwrap().unwrap();
+    let (answered, _) = it.mailboxes.say(runtime, None, To::All, &raw("2")).unwrap();
+    it.mailboxes.consume(runtime, &ids(&it.fetch_runtime(runtime).await)).unwrap();
+    let got = ids(&it.fetch(client).await);
+    assert!(it.consume(client, &got).await.is_empty());
+    assert!(!routed.is_safe() && !asked.is_safe() && !answered.is_safe());
+    set_open(&it, true).await;
+    for commit in [routed, asked, answered] {
+        commit.wait().await.unwrap();
     }
 }
 
