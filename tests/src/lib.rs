@@ -175,7 +175,6 @@ impl Backend {
     pub fn data_dir(&self) -> PathBuf {
         self.data.path().join("data")
     }
-    /// What the process has printed.
     /// A connection to the `PostgreSQL` that the server supervises.
     pub async fn sql(&self) -> tokio_postgres::Client {
         let mut config = tokio_postgres::Config::new();
@@ -185,6 +184,7 @@ impl Backend {
         client
     }
 
+    /// What the process has printed.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }

@@ -102,8 +102,12 @@ pub struct Tokens {
     registry: Cache<String, Proof<Arc<RegistryClaims>>, RandomState>,
 }
 
+/// An API token whose signature was verified.
+#[derive(Debug, Clone, Copy)]
+pub struct Proven(Proof<Verified>);
+
 /// A token that was verified once; the times are seconds of wall time.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Proof<T> {
     of: T,
     issued: i64,
@@ -196,23 +200,31 @@ impl Tokens {
         self.sign(&claims)
     }
 
-    /// Checks an API token. Called for each request: a token that was verified before costs a look-up.
-    /// Problems: `auth.token`.
+    /// Checks an API token. A token that was verified before costs a look-up. Problems: `auth.token`.
     pub fn verify(&self, token: &str) -> Result<Verified, Problem> {
-        let now = self.now();
+        self.prove(token).map(|it| it.0.of)
+    }
+
+    /// The same, for who keeps the answer and [checks](Self::check) it when the same token comes again.
+    pub fn prove(&self, token: &str) -> Result<Proven, Problem> {
         if let Some(proof) = self.api.get(token) {
-            return match self.still(now, &proof, proof.of.user()) {
-                Ok(()) => Ok(proof.of),
-                Err(problem) => {
-                    self.api.invalidate(token);
-                    Err(problem)
-                }
-            };
+            let checked = self.check(&Proven(proof));
+            if checked.is_err() {
+                self.api.invalidate(token);
+            }
+            return checked.map(|_| Proven(proof));
         }
         let claims = self.decode(token, Audience::Api)?;
         let proof = Proof { of: claims.api()?, issued: claims.iat, expires: claims.exp };
-        self.still(now, &proof, proof.of.user())?;
+        self.check(&Proven(proof))?;
         self.api.insert(token.to_owned(), proof);
+        Ok(Proven(proof))
+    }
+
+    /// Checks whether a token still proves what it did. Problems: `auth.token`.
+    pub fn check(&self, proven: &Proven) -> Result<Verified, Problem> {
+        let Proven(proof) = proven;
+        self.still(self.now(), proof, proof.of.user())?;
         Ok(proof.of)
     }
 

@@ -1,13 +1,19 @@
 //! Who asks: extractors that stand in a handler's signature and show who may call it.
 
 use std::{
+    cell::RefCell,
     future::{Ready, ready},
     marker::PhantomData,
 };
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::{Extensions, Payload},
+    http::header::{self, HeaderValue},
+    web,
+};
 use omgservers_api::{Problem, Role, problem::codes};
-use omgservers_auth::{Tokens, Verified};
+use omgservers_auth::{Proven, Tokens, Verified};
 use omgservers_core::Caller;
 
 use crate::{Services, problem::HttpProblem};
@@ -56,8 +62,29 @@ impl<R: Rank> FromRequest for As<R> {
     }
 }
 
+/// The header with a token that came last over a connection, and what it proves: mostly the next request has the same.
+#[derive(Default)]
+struct LastToken(RefCell<Option<(Box<[u8]>, Proven)>>);
+
+/// Lets a new connection remember the token that came last over it: call it in `on_connect`. Without it every
+/// request looks its token up.
+pub fn remember_token(connection: &mut Extensions) {
+    connection.insert(LastToken::default());
+}
+
 fn prove<R: Rank>(request: &HttpRequest) -> Result<As<R>, Problem> {
-    prove_token(&services(request)?.tokens, bearer(request)?)
+    let tokens = &services(request)?.tokens;
+    let remembered = request.conn_data::<LastToken>().and_then(|it| it.0.try_borrow_mut().ok());
+    let Some(mut remembered) = remembered else { return prove_token(tokens, bearer(request)?) };
+    let header = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    if let (Some((last, proven)), Some(header)) = (&*remembered, header)
+        && **last == *header
+    {
+        return as_rank(tokens.check(proven)?);
+    }
+    let proven = tokens.prove(bearer(request)?)?;
+    *remembered = header.map(|it| (it.into(), proven));
+    as_rank(tokens.check(&proven)?)
 }
 
 /// The token of the header.
@@ -73,7 +100,10 @@ pub(crate) fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
 
 /// A caller of one role, proven by a token that came in whatever way.
 pub(crate) fn prove_token<R: Rank>(tokens: &Tokens, token: &str) -> Result<As<R>, Problem> {
-    let verified = tokens.verify(token)?;
+    as_rank(tokens.verify(token)?)
+}
+
+fn as_rank<R: Rank>(verified: Verified) -> Result<As<R>, Problem> {
     if !R::is(&verified) {
         return Err(codes::WRONG_ROLE.into());
     }

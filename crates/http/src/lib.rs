@@ -23,6 +23,7 @@ mod websocket;
 use std::sync::Arc;
 
 use actix_web::web::{self, Data, ServiceConfig};
+pub use auth::remember_token;
 pub use body::decode;
 pub use finish::finish;
 pub use mount::{Endpoint, endpoints, openapi};

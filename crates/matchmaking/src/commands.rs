@@ -70,7 +70,17 @@ impl PgMatchmaking {
                 continue;
             }
             // What comes after a wish is noted after it.
-            self.finish_wishes(runtime, &mut done).await?;
+            if !done.wishes.is_empty() {
+                self.finish_wishes(runtime, &mut done).await?;
+            }
+            // What speaks notes its counter with its messages, or a kill in between would lose them.
+            if let Some(spoken) = self.speak(runtime, it) {
+                match spoken {
+                    Ok(commit) => done.join(commit),
+                    Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
+                }
+                continue;
+            }
             let saves = it.qualifier == command::SET_PROFILE && !self.is_repeated(runtime, it);
             if saves && !done.profiles.contains_key(&index) {
                 self.save_profiles(runtime, commands, index, &mut done).await?;
@@ -96,12 +106,7 @@ impl PgMatchmaking {
                 | command::CANCEL_MATCHMAKING
                 | command::STOP_MATCHMAKING
         );
-        // What speaks notes its counter with its messages, or a kill in between would lose them.
-        let speaks = matches!(
-            it.qualifier.as_ref(),
-            command::RESPOND_CLIENT | command::MULTICAST_MESSAGE | command::BROADCAST_MESSAGE
-        );
-        let notes = !speaks && (!waits || self.is_repeated(runtime, it));
+        let notes = !waits || self.is_repeated(runtime, it);
         if notes && !self.note(runtime, it.id, &mut done.commit)? {
             return Ok(());
         }
@@ -229,20 +234,22 @@ impl PgMatchmaking {
         Ok(fresh)
     }
 
+    /// Says what a command has to say; `None` when it is of another kind. Most are of this one.
+    fn speak(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Option<Result<Commit, Problem>> {
+        Some(match it.qualifier.as_ref() {
+            command::RESPOND_CLIENT => body::<ToClient<'_>>(it)
+                .and_then(|body| self.say(runtime, it.id, To::One(body.client_id), body.message)),
+            command::MULTICAST_MESSAGE => body::<ToClients<'_>>(it)
+                .and_then(|body| self.say(runtime, it.id, To::Some(&body.clients), body.message)),
+            command::BROADCAST_MESSAGE => {
+                body::<ToAll<'_>>(it).and_then(|body| self.say(runtime, it.id, To::All, body.message))
+            }
+            _ => return None,
+        })
+    }
+
     async fn execute(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Result<Commit, Problem> {
         match it.qualifier.as_ref() {
-            command::RESPOND_CLIENT => {
-                let body: ToClient<'_> = body(it)?;
-                self.say(runtime, it.id, To::One(body.client_id), body.message)
-            }
-            command::MULTICAST_MESSAGE => {
-                let body: ToClients<'_> = body(it)?;
-                self.say(runtime, it.id, To::Some(&body.clients), body.message)
-            }
-            command::BROADCAST_MESSAGE => {
-                let body: ToAll<'_> = body(it)?;
-                self.say(runtime, it.id, To::All, body.message)
-            }
             command::SET_PROFILE => {
                 let (user, stage, profile) = self.profile(runtime, it).await?;
                 self.parts.players.set_profile(user, stage, profile).await?;

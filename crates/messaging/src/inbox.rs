@@ -5,9 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use omgservers_api::EntryId;
 use tokio::sync::{Notify, futures::OwnedNotified};
 
-use crate::{
-    Body, Bounds, Entry, commit::Completion, journal::Place, qualifier::Qualifier, wakes::Wakes,
-};
+use crate::{Body, Bounds, Entry, commit::Completion, journal::Place, qualifier::Qualifier, wakes::Wakes};
 
 /// One entry as it is kept.
 #[derive(Debug, Clone)]

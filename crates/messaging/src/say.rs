@@ -8,6 +8,7 @@ use omgservers_api::{
     roles::Delivery,
 };
 use serde_json::value::RawValue;
+use smallvec::{SmallVec, smallvec};
 
 use crate::{
     Body, Commit, Mailboxes, To,
@@ -79,18 +80,22 @@ impl Mailboxes {
     }
 
     /// Whom it is for, each once, by id.
-    fn receivers(&self, runtime: RuntimeId, to: To<'_>) -> Result<Vec<ClientId>, Problem> {
-        let shard = self.runtimes.lock(runtime);
-        let it = shard.get(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
-        let mut clients = match to {
-            To::One(client) => vec![client],
-            To::Some(clients) => clients.to_vec(),
-            To::All => return Ok(it.clients.iter().copied().collect()),
-        };
-        drop(shard);
-        clients.sort_unstable();
-        clients.dedup();
-        Ok(clients)
+    fn receivers(&self, runtime: RuntimeId, to: To<'_>) -> Result<SmallVec<[ClientId; 1]>, Problem> {
+        match to {
+            To::One(client) => Ok(smallvec![client]),
+            To::Some(clients) => {
+                let mut clients = SmallVec::from_slice(clients);
+                clients.sort_unstable();
+                clients.dedup();
+                Ok(clients)
+            }
+            To::All => {
+                let shard = self.runtimes.lock(runtime);
+                let it =
+                    shard.get(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
+                Ok(it.clients.iter().copied().collect())
+            }
+        }
     }
 
     /// Puts it into the mailboxes of those who are with the runtime and have room; the others.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use omgservers_api::ids::Id;
+use smallvec::SmallVec;
 
 /// Ids are made by us, so that nobody can choose colliding ones; a fast hash is enough.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -47,7 +48,7 @@ impl<K: Id + Hash, V> Shards<K, V> {
 
     /// Locks the shards of these ids, in an order that is the same for everybody.
     pub(crate) fn lock_some(&self, ids: impl IntoIterator<Item = K>) -> Locked<'_, K, V> {
-        let mut indices: Vec<usize> = ids.into_iter().map(shard_of).collect();
+        let mut indices: SmallVec<[usize; 1]> = ids.into_iter().map(shard_of).collect();
         indices.sort_unstable();
         indices.dedup();
         Locked(indices.into_iter().map(|it| (it, self.lock_at(it))).collect())
@@ -77,7 +78,7 @@ impl<K: Id + Hash, V> Shards<K, V> {
 }
 
 /// Several locked shards.
-pub(crate) struct Locked<'a, K, V>(Vec<(usize, Guard<'a, K, V>)>);
+pub(crate) struct Locked<'a, K, V>(SmallVec<[(usize, Guard<'a, K, V>); 1]>);
 
 impl<K: Id + Hash, V> Locked<'_, K, V> {
     fn map(&self, id: K) -> Option<&Map<K, V>> {

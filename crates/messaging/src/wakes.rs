@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::{
@@ -13,13 +14,13 @@ use crate::{
 pub(crate) struct Wakes<'a> {
     journal: &'a Journal,
     writer: bool,
-    receivers: Vec<Arc<Notify>>,
-    safe: Vec<Arc<Completion>>,
+    receivers: SmallVec<[Arc<Notify>; 1]>,
+    safe: SmallVec<[Arc<Completion>; 1]>,
 }
 
 impl<'a> Wakes<'a> {
     pub(crate) fn new(journal: &'a Journal) -> Self {
-        Self { journal, writer: false, receivers: Vec::new(), safe: Vec::new() }
+        Self { journal, writer: false, receivers: SmallVec::new(), safe: SmallVec::new() }
     }
 
     /// There is something to write.

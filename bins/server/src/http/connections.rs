@@ -56,6 +56,7 @@ impl Connections {
             inner.open.fetch_add(1, Ordering::AcqRel);
             inner.gauge.increment(1.0);
             data.insert(Guard(Arc::clone(&inner)));
+            omgservers_http::remember_token(data);
         }
     }
 

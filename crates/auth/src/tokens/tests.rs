@@ -187,9 +187,11 @@ fn tokens_expire_also_when_they_were_verified_before() {
     assert!(refused(tokens.verify_registry(&registry)));
     tokens.verify(&user).unwrap();
     clock.advance(Duration::from_secs(86_400 - 1861));
-    tokens.verify(&user).unwrap();
+    let proven = tokens.prove(&user).unwrap();
+    tokens.check(&proven).unwrap();
     clock.advance(Duration::from_secs(1));
     for _ in 0..2 {
+        assert!(refused(tokens.check(&proven)));
         assert!(refused(tokens.verify(&user)));
     }
     tokens.verify_refresh(&refresh).unwrap();
@@ -218,10 +220,11 @@ fn a_deleted_users_tokens_end_and_others_stay() {
     let (gone, other) = (all(id(7)), all(id(8)));
     let runtime = tokens.runtime(id(7)).unwrap();
     let never_seen = tokens.user(id(7), Role::Developer).unwrap();
-    tokens.verify(&gone.0).unwrap();
+    let proven = tokens.prove(&gone.0).unwrap();
     tokens.verify_registry(&gone.1).unwrap();
     tokens.revoke_user(id(7));
     for _ in 0..2 {
+        assert!(refused(tokens.check(&proven)));
         assert!(refused(tokens.verify(&gone.0)));
         assert!(refused(tokens.verify(&never_seen)));
         assert!(refused(tokens.verify_registry(&gone.1)));
