@@ -1,6 +1,9 @@
 //! What runtimes want done.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use futures_util::future::join_all;
 use omgservers_api::{
@@ -17,7 +20,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     PgMatchmaking,
-    matches::{Answer, Ask, Wish, answered},
+    matches::{Answer, Ask, Note, Wish, answered},
     problems,
 };
 
@@ -35,6 +38,7 @@ struct Done {
 struct Wished {
     index: usize,
     seq: Option<SenderSeq>,
+    answered: Arc<AtomicBool>,
     answer: Answer<TicketId>,
 }
 
@@ -183,24 +187,32 @@ impl PgMatchmaking {
             self.note(runtime, it.id, &mut done.commit)?;
             return Ok(());
         }
-        match self.wish(runtime, it) {
+        let before = done.wishes.last().map(|it| Arc::clone(&it.answered));
+        match self.wish(runtime, it, before) {
             Ok((deployment, wish)) => {
+                let answered = Arc::clone(&wish.note.answered);
                 let answer = self.ask(deployment, |answer| Ask::Add(wish, answer));
-                done.wishes.push(Wished { index, seq: it.id, answer });
+                done.wishes.push(Wished { index, seq: it.id, answered, answer });
             }
             Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
         }
         Ok(())
     }
 
-    fn wish(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Result<(DeploymentId, Wish), Problem> {
+    /// `before` is whether the wish before this one was answered.
+    fn wish(
+        &self,
+        runtime: RuntimeId,
+        it: &Outgoing<'_>,
+        before: Option<Arc<AtomicBool>>,
+    ) -> Result<(DeploymentId, Wish), Problem> {
         let body: RequestMatchmaking<'_> = body(it)?;
         let deployment = self.here(runtime, body.client_id)?.deployment;
         let others = body.clients.into_iter().filter(|it| *it != body.client_id);
         let wish = Wish {
             clients: std::iter::once(body.client_id).chain(others).collect(),
             lobby: runtime,
-            seq: it.id,
+            note: Note { seq: it.id, before, ..Note::default() },
             mode: body.mode.into_owned(),
             attributes: body.attributes,
         };
@@ -209,7 +221,7 @@ impl PgMatchmaking {
 
     async fn finish_wishes(&self, runtime: RuntimeId, done: &mut Done) -> Result<(), Problem> {
         let mut last = None;
-        for Wished { index, seq, answer } in std::mem::take(&mut done.wishes) {
+        for Wished { index, seq, answer, .. } in std::mem::take(&mut done.wishes) {
             match answered(answer).await {
                 Ok(_ticket) => {}
                 Err(problem) if is_own_fault(&problem) => return Err(problem),

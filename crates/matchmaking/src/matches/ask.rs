@@ -1,7 +1,13 @@
 //! What others ask of the matches of a deployment. The next round answers all that was asked until then: so many
 //! wishes are one commit.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use omgservers_api::{
     ClientId, DeploymentId, Kind, Problem, RuntimeId, TicketId,
@@ -22,10 +28,30 @@ pub(crate) struct Wish {
     pub(crate) clients: Vec<ClientId>,
     /// The lobby that they are all with.
     pub(crate) lobby: RuntimeId,
-    /// The lobby's own counter of the wish.
-    pub(crate) seq: Option<SenderSeq>,
+    pub(crate) note: Note,
     pub(crate) mode: String,
     pub(crate) attributes: Attributes,
+}
+
+/// The lobby's own counter of a wish. The round that answers the wish notes it, because who asked may have been broken off:
+/// repeated later, when its match is over, the wish would be another one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Note {
+    pub(crate) seq: Option<SenderSeq>,
+    /// Whether the wish before it was answered: if that is to be repeated, so is this one.
+    pub(crate) before: Option<Arc<AtomicBool>>,
+    pub(crate) answered: Arc<AtomicBool>,
+}
+
+impl Note {
+    /// The wish is answered: what is to be noted.
+    pub(crate) fn take(&self) -> Option<SenderSeq> {
+        if self.before.as_ref().is_some_and(|it| !it.load(Ordering::Acquire)) {
+            return None;
+        }
+        self.answered.store(true, Ordering::Release);
+        self.seq
+    }
 }
 
 /// What is asked. The answer comes when what was done is durable.
@@ -121,5 +147,26 @@ pub(crate) async fn answered<T>(answer: Answer<T>) -> Result<T, Problem> {
         Ok(Ok(answer)) => answer,
         Ok(Err(_dropped)) => Err(Problem::unavailable("the matchmaker could not keep this; ask again")),
         Err(_late) => Err(Problem::unavailable("the matchmaker did not answer in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_noted_only_if_those_before_it_were_answered() {
+        let after = |before: &Note, seq| Note {
+            seq,
+            before: Some(Arc::clone(&before.answered)),
+            answered: Arc::default(),
+        };
+        let seq = |it| Some(SenderSeq(it));
+        let first = Note { seq: seq(1), ..Note::default() };
+        let second = after(&first, None);
+        let third = after(&second, seq(3));
+        // The round of the first failed: all are repeated.
+        assert_eq!((second.take(), third.take()), (None, None));
+        assert_eq!((first.take(), second.take(), third.take()), (seq(1), None, seq(3)));
     }
 }

@@ -26,7 +26,7 @@ use omgservers_runtimes::Published;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    ask::{Answer, Ask, Wish, answered},
+    ask::{Answer, Ask, Note, Wish, answered},
     show::match_refs,
 };
 

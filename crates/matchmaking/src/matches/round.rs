@@ -189,13 +189,12 @@ impl Round<'_> {
     fn serve(&mut self, ask: Ask, matchmakers: &[omgservers_api::MatchmakerId]) -> Result<(), Problem> {
         match ask {
             Ask::Add(wish, answer) => {
-                let (lobby, seq) = (wish.lobby, wish.seq);
+                let (lobby, note) = (wish.lobby, wish.note.clone());
                 let result = self.add(wish, matchmakers)?;
                 let messaging = Arc::clone(&self.matchmaking.parts.messaging);
                 self.changes.answer(move || {
-                    // Here, because who asked may have been broken off: repeated later, when its match is over, the wish
-                    // would be another one.
-                    if let Some(seq) = seq.filter(|_| !result.as_ref().is_err_and(is_own_fault)) {
+                    let is_answer = !result.as_ref().is_err_and(is_own_fault);
+                    if let Some(seq) = is_answer.then(|| note.take()).flatten() {
                         let _gone = messaging.accept(lobby, seq);
                     }
                     drop(answer.send(result));
