@@ -13,7 +13,7 @@ use omgservers_api::{
 };
 use omgservers_core::Ticks;
 use omgservers_deployments::DeploymentFull;
-use omgservers_messaging::{Mailbox, Op};
+use omgservers_messaging::{Body, Mailbox, Op};
 use omgservers_runtimes::{NewRuntime, RuntimeState};
 use omgservers_versions::image_for;
 
@@ -376,10 +376,10 @@ impl PgMatchmaking {
             let runtime = entry.runtime;
             let direct = self.direct(entry.published.as_deref(), runtime, client, user)?;
             let announced = match announcements.get(&lobby).filter(|_| direct.is_none()) {
-                Some(body) => Arc::clone(body),
+                Some(body) => Body::clone(body),
                 None => {
                     let body = bodies::lobby_assignment(runtime, lobby, &version, direct)?;
-                    announcements.insert(lobby, Arc::clone(&body));
+                    announcements.insert(lobby, body.clone());
                     body
                 }
             };

@@ -26,9 +26,13 @@ struct Said {
 
 impl Said {
     fn all(client: ClientId, outgoing: &[FromClient<'_>]) -> Vec<Self> {
+        if outgoing.is_empty() {
+            return Vec::new();
+        }
+        let before = format!("{{\"client_id\":\"{client}\",\"message\":");
         let wrap = |it: &FromClient<'_>| Self {
             seq: it.seq.map(|it| it.0),
-            body: format!("{{\"client_id\":\"{client}\",\"message\":{}}}", it.data.get()).into(),
+            body: [&*before, it.data.get(), "}"].concat().into(),
         };
         outgoing.iter().map(wrap).collect()
     }

@@ -22,7 +22,7 @@ pub(crate) struct Held {
 impl Held {
     /// As others see it.
     fn shown(&self) -> Entry {
-        Entry { id: self.id, qualifier: self.qualifier.word(), body: Arc::clone(&self.body) }
+        Entry { id: self.id, qualifier: self.qualifier.word(), body: self.body.clone() }
     }
 }
 
@@ -167,9 +167,7 @@ impl Queue {
             bytes = bytes.saturating_add(held.body.len().max(1));
             first || bytes <= bounds.most_bytes_per_answer
         });
-        fitting
-            .map(|held| Entry { id: held.id, qualifier: held.qualifier.word(), body: Arc::clone(&held.body) })
-            .collect()
+        fitting.map(Held::shown).collect()
     }
 }
 

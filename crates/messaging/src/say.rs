@@ -44,7 +44,7 @@ impl Mailboxes {
     ) -> Result<(Commit, Vec<ClientId>), Problem> {
         self.must_own()?;
         let receivers = self.receivers(runtime, to)?;
-        let body: Body = format!("{{\"message\":{}}}", message.get()).into();
+        let body: Body = ["{\"message\":", message.get(), "}"].concat().into();
         let mut wakes = Wakes::new(&self.journal);
         // All at once, so that the counter and all that it counts are in one batch.
         let mut clients = self.clients.lock_some(receivers.iter().copied());

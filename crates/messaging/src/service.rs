@@ -1,7 +1,8 @@
 //! The contract of this crate with the others.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use bytestring::ByteString;
 use omgservers_api::{
     ClientId, DeploymentId, EntryId, Problem, RuntimeId, UserId, ids::SenderSeq, roles::Delivery,
 };
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use crate::Commit;
 
 /// Raw JSON, shared by all mailboxes that it is in.
-pub type Body = Arc<str>;
+pub type Body = ByteString;
 
 /// What waits in a mailbox.
 #[derive(Debug, Clone)]

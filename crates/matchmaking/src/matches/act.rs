@@ -11,7 +11,7 @@ use omgservers_api::{
     interchange::{command, message},
 };
 use omgservers_deployments::DeploymentFull;
-use omgservers_messaging::{Commit, Mailbox, Op};
+use omgservers_messaging::{Body, Commit, Mailbox, Op};
 use omgservers_versions::VersionFull;
 
 use super::{
@@ -215,10 +215,10 @@ impl PgMatchmaking {
             let words = MatchWords { matchmaker_id, match_id, mode, version };
             let direct = self.direct(entry.published.as_deref(), entry.runtime, it.client, it.user)?;
             let announced = match announcements.get(&match_id).filter(|_| direct.is_none()) {
-                Some(body) => Arc::clone(body),
+                Some(body) => Body::clone(body),
                 None => {
                     let body = words.assignment(entry.runtime, direct)?;
-                    announcements.insert(match_id, Arc::clone(&body));
+                    announcements.insert(match_id, body.clone());
                     body
                 }
             };
