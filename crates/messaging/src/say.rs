@@ -43,11 +43,15 @@ impl Mailboxes {
         message: &RawValue,
     ) -> Result<(Commit, Vec<ClientId>), Problem> {
         self.must_own()?;
-        let receivers = self.receivers(runtime, to)?;
+        let mut receivers = self.receivers(runtime, to)?;
         let body: Body = ["{\"message\":", message.get(), "}"].concat().into();
         let mut wakes = Wakes::new(&self.journal);
         // All at once, so that the counter and all that it counts are in one batch.
         let mut clients = self.clients.lock_some(receivers.iter().copied());
+        if matches!(to, To::All) {
+            // Who has left since isn't one of all any more.
+            receivers.retain(|it| clients.get(*it).is_some_and(|it| it.route == Some(runtime)));
+        }
         let mut shard = self.runtimes.lock(runtime);
         let it = shard.get_mut(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
         if let Some(original) = self.original(it, seq) {

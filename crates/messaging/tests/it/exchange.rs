@@ -10,7 +10,7 @@ use omgservers_api::{
     ids::{Id as _, SenderSeq},
     interchange::{command, message},
 };
-use omgservers_messaging::{FromClient, Mailbox, Messaging as _, Op, To, problems};
+use omgservers_messaging::{Bounds, FromClient, Mailbox, Messaging as _, Op, To, problems};
 
 use crate::fixture::{Fixture, NOW, bodies, handled, ids, init, push, raw, welcome};
 
@@ -211,6 +211,29 @@ async fn a_broadcast_reaches_everybody_with_one_payload() {
     }
     assert!(payloads.iter().all(|it| *it == payloads[0]), "one payload for all");
     assert!(it.fetch(outsider).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcast_misses_nobody_who_leaves_meanwhile() {
+    let it = Fixture::with(Bounds { most_entries: 100_000, most_unwritten: usize::MAX, ..Bounds::default() })
+        .await;
+    let (here, there) = (it.runtime().await, it.runtime().await);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(it.client().await);
+    }
+    let mailboxes = Arc::clone(&it.mailboxes);
+    let moves = tokio::task::spawn_blocking(move || {
+        for (round, client) in (0..6_000).zip(clients.iter().cycle()) {
+            let to = if (round / clients.len()).is_multiple_of(2) { here } else { there };
+            let _commit = mailboxes.apply(vec![Op::Route { client: *client, to: Some(to) }]).unwrap();
+        }
+    });
+    while !moves.is_finished() {
+        let (_commit, missed) = it.mailboxes.say(here, None, To::All, &raw("1")).unwrap();
+        assert!(missed.is_empty(), "{missed:?}");
+    }
+    moves.await.unwrap();
 }
 
 #[tokio::test]
