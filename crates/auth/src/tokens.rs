@@ -106,6 +106,13 @@ pub struct Tokens {
 #[derive(Debug, Clone, Copy)]
 pub struct Proven(Proof<Verified>);
 
+impl Proven {
+    /// What it proved when it was verified or checked last.
+    pub const fn verified(&self) -> Verified {
+        self.0.of
+    }
+}
+
 /// A token that was verified once; the times are seconds of wall time.
 #[derive(Debug, Clone, Copy)]
 struct Proof<T> {
@@ -202,7 +209,7 @@ impl Tokens {
 
     /// Checks an API token. A token that was verified before costs a look-up. Problems: `auth.token`.
     pub fn verify(&self, token: &str) -> Result<Verified, Problem> {
-        self.prove(token).map(|it| it.0.of)
+        self.prove(token).map(|it| it.verified())
     }
 
     /// The same, for who keeps the answer and [checks](Self::check) it when the same token comes again.

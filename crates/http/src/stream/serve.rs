@@ -25,7 +25,7 @@ const ANSWERS: Duration = Duration::from_secs(20);
 const GONE: Duration = Duration::from_secs(35);
 /// How often a client that answers its pings shows the mailbox that it is there.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
-/// Most frames whose commits are waited for; no further one is read before the first of them is durable.
+/// Most frames whose commits are waited for; no further one is read before the first of them is safe.
 const MOST_IN_FLIGHT: usize = 64;
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(20);
@@ -182,8 +182,8 @@ impl Connection {
         };
         self.outcomes.push_back(match taken {
             Ok((commit, highest)) => {
-                let durable = commit.wait();
-                async move { Outcome { request, accepted: durable.await.map(|()| highest) } }.boxed_local()
+                let safe = commit.wait();
+                async move { Outcome { request, accepted: safe.await.map(|()| highest) } }.boxed_local()
             }
             Err(problem) => {
                 self.deaf |= frames::ends_with(&problem).is_some();
@@ -235,7 +235,7 @@ impl Connection {
         written(self.session.ping(b"")).await
     }
 
-    /// Before the server stops: what is durable by then is told, so that the client needn't repeat it.
+    /// Before the server stops: what is safe by then is told, so that the client needn't repeat it.
     async fn leave(&mut self) -> Result<(), End> {
         let told = async {
             while let Some(outcome) = self.outcomes.next().await {
