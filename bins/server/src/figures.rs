@@ -48,7 +48,7 @@ impl Figures {
         describe();
         let process = Collector::default();
         process.describe();
-        let waiting = |of: &'static str| gauge!("messaging_waiting", "of" => of);
+        let waiting = |of: &'static str| gauge!("omgservers_messaging_queued_entries", "of" => of);
         Self {
             db: db.clone(),
             messaging: Arc::clone(messaging),
@@ -56,13 +56,13 @@ impl Figures {
             dispatcher: Arc::clone(dispatcher),
             process,
             pool: Pool::new(),
-            mailboxes: ["client", "runtime"].map(|of| gauge!("messaging_mailboxes", "of" => of)),
+            mailboxes: ["client", "runtime"].map(|of| gauge!("omgservers_messaging_mailboxes", "of" => of)),
             waiting: [waiting("client"), waiting("runtime"), waiting("pending")],
-            rooms: gauge!("dispatcher_rooms"),
-            tickets: gauge!("matchmaking_tickets_waiting"),
-            without_lobby: gauge!("matchmaking_players_without_lobby"),
-            lobbies: gauge!("matchmaking_lobbies"),
-            matches: gauge!("matchmaking_matches"),
+            rooms: gauge!("omgservers_dispatcher_rooms"),
+            tickets: gauge!("omgservers_matchmaking_tickets_waiting"),
+            without_lobby: gauge!("omgservers_matchmaking_players_without_lobby"),
+            lobbies: gauge!("omgservers_matchmaking_lobbies"),
+            matches: gauge!("omgservers_matchmaking_matches"),
         }
     }
 
@@ -88,15 +88,16 @@ impl Figures {
 
 impl Pool {
     fn new() -> Self {
-        let connections = |state: &'static str| gauge!("database_pool_connections", "state" => state);
+        let connections =
+            |state: &'static str| gauge!("omgservers_database_pool_connections", "state" => state);
         Self {
             used: connections("used"),
             idle: connections("idle"),
-            waiting: gauge!("database_pool_waiting"),
-            gets: counter!("database_pool_gets_total"),
-            waited: counter!("database_pool_waits_total"),
-            timed_out: counter!("database_pool_timeouts_total"),
-            wait_micros: counter!("database_pool_wait_microseconds_total"),
+            waiting: gauge!("omgservers_database_pool_waiting_requests"),
+            gets: counter!("omgservers_database_pool_gets_total"),
+            waited: counter!("omgservers_database_pool_waits_total"),
+            timed_out: counter!("omgservers_database_pool_timeouts_total"),
+            wait_micros: counter!("omgservers_database_pool_wait_microseconds_total"),
         }
     }
 
@@ -113,22 +114,31 @@ impl Pool {
 }
 
 fn describe() {
-    describe_gauge!("messaging_mailboxes", "Mailboxes, by whose they are.");
+    describe_gauge!("omgservers_messaging_mailboxes", "Mailboxes, by whose they are.");
     describe_gauge!(
-        "messaging_waiting",
+        "omgservers_messaging_queued_entries",
         "What waits in mailboxes: for clients, for runtimes, and of clients without a runtime."
     );
-    describe_gauge!("dispatcher_rooms", "Rooms of the dispatcher.");
-    describe_gauge!("matchmaking_tickets_waiting", "Tickets that wait for a match.");
-    describe_gauge!("matchmaking_players_without_lobby", "Players who wait for a lobby.");
-    describe_gauge!("matchmaking_lobbies", "Lobbies that are not closing.");
-    describe_gauge!("matchmaking_matches", "Matches that are not over.");
-    describe_gauge!("database_pool_connections", "Connections to PostgreSQL, the mailboxes' own aside.");
-    describe_gauge!("database_pool_waiting", "Who waits for a connection to PostgreSQL.");
-    describe_counter!("database_pool_gets_total", "How often a connection to PostgreSQL was asked for.");
-    describe_counter!("database_pool_waits_total", "How often it had to be waited for.");
-    describe_counter!("database_pool_timeouts_total", "How often it was waited for in vain.");
-    describe_counter!("database_pool_wait_microseconds_total", "How long it was waited for, all together.");
+    describe_gauge!("omgservers_dispatcher_rooms", "Rooms of the dispatcher.");
+    describe_gauge!("omgservers_matchmaking_tickets_waiting", "Tickets that wait for a match.");
+    describe_gauge!("omgservers_matchmaking_players_without_lobby", "Players who wait for a lobby.");
+    describe_gauge!("omgservers_matchmaking_lobbies", "Lobbies that are not closing.");
+    describe_gauge!("omgservers_matchmaking_matches", "Matches that are not over.");
+    describe_gauge!(
+        "omgservers_database_pool_connections",
+        "Connections to PostgreSQL, the mailboxes' own aside."
+    );
+    describe_gauge!("omgservers_database_pool_waiting_requests", "Who waits for a connection to PostgreSQL.");
+    describe_counter!(
+        "omgservers_database_pool_gets_total",
+        "How often a connection to PostgreSQL was asked for."
+    );
+    describe_counter!("omgservers_database_pool_waits_total", "How often it had to be waited for.");
+    describe_counter!("omgservers_database_pool_timeouts_total", "How often it was waited for in vain.");
+    describe_counter!(
+        "omgservers_database_pool_wait_microseconds_total",
+        "How long it was waited for, all together."
+    );
 }
 
 fn number(count: usize) -> f64 {

@@ -92,15 +92,24 @@ struct Meters {
 
 impl Meters {
     fn new(name: &'static str) -> Self {
-        describe_histogram!("batch_rows", "Items of one batch, by batcher.");
-        describe_histogram!("batch_seconds", "How long the work on one batch took, its commit included.");
-        describe_histogram!("batch_wait_seconds", "How long the oldest item of a batch was on its way.");
-        describe_gauge!("batch_queue", "Items that waited for the next batch when one began.");
+        describe_histogram!("omgservers_batch_rows", "Items of one batch, by batcher.");
+        describe_histogram!(
+            "omgservers_batch_seconds",
+            "How long the work on one batch took, its commit included."
+        );
+        describe_histogram!(
+            "omgservers_batch_wait_seconds",
+            "How long the oldest item of a batch was on its way."
+        );
+        describe_gauge!(
+            "omgservers_batch_queued_items",
+            "Items that waited for the next batch when one began."
+        );
         Self {
-            rows: histogram!("batch_rows", "batch" => name),
-            seconds: histogram!("batch_seconds", "batch" => name),
-            waited: histogram!("batch_wait_seconds", "batch" => name),
-            queue: gauge!("batch_queue", "batch" => name),
+            rows: histogram!("omgservers_batch_rows", "batch" => name),
+            seconds: histogram!("omgservers_batch_seconds", "batch" => name),
+            waited: histogram!("omgservers_batch_wait_seconds", "batch" => name),
+            queue: gauge!("omgservers_batch_queued_items", "batch" => name),
         }
     }
 

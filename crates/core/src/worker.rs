@@ -41,10 +41,10 @@ pub trait Worker: Send {
 pub async fn run(mut worker: Box<dyn Worker>, doorbell: Doorbell, stop: CancellationToken) {
     let mut tick = tokio::time::interval(worker.period());
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    describe_histogram!("worker_run_seconds", "How long a run of a worker took.");
-    describe_counter!("worker_failures_total", "Runs of workers that failed.");
-    let seconds = histogram!("worker_run_seconds", "worker" => worker.name());
-    let failures = counter!("worker_failures_total", "worker" => worker.name());
+    describe_histogram!("omgservers_worker_run_seconds", "How long a run of a worker took.");
+    describe_counter!("omgservers_worker_failures_total", "Runs of workers that failed.");
+    let seconds = histogram!("omgservers_worker_run_seconds", "worker" => worker.name());
+    let failures = counter!("omgservers_worker_failures_total", "worker" => worker.name());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -26,9 +26,9 @@ pub(crate) struct Side {
 impl Side {
     fn new(role: &'static str) -> Self {
         Self {
-            open: gauge!("dispatcher_connections", "role" => role),
-            received: counter!("dispatcher_frames_total", "role" => role, "direction" => "in"),
-            sent: counter!("dispatcher_frames_total", "role" => role, "direction" => "out"),
+            open: gauge!("omgservers_dispatcher_connections", "role" => role),
+            received: counter!("omgservers_dispatcher_frames_total", "role" => role, "direction" => "in"),
+            sent: counter!("omgservers_dispatcher_frames_total", "role" => role, "direction" => "out"),
         }
     }
 }
@@ -36,24 +36,31 @@ impl Side {
 impl Meters {
     /// The recorder must be installed before.
     pub(crate) fn new() -> Self {
-        describe_gauge!("dispatcher_connections", "Open WebSockets of rooms, by role.");
-        describe_counter!("dispatcher_frames_total", "Messages over these, by role and direction.");
+        describe_gauge!("omgservers_dispatcher_connections", "Open WebSockets of rooms, by role.");
         describe_counter!(
-            "dispatcher_dropped_total",
+            "omgservers_dispatcher_frames_total",
+            "Messages over these, by role and direction."
+        );
+        describe_counter!(
+            "omgservers_dispatcher_dropped_total",
             "Frames that reached nobody: binary gave way to newer ones, waiting had no runtime in time, garbage \
              made no sense, moved were to or from a client that is elsewhere, text found no room."
         );
-        describe_counter!("dispatcher_closed_total", "Connections that the backend ended, by reason.");
+        describe_counter!(
+            "omgservers_dispatcher_closed_total",
+            "Connections that the backend ended, by reason."
+        );
         // What hasn't happened yet is there, too: a rate needs the value before the first time.
         for closing in Closing::ALL {
-            counter!("dispatcher_closed_total", "reason" => closing.label()).increment(0);
+            counter!("omgservers_dispatcher_closed_total", "reason" => closing.label()).increment(0);
         }
         describe_counter!(
-            "dispatcher_paused_total",
+            "omgservers_dispatcher_paused_total",
             "Texts of players that had to wait for room on the way to their game server; meanwhile nothing is read \
              from that player."
         );
-        let dropped = |reason: &'static str| counter!("dispatcher_dropped_total", "reason" => reason);
+        let dropped =
+            |reason: &'static str| counter!("omgservers_dispatcher_dropped_total", "reason" => reason);
         Self {
             players: Side::new("player"),
             runtimes: Side::new("runtime"),
@@ -62,7 +69,7 @@ impl Meters {
             dropped_garbage: dropped("garbage"),
             dropped_moved: dropped("moved"),
             dropped_text: dropped("text"),
-            paused: counter!("dispatcher_paused_total"),
+            paused: counter!("omgservers_dispatcher_paused_total"),
         }
     }
 
@@ -91,7 +98,7 @@ impl Meters {
     }
 
     pub(crate) fn closed(&self, closing: Closing) {
-        counter!("dispatcher_closed_total", "reason" => closing.label()).increment(1);
+        counter!("omgservers_dispatcher_closed_total", "reason" => closing.label()).increment(1);
     }
 }
 

@@ -32,18 +32,27 @@ impl Meters {
     /// The recorder must be installed before.
     pub(crate) fn new() -> Self {
         describe_counter!("omgservers_tickets_total", "Tickets by what became of them.");
-        describe_histogram!("matchmaking_round_seconds", "How long a round took, its transaction included.");
-        describe_histogram!("matchmaking_round_asks_rows", "What was asked and answered by one round.");
-        describe_histogram!("matchmaking_wait_seconds", "From the wish of a player to its place in a match.");
+        describe_histogram!(
+            "omgservers_matchmaking_round_seconds",
+            "How long a round took, its transaction included."
+        );
+        describe_histogram!(
+            "omgservers_matchmaking_round_requests_rows",
+            "What was asked and answered by one round."
+        );
+        describe_histogram!(
+            "omgservers_matchmaking_wait_seconds",
+            "From the wish of a player to its place in a match."
+        );
         let tickets = |outcome: &'static str| counter!("omgservers_tickets_total", "outcome" => outcome);
         Self {
             opened: tickets("opened"),
             matched: tickets("matched"),
             failed: tickets("failed"),
             refused: tickets("refused"),
-            seconds: histogram!("matchmaking_round_seconds"),
-            asks: histogram!("matchmaking_round_asks_rows"),
-            waited: histogram!("matchmaking_wait_seconds"),
+            seconds: histogram!("omgservers_matchmaking_round_seconds"),
+            asks: histogram!("omgservers_matchmaking_round_requests_rows"),
+            waited: histogram!("omgservers_matchmaking_wait_seconds"),
         }
     }
 

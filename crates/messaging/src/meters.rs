@@ -26,40 +26,52 @@ pub(crate) struct Meters {
 impl Meters {
     /// The recorder must be installed before.
     pub(crate) fn new() -> Self {
-        describe_counter!("messaging_commits_total", "Transactions that wrote mailboxes.");
-        describe_counter!("messaging_commit_failures_total", "Attempts to write mailboxes that failed.");
-        describe_histogram!("messaging_commit_rows", "Rows in one transaction.");
-        describe_histogram!("messaging_commit_seconds", "From the start of a transaction to its commit.");
+        describe_counter!("omgservers_messaging_commits_total", "Transactions that wrote mailboxes.");
+        describe_counter!(
+            "omgservers_messaging_commit_failures_total",
+            "Attempts to write mailboxes that failed."
+        );
+        describe_histogram!("omgservers_messaging_commit_rows", "Rows in one transaction.");
         describe_histogram!(
-            "messaging_commit_wait_seconds",
+            "omgservers_messaging_commit_seconds",
+            "From the start of a transaction to its commit."
+        );
+        describe_histogram!(
+            "omgservers_messaging_commit_wait_seconds",
             "How long the first one that waited for a transaction waited for it, the time before its start included."
         );
         describe_counter!(
-            "messaging_consumed_first_total",
+            "omgservers_messaging_consumed_first_total",
             "Times that somebody's messages were all consumed before they were durable, and so were acknowledged."
         );
-        describe_gauge!("messaging_unwritten", "Changes that wait for the next transaction.");
-        describe_counter!("messaging_messages_total", "Messages that were put into mailboxes, by receiver.");
+        describe_gauge!(
+            "omgservers_messaging_unwritten_records",
+            "Changes that wait for the next transaction."
+        );
         describe_counter!(
-            "messaging_duplicates_total",
+            "omgservers_messaging_messages_total",
+            "Messages that were put into mailboxes, by receiver."
+        );
+        describe_counter!(
+            "omgservers_messaging_duplicates_total",
             "Messages that were said again and not delivered again."
         );
         describe_counter!(
-            "messaging_refused_total",
+            "omgservers_messaging_refused_total",
             "Messages that were refused because a bound was reached."
         );
         Self {
-            commits: counter!("messaging_commits_total"),
-            failed: counter!("messaging_commit_failures_total"),
-            rows: histogram!("messaging_commit_rows"),
-            seconds: histogram!("messaging_commit_seconds"),
-            waited: histogram!("messaging_commit_wait_seconds"),
-            consumed_first: counter!("messaging_consumed_first_total"),
-            depth: gauge!("messaging_unwritten"),
-            to_runtimes: counter!("messaging_messages_total", "to" => "runtime"),
-            to_clients: counter!("messaging_messages_total", "to" => "client"),
-            duplicates: counter!("messaging_duplicates_total"),
-            refused: counter!("messaging_refused_total"),
+            commits: counter!("omgservers_messaging_commits_total"),
+            failed: counter!("omgservers_messaging_commit_failures_total"),
+            rows: histogram!("omgservers_messaging_commit_rows"),
+            seconds: histogram!("omgservers_messaging_commit_seconds"),
+            waited: histogram!("omgservers_messaging_commit_wait_seconds"),
+            consumed_first: counter!("omgservers_messaging_consumed_first_total"),
+            depth: gauge!("omgservers_messaging_unwritten_records"),
+            to_runtimes: counter!("omgservers_messaging_messages_total", "to" => "runtime"),
+            to_clients: counter!("omgservers_messaging_messages_total", "to" => "client"),
+            duplicates: counter!("omgservers_messaging_duplicates_total"),
+            refused: counter!("omgservers_messaging_refused_total"),
         }
     }
 

@@ -23,9 +23,12 @@ impl Meters {
             "omgservers_container_failures_total",
             "Containers that failed: start couldn't be started, ended came to an end by themselves."
         );
-        describe_gauge!("runtimes_wanted", "Runtimes that are known, by what is recorded of them.");
-        describe_gauge!("runtimes_steps", "Calls of Docker that are under way.");
-        let wanted = |state: &'static str| gauge!("runtimes_wanted", "state" => state);
+        describe_gauge!(
+            "omgservers_runtimes_wanted",
+            "Runtimes that are known, by what is recorded of them."
+        );
+        describe_gauge!("omgservers_runtimes_host_calls", "Calls of Docker that are under way.");
+        let wanted = |state: &'static str| gauge!("omgservers_runtimes_wanted", "state" => state);
         let failures = |kind: &'static str| counter!("omgservers_container_failures_total", "kind" => kind);
         Self {
             started: counter!("omgservers_containers_started_total"),
@@ -34,7 +37,7 @@ impl Meters {
             pending: wanted("pending"),
             running: wanted("running"),
             failed: wanted("failed"),
-            steps: gauge!("runtimes_steps"),
+            steps: gauge!("omgservers_runtimes_host_calls"),
         }
     }
 

@@ -39,9 +39,9 @@ pub(crate) fn commits(backend: &Backend) -> anyhow::Result<Commits> {
         line.and_then(|it| it.trim().parse().ok()).unwrap_or(0.0)
     };
     Ok(Commits {
-        count: field("messaging_commit_seconds_count"),
-        seconds: field("messaging_commit_seconds_sum"),
-        rows: field("messaging_commit_rows_sum"),
+        count: field("omgservers_messaging_commit_seconds_count"),
+        seconds: field("omgservers_messaging_commit_seconds_sum"),
+        rows: field("omgservers_messaging_commit_rows_sum"),
     })
 }
 

@@ -172,7 +172,7 @@ async fn a_lobby_upgrades_its_players_and_frames_go_both_ways() {
         two.say("kick me").await;
         let kicked = async || {
             game.send(Message::text(r#"{"encoding":"TXT","message":"who hears me"}"#)).await.is_ok()
-                && metric(&backend, "dispatcher_dropped_total{reason=\"moved\"}").await > 0
+                && metric(&backend, "omgservers_dispatcher_dropped_total{reason=\"moved\"}").await > 0
         };
         eventually_with("the kicked one hears nothing", kicked).await;
         assert_eq!(connect(&backend, &token).await.unwrap_err(), 401, "void");

@@ -95,7 +95,7 @@ async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
 /// How many connections the server has, this one included.
 async fn connections(it: &Playground) -> f64 {
     let metrics = reqwest::get(format!("{}/metrics", it.backend.url())).await.unwrap().text().await.unwrap();
-    let line = metrics.lines().find_map(|it| it.strip_prefix("http_connections ")).unwrap();
+    let line = metrics.lines().find_map(|it| it.strip_prefix("omgservers_http_connections ")).unwrap();
     line.parse().unwrap()
 }
 

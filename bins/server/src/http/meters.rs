@@ -21,23 +21,26 @@ impl Meters {
     /// The recorder must be installed before.
     pub(super) fn new() -> Self {
         describe_counter!(
-            "http_requests_total",
+            "omgservers_http_requests_total",
             "Requests that were answered, by the class of their status."
         );
-        describe_counter!("http_limited_total", "Requests that were one too many of their address.");
+        describe_counter!(
+            "omgservers_http_limited_total",
+            "Requests that were one too many of their address."
+        );
         describe_histogram!(
-            "http_request_seconds",
+            "omgservers_http_request_seconds",
             "How long requests took; interchanges, which wait as long as they are asked to, aside."
         );
-        let class = |class: &'static str| counter!("http_requests_total", "class" => class);
+        let class = |class: &'static str| counter!("omgservers_http_requests_total", "class" => class);
         Self {
             informed: class("1xx"),
             succeeded: class("2xx"),
             redirected: class("3xx"),
             refused: class("4xx"),
             failed: class("5xx"),
-            limited: counter!("http_limited_total"),
-            seconds: histogram!("http_request_seconds"),
+            limited: counter!("omgservers_http_limited_total"),
+            seconds: histogram!("omgservers_http_request_seconds"),
         }
     }
 
@@ -55,6 +58,9 @@ impl Meters {
 
 /// Open connections.
 pub(super) fn connections() -> Gauge {
-    describe_gauge!("http_connections", "Open connections, of players, game servers, developers and Docker.");
-    gauge!("http_connections")
+    describe_gauge!(
+        "omgservers_http_connections",
+        "Open connections, of players, game servers, developers and Docker."
+    );
+    gauge!("omgservers_http_connections")
 }
