@@ -257,7 +257,7 @@ impl Matchmaking for PgMatchmaking {
         let place = self.parts.players.enter(caller, tenant, project, stage).await?;
         let deployment = place.deployment.deployment.id;
         let version = self.parts.versions.config(place.deployment.deployment.version_id).await?;
-        let client: ClientId = self.parts.mint.child(place.user)?;
+        let client: ClientId = self.parts.mint.child(deployment)?;
         let cell = self.halls.cell(deployment);
         let matchmaker = self.matchmaker_for(&cell, client).await?;
         let delivery = place.deployment.config.delivery;

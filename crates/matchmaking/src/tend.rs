@@ -276,7 +276,7 @@ impl PgMatchmaking {
             rows.push(LobbyRow {
                 deployment_id: cell.id,
                 id: self.parts.mint.child(cell.id)?,
-                runtime_id: self.parts.mint.root()?,
+                runtime_id: self.parts.mint.child(cell.id)?,
                 closing: false,
                 created: self.parts.clock.now(),
             });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use omgservers_api::{RuntimeId, RuntimeQualifier};
+use omgservers_api::{RuntimeId, RuntimeQualifier, ids::Id as _};
 
 use crate::world::{Verdict, World};
 
@@ -12,6 +12,9 @@ impl World {
         let clients = self.backend().messaging.clients();
         let mut members: BTreeMap<RuntimeId, usize> = BTreeMap::new();
         for (client, info) in &clients {
+            if client.slot() != info.deployment.slot() {
+                return Err(format!("client {client} isn't in the slot of its deployment {}", info.deployment));
+            }
             let Some(runtime) = info.route else { continue };
             if info.closed {
                 return Err(format!("client {client} is closed and routed to {runtime}"));
@@ -32,6 +35,9 @@ impl World {
             .map(|it| it.1.spec.attempt.runtime)
             .collect();
         for (runtime, info) in self.backend().messaging.runtimes() {
+            if runtime.slot() != info.deployment.slot() {
+                return Err(format!("runtime {runtime} isn't in the slot of its deployment {}", info.deployment));
+            }
             let routed = members.remove(&runtime).unwrap_or(0);
             if info.clients != routed {
                 return Err(format!("runtime {runtime} has {} members and {routed} routes", info.clients));

@@ -315,7 +315,7 @@ impl Round<'_> {
     pub(crate) fn new_match(&mut self, queue: Queue) -> Result<MatchId, Problem> {
         let parts = &self.matchmaking.parts;
         let id: MatchId = parts.mint.child(self.cell.id)?;
-        let it = Match::new(parts.mint.root()?, queue, parts.clock.now(), parts.clock.ticks());
+        let it = Match::new(parts.mint.child(self.cell.id)?, queue, parts.clock.now(), parts.clock.ticks());
         self.queues.by_runtime.insert(it.runtime, id);
         self.queues.matches.insert(id, it);
         self.put_match(id);
