@@ -114,7 +114,7 @@ async fn talk(session: &mut Session, stay: u32, pause: Duration, counts: &Counts
         let next = Instant::now() + pause;
         let text = format!("{message}: {}", "all quiet in the lobby, ".repeat(4));
         let echo = serde_json::to_string(&text)?;
-        session.say(&text)?;
+        session.send(&text)?;
         loop {
             let event = tokio::time::timeout(Duration::from_secs(60), session.next()).await;
             let event = event.context("no echo in a minute")??;

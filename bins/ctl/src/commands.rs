@@ -505,7 +505,7 @@ impl RoleCommand for PlayerCommand {
                 answer(&DeletedResponse { deleted })
             }
             Self::CreateConnectToken { client_id } => {
-                answer(&Player::with_token(client, token).connect_again(client_id).await?)
+                answer(&Player::with_token(client, token).refresh_connect_token(client_id).await?)
             }
         }
     }

@@ -41,7 +41,7 @@ pub struct Verifier {
 
 /// Who connects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connecting {
+pub struct VerifiedConnectToken {
     /// The session, which the runtime knows from ADD_CLIENT.
     pub client_id: ClientId,
     /// The player.
@@ -106,12 +106,12 @@ impl Verifier {
     }
 
     /// Checks a token now. Problems: `client.connect_token`, with what is wrong.
-    pub fn verify(&self, token: &str) -> Result<Connecting, Problem> {
+    pub fn verify(&self, token: &str) -> Result<VerifiedConnectToken, Problem> {
         self.verify_at(token, SystemTime::now())
     }
 
     /// Checks a token at another time.
-    pub fn verify_at(&self, token: &str, now: SystemTime) -> Result<Connecting, Problem> {
+    pub fn verify_at(&self, token: &str, now: SystemTime) -> Result<VerifiedConnectToken, Problem> {
         let refused = |why: &str| CONNECT_TOKEN.detail(why);
         let no_token = || refused("that is no token");
         if token.len() > LONGEST {
@@ -138,7 +138,7 @@ impl Verifier {
             return Err(refused("the token has expired"));
         }
         let Claims { sub: client_id, user_id, jti: token_id, .. } = claims;
-        Ok(Connecting { client_id, user_id, token_id, expires })
+        Ok(VerifiedConnectToken { client_id, user_id, token_id, expires })
     }
 }
 

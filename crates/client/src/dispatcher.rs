@@ -99,7 +99,7 @@ pub(crate) fn pieces(frame: Frame) -> Result<Vec<Message>, Problem> {
 
 /// What a runtime sends: whom it is for, and what.
 #[derive(Serialize)]
-pub(crate) struct Envelope<'a> {
+pub(crate) struct OutboundFrame<'a> {
     /// Absent for everybody in the room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clients: Option<&'a [ClientId]>,
@@ -109,7 +109,7 @@ pub(crate) struct Envelope<'a> {
 
 /// What a runtime receives: whom it is from, and what.
 #[derive(Deserialize)]
-pub(crate) struct Letter {
+pub(crate) struct InboundFrame {
     pub(crate) client_id: ClientId,
     encoding: Encoding,
     message: String,
@@ -123,7 +123,7 @@ enum Encoding {
     Binary,
 }
 
-impl<'a> Envelope<'a> {
+impl<'a> OutboundFrame<'a> {
     pub(crate) fn new(clients: Option<&'a [ClientId]>, frame: Frame) -> Self {
         match frame {
             Frame::Text(message) => Self { clients, encoding: Encoding::Text, message },
@@ -134,7 +134,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-impl Letter {
+impl InboundFrame {
     /// What it holds; `None` when that is no base64.
     pub(crate) fn frame(self) -> Option<Frame> {
         match self.encoding {

@@ -15,7 +15,7 @@ use tokio::{
 
 /// A request as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceivedRequest {
     /// Its path.
     pub path: String,
     /// What stood behind `Bearer`.
@@ -24,7 +24,7 @@ pub struct Received {
     pub body: String,
 }
 
-impl Received {
+impl ReceivedRequest {
     /// The last part of the path.
     pub fn verb(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
@@ -62,19 +62,19 @@ impl Reply {
 
 /// A running fake; it ends when it is dropped.
 #[derive(Debug)]
-pub struct Fake {
+pub struct FakeBackend {
     /// Its address, for [`Client::new`](crate::Client::new).
     pub url: String,
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
     task: JoinHandle<()>,
 }
 
-type Answer = dyn Fn(&Received, usize) -> Reply + Send + Sync;
+type Answer = dyn Fn(&ReceivedRequest, usize) -> Reply + Send + Sync;
 
-impl Fake {
+impl FakeBackend {
     /// Starts on a free port. `answer` gets each request with its number, from 0.
     pub async fn start(
-        answer: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static,
+        answer: impl Fn(&ReceivedRequest, usize) -> Reply + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -92,18 +92,18 @@ impl Fake {
     }
 
     /// What came so far.
-    pub fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<ReceivedRequest> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Drop for Fake {
+impl Drop for FakeBackend {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn serve(stream: TcpStream, all: Arc<Mutex<Vec<Received>>>, answer: Arc<Answer>) -> io::Result<()> {
+async fn serve(stream: TcpStream, all: Arc<Mutex<Vec<ReceivedRequest>>>, answer: Arc<Answer>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some((request, upgrades)) = read(&mut stream).await? {
         if upgrades {
@@ -134,7 +134,7 @@ async fn write(stream: &mut BufReader<TcpStream>, status: u16, header: &str, bod
 }
 
 /// A request, and whether it asks for a WebSocket.
-async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(Received, bool)>> {
+async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(ReceivedRequest, bool)>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);
@@ -156,5 +156,5 @@ async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(Received,
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     let body = String::from_utf8(body).map_err(io::Error::other)?;
-    Ok(Some((Received { path, token, body }, upgrades)))
+    Ok(Some((ReceivedRequest { path, token, body }, upgrades)))
 }

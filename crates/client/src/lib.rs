@@ -17,6 +17,6 @@ pub use dispatcher::Frame;
 pub use endpoints::{Admin, Developer, ENDPOINTS, Support};
 pub use http::Client;
 pub use omgservers_api as api;
-pub use player::{Event, Player, Session, Transport};
+pub use player::{Event, Player, Session, SessionSender, Transport};
 pub use retry::Retry;
-pub use runtime::{Command, Room, RoomEvent, Runtime};
+pub use runtime::{Command, DispatcherConnection, DispatcherEvent, Runtime};

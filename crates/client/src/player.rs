@@ -3,10 +3,10 @@
 mod calls;
 mod connection;
 mod event;
-mod link;
-mod room;
+mod stream;
+mod upgrade;
 mod session;
-mod shared;
+mod state;
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use omgservers_api::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use self::{connection::Transport, event::Event, session::Session, shared::Speaker};
+pub use self::{connection::Transport, event::Event, session::Session, state::SessionSender};
 use crate::{
     flow::first_number,
     http::{Client, Token, reference},

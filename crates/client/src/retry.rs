@@ -11,23 +11,23 @@ use crate::http::transient;
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
     /// About how long the first pause is; each further one is twice as long.
-    pub first: Duration,
+    pub initial_backoff: Duration,
     /// About how long a pause is at most.
-    pub most: Duration,
+    pub max_backoff: Duration,
     /// How long after the first failure it is tried again; `None` is for ever.
-    pub patience: Option<Duration>,
+    pub give_up_after: Option<Duration>,
 }
 
 impl Retry {
     /// For players: a minute.
     pub const PLAYER: Self = Self {
-        first: Duration::from_millis(200),
-        most: Duration::from_secs(5),
-        patience: Some(Duration::from_secs(60)),
+        initial_backoff: Duration::from_millis(200),
+        max_backoff: Duration::from_secs(5),
+        give_up_after: Some(Duration::from_secs(60)),
     };
     /// For runtimes: for ever, with pauses of up to a minute. Who runs them ends them.
     pub const RUNTIME: Self =
-        Self { first: Duration::from_millis(200), most: Duration::from_secs(60), patience: None };
+        Self { initial_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(60), give_up_after: None };
 
     pub(crate) fn start(self) -> Attempts {
         Attempts { retry: self, failed: 0, since: None }
@@ -55,7 +55,7 @@ impl Attempts {
             return Err(problem);
         }
         let since = *self.since.get_or_insert_with(Instant::now);
-        if self.retry.patience.is_some_and(|it| since.elapsed() >= it) {
+        if self.retry.give_up_after.is_some_and(|it| since.elapsed() >= it) {
             return Err(problem);
         }
         let pause = self.retry.length(self.failed, rand::random_range(0.5..1.0));
@@ -68,7 +68,7 @@ impl Retry {
     /// Pause number `failed`; `jitter`, 0.5 to 1, keeps many clients from coming back at the same moment.
     fn length(self, failed: u32, jitter: f64) -> Duration {
         let factor = 1u32.checked_shl(failed).unwrap_or(u32::MAX);
-        self.first.saturating_mul(factor).min(self.most).mul_f64(jitter)
+        self.initial_backoff.saturating_mul(factor).min(self.max_backoff).mul_f64(jitter)
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn pauses_grow_up_to_the_longest() {
         let retry =
-            Retry { first: Duration::from_millis(100), most: Duration::from_secs(60), patience: None };
+            Retry { initial_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(60), give_up_after: None };
         assert_eq!(retry.length(0, 1.0), Duration::from_millis(100));
         assert_eq!(retry.length(3, 1.0), Duration::from_millis(800));
         assert_eq!(retry.length(10, 1.0), Duration::from_secs(60));

@@ -1,8 +1,8 @@
 //! The game server's side: commands in, commands out.
 
 mod command;
-mod room;
-mod say;
+mod dispatcher;
+mod commands;
 
 use std::{fmt, time::Duration};
 
@@ -14,8 +14,8 @@ use omgservers_api::{
 
 pub use self::{
     command::{Command, Exchanged, Rejected},
-    room::{Room, RoomEvent},
-    say::Matchmaking,
+    dispatcher::{DispatcherConnection, DispatcherEvent},
+    commands::MatchmakingRequest,
 };
 use crate::{
     flow::{Flow, first_number},
@@ -110,7 +110,7 @@ impl Runtime {
         &self.client
     }
     /// The token for the dispatcher's WebSocket; there is one after the first exchange. It is good for one
-    /// connection and for a minute; a [room](Self::open_room) fetches its own.
+    /// connection and for a minute; a [room](Self::open_dispatcher) fetches its own.
     pub fn websocket_token(&self) -> Option<&str> {
         self.tokens.as_ref().map(|it| it.websocket.as_str())
     }
@@ -125,8 +125,8 @@ impl Runtime {
 
     /// Opens the runtime's side of the dispatcher: a room where the clients are that followed an
     /// [invitation](Self::upgrade). It is independent of the exchanges, and opens in the background.
-    pub fn open_room(&self) -> Room {
-        Room::open(self.client.clone(), self.id, &self.password, self.retry)
+    pub fn open_dispatcher(&self) -> DispatcherConnection {
+        DispatcherConnection::open(self.client.clone(), self.id, &self.password, self.retry)
     }
 
     /// One exchange: sends the queued commands, acknowledges what came before, answers what waits, in order; when

@@ -10,7 +10,7 @@ pub mod say;
 use std::{future::pending, time::Duration};
 
 use omgservers_client::{
-    Command, Frame, Room, RoomEvent, Runtime,
+    Command, Frame, DispatcherConnection, DispatcherEvent, Runtime,
     api::{ClientId, Problem, RuntimeQualifier, interchange::RuntimeConfig},
     direct::Verifier,
 };
@@ -51,7 +51,7 @@ pub async fn serve(runtime: Runtime, verifier: Option<Verifier>) -> Result<(), P
         let (served, ()) = tokio::join!(exchange(runtime, said, sender), serve_lobby(lobby, says, commands));
         return served;
     }
-    let room = runtime.open_room();
+    let room = runtime.open_dispatcher();
     // Players come as soon as the match has polled: it listens before that, though it may be of another mode.
     let direct = match verifier {
         Some(verifier) => listen(verifier).await,
@@ -76,7 +76,7 @@ struct Arena {
     duel: Duel,
     /// `None` once the match is over.
     says: Option<UnboundedSender<Say>>,
-    room: Room,
+    room: DispatcherConnection,
     direct: Option<Direct>,
     began: Instant,
 }
@@ -146,14 +146,14 @@ impl Arena {
         }
     }
 
-    fn room_event(&mut self, event: RoomEvent) -> Vec<Act> {
+    fn room_event(&mut self, event: DispatcherEvent) -> Vec<Act> {
         match event {
-            RoomEvent::Frame { client_id, frame: Frame::Text(text) } => {
+            DispatcherEvent::Frame { client_id, frame: Frame::Text(text) } => {
                 self.duel.hear(client_id, &text, self.now())
             }
             // What was shown while it was closed is shown again.
-            RoomEvent::Opened => self.duel.state().map(Act::Show).into_iter().collect(),
-            RoomEvent::Lost { reason } => {
+            DispatcherEvent::Opened => self.duel.state().map(Act::Show).into_iter().collect(),
+            DispatcherEvent::Lost { reason } => {
                 log("room lost", &json!(reason));
                 Vec::new()
             }
@@ -174,7 +174,7 @@ impl Arena {
             (Some(direct), Some(state), _) => direct.show(&state),
             (None, _, Some(clock)) => {
                 // The next one is as good.
-                let _lost = self.room.broadcast(clock.as_slice());
+                let _lost = self.room.broadcast_unreliable(clock.as_slice());
             }
             _ => {}
         }
@@ -206,14 +206,14 @@ impl Arena {
         match &self.direct {
             Some(direct) => direct.show(&text),
             // It is shown again when the room opens.
-            None => drop(self.room.broadcast(text)),
+            None => drop(self.room.broadcast_unreliable(text)),
         }
     }
 
     fn tell(&self, client: ClientId, text: String) {
         match &self.direct {
             Some(direct) => direct.tell(client, &text),
-            None => drop(self.room.respond(client, text)),
+            None => drop(self.room.send_unreliable(client, text)),
         }
     }
 }

@@ -50,7 +50,7 @@ fn queue(runtime: &mut Runtime, say: Say) -> Result<(), Problem> {
             runtime.matchmaking(client, &mode).number("skill", skill).request()
         }
         Say::Kick(client) => runtime.kick(client),
-        Say::Upgrade(client) => runtime.upgrade(client),
+        Say::Upgrade(client) => runtime.upgrade_connection(client),
         Say::Stop => runtime.stop_matchmaking(),
     }
     .map(drop)

@@ -3,7 +3,7 @@
 pub mod direct;
 mod lobby;
 mod log;
-mod room;
+mod dispatcher;
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub async fn serve(mut runtime: Runtime) -> Result<End, Problem> {
             match lobby.handle(command, &mut runtime)? {
                 Next::GoOn => {}
                 Next::Meet => {
-                    room.get_or_insert_with(|| tokio::spawn(room::echo(runtime.open_room())));
+                    room.get_or_insert_with(|| tokio::spawn(dispatcher::echo(runtime.open_dispatcher())));
                 }
                 Next::Quit => {
                     // What was said so far still goes out.

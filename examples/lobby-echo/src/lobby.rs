@@ -82,9 +82,9 @@ impl Lobby {
             Some("quit") => return Ok(Next::Quit),
             Some("kick me") => runtime.kick(client)?,
             Some("stop matchmaking") => runtime.stop_matchmaking()?,
-            Some("upgrade") => runtime.upgrade(client)?,
+            Some("upgrade") => runtime.upgrade_connection(client)?,
             Some("meet") => {
-                runtime.upgrade(client)?;
+                runtime.upgrade_connection(client)?;
                 return Ok(Next::Meet);
             }
             Some(text) if text.starts_with("all: ") => {

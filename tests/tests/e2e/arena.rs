@@ -37,7 +37,7 @@ async fn matched(studio: &Studio, mode: &str) -> [(Session, DirectConnection); 2
     let (mut one, mut two) = tokio::join!(studio.player(), studio.player());
     for player in [&mut one, &mut two] {
         assigned(player, RuntimeQualifier::Lobby).await;
-        player.say(&json!({"play": mode})).unwrap();
+        player.send(&json!({"play": mode})).unwrap();
     }
     let kind = RuntimeQualifier::Match;
     let (hers, his) = tokio::join!(assigned(&mut one, kind), assigned(&mut two, kind));
@@ -90,7 +90,7 @@ async fn a_match_lets_in_by_udp_who_has_a_token_for_it_and_shows_the_bout_over_t
     assert_eq!(state(&stranger, A_WHILE).await, None);
 
     // From another address with another token: there it goes on, and the old address is heard no more.
-    let again = one.connect_again().await.unwrap();
+    let again = one.refresh_connect_token().await.unwrap();
     assert_eq!((&again.address, &again.ports), (&mine.address, &mine.ports));
     assert_ne!(again.token, mine.token);
     let moved = socket(&again).await;
@@ -102,8 +102,8 @@ async fn a_match_lets_in_by_udp_who_has_a_token_for_it_and_shows_the_bout_over_t
 
     let [(mut ann, _), (mut bob, _)] = matched(&studio, "duel").await;
     for player in [&mut ann, &mut bob] {
-        wait_for(player, |it| matches!(it, Event::Connected)).await;
-        player.send(r#"{"ready":true}"#).unwrap();
+        wait_for(player, |it| matches!(it, Event::DispatcherConnected)).await;
+        player.send_unreliable(r#"{"ready":true}"#).unwrap();
     }
     for player in [&mut ann, &mut bob] {
         let shown = |it: &Event| matches!(it, Event::Frame(Frame::Text(it)) if it.contains("\"round\":1"));

@@ -98,12 +98,12 @@ async fn a_player_with_a_token_of_its_own_speaks_to_its_lobby_directly_and_nobod
     assert_eq!(ask(&socket, "still here", PATIENCE).await.as_deref(), Some("still here"));
 
     // But with another token of the same assignment.
-    let again = one.connect_again().await.unwrap();
+    let again = one.refresh_connect_token().await.unwrap();
     assert_eq!((&again.address, &again.ports), (&mine.address, &mine.ports));
     assert_eq!(ask(&udp(&again).await, &again.token, PATIENCE).await, Some(welcome));
-    let foreign = two.player().connect_again(one.client_id()).await.unwrap_err();
+    let foreign = two.player().refresh_connect_token(one.client_id()).await.unwrap_err();
     assert_eq!(foreign.qualifier(), "WRONG_CLIENT_ID");
-    let unknown = two.player().connect_again(ClientId::from_i64(77).unwrap()).await.unwrap_err();
+    let unknown = two.player().refresh_connect_token(ClientId::from_i64(77).unwrap()).await.unwrap_err();
     assert_eq!((unknown.kind(), unknown.code()), (Kind::NotFound, "messaging.client_not_found"));
 }
 
@@ -134,6 +134,6 @@ async fn without_ports_there_is_no_direct_connection() {
     let mut player = studio.player().await;
     let event = wait_for(&mut player, |it| matches!(it, Event::Assigned { .. })).await;
     assert!(matches!(event, Event::Assigned { direct: None, .. }), "{event:?}");
-    let problem = player.connect_again().await.unwrap_err();
+    let problem = player.refresh_connect_token().await.unwrap_err();
     assert_eq!((problem.kind(), problem.code()), (Kind::NotFound, "player.no_direct_connection"));
 }

@@ -130,7 +130,7 @@ async fn two_players_meet_and_a_deleted_tenant_takes_everything_with_it() {
     let (mut one, mut two) = tokio::join!(studio.player(), studio.player());
     wait_for(&mut one, |it| matches!(it, Event::Assigned { .. })).await;
     wait_for(&mut two, |it| matches!(it, Event::Assigned { .. })).await;
-    one.say("all: hello").unwrap();
+    one.send("all: hello").unwrap();
     one.exchange(Duration::ZERO).await.unwrap();
     let heard =
         wait_for(&mut two, |it| matches!(it, Event::Message(raw) if raw.get().contains("\"all\""))).await;

@@ -19,9 +19,9 @@ async fn a_lobby_that_crashes_is_replaced_and_its_players_keep_their_session() {
     let deployment = studio.deploy(version).await;
     let mut player = studio.player().await;
     wait_for(&mut player, assigned).await;
-    player.say("crash").unwrap();
+    player.send("crash").unwrap();
     wait_for(&mut player, assigned).await;
-    player.say("still here").unwrap();
+    player.send("still here").unwrap();
     wait_for(&mut player, |it| matches!(it, Event::Message(raw) if raw.get().contains("still here"))).await;
     let details = studio.details(deployment).await;
     let failure = details.failures.first().expect("the crash is on record");
@@ -38,7 +38,7 @@ async fn a_lobby_without_memory_is_recorded_as_such() {
     let deployment = studio.deploy(version).await;
     let mut player = studio.player().await;
     wait_for(&mut player, assigned).await;
-    player.say("oom").unwrap();
+    player.send("oom").unwrap();
     wait_for(&mut player, assigned).await;
     let failure = studio.details(deployment).await.failures.into_iter().next().unwrap();
     assert!(failure.out_of_memory, "{failure:?}");
@@ -71,7 +71,7 @@ async fn a_lobby_that_hangs_is_replaced() {
     studio.deploy(version).await;
     let mut player = studio.player().await;
     let first = wait_for(&mut player, assigned).await;
-    player.say("hang").unwrap();
+    player.send("hang").unwrap();
     let second = wait_for(&mut player, assigned).await;
     assert_ne!(format!("{first:?}"), format!("{second:?}"));
 }
@@ -88,9 +88,9 @@ async fn a_newer_deployment_takes_new_players_and_the_older_one_drains() {
     let mut new = studio.player().await;
     wait_for(&mut new, assigned).await;
     assert!(!studio.details(first).await.active && studio.details(second).await.active);
-    old.say("I stay").unwrap();
+    old.send("I stay").unwrap();
     wait_for(&mut old, |it| matches!(it, Event::Message(raw) if raw.get().contains("I stay"))).await;
-    old.say("kick me").unwrap();
+    old.send("kick me").unwrap();
     wait_for(&mut old, |it| matches!(it, Event::Disconnected { .. })).await;
     let gone = || async {
         let request = omgservers_api::entrypoint::developer::GetDeploymentDetailsRequest {

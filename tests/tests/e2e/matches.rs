@@ -52,13 +52,13 @@ async fn two_players_are_matched_play_and_come_back_to_the_lobby() {
     let studio = Studio::open(&backend).await;
     let deployment = studio.deploy(studio.push(&backend, &duel()).await).await;
     let (mut one, mut two) = (in_lobby(&studio).await, in_lobby(&studio).await);
-    one.say("match: duel").unwrap();
-    two.say("match: duel").unwrap();
+    one.send("match: duel").unwrap();
+    two.send("match: duel").unwrap();
     let first = arrives(&mut one, RuntimeQualifier::Match).await;
     assert_eq!(arrives(&mut two, RuntimeQualifier::Match).await, first, "they play each other");
     hears(&mut one, "\"qualifier\":\"MATCH\"").await;
     hears(&mut two, "\"qualifier\":\"MATCH\"").await;
-    one.say("all: en garde").unwrap();
+    one.send("all: en garde").unwrap();
     hears(&mut two, "en garde").await;
 
     let details = studio.details(deployment).await;
@@ -75,11 +75,11 @@ async fn two_players_are_matched_play_and_come_back_to_the_lobby() {
     assert_eq!(groups, ["blue", "red"], "one in each group");
     assert!(shown.players.iter().all(|it| it.joined) && !shown.rationale.is_empty(), "{shown:?}");
 
-    one.say("kick me").unwrap();
+    one.send("kick me").unwrap();
     arrives(&mut one, RuntimeQualifier::Lobby).await;
-    one.say("back").unwrap();
+    one.send("back").unwrap();
     hears(&mut one, "back").await;
-    two.say("kick me").unwrap();
+    two.send("kick me").unwrap();
     arrives(&mut two, RuntimeQualifier::Lobby).await;
     eventually("an empty match is closed with its container", Duration::from_secs(30), async || {
         studio.details(deployment).await.match_refs.is_empty() && backend.containers().len() == 1
@@ -94,15 +94,15 @@ async fn players_of_a_match_that_crashes_or_ends_go_on_in_a_lobby() {
     let deployment = studio.deploy(studio.push(&backend, &duel()).await).await;
     let (mut one, mut two) = (in_lobby(&studio).await, in_lobby(&studio).await);
     for end in ["crash", "quit"] {
-        one.say("match: duel").unwrap();
-        two.say("match: duel").unwrap();
+        one.send("match: duel").unwrap();
+        two.send("match: duel").unwrap();
         arrives(&mut one, RuntimeQualifier::Match).await;
         arrives(&mut two, RuntimeQualifier::Match).await;
-        two.say(end).unwrap();
+        two.send(end).unwrap();
         arrives(&mut one, RuntimeQualifier::Lobby).await;
         arrives(&mut two, RuntimeQualifier::Lobby).await;
     }
-    one.say("alive").unwrap();
+    one.send("alive").unwrap();
     hears(&mut one, "alive").await;
     let failures = studio.details(deployment).await.failures;
     assert!(failures.iter().any(|it| it.exit_code == Some(7)), "the crash is on record: {failures:?}");
@@ -120,12 +120,12 @@ async fn a_match_is_filled_until_it_says_stop() {
     let mut players = [in_lobby(&studio).await, in_lobby(&studio).await, in_lobby(&studio).await];
     let mut matches = Vec::new();
     for (index, player) in players.iter_mut().enumerate() {
-        player.say("match: open").unwrap();
+        player.send("match: open").unwrap();
         matches.push(arrives(player, RuntimeQualifier::Match).await);
         if index == 1 {
-            player.say("stop matchmaking").unwrap();
+            player.send("stop matchmaking").unwrap();
             // What comes after it in the same game server is answered after it.
-            player.say("stopped").unwrap();
+            player.send("stopped").unwrap();
             hears(player, "stopped").await;
         }
     }
@@ -140,10 +140,10 @@ async fn a_wish_that_can_not_be_fulfilled_is_answered() {
     let deployment = studio.deploy(studio.push(&backend, &duel()).await).await;
     let mut player = in_lobby(&studio).await;
     let failed = |reason| move |it: &Event| matches!(it, Event::MatchmakingFailed(failure) if failure.reason == reason);
-    player.say("match: chess").unwrap();
+    player.send("match: chess").unwrap();
     wait_for(&mut player, failed(MatchmakingFailureReason::UnknownMode)).await;
 
-    player.say("match: duel").unwrap();
+    player.send("match: duel").unwrap();
     let request = GetTicketDetailsRequest {
         tenant: studio.tenant.into(),
         deployment_id: deployment,
@@ -151,7 +151,7 @@ async fn a_wish_that_can_not_be_fulfilled_is_answered() {
         client_id: Some(player.client_id()),
     };
     // What comes after it in the same game server is answered after it.
-    player.say("asked").unwrap();
+    player.send("asked").unwrap();
     hears(&mut player, "asked").await;
     let shown = studio.developer.get_ticket_details(&request).await.unwrap().details;
     assert_eq!((shown.mode.as_str(), shown.state.as_str()), ("duel", "waiting"));
@@ -173,8 +173,8 @@ async fn a_restart_keeps_tickets_and_matches() {
         players.push(in_lobby(&studio).await);
     }
     for player in &mut players {
-        player.say("match: duel").unwrap();
-        player.say("asked").unwrap();
+        player.send("match: duel").unwrap();
+        player.send("asked").unwrap();
         hears(player, "asked").await;
     }
     let playing = arrives(&mut players[0], RuntimeQualifier::Match).await;
@@ -183,12 +183,12 @@ async fn a_restart_keeps_tickets_and_matches() {
     backend.launch().await;
     for player in &mut players {
         // A stream that broke is opened again by whoever asks for something.
-        player.say("all: still there?").unwrap();
+        player.send("all: still there?").unwrap();
         hears(player, "still there?").await;
     }
     // The third one still waits: the next one who comes plays with it.
     let mut fourth = in_lobby(&studio).await;
-    fourth.say("match: duel").unwrap();
+    fourth.send("match: duel").unwrap();
     let next = arrives(&mut players[2], RuntimeQualifier::Match).await;
     assert_eq!(arrives(&mut fourth, RuntimeQualifier::Match).await, next);
     assert_ne!(next, playing);

@@ -119,7 +119,7 @@ async fn cordoned_and_draining_hosts_of_the_configuration_take_nothing_and_keep_
     backend.stop();
     backend.set(STATES[0], "draining");
     backend.launch().await;
-    player.say("still here?").unwrap();
+    player.send("still here?").unwrap();
     let heard = |it: &Event| matches!(it, Event::Message(raw) if raw.get().contains("still here?"));
     wait_for(&mut player, heard).await;
     assert_eq!(backend.containers(), running, "what runs on a draining host goes on");

@@ -44,7 +44,7 @@ async fn a_planned_restart_keeps_players_lobbies_and_containers() {
     backend.stop();
     assert_eq!(backend.containers(), before, "containers run on while the backend is away");
     backend.launch().await;
-    player.say("back again").unwrap();
+    player.send("back again").unwrap();
     wait_for(&mut player, |it| matches!(it, Event::Message(raw) if raw.get().contains("back again"))).await;
     assert_eq!(backend.containers(), before, "no lobby was lost, and none doubled");
 }
@@ -137,7 +137,7 @@ async fn what_was_acknowledged_before_a_kill_is_there_afterwards() {
     // The player's messages wait: its lobby stands still and consumes nothing.
     backend.docker("pause");
     for number in 0..50 {
-        player.say(&format!("number {number}")).unwrap();
+        player.send(&format!("number {number}")).unwrap();
     }
     player.exchange(Duration::ZERO).await.unwrap();
     backend.kill();

@@ -38,7 +38,7 @@ async fn a_player_on_a_stream_and_one_that_polls_talk_to_each_other() {
     let mut polling = polling.with_transport(Transport::Polling);
     wait_for(&mut streaming, assigned).await;
     wait_for(&mut polling, assigned).await;
-    streaming.say("all: from the stream").unwrap();
+    streaming.send("all: from the stream").unwrap();
     let (one, other) = tokio::join!(
         wait_for(
             &mut streaming,
@@ -50,7 +50,7 @@ async fn a_player_on_a_stream_and_one_that_polls_talk_to_each_other() {
         ),
     );
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
-    polling.say("all: by request").unwrap();
+    polling.send("all: by request").unwrap();
     let (_, _) = tokio::join!(
         wait_for(&mut streaming, |it| matches!(it, Event::Message(raw) if raw.get().contains("by request"))),
         wait_for(&mut polling, |it| matches!(it, Event::Message(raw) if raw.get().contains("by request"))),
@@ -68,10 +68,10 @@ async fn stops_and_kills_of_the_backend_lose_nothing_and_change_no_order() {
     }
     let before = backend.containers();
     let players = sessions.into_iter().map(|mut session| {
-        let speaker = session.speaker();
+        let sender = session.sender();
         let speaks = tokio::spawn(async move {
             for number in 0..300_u64 {
-                speaker.say(&number).unwrap();
+                sender.send(&number).unwrap();
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
@@ -107,13 +107,13 @@ async fn texts_and_bytes_go_through_the_dispatcher_and_back() {
     let studio = studio(&backend).await;
     let mut player = studio.player().await;
     wait_for(&mut player, assigned).await;
-    player.say("meet").unwrap();
-    wait_for(&mut player, |it| matches!(it, Event::Connected)).await;
+    player.send("meet").unwrap();
+    wait_for(&mut player, |it| matches!(it, Event::DispatcherConnected)).await;
     let frames = [Frame::from("a text"), Frame::from(vec![0_u8, 1, 255]), Frame::from("x".repeat(100_000))];
     for frame in frames {
-        player.send(frame.clone()).unwrap();
+        player.send_unreliable(frame.clone()).unwrap();
         wait_for(&mut player, |it| matches!(it, Event::Frame(back) if *back == frame)).await;
     }
-    player.say("and the mailbox still works").unwrap();
+    player.send("and the mailbox still works").unwrap();
     wait_for(&mut player, |it| matches!(it, Event::Message(raw) if raw.get().contains("still works"))).await;
 }

@@ -15,7 +15,7 @@ async fn a_profile_that_can_not_be_written_is_not_refused_but_asked_for_again() 
     studio.deploy(version).await;
     let player = studio.player().await;
     eventually("a lobby starts", Duration::from_secs(30), async || !backend.stand_ins().is_empty()).await;
-    let never = Retry { patience: Some(Duration::ZERO), ..Retry::RUNTIME };
+    let never = Retry { give_up_after: Some(Duration::ZERO), ..Retry::RUNTIME };
     let stand_in = backend.stand_ins().remove(0);
     let mut lobby = stand_in.runtime(backend.client()).with_retry(never);
     let mut commands = Vec::new();

@@ -127,14 +127,14 @@ pub(crate) async fn by_room(guest: &mut Guest, style: Style) -> anyhow::Result<F
         let mut fight = Fight::default();
         loop {
             match guest.next().await? {
-                Event::Connected => guest.session.send(json!({"ready": true}).to_string())?,
+                Event::DispatcherConnected => guest.session.send_unreliable(json!({"ready": true}).to_string())?,
                 Event::Frame(Frame::Text(text)) => {
                     if let Some(state) = fight.see(&text) {
-                        guest.session.send(answer(style, state))?;
+                        guest.session.send_unreliable(answer(style, state))?;
                     }
                 }
                 Event::Message(message) if fight.ends(message.get())? => return Ok(fight),
-                Event::Unconnected { reason } => {
+                Event::DispatcherDisconnected { reason } => {
                     // The match may be over, and its result on the way.
                     let result = guest.hears("the result", |it| it.get("over").is_some());
                     let Ok(result) = timeout(GRACE, result).await else {

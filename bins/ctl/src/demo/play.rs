@@ -65,14 +65,14 @@ async fn meet(guests: [&mut Guest; 4], steps: &mut Steps) -> anyhow::Result<()> 
 async fn talk(ann: &mut Guest, bob: &mut Guest, steps: &mut Steps) -> anyhow::Result<()> {
     let echo = steps
         .step("Ann says hello, and the lobby echoes it", async {
-            ann.session.say("hello")?;
+            ann.session.send("hello")?;
             ann.hears("an echo", |it| it.get("echo").is_some_and(|it| it == "hello")).await
         })
         .await?;
     steps.note(&echo)?;
     let heard = steps
         .step("Bob talks to everybody, and Ann hears it", async {
-            bob.session.say("all: good evening")?;
+            bob.session.send("all: good evening")?;
             let said = |it: &Value| it.get("all").is_some_and(|it| it == "good evening");
             tokio::try_join!(ann.hears("Bob", said), bob.hears("himself", said)).map(|it| it.0)
         })
@@ -117,7 +117,7 @@ async fn matched(
     mode: &str,
 ) -> anyhow::Result<(String, [Option<DirectConnection>; 2])> {
     for (guest, skill) in [(&mut *one, 1480), (&mut *two, 1520)] {
-        guest.session.say(&json!({"play": mode, "skill": skill}))?;
+        guest.session.send(&json!({"play": mode, "skill": skill}))?;
     }
     let kind = RuntimeQualifier::Match;
     let ((first, hers), (second, his)) = tokio::try_join!(one.assigned(kind), two.assigned(kind))?;

@@ -7,7 +7,7 @@ use std::{
     sync::Mutex,
 };
 
-use omgservers_client::fake::{Fake, Received, Reply};
+use omgservers_client::fake::{FakeBackend, ReceivedRequest, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -96,7 +96,7 @@ impl Players {
     }
 }
 
-fn answer(players: &Mutex<Players>, request: &Received) -> Reply {
+fn answer(players: &Mutex<Players>, request: &ReceivedRequest) -> Reply {
     let body: Value = serde_json::from_str(&request.body).unwrap();
     match request.verb() {
         "ping-service" => Reply::ok(&json!({"message": "pong"})),
@@ -121,14 +121,14 @@ fn answer(players: &Mutex<Players>, request: &Received) -> Reply {
 
 /// A machine with a data directory, a sample and a Docker client that writes down how it is called.
 struct Machine {
-    fake: Fake,
+    fake: FakeBackend,
     folder: TempDir,
 }
 
 impl Machine {
     async fn start(docker: &str) -> Self {
         let players = Mutex::new(Players::default());
-        let fake = Fake::start(move |request, _| answer(&players, request)).await.unwrap();
+        let fake = FakeBackend::start(move |request, _| answer(&players, request)).await.unwrap();
         let folder = TempDir::new().unwrap();
         let path = folder.path();
         fs::create_dir(path.join("data")).unwrap();

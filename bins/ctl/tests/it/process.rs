@@ -4,18 +4,18 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use omgservers_client::fake::{Fake, Received, Reply};
+use omgservers_client::fake::{FakeBackend, ReceivedRequest, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 struct Ctl {
-    fake: Fake,
+    fake: FakeBackend,
     home: TempDir,
 }
 
 impl Ctl {
-    async fn start(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        let fake = Fake::start(move |request, _| match request.verb() {
+    async fn start(answer: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static) -> Self {
+        let fake = FakeBackend::start(move |request, _| match request.verb() {
             "create-token" if request.body.contains("right") => Reply::ok(&json!({"raw_token": "t0ken"})),
             "create-token" => {
                 Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "wrong user or password")
@@ -51,7 +51,7 @@ impl Ctl {
         self.run_with(&["login", "--url", url, "--role", role, "--user", role, "--password-stdin"], "right\n")
     }
 
-    fn last(&self) -> Received {
+    fn last(&self) -> ReceivedRequest {
         self.fake.received().pop().unwrap()
     }
 }

@@ -31,7 +31,7 @@ impl Player {
     /// How a session of this player connects to its game server directly, as its assignment said, with a new token:
     /// the one of the assignment doesn't live as long as that. Problems: 404 when it is with none that players
     /// connect to directly.
-    pub async fn connect_again(&self, client_id: ClientId) -> Result<DirectConnection, Problem> {
+    pub async fn refresh_connect_token(&self, client_id: ClientId) -> Result<DirectConnection, Problem> {
         let request = CreateConnectTokenRequest { client_id };
         let answer: CreateConnectTokenResponse = self.ask("create-connect-token", &request).await?;
         Ok(answer.direct)
@@ -67,8 +67,8 @@ impl Session {
         self.player().cancel_matchmaking(self.client_id()).await
     }
 
-    /// As [`Player::connect_again`].
-    pub async fn connect_again(&self) -> Result<DirectConnection, Problem> {
-        self.player().connect_again(self.client_id()).await
+    /// As [`Player::refresh_connect_token`].
+    pub async fn refresh_connect_token(&self) -> Result<DirectConnection, Problem> {
+        self.player().refresh_connect_token(self.client_id()).await
     }
 }

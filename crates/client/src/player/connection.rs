@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{
     Player,
-    link::{Ended, Link},
-    shared::Shared,
+    stream::{Ended, PlayerStream},
+    state::SessionState,
 };
 use crate::{
     http::transient,
@@ -39,12 +39,12 @@ pub enum Transport {
 }
 
 /// What is under way between a session and the backend.
-pub(super) struct Connection {
+pub(super) struct SessionTransport {
     player: Player,
-    shared: Arc<Shared>,
+    shared: Arc<SessionState>,
     pub(super) retry: Retry,
     pub(super) transport: Transport,
-    link: Option<Link>,
+    link: Option<PlayerStream>,
     /// Failures of streams in a row.
     attempts: Option<Attempts>,
     barren: u32,
@@ -65,8 +65,8 @@ struct Polling {
     length: Duration,
 }
 
-impl Connection {
-    pub(super) fn new(player: Player, shared: Arc<Shared>) -> Self {
+impl SessionTransport {
+    pub(super) fn new(player: Player, shared: Arc<SessionState>) -> Self {
         Self {
             player,
             shared,
@@ -109,7 +109,7 @@ impl Connection {
             }
             let link = self.link.get_or_insert_with(|| {
                 let player = &self.player;
-                Link::open(player.client.clone(), &self.shared, player.token())
+                PlayerStream::open(player.client.clone(), &self.shared, player.token())
             });
             link.opening().await;
             let Some(ended) = link.ended() else { return Ok(true) };

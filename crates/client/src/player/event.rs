@@ -34,14 +34,14 @@ pub enum Event {
     /// A wish to be matched ended without a match.
     MatchmakingFailed(MatchmakingFailure),
     /// The runtime invites to a connection through the dispatcher; the session opens it by itself.
-    Upgrade(ConnectionUpgrade),
+    ConnectionUpgrade(ConnectionUpgrade),
     /// The connection through the dispatcher is open.
-    Connected,
+    DispatcherConnected,
     /// The runtime says this through the dispatcher.
     Frame(Frame),
     /// The connection through the dispatcher has ended, or couldn't be opened. The end that comes with the next
     /// runtime isn't told.
-    Unconnected {
+    DispatcherDisconnected {
         /// Why, for people.
         reason: String,
     },
@@ -76,7 +76,7 @@ impl Event {
                 direct: it.direct,
             }),
             message::MATCHMAKING_FAILURE => parse(body).map(Self::MatchmakingFailed),
-            message::CONNECTION_UPGRADE => parse(body).map(Self::Upgrade),
+            message::CONNECTION_UPGRADE => parse(body).map(Self::ConnectionUpgrade),
             message::DISCONNECTION_REASON => {
                 parse(body).map(|it: DisconnectionReason| Self::Disconnected { reason: it.reason })
             }

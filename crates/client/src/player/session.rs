@@ -7,10 +7,10 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    Event, Player, Speaker,
-    connection::{Connection, Transport},
-    room::Room,
-    shared::Shared,
+    Event, Player, SessionSender,
+    connection::{SessionTransport, Transport},
+    upgrade::UpgradedConnection,
+    state::SessionState,
 };
 use crate::{dispatcher::Frame, retry::Retry};
 
@@ -20,17 +20,17 @@ use crate::{dispatcher::Frame, retry::Retry};
 /// repeated by the next call and recognised by the backend. Between the calls an open stream goes on, and what is
 /// said goes out; only what needs a decision waits for the next call: a stream that broke is opened again by it.
 pub struct Session {
-    shared: Arc<Shared>,
-    connection: Connection,
-    room: Room,
+    shared: Arc<SessionState>,
+    connection: SessionTransport,
+    upgraded: UpgradedConnection,
     over: bool,
 }
 
 impl Session {
     pub(super) fn new(player: Player, client_id: ClientId, first: u64) -> Self {
-        let shared = Arc::new(Shared::new(client_id, first));
-        let connection = Connection::new(player, Arc::clone(&shared));
-        Self { shared, connection, room: Room::default(), over: false }
+        let shared = Arc::new(SessionState::new(client_id, first));
+        let connection = SessionTransport::new(player, Arc::clone(&shared));
+        Self { shared, connection, upgraded: UpgradedConnection::default(), over: false }
     }
 
     /// How exchanges and streams are repeated; [`Retry::PLAYER`] unless it is set.
@@ -58,20 +58,20 @@ impl Session {
     }
 
     /// Speaks from elsewhere while this session waits in [`next`](Self::next).
-    pub fn speaker(&self) -> Speaker {
-        Speaker(Arc::clone(&self.shared))
+    pub fn sender(&self) -> SessionSender {
+        SessionSender(Arc::clone(&self.shared))
     }
 
     /// Queues a message to the runtime; an open stream takes it along at once, or else the next exchange. A
     /// `&RawValue` goes byte for byte. Problems: `client.value`.
-    pub fn say(&mut self, message: &(impl Serialize + ?Sized)) -> Result<SenderSeq, Problem> {
-        self.shared.say(message)
+    pub fn send(&mut self, message: &(impl Serialize + ?Sized)) -> Result<SenderSeq, Problem> {
+        self.shared.send(message)
     }
 
     /// Sends a text or bytes through the dispatcher, past the mailbox: once at most, and without an answer.
-    /// Problems: `client.not_connected` without an [upgrade](Event::Upgrade), `client.congested`.
-    pub fn send(&mut self, frame: impl Into<Frame>) -> Result<(), Problem> {
-        self.room.send(frame.into())
+    /// Problems: `client.not_connected` without an [upgrade](Event::ConnectionUpgrade), `client.congested`.
+    pub fn send_unreliable(&mut self, frame: impl Into<Frame>) -> Result<(), Problem> {
+        self.upgraded.send(frame.into())
     }
 
     /// One exchange: sends what was said and waits until it is safe, acknowledges what came before, answers what
@@ -117,7 +117,7 @@ impl Session {
                 return Ok(None);
             }
             tokio::select! {
-                event = self.room.next() => return Ok(Some(event)),
+                event = self.upgraded.next() => return Ok(Some(event)),
                 met = meet(&mut self.connection, &self.shared) => met?,
             }
         }
@@ -127,11 +127,11 @@ impl Session {
     fn hand(&mut self) -> Option<Event> {
         let event = self.shared.hand()?;
         match &event {
-            Event::Assigned { .. } => self.room.close(),
-            Event::Upgrade(upgrade) => self.room.open(&self.connection.player().client, upgrade),
+            Event::Assigned { .. } => self.upgraded.close(),
+            Event::ConnectionUpgrade(upgrade) => self.upgraded.open(&self.connection.player().client, upgrade),
             Event::Disconnected { .. } => {
                 self.over = true;
-                self.room.close();
+                self.upgraded.close();
                 self.connection.close();
             }
             _ => {}
@@ -145,7 +145,7 @@ impl Session {
 }
 
 /// Waits until something may have come.
-async fn meet(connection: &mut Connection, shared: &Shared) -> Result<(), Problem> {
+async fn meet(connection: &mut SessionTransport, shared: &SessionState) -> Result<(), Problem> {
     if connection.streams().await? {
         connection.change().await;
         return Ok(());
@@ -158,7 +158,7 @@ async fn meet(connection: &mut Connection, shared: &Shared) -> Result<(), Proble
     }
     tokio::select! {
         polled = connection.poll(Duration::from_millis(MOST_WAIT.into())) => polled,
-        () = shared.spoken() => Ok(()),
+        () = shared.unsent() => Ok(()),
     }
 }
 

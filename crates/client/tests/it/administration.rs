@@ -4,13 +4,13 @@ use omgservers_client::{
     Client, Support,
     api::{Kind, entrypoint::support::CreateTenantAliasRequest, problem::UNAVAILABLE},
     endpoints::pairs,
-    fake::{Fake, Reply},
+    fake::{FakeBackend, Reply},
     problems::{ADDRESS, FOREIGN_ANSWER, VALUE},
 };
 
 #[tokio::test]
 async fn a_request_goes_to_the_path_of_its_role_with_the_token() {
-    let fake = Fake::start(|_, _| Reply::Body(200, r#"{"created":true}"#.into())).await.unwrap();
+    let fake = FakeBackend::start(|_, _| Reply::Body(200, r#"{"created":true}"#.into())).await.unwrap();
     let support = Client::new(&format!("{}/", fake.url)).unwrap().support("t0ken");
     let request = CreateTenantAliasRequest { tenant_id: "7".parse().unwrap(), alias: "acme".into() };
     assert!(support.create_tenant_alias(&request).await.unwrap().created);
@@ -22,7 +22,7 @@ async fn a_request_goes_to_the_path_of_its_role_with_the_token() {
 
 #[tokio::test]
 async fn a_token_is_asked_for_by_id_or_alias() {
-    let fake = Fake::start(|_, _| Reply::Body(200, r#"{"raw_token":"abc"}"#.into())).await.unwrap();
+    let fake = FakeBackend::start(|_, _| Reply::Body(200, r#"{"raw_token":"abc"}"#.into())).await.unwrap();
     let client = Client::new(&fake.url).unwrap();
     assert_eq!(Support::create_token(&client, "support", "pw").await.unwrap(), "abc");
     assert_eq!(fake.received()[0].body, r#"{"user":"support","password":"pw"}"#);
@@ -33,7 +33,7 @@ async fn a_token_is_asked_for_by_id_or_alias() {
 #[tokio::test]
 async fn a_problem_is_rebuilt_from_the_error_body() {
     let fake =
-        Fake::start(|_, _| Reply::problem(404, "OBJECT_NOT_FOUND", "tenants.not_found", "no such tenant"))
+        FakeBackend::start(|_, _| Reply::problem(404, "OBJECT_NOT_FOUND", "tenants.not_found", "no such tenant"))
             .await
             .unwrap();
     let problem = Client::new(&fake.url).unwrap().support("t").create_tenant().await.unwrap_err();
@@ -53,7 +53,7 @@ async fn an_answer_that_is_not_the_backends_is_told_from_a_problem() {
         (204, "", Kind::Internal),
         (404, r#"{"error":"nope"}"#, Kind::NotFound),
     ] {
-        let fake = Fake::start(move |_, _| Reply::Body(status, body.into())).await.unwrap();
+        let fake = FakeBackend::start(move |_, _| Reply::Body(status, body.into())).await.unwrap();
         let problem = Client::new(&fake.url).unwrap().support("t").create_tenant().await.unwrap_err();
         assert!(problem.is(FOREIGN_ANSWER), "{status}: {problem:?}");
         assert_eq!(problem.kind(), kind, "{status}");
@@ -63,7 +63,7 @@ async fn an_answer_that_is_not_the_backends_is_told_from_a_problem() {
 
 #[tokio::test]
 async fn a_backend_that_is_not_there_is_a_sentence() {
-    let fake = Fake::start(|_, _| Reply::Close).await.unwrap();
+    let fake = FakeBackend::start(|_, _| Reply::Close).await.unwrap();
     let url = fake.url.clone();
     let client = Client::new(&url).unwrap();
     let broken = client.support("t").create_tenant().await.unwrap_err();

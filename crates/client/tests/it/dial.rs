@@ -1,4 +1,4 @@
-//! A backend whose WebSockets a test holds in its hand. Everything else a [`Fake`] answers.
+//! A backend whose WebSockets a test holds in its hand. Everything else a [`FakeBackend`] answers.
 
 use std::{
     sync::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use omgservers_client::fake::{Fake, Received, Reply};
+use omgservers_client::fake::{FakeBackend, ReceivedRequest, Reply};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy},
@@ -32,7 +32,7 @@ const LONG: Duration = Duration::from_secs(10);
 /// The backend.
 pub(crate) struct Dial {
     pub(crate) url: String,
-    pub(crate) fake: Fake,
+    pub(crate) fake: FakeBackend,
     calls: mpsc::UnboundedReceiver<Call>,
     pub(crate) refused: Arc<AtomicUsize>,
     listener: JoinHandle<()>,
@@ -49,10 +49,10 @@ pub(crate) struct Call {
 impl Dial {
     /// `refuse` answers a handshake, by its number, with something else: a whole HTTP answer.
     pub(crate) async fn start(
-        answer: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static,
+        answer: impl Fn(&ReceivedRequest, usize) -> Reply + Send + Sync + 'static,
         refuse: impl Fn(usize) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        let fake = Fake::start(answer).await.unwrap();
+        let fake = FakeBackend::start(answer).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let host = fake.url.strip_prefix("http://").unwrap().to_owned();

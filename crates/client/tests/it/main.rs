@@ -9,7 +9,7 @@ mod direct;
 #[cfg(test)]
 mod player;
 #[cfg(test)]
-mod rooms;
+mod dispatcher;
 #[cfg(test)]
 mod runtime;
 #[cfg(test)]
@@ -21,7 +21,7 @@ use omgservers_client::Retry;
 
 /// Pauses that a test can afford.
 const QUICK: Retry = Retry {
-    first: Duration::from_millis(2),
-    most: Duration::from_millis(10),
-    patience: Some(Duration::from_millis(200)),
+    initial_backoff: Duration::from_millis(2),
+    max_backoff: Duration::from_millis(10),
+    give_up_after: Some(Duration::from_millis(200)),
 };

@@ -6,16 +6,16 @@ use std::{
 use omgservers_client::{
     Client, Event, Player, Session,
     api::{Kind, interchange::Reason},
-    fake::{Fake, Received, Reply},
+    fake::{FakeBackend, ReceivedRequest, Reply},
 };
 use serde_json::{Value, json};
 
 use crate::QUICK;
 
 /// A session whose interchanges are answered by `answer`, which gets their number, from 0.
-async fn session(answer: impl Fn(&Value, usize) -> Reply + Send + Sync + 'static) -> (Fake, Session) {
+async fn session(answer: impl Fn(&Value, usize) -> Reply + Send + Sync + 'static) -> (FakeBackend, Session) {
     let count = Mutex::new(0);
-    let fake = Fake::start(move |request: &Received, _| match request.verb() {
+    let fake = FakeBackend::start(move |request: &ReceivedRequest, _| match request.verb() {
         "create-token" => Reply::ok(&json!({"raw_token": "t"})),
         "create-client" => Reply::ok(&json!({"client_id": "20"})),
         _ => {
@@ -34,7 +34,7 @@ async fn session(answer: impl Fn(&Value, usize) -> Reply + Send + Sync + 'static
     (fake, session)
 }
 
-fn interchanges(fake: &Fake) -> Vec<String> {
+fn interchanges(fake: &FakeBackend) -> Vec<String> {
     fake.received().into_iter().filter(|it| it.verb() == "interchange").map(|it| it.body).collect()
 }
 
@@ -70,8 +70,8 @@ async fn a_request_that_failed_is_repeated_as_it_was() {
         _ => messages(&[]),
     })
     .await;
-    session.say("hi").unwrap();
-    session.say(&json!({"x": 1})).unwrap();
+    session.send("hi").unwrap();
+    session.send(&json!({"x": 1})).unwrap();
     session.exchange(Duration::ZERO).await.unwrap();
     let bodies = interchanges(&fake);
     assert_eq!(bodies.len(), 5);
@@ -84,7 +84,7 @@ async fn a_request_that_failed_is_repeated_as_it_was() {
         )
     );
     assert!(bodies.iter().all(|it| *it == bodies[0]), "{bodies:?}");
-    session.say("again").unwrap();
+    session.send("again").unwrap();
     session.exchange(Duration::ZERO).await.unwrap();
     assert!(interchanges(&fake)[5].contains(r#"{"id":2,"#), "the counter goes on");
 }
@@ -151,7 +151,7 @@ async fn events_have_types_and_unknown_ones_are_kept() {
     assert!(matches!(&events[1], Event::MatchmakerAssigned(it) if it.to_string() == "9"));
     assert!(matches!(&events[2], Event::Assigned { runtime_id, config, direct: Some(direct), .. }
         if runtime_id.to_string() == "5" && config.lobby_config.is_some() && direct.ports[0].port == 7777));
-    assert!(matches!(&events[3], Event::Upgrade(it) if it.web_socket_config.ws_token == "w"));
+    assert!(matches!(&events[3], Event::ConnectionUpgrade(it) if it.web_socket_config.ws_token == "w"));
     assert!(matches!(&events[4], Event::Message(it) if it.get() == r#"{"big":12345678901234567}"#));
     assert!(matches!(&events[5], Event::Unknown { qualifier, .. } if qualifier == "A_LATER_MESSAGE"));
     assert!(matches!(&events[6], Event::MatchmakingFailed(it) if it.mode == "duel"));
@@ -165,7 +165,7 @@ async fn patience_has_an_end_and_the_message_is_kept() {
     let answer = works.clone();
     let (fake, mut session) =
         session(move |_, _| if *answer.lock().unwrap() { messages(&[]) } else { Reply::Close }).await;
-    session.say("hi").unwrap();
+    session.send("hi").unwrap();
     assert_eq!(session.exchange(Duration::ZERO).await.unwrap_err().kind(), Kind::Unavailable);
     *works.lock().unwrap() = true;
     session.exchange(Duration::ZERO).await.unwrap();
@@ -184,9 +184,9 @@ async fn a_refused_message_does_not_block_the_ones_after_it() {
         }
     })
     .await;
-    session.say("bad").unwrap();
+    session.send("bad").unwrap();
     assert_eq!(session.exchange(Duration::ZERO).await.unwrap_err().kind(), Kind::Invalid);
-    session.say("good").unwrap();
+    session.send("good").unwrap();
     session.exchange(Duration::ZERO).await.unwrap();
     let bodies = interchanges(&fake);
     assert_eq!(bodies.len(), 2, "a refusal is not repeated");
@@ -201,13 +201,13 @@ async fn what_is_said_during_a_long_poll_goes_out_at_once() {
             None => Reply::Hang,
         })
         .await;
-    let speaker = session.speaker();
+    let sender = session.sender();
     let begun = Instant::now();
     let (event, ()) = tokio::join!(session.next(), async {
         while interchanges(&fake).is_empty() {
             tokio::task::yield_now().await;
         }
-        speaker.say("now").unwrap();
+        sender.send("now").unwrap();
     });
     assert_eq!(texts(vec![event.unwrap().unwrap()]), [r#""now""#]);
     assert!(begun.elapsed() < Duration::from_secs(5));

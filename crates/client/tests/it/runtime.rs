@@ -3,7 +3,7 @@ use std::{collections::HashMap, time::Duration};
 use omgservers_client::{
     Client, Command, Runtime,
     api::{Kind, RuntimeQualifier},
-    fake::{Fake, Received, Reply},
+    fake::{FakeBackend, ReceivedRequest, Reply},
     problems::ENVIRONMENT,
 };
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::QUICK;
 
 /// A runtime whose requests of `verb` interchange are answered by `answer`.
-async fn runtime(answer: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> (Fake, Runtime) {
-    let fake = Fake::start(move |request, number| match request.verb() {
+async fn runtime(answer: impl Fn(&ReceivedRequest, usize) -> Reply + Send + Sync + 'static) -> (FakeBackend, Runtime) {
+    let fake = FakeBackend::start(move |request, number| match request.verb() {
         "create-token" => Reply::ok(&json!({"api_token": format!("api-{number}"), "ws_token": "ws"})),
         _ => answer(request, number),
     })
@@ -27,7 +27,7 @@ fn nothing() -> Reply {
     Reply::ok(&json!({"incoming_commands": []}))
 }
 
-fn requests(fake: &Fake) -> Vec<Value> {
+fn requests(fake: &FakeBackend) -> Vec<Value> {
     fake.received()
         .iter()
         .filter(|it| it.verb() == "interchange")
@@ -49,7 +49,7 @@ async fn every_command_has_the_contracts_shape_and_a_number() {
     wish.number("skill", 5.5).text("region", "eu").flag("ranked", true).request().unwrap();
     runtime.cancel_matchmaking(client).unwrap();
     runtime.stop_matchmaking().unwrap();
-    runtime.upgrade(client).unwrap();
+    runtime.upgrade_connection(client).unwrap();
     runtime.exchange(Duration::from_secs(60)).await.unwrap();
     assert!(!runtime.has_unsent());
 
@@ -190,7 +190,7 @@ async fn a_stopped_runtime_is_told_so_and_does_not_ask_again() {
 #[tokio::test]
 async fn wrong_credentials_end_it() {
     let fake =
-        Fake::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
+        FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
     let client = Client::new(&fake.url).unwrap();
     let mut runtime =
         Runtime::new(client, "5".parse().unwrap(), "pw", RuntimeQualifier::Match).with_retry(QUICK);

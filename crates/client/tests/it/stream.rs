@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use omgservers_client::{
     Client, Event, Player, Retry, Session,
     api::Kind,
-    fake::{Received, Reply},
+    fake::{ReceivedRequest, Reply},
     problems::REPLACED,
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::{QUICK, dial::Dial};
 const LONG: Duration = Duration::from_secs(10);
 
 /// Everybody may sign in, and who polls gets one message.
-fn answer(request: &Received, number: usize) -> Reply {
+fn answer(request: &ReceivedRequest, number: usize) -> Reply {
     match request.verb() {
         "create-token" => Reply::ok(&json!({"raw_token": format!("t-{number}")})),
         "create-client" => Reply::ok(&json!({"client_id": "20"})),
@@ -75,10 +75,10 @@ async fn the_token_travels_in_a_header_and_the_sub_protocol_is_offered() {
 #[tokio::test]
 async fn frames_are_sent_without_waiting_for_each_other_and_repeated_when_they_were_not_accepted() {
     let (mut dial, mut session) = dial().await;
-    let speaker = session.speaker();
+    let sender = session.sender();
     let mut call = while_next(&mut session, dial.call()).await;
     for (number, text) in ["a", "b", "c"].into_iter().enumerate() {
-        speaker.say(text).unwrap();
+        sender.send(text).unwrap();
         let frame = call.frame().await;
         assert_eq!(said(&frame), [(u64::try_from(number).unwrap(), text.to_owned())], "before any answer");
         assert_eq!(frame["request"], number);
@@ -152,7 +152,7 @@ async fn where_something_on_the_way_lets_no_web_socket_pass_it_polls() {
     ] {
         let dial = Dial::start(answer, |_| Some(refusal.to_owned())).await;
         let mut session = session(&dial).await;
-        session.say("hi").unwrap();
+        session.send("hi").unwrap();
         assert_eq!(next(&mut session).await, "polled", "{refusal}");
         let sent = dial.fake.received();
         assert!(sent.last().unwrap().body.contains(r#""data":"hi""#), "{sent:?}");
@@ -163,7 +163,7 @@ async fn where_something_on_the_way_lets_no_web_socket_pass_it_polls() {
 #[tokio::test]
 async fn streams_that_carry_nothing_give_way_to_polling_and_what_was_sent_over_them_is_sent_again() {
     let (mut dial, mut session) = dial().await;
-    session.say("hi").unwrap();
+    session.send("hi").unwrap();
     let breaks = async {
         for _ in 0..3 {
             let mut call = dial.call().await;
@@ -179,7 +179,7 @@ async fn streams_that_carry_nothing_give_way_to_polling_and_what_was_sent_over_t
 #[tokio::test]
 async fn a_backend_that_asks_to_come_later_gets_the_same_again_after_a_pause() {
     let (mut dial, mut session) = dial().await;
-    session.say("a").unwrap();
+    session.send("a").unwrap();
     for _ in 0..5 {
         let later = async {
             let mut call = dial.call().await;
@@ -199,9 +199,9 @@ async fn a_backend_that_asks_to_come_later_gets_the_same_again_after_a_pause() {
 #[tokio::test]
 async fn patience_has_an_end_when_nobody_is_there_and_what_was_said_is_kept() {
     let (dial, session) = dial().await;
-    let impatient = Retry { patience: Some(Duration::from_millis(60)), ..QUICK };
+    let impatient = Retry { give_up_after: Some(Duration::from_millis(60)), ..QUICK };
     let mut session = session.with_retry(impatient);
-    session.say("a").unwrap();
+    session.send("a").unwrap();
     let url = dial.url.clone();
     drop(dial);
     for _ in 0..2 {
@@ -242,10 +242,10 @@ async fn ends_that_are_final_are_told() {
 #[tokio::test]
 async fn a_frame_that_is_refused_for_good_is_told_once_and_the_next_ones_go_on() {
     let (mut dial, mut session) = dial().await;
-    let speaker = session.speaker();
+    let sender = session.sender();
     let mut call = while_next(&mut session, dial.call()).await;
     for text in ["bad", "good"] {
-        speaker.say(text).unwrap();
+        sender.send(text).unwrap();
         call.frame().await;
     }
     call.send(&json!({"request": 0, "error": {"status": 400, "qualifier": "WRONG_REQUEST", "code": "request.malformed", "detail": "no"}})).await;

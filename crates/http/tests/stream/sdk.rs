@@ -19,7 +19,7 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(20);
 const QUICK: Retry =
-    Retry { first: Duration::from_millis(2), most: Duration::from_millis(20), patience: Some(LONG) };
+    Retry { initial_backoff: Duration::from_millis(2), max_backoff: Duration::from_millis(20), give_up_after: Some(LONG) };
 
 /// A client of the house over a wire.
 fn session(house: &House, wire: &Wire, client: ClientId) -> Session {
@@ -61,10 +61,10 @@ async fn messages_go_both_ways_over_one_stream() {
     let wire = Wire::to(&house.host).await;
     let mut session = session(&house, &wire, client);
     let raw = RawValue::from_string("{ \"a\":1.10,\"a\":12345678901234567890123 }".to_owned()).unwrap();
-    session.say(&*raw).unwrap();
+    session.send(&*raw).unwrap();
     assert_eq!(message(&mut session).await, raw.get(), "byte for byte");
     for number in 0..100 {
-        session.say(&number).unwrap();
+        session.send(&number).unwrap();
     }
     for number in 0..100 {
         assert_eq!(message(&mut session).await, number.to_string());
@@ -87,11 +87,11 @@ async fn connections_that_break_lose_nothing_and_double_nothing() {
     let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
     let wire = Wire::to(&house.host).await;
     let mut session = session(&house, &wire, client);
-    let speaker = session.speaker();
+    let sender = session.sender();
     let cuts = async {
         for round in 0..25_u64 {
             for number in 0..20 {
-                speaker.say(&(round * 20 + number)).unwrap();
+                sender.send(&(round * 20 + number)).unwrap();
                 tokio::time::sleep(Duration::from_millis(number % 3)).await;
             }
             wire.cut();
@@ -128,7 +128,7 @@ async fn a_session_survives_stops_and_kills_of_the_server() {
     for round in 0..4 {
         let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
         for _ in 0..10 {
-            session.say(&said).unwrap();
+            session.send(&said).unwrap();
             said += 1;
         }
         while heard.len() + 5 < said {
@@ -159,7 +159,7 @@ async fn an_exchange_returns_when_what_was_said_is_durable() {
     let mut session = session(&house, &wire, client);
     let sql = house.sql().await;
     sql.batch_execute("begin; lock table messaging.entry in access exclusive mode").await.unwrap();
-    session.say("x").unwrap();
+    session.send("x").unwrap();
     assert!(timeout(Duration::from_millis(300), session.exchange(Duration::ZERO)).await.is_err());
     assert_eq!(house.heard(runtime).await, ["x"], "the stream went on when the exchange was dropped");
     sql.batch_execute("rollback").await.unwrap();
@@ -173,13 +173,13 @@ async fn a_refused_message_is_told_and_does_not_hold_up_the_others() {
     let (client, runtime) = house.pair().await;
     let wire = Wire::to(&house.host).await;
     let mut session = session(&house, &wire, client);
-    session.say("first").unwrap();
+    session.send("first").unwrap();
     session.exchange(Duration::ZERO).await.unwrap();
-    session.say(&"x".repeat(crate::house::LIMIT)).unwrap();
-    session.say("later").unwrap();
+    session.send(&"x".repeat(crate::house::LIMIT)).unwrap();
+    session.send("later").unwrap();
     let problem = timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap_err();
     assert_eq!(problem.kind(), omgservers_api::Kind::TooLarge, "{problem:?}");
-    session.say("last").unwrap();
+    session.send("last").unwrap();
     timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
     let heard = house.heard(runtime).await;
     assert_eq!((&heard[0], heard.last().unwrap()), (&"first".into(), &"last".into()));
@@ -208,7 +208,7 @@ async fn who_plays_the_same_session_elsewhere_is_told_to_the_first() {
     let (mut first, mut second) = (session(&house, &wire, client), session(&house, &wire, client));
     first.exchange(Duration::ZERO).await.unwrap();
     eventually("the first is there", || house.streams.count() == 1).await;
-    second.say("mine").unwrap();
+    second.send("mine").unwrap();
     second.exchange(Duration::ZERO).await.unwrap();
     let replaced = timeout(LONG, first.next()).await.unwrap().unwrap_err();
     assert!(replaced.is(REPLACED), "{replaced:?}");
@@ -220,7 +220,7 @@ async fn who_polls_opens_no_stream() {
     let house = House::new().await;
     let client = house.client().await;
     let wire = Wire::to(&house.host).await;
-    let impatient = Retry { patience: Some(Duration::from_millis(50)), ..QUICK };
+    let impatient = Retry { give_up_after: Some(Duration::from_millis(50)), ..QUICK };
     let mut session = session(&house, &wire, client).with_retry(impatient).with_transport(Transport::Polling);
     // This house has no interchange.
     assert!(timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().is_err());

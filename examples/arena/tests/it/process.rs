@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use omgservers_client::fake::{Fake, Reply};
+use omgservers_client::fake::{FakeBackend, Reply};
 use serde_json::{Value, json};
 
 fn arena(url: &str, qualifier: &str) -> Command {
@@ -32,7 +32,7 @@ fn script(exchange: usize) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_match_that_is_over_has_said_everything_and_ends_with_0() {
     let exchanges = std::sync::atomic::AtomicUsize::new(0);
-    let fake = Fake::start(move |request, _| match request.verb() {
+    let fake = FakeBackend::start(move |request, _| match request.verb() {
         "create-token" => Reply::ok(&json!({"api_token": "a", "ws_token": "w"})),
         _ => {
             let number = exchanges.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -66,7 +66,7 @@ async fn a_match_that_is_over_has_said_everything_and_ends_with_0() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_and_a_wrong_environment_have_their_exit_codes() {
     let fake =
-        Fake::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
+        FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
     for qualifier in ["LOBBY", "MATCH"] {
         assert_eq!(arena(&fake.url, qualifier).output().unwrap().status.code(), Some(4), "{qualifier}");
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use omgservers_client::{
     Client, Runtime,
     api::RuntimeQualifier,
-    fake::{Fake, Reply},
+    fake::{FakeBackend, Reply},
 };
 use omgservers_lobby_echo::{End, serve};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn play(commands: Value) -> (Vec<Value>, Option<End>) {
         .map(|(index, it)| json!({"id": (index + 1).to_string(), "qualifier": it[0], "body": it[1]}))
         .collect();
     let numbered = Arc::new(numbered);
-    let fake = Fake::start(move |request, number| match (request.verb(), number) {
+    let fake = FakeBackend::start(move |request, number| match (request.verb(), number) {
         ("create-token", _) => Reply::ok(&json!({"api_token": "a", "ws_token": "w"})),
         (_, 1) => Reply::ok(&json!({"incoming_commands": *numbered})),
         (_, 2) => Reply::ok(&json!({"incoming_commands": []})),

@@ -3,7 +3,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use omgservers_client::fake::{Fake, Reply};
+use omgservers_client::fake::{FakeBackend, Reply};
 use serde_json::json;
 
 fn lobby(url: &str) -> Command {
@@ -20,7 +20,7 @@ fn lobby(url: &str) -> Command {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_it_well() {
-    let fake = Fake::start(|_, _| Reply::Hang).await.unwrap();
+    let fake = FakeBackend::start(|_, _| Reply::Hang).await.unwrap();
     let mut child = lobby(&fake.url).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().contains(r#""event":"started""#));
@@ -31,7 +31,7 @@ async fn sigterm_ends_it_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_and_a_refusal_have_their_exit_codes() {
-    let fake = Fake::start(|request, _| match request.verb() {
+    let fake = FakeBackend::start(|request, _| match request.verb() {
         "create-token" => Reply::ok(&json!({"api_token": "a", "ws_token": "w"})),
         _ => Reply::ok(&json!({"incoming_commands": [
             {"id": "1", "qualifier": "HANDLE_MESSAGE", "body": {"client_id": "9", "message": "crash"}}]})),
@@ -40,7 +40,7 @@ async fn a_crash_and_a_refusal_have_their_exit_codes() {
     .unwrap();
     assert_eq!(lobby(&fake.url).output().unwrap().status.code(), Some(7));
     let fake =
-        Fake::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
+        FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
     assert_eq!(lobby(&fake.url).output().unwrap().status.code(), Some(4));
 }
 

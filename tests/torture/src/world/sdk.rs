@@ -36,7 +36,7 @@ pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, mut session: Sessio
                 world.log.add(Record::Said { from, number: next, to: To::Runtime });
                 card.said(next);
                 card.unacknowledged.fetch_add(1, Ordering::AcqRel);
-                if session.say(&serde_json::json!({"n": next})).is_err() {
+                if session.send(&serde_json::json!({"n": next})).is_err() {
                     world.odd(format!("client {} can't say {next}", card.client));
                 }
                 next += 1;

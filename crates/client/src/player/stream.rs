@@ -11,7 +11,7 @@ use omgservers_api::{
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::shared::Shared;
+use super::state::SessionState;
 use crate::{
     http::{Client, Token, transient},
     problems::FOREIGN_ANSWER,
@@ -25,7 +25,7 @@ const GOOD: Duration = Duration::from_secs(10);
 
 /// A stream that is being opened, or open; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct PlayerStream {
     task: JoinHandle<Ended>,
     opened: watch::Receiver<bool>,
     ended: Option<Ended>,
@@ -47,9 +47,9 @@ pub(super) enum Ended {
     },
 }
 
-impl Link {
+impl PlayerStream {
     /// Opens a stream in the background: whoever waits for it may stop to do so.
-    pub(super) fn open(client: Client, shared: &Arc<Shared>, token: Token) -> Self {
+    pub(super) fn open(client: Client, shared: &Arc<SessionState>, token: Token) -> Self {
         let shared = Arc::clone(shared);
         let (opened, receiver) = watch::channel(false);
         let life = async move {
@@ -88,14 +88,14 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for PlayerStream {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 /// Carries messages over the socket. What was under way elsewhere begins again.
-async fn carry(socket: Socket, shared: &Shared) -> Ended {
+async fn carry(socket: Socket, shared: &SessionState) -> Ended {
     shared.rewind();
     let begun = Instant::now();
     let (sink, messages) = socket.split();
@@ -109,7 +109,7 @@ async fn carry(socket: Socket, shared: &Shared) -> Ended {
 }
 
 /// Writes what there is to write until that fails.
-async fn write(mut sink: impl Sink<Message, Error = Error> + Unpin, shared: &Shared) -> Error {
+async fn write(mut sink: impl Sink<Message, Error = Error> + Unpin, shared: &SessionState) -> Error {
     loop {
         let more = shared.outgoing.notified();
         let Some(frame) = shared.frame() else {
@@ -123,7 +123,7 @@ async fn write(mut sink: impl Sink<Message, Error = Error> + Unpin, shared: &Sha
 }
 
 struct Reader<'a> {
-    shared: &'a Shared,
+    shared: &'a SessionState,
     carried: bool,
     /// Why the backend is about to end it.
     refusal: Option<Problem>,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use omgservers_client::{
-    Client, Event, Frame, Player, Room, RoomEvent, Runtime, Session,
+    Client, Event, Frame, Player, DispatcherConnection, DispatcherEvent, Runtime, Session,
     api::{Kind, RuntimeQualifier},
-    fake::{Received, Reply},
+    fake::{ReceivedRequest, Reply},
     problems::NOT_CONNECTED,
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(10);
 
-fn answer(request: &Received, number: usize) -> Reply {
+fn answer(request: &ReceivedRequest, number: usize) -> Reply {
     match request.verb() {
         "create-token" if request.path.contains("runtime") => {
             Reply::ok(&json!({"api_token": "a", "ws_token": format!("ws-{number}")}))
@@ -60,16 +60,16 @@ fn assignment(id: u64) -> Value {
 #[tokio::test]
 async fn a_player_follows_an_invitation_and_leaves_with_its_next_assignment() {
     let (mut dial, mut session, mut stream) = playing().await;
-    assert!(session.send("early").unwrap_err().is(NOT_CONNECTED));
+    assert!(session.send_unreliable("early").unwrap_err().is(NOT_CONNECTED));
     stream.send(&upgrade(1, "secret")).await;
-    assert!(matches!(event(&mut session).await, Event::Upgrade(_)));
+    assert!(matches!(event(&mut session).await, Event::ConnectionUpgrade(_)));
     let mut room = dial.call().await;
     assert_eq!(room.path, "/dispatcher/v1/entrypoint/websocket/endpoint");
     assert_eq!((room.token.as_deref(), room.protocol.as_str()), (Some("secret"), "omgservers"));
-    assert!(matches!(event(&mut session).await, Event::Connected));
+    assert!(matches!(event(&mut session).await, Event::DispatcherConnected));
 
-    session.send("ä text").unwrap();
-    session.send(vec![0_u8, 255]).unwrap();
+    session.send_unreliable("ä text").unwrap();
+    session.send_unreliable(vec![0_u8, 255]).unwrap();
     assert_eq!(room.message().await, Some(Message::text("ä text")));
     assert_eq!(room.message().await, Some(Message::binary(vec![0_u8, 255])));
     room.send_message(Message::text("hi")).await;
@@ -80,7 +80,7 @@ async fn a_player_follows_an_invitation_and_leaves_with_its_next_assignment() {
     stream.send(&assignment(2)).await;
     assert!(matches!(event(&mut session).await, Event::Assigned { .. }));
     assert!(room.message().await.is_none(), "it has left");
-    assert!(session.send("late").unwrap_err().is(NOT_CONNECTED));
+    assert!(session.send_unreliable("late").unwrap_err().is(NOT_CONNECTED));
     assert!(timeout(Duration::from_millis(150), session.next()).await.is_err(), "and that isn't told");
 }
 
@@ -90,14 +90,14 @@ async fn a_room_that_closes_is_told_and_the_session_goes_on() {
     stream.send(&upgrade(1, "w")).await;
     event(&mut session).await;
     let room = dial.call().await;
-    assert!(matches!(event(&mut session).await, Event::Connected));
-    let (told, ()) = tokio::join!(event(&mut session), room.close(1001, "Room was removed"));
+    assert!(matches!(event(&mut session).await, Event::DispatcherConnected));
+    let (told, ()) = tokio::join!(event(&mut session), room.close(1001, "DispatcherConnection was removed"));
     assert!(
-        matches!(&told, Event::Unconnected { reason } if reason.contains("1001") && reason.contains("Room was removed")),
+        matches!(&told, Event::DispatcherDisconnected { reason } if reason.contains("1001") && reason.contains("DispatcherConnection was removed")),
         "{told:?}"
     );
     stream.send(&upgrade(2, "another")).await;
-    assert!(matches!(event(&mut session).await, Event::Upgrade(_)));
+    assert!(matches!(event(&mut session).await, Event::ConnectionUpgrade(_)));
     assert_eq!(dial.call().await.token.as_deref(), Some("another"));
 }
 
@@ -110,35 +110,35 @@ async fn large_messages_go_in_pieces_and_too_large_ones_do_not_go() {
     event(&mut session).await;
     for length in [0, 1, 60 * 1024, 60 * 1024 + 1, 256 * 1024] {
         let text = "ä".repeat(length / 2) + &"x".repeat(length % 2);
-        session.send(text.as_str()).unwrap();
+        session.send_unreliable(text.as_str()).unwrap();
         assert_eq!(room.message().await, Some(Message::text(text)));
     }
-    let problem = session.send(vec![0_u8; 256 * 1024 + 1]).unwrap_err();
+    let problem = session.send_unreliable(vec![0_u8; 256 * 1024 + 1]).unwrap_err();
     assert_eq!(problem.kind(), Kind::Invalid);
 }
 
-async fn hosting() -> (Dial, Room) {
+async fn hosting() -> (Dial, DispatcherConnection) {
     let dial = Dial::start(answer, |_| None).await;
     let client = Client::new(&dial.url).unwrap();
     let runtime = Runtime::new(client, "5".parse().unwrap(), "pw", RuntimeQualifier::Match).with_retry(QUICK);
-    (dial, runtime.open_room())
+    (dial, runtime.open_dispatcher())
 }
 
-async fn happens(room: &mut Room) -> RoomEvent {
+async fn happens(room: &mut DispatcherConnection) -> DispatcherEvent {
     timeout(LONG, room.next()).await.expect("nothing happens").unwrap()
 }
 
 #[tokio::test]
 async fn a_runtime_speaks_to_one_to_some_and_to_all() {
     let (mut dial, mut room) = hosting().await;
-    assert!(room.broadcast("early").unwrap_err().is(NOT_CONNECTED));
+    assert!(room.broadcast_unreliable("early").unwrap_err().is(NOT_CONNECTED));
     let mut call = dial.call().await;
     assert_eq!((call.token.as_deref(), call.protocol.as_str()), (Some("ws-0"), "omgservers"));
-    assert_eq!(happens(&mut room).await, RoomEvent::Opened);
+    assert_eq!(happens(&mut room).await, DispatcherEvent::Opened);
     let (one, other) = ("8".parse().unwrap(), "9".parse().unwrap());
-    room.respond(one, "a").unwrap();
-    room.multicast([one, other], vec![0_u8, 255]).unwrap();
-    room.broadcast("all").unwrap();
+    room.send_unreliable(one, "a").unwrap();
+    room.multicast_unreliable([one, other], vec![0_u8, 255]).unwrap();
+    room.broadcast_unreliable("all").unwrap();
     for expected in [
         json!({"clients": ["8"], "encoding": "TXT", "message": "a"}),
         json!({"clients": ["8", "9"], "encoding": "B64", "message": "AP8="}),
@@ -150,20 +150,20 @@ async fn a_runtime_speaks_to_one_to_some_and_to_all() {
     call.send(&json!({"something": "else"})).await;
     call.send(&json!({"client_id": "9", "encoding": "B64", "message": "no base64"})).await;
     call.send(&json!({"client_id": "9", "encoding": "B64", "message": "AQ=="})).await;
-    assert_eq!(happens(&mut room).await, RoomEvent::Frame { client_id: one, frame: "hi".into() });
-    assert_eq!(happens(&mut room).await, RoomEvent::Frame { client_id: other, frame: vec![1_u8].into() });
+    assert_eq!(happens(&mut room).await, DispatcherEvent::Frame { client_id: one, frame: "hi".into() });
+    assert_eq!(happens(&mut room).await, DispatcherEvent::Frame { client_id: other, frame: vec![1_u8].into() });
 }
 
 #[tokio::test]
 async fn a_room_that_is_lost_is_opened_again_with_a_fresh_token() {
     let (mut dial, mut room) = hosting().await;
     dial.call().await.close(1012, "restart").await;
-    assert_eq!(happens(&mut room).await, RoomEvent::Opened);
-    assert!(matches!(happens(&mut room).await, RoomEvent::Lost { reason } if reason.contains("1012")));
+    assert_eq!(happens(&mut room).await, DispatcherEvent::Opened);
+    assert!(matches!(happens(&mut room).await, DispatcherEvent::Lost { reason } if reason.contains("1012")));
     let mut call = dial.call().await;
     assert_ne!(call.token.as_deref(), Some("ws-0"));
-    assert_eq!(happens(&mut room).await, RoomEvent::Opened);
-    room.broadcast("again").unwrap();
+    assert_eq!(happens(&mut room).await, DispatcherEvent::Opened);
+    room.broadcast_unreliable("again").unwrap();
     assert_eq!(call.frame().await["message"], "again");
 }
 
@@ -174,6 +174,6 @@ async fn a_runtime_that_is_stopped_has_no_room() {
             .await;
     let runtime =
         Runtime::new(Client::new(&dial.url).unwrap(), "5".parse().unwrap(), "pw", RuntimeQualifier::Lobby);
-    let mut room = runtime.open_room();
+    let mut room = runtime.open_dispatcher();
     assert_eq!(timeout(LONG, room.next()).await.unwrap().unwrap_err().kind(), Kind::NotFound);
 }

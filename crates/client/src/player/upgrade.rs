@@ -23,14 +23,14 @@ use crate::{
 const MOST_FRAMES: usize = 256;
 /// The token of an upgrade is good for a minute: who can't reach the dispatcher tries again for so long.
 const RETRY: Retry = Retry {
-    first: Duration::from_millis(200),
-    most: Duration::from_secs(2),
-    patience: Some(Duration::from_secs(30)),
+    initial_backoff: Duration::from_millis(200),
+    max_backoff: Duration::from_secs(2),
+    give_up_after: Some(Duration::from_secs(30)),
 };
 
 /// A connection through the dispatcher, or none.
 #[derive(Debug, Default)]
-pub(super) struct Room(Option<Open>);
+pub(super) struct UpgradedConnection(Option<Open>);
 
 #[derive(Debug)]
 struct Open {
@@ -45,7 +45,7 @@ impl Drop for Open {
     }
 }
 
-impl Room {
+impl UpgradedConnection {
     /// Opens the connection that a runtime invites to; one that was open ends.
     pub(super) fn open(&mut self, client: &Client, upgrade: &ConnectionUpgrade) {
         let (outgoing, frames) = mpsc::channel(MOST_FRAMES);
@@ -89,7 +89,7 @@ async fn visit(
 ) {
     let reason = match enter(&client, &token).await {
         Ok(socket) => {
-            if events.send(Event::Connected).await.is_err() {
+            if events.send(Event::DispatcherConnected).await.is_err() {
                 return;
             }
             let (sink, messages) = socket.split();
@@ -99,7 +99,7 @@ async fn visit(
         Err(refusal) => refused(refusal),
     };
     // Nobody is left to be told when the session is gone.
-    let _gone = events.send(Event::Unconnected { reason }).await;
+    let _gone = events.send(Event::DispatcherDisconnected { reason }).await;
 }
 
 /// A token is used up by a connection, not by an attempt that reached nobody.

@@ -1,16 +1,16 @@
 //! The room: what players send through the dispatcher goes back to them.
 
-use omgservers_client::{Room, RoomEvent};
+use omgservers_client::{DispatcherConnection, DispatcherEvent};
 use serde_json::json;
 
 use crate::log::log;
 
 /// Echoes until the backend refuses the room.
-pub(crate) async fn echo(mut room: Room) {
+pub(crate) async fn echo(mut room: DispatcherConnection) {
     loop {
         match room.next().await {
-            Ok(RoomEvent::Frame { client_id, frame }) => {
-                if let Err(problem) = room.respond(client_id, frame) {
+            Ok(DispatcherEvent::Frame { client_id, frame }) => {
+                if let Err(problem) = room.send_unreliable(client_id, frame) {
                     log("not echoed", &json!({"client": client_id, "detail": problem.sentence()}));
                 }
             }

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::create_token;
 use crate::{
-    dispatcher::{CLOSED, Envelope, Frame, Letter, connect, pieces, receive, refused},
+    dispatcher::{CLOSED, OutboundFrame, Frame, InboundFrame, connect, pieces, receive, refused},
     http::Client,
     problems::{CONGESTED, NOT_CONNECTED, VALUE},
     retry::{Attempts, Retry},
@@ -36,17 +36,17 @@ const GOOD: Duration = Duration::from_secs(10);
 ///
 /// A connection that breaks is opened again with growing pauses, with a fresh token each time. It ends when this is
 /// dropped.
-pub struct Room {
+pub struct DispatcherConnection {
     task: JoinHandle<()>,
     open: Arc<AtomicBool>,
     outgoing: mpsc::Sender<Vec<Message>>,
-    events: mpsc::Receiver<Result<RoomEvent, Problem>>,
+    events: mpsc::Receiver<Result<DispatcherEvent, Problem>>,
 }
 
 /// Something that happened in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RoomEvent {
+pub enum DispatcherEvent {
     /// It is open.
     Opened,
     /// A client says this.
@@ -63,12 +63,12 @@ pub enum RoomEvent {
     },
 }
 
-impl Room {
+impl DispatcherConnection {
     pub(super) fn open(client: Client, id: RuntimeId, password: &str, retry: Retry) -> Self {
         let open = Arc::new(AtomicBool::new(false));
         let (outgoing, frames) = mpsc::channel(MOST_FRAMES);
         let (sender, events) = mpsc::channel(MOST_FRAMES);
-        let host = Host {
+        let host = Reconnector {
             client,
             id,
             password: password.to_owned(),
@@ -81,35 +81,35 @@ impl Room {
 
     /// The next event. It may be dropped at any time, and nothing is lost. Problems are final: the runtime is stopped
     /// or its credentials are refused.
-    pub async fn next(&mut self) -> Result<RoomEvent, Problem> {
+    pub async fn next(&mut self) -> Result<DispatcherEvent, Problem> {
         self.events.recv().await.unwrap_or_else(|| Err(NOT_CONNECTED.detail("the room was left for good")))
     }
 
     /// Sends a text or bytes to one client. Problems: `client.not_connected`, `client.congested`, `client.value` for
     /// a message that is too large.
-    pub fn respond(&self, client_id: ClientId, frame: impl Into<Frame>) -> Result<(), Problem> {
-        self.send(Some(&[client_id]), frame.into())
+    pub fn send_unreliable(&self, client_id: ClientId, frame: impl Into<Frame>) -> Result<(), Problem> {
+        self.enqueue(Some(&[client_id]), frame.into())
     }
 
     /// Sends a text or bytes to some clients; those that aren't in the room miss it.
-    pub fn multicast(
+    pub fn multicast_unreliable(
         &self,
         clients: impl IntoIterator<Item = ClientId>,
         frame: impl Into<Frame>,
     ) -> Result<(), Problem> {
         let clients: Vec<ClientId> = clients.into_iter().collect();
-        self.send(Some(&clients), frame.into())
+        self.enqueue(Some(&clients), frame.into())
     }
 
     /// Sends a text or bytes to everybody in the room.
-    pub fn broadcast(&self, frame: impl Into<Frame>) -> Result<(), Problem> {
-        self.send(None, frame.into())
+    pub fn broadcast_unreliable(&self, frame: impl Into<Frame>) -> Result<(), Problem> {
+        self.enqueue(None, frame.into())
     }
 
-    fn send(&self, clients: Option<&[ClientId]>, frame: Frame) -> Result<(), Problem> {
-        let envelope = serde_json::to_string(&Envelope::new(clients, frame))
+    fn enqueue(&self, clients: Option<&[ClientId]>, frame: Frame) -> Result<(), Problem> {
+        let outbound = serde_json::to_string(&OutboundFrame::new(clients, frame))
             .map_err(|error| VALUE.detail(error.to_string()))?;
-        let pieces = pieces(Frame::Text(envelope))?;
+        let pieces = pieces(Frame::Text(outbound))?;
         if !self.open.load(Ordering::Acquire) {
             return Err(NOT_CONNECTED.into());
         }
@@ -120,37 +120,37 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for DispatcherConnection {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl fmt::Debug for Room {
+impl fmt::Debug for DispatcherConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("DispatcherConnection").field("open", &self.open).finish_non_exhaustive()
     }
 }
 
 /// Keeps a room open.
-struct Host {
+struct Reconnector {
     client: Client,
     id: RuntimeId,
     password: String,
     retry: Retry,
     open: Arc<AtomicBool>,
-    events: mpsc::Sender<Result<RoomEvent, Problem>>,
+    events: mpsc::Sender<Result<DispatcherEvent, Problem>>,
 }
 
 /// Why there is no room.
-enum Failure {
+enum ConnectFailure {
     /// It may work later.
     Lost(Problem),
     /// It won't.
     Final(Problem),
 }
 
-impl Host {
+impl Reconnector {
     async fn serve(self, mut frames: mpsc::Receiver<Vec<Message>>) {
         let mut attempts = self.retry.start();
         let mut told = false;
@@ -167,7 +167,7 @@ impl Host {
                         attempts = self.retry.start();
                     }
                     told = false;
-                    Failure::Lost(UNAVAILABLE.detail(reason))
+                    ConnectFailure::Lost(UNAVAILABLE.detail(reason))
                 }
                 Err(failure) => failure,
             };
@@ -178,10 +178,10 @@ impl Host {
     }
 
     /// Tells of a failure and pauses; `None` when it is the last one.
-    async fn fail(&self, failure: Failure, attempts: &mut Attempts, told: &mut bool) -> Option<()> {
+    async fn fail(&self, failure: ConnectFailure, attempts: &mut Attempts, told: &mut bool) -> Option<()> {
         let problem = match failure {
-            Failure::Lost(problem) => problem,
-            Failure::Final(problem) => {
+            ConnectFailure::Lost(problem) => problem,
+            ConnectFailure::Final(problem) => {
                 let _gone = self.events.send(Err(problem)).await;
                 return None;
             }
@@ -189,7 +189,7 @@ impl Host {
         // Many failures in a row are one.
         if !std::mem::replace(told, true) {
             let reason = problem.sentence().to_owned();
-            self.events.send(Ok(RoomEvent::Lost { reason })).await.ok()?;
+            self.events.send(Ok(DispatcherEvent::Lost { reason })).await.ok()?;
         }
         if let Err(problem) = attempts.pause(problem).await {
             let _gone = self.events.send(Err(problem)).await;
@@ -199,20 +199,20 @@ impl Host {
     }
 
     /// Each connection has a token of its own: it is good for one.
-    async fn enter(&self) -> Result<Socket, Failure> {
+    async fn enter(&self) -> Result<Socket, ConnectFailure> {
         let tokens = create_token(&self.client, self.id, &self.password).await.map_err(|problem| {
-            if crate::http::transient(&problem) { Failure::Lost(problem) } else { Failure::Final(problem) }
+            if crate::http::transient(&problem) { ConnectFailure::Lost(problem) } else { ConnectFailure::Final(problem) }
         })?;
         let refusal = match connect(&self.client, &tokens.ws_token).await {
             Ok(socket) => return Ok(socket),
             Err(refusal) => refusal,
         };
-        Err(Failure::Lost(UNAVAILABLE.detail(refused(refusal))))
+        Err(ConnectFailure::Lost(UNAVAILABLE.detail(refused(refusal))))
     }
 
     /// One connection, to its end, whose reason it answers.
     async fn visit(&self, socket: Socket, frames: &mut mpsc::Receiver<Vec<Message>>) -> String {
-        if self.events.send(Ok(RoomEvent::Opened)).await.is_err() {
+        if self.events.send(Ok(DispatcherEvent::Opened)).await.is_err() {
             return CLOSED.to_owned();
         }
         let (sink, messages) = socket.split();
@@ -228,10 +228,10 @@ impl Host {
                 Err(reason) => return reason,
             };
             // What a later dispatcher says in another way is passed over.
-            let Ok(letter) = serde_json::from_str::<Letter>(&text) else { continue };
-            let client_id = letter.client_id;
-            let Some(frame) = letter.frame() else { continue };
-            if self.events.send(Ok(RoomEvent::Frame { client_id, frame })).await.is_err() {
+            let Ok(inbound) = serde_json::from_str::<InboundFrame>(&text) else { continue };
+            let client_id = inbound.client_id;
+            let Some(frame) = inbound.frame() else { continue };
+            if self.events.send(Ok(DispatcherEvent::Frame { client_id, frame })).await.is_err() {
                 return CLOSED.to_owned();
             }
         }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::{Event, lock, raw};
 use crate::{flow::Flow, problems::VALUE};
 
-pub(super) struct Shared {
+pub(super) struct SessionState {
     pub(super) client_id: ClientId,
     state: Mutex<State>,
     /// There may be something to send. Whoever sends waits for it.
@@ -35,14 +35,14 @@ struct State {
     refusals: VecDeque<Problem>,
 }
 
-impl Shared {
+impl SessionState {
     /// The first message gets the number `first`.
     pub(super) fn new(client_id: ClientId, first: u64) -> Self {
         let state = State { flow: Flow::from(first), inbox: VecDeque::new(), refusals: VecDeque::new() };
         Self { client_id, state: Mutex::new(state), outgoing: Notify::new(), incoming: Notify::new() }
     }
 
-    pub(super) fn say(&self, message: &(impl Serialize + ?Sized)) -> Result<SenderSeq, Problem> {
+    pub(super) fn send(&self, message: &(impl Serialize + ?Sized)) -> Result<SenderSeq, Problem> {
         let data = raw(message)?;
         let body = raw(&ClientOutgoing { data: &data })?;
         let seq = lock(&self.state).flow.push(message::CLIENT_OUTGOING, body);
@@ -56,7 +56,7 @@ impl Shared {
     }
 
     /// Until something was said that wasn't sent.
-    pub(super) async fn spoken(&self) {
+    pub(super) async fn unsent(&self) {
         loop {
             self.outgoing.notified().await;
             if self.has_outgoing() {
@@ -150,19 +150,19 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SessionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("client_id", &self.client_id).finish_non_exhaustive()
+        f.debug_struct("SessionState").field("client_id", &self.client_id).finish_non_exhaustive()
     }
 }
 
 /// Speaks for a [`Session`](super::Session).
 #[derive(Debug, Clone)]
-pub struct Speaker(pub(super) Arc<Shared>);
+pub struct SessionSender(pub(super) Arc<SessionState>);
 
-impl Speaker {
-    /// Like [`Session::say`](super::Session::say).
-    pub fn say(&self, message: &(impl Serialize + ?Sized)) -> Result<SenderSeq, Problem> {
-        self.0.say(message)
+impl SessionSender {
+    /// Like [`Session::send`](super::Session::send).
+    pub fn send(&self, message: &(impl Serialize + ?Sized)) -> Result<SenderSeq, Problem> {
+        self.0.send(message)
     }
 }

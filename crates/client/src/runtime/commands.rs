@@ -67,9 +67,9 @@ impl Runtime {
         self.matchmaking(client_id, mode).request()
     }
 
-    /// The same with more to say; nothing is queued before [`Matchmaking::request`].
-    pub fn matchmaking(&mut self, client_id: ClientId, mode: &str) -> Matchmaking<'_> {
-        Matchmaking {
+    /// The same with more to say; nothing is queued before [`MatchmakingRequest::request`].
+    pub fn matchmaking(&mut self, client_id: ClientId, mode: &str) -> MatchmakingRequest<'_> {
+        MatchmakingRequest {
             runtime: self,
             request: RequestMatchmaking {
                 client_id,
@@ -90,20 +90,20 @@ impl Runtime {
         self.queue(command::STOP_MATCHMAKING, &Empty {})
     }
 
-    /// Invites a client to a connection through the dispatcher; [`Runtime::open_room`] is this side of it.
-    pub fn upgrade(&mut self, client_id: ClientId) -> Result<SenderSeq, Problem> {
+    /// Invites a client to a connection through the dispatcher; [`Runtime::open_dispatcher`] is this side of it.
+    pub fn upgrade_connection(&mut self, client_id: ClientId) -> Result<SenderSeq, Problem> {
         self.queue(command::UPGRADE_CONNECTION, &UpgradeConnection { client_id, protocol: DISPATCHER.into() })
     }
 }
 
 /// A wish to be matched that is being put into words.
 #[must_use = "nothing is asked for before `request`"]
-pub struct Matchmaking<'r> {
+pub struct MatchmakingRequest<'r> {
     runtime: &'r mut Runtime,
     request: RequestMatchmaking<'static>,
 }
 
-impl Matchmaking<'_> {
+impl MatchmakingRequest<'_> {
     /// The clients of its party, all of this lobby: they are matched together, into one group.
     pub fn party(mut self, clients: impl IntoIterator<Item = ClientId>) -> Self {
         self.request.clients.extend(clients);
