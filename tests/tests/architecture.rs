@@ -66,6 +66,7 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("omgservers-tests", &["*"]),
     ("omgservers-torture", &["omgservers-api", "omgservers-client", "omgservers-tests"]),
     ("omgservers-stand-in", &[]),
+    ("omgservers-words", &[]),
 ];
 
 /// Who may name these crates of others.
