@@ -5,7 +5,7 @@ use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use omgservers_auth::Keys;
-use omgservers_core::{Db, Mint, Ownership, SystemClock};
+use omgservers_core::{Db, Mint, Ownership, SystemClock, WorkerRegistry};
 use omgservers_messaging::Messaging;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +77,7 @@ impl Server {
         let new_users = bootstrap(&*services.accounts, &config.bootstrap, &credentials_file).await?;
 
         // Duties.
-        let workers = Workers::default();
+        let workers = Workers::new(WorkerRegistry::new(Arc::clone(&ground.clock)));
         services.start_duties(&ground, &workers);
         let limit = AddressLimit::new(&config.limits).map(Arc::new);
         if let Some(limit) = &limit {

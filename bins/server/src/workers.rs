@@ -3,20 +3,26 @@
 use std::time::Duration;
 
 use omgservers_api::{Problem, Slot};
-use omgservers_core::{Db, Doorbell, Ownership, Worker, worker};
+use omgservers_core::{Db, Doorbell, Outcome, Ownership, Worker, WorkerRegistry, worker};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Runs workers until they are told to stop.
-#[derive(Default)]
+/// Runs workers until the server stops.
 pub struct Workers {
+    registry: WorkerRegistry,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Workers {
-    /// Runs `worker` from this on; `doorbell` wakes it early.
+    /// Runs nothing yet; `registry` shows what is added.
+    pub fn new(registry: WorkerRegistry) -> Self {
+        Self { registry, tasks: TaskTracker::default(), stop: CancellationToken::default() }
+    }
+
+    /// Starts `worker`; `doorbell` wakes it early.
     pub fn add(&self, worker: impl Worker + 'static, doorbell: Doorbell) {
-        self.tasks.spawn(worker::run(Box::new(worker), doorbell, self.stop.clone()));
+        let registry = self.registry.clone();
+        self.tasks.spawn(worker::run(Box::new(worker), doorbell, registry, self.stop.clone()));
     }
 
     /// Runs a task that ends by itself when the token fires.
@@ -47,16 +53,19 @@ impl Worker for WatchOwnership {
     fn name(&self) -> &'static str {
         "server.watch_ownership"
     }
+    fn description(&self) -> &'static str {
+        "Notices when another server takes the database."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(2)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         // Slots are taken all at once, so one tells of all. The fence finds out and spreads the word.
         let any: Vec<Slot> = Slot::new(0).into_iter().collect();
         let fenced = self.db.write_owned(&self.ownership, &any, async |_fenced| Ok(())).await;
         match fenced {
             Err(problem) if !problem.is(omgservers_core::ownership::NOT_OWNER) => Err(problem),
-            _ => Ok(0),
+            _ => Ok(Outcome::default()),
         }
     }
 }

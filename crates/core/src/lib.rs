@@ -4,22 +4,28 @@
 //! process may write, [`Clock`] is the only source of time, a [`Worker`] makes the world match the tables, and
 //! [`Caller`] says who asks.
 
+pub mod backoff;
 pub mod batch;
 pub mod caller;
 pub mod clock;
 pub mod db;
 pub mod mint;
 pub mod ownership;
+pub mod queue;
 mod schema;
 pub mod worker;
+pub mod worker_registry;
 
+pub use backoff::Backoff;
 pub use batch::Batcher;
 pub use caller::Caller;
 pub use clock::{Clock, ManualClock, SystemClock, Ticks};
 pub use db::{Conn, Db, FencedTx, PoolState, Schema};
 pub use mint::Mint;
 pub use ownership::Ownership;
-pub use worker::{Doorbell, Worker};
+pub use queue::{Backlog, WorkQueue};
+pub use worker::{Doorbell, Outcome, Worker};
+pub use worker_registry::{WorkerRegistry, WorkerStatus};
 
 /// The PostgreSQL schema of this crate: slots and their owners.
 pub const SCHEMA: Schema = Schema {

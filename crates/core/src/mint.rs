@@ -17,7 +17,7 @@ use omgservers_api::{
     ids::{COUNTER_BITS, Id, compose},
 };
 
-use crate::{Db, Worker, schema::mint};
+use crate::{Db, Outcome, Worker, schema::mint};
 
 /// A slot's blocks are used up faster than new ones come. Ask again.
 pub const NO_IDS: Code = Code::new(
@@ -137,13 +137,16 @@ impl Worker for RenewBlocks {
     fn name(&self) -> &'static str {
         "core.renew_blocks"
     }
+    fn description(&self) -> &'static str {
+        "Takes a new block of ids for each slot whose block is half used."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(5)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let low = self.mint.running_low();
         if low.is_empty() {
-            return Ok(0);
+            return Ok(Outcome::default());
         }
         let taken = take_blocks(&self.db, Some(&low)).await?;
         for (slot, block) in &taken {
@@ -152,7 +155,7 @@ impl Worker for RenewBlocks {
                 blocks.lock().unwrap_or_else(PoisonError::into_inner).spare = Some(*block);
             }
         }
-        Ok(taken.len())
+        Ok(Outcome::changed(taken.len()))
     }
 }
 

@@ -1,14 +1,17 @@
-//! Workers: duties that make the world match the tables.
+//! Workers: background duties that make the world match the tables.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
 use omgservers_api::Problem;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Backoff,
+    queue::Backlog,
+    worker_registry::{Reason, WorkerRegistry},
+};
 
 /// Wakes a worker early. Carries no data; a lost ring costs at most one period.
 #[derive(Debug, Clone, Default)]
@@ -25,46 +28,114 @@ impl Doorbell {
     }
 }
 
+/// What a run of a worker did, and when the worker wants to run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// How many things the run changed.
+    pub changed: usize,
+    /// Runs the worker again after this time, if the doorbell and the period don't do so before. Zero: at once.
+    pub requeue_after: Option<Duration>,
+    /// How much work is left.
+    pub backlog: Backlog,
+}
+
+impl Outcome {
+    /// The outcome of a run that changed `count` things and left nothing.
+    pub fn changed(count: usize) -> Self {
+        Self { changed: count, ..Self::default() }
+    }
+}
+
 /// One background duty. `run_once` takes no input: it reads what is, compares it with what should be, and acts.
 /// It is idempotent, retries nothing by itself, and the failure of one item doesn't stop the others.
 #[async_trait::async_trait]
 pub trait Worker: Send {
-    /// `crate.verb_noun`, for logs and metrics.
+    /// Names the worker in logs, metrics and the list of workers, as `crate.verb_noun`.
     fn name(&self) -> &'static str;
+    /// Tells operators what the worker does, in one sentence.
+    fn description(&self) -> &'static str;
     /// The longest time between two runs: the safety net behind the doorbell.
     fn period(&self) -> Duration;
-    /// Does all the work there is now; says how many things it changed.
-    async fn run_once(&mut self) -> Result<usize, Problem>;
+    /// Does all the work there is at this moment. A problem is shown to operators as the last result, and the worker
+    /// runs again soon.
+    async fn run_once(&mut self) -> Result<Outcome, Problem>;
 }
 
-/// Runs `worker` until `stop`: at once, then whenever the doorbell rings, and each period at the latest.
-pub async fn run(mut worker: Box<dyn Worker>, doorbell: Doorbell, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(worker.period());
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    describe_histogram!("omgservers_worker_run_seconds", "How long a run of a worker took.");
-    describe_counter!("omgservers_worker_failures_total", "Runs of workers that failed.");
-    let seconds = histogram!("omgservers_worker_run_seconds", "worker" => worker.name());
-    let failures = counter!("omgservers_worker_failures_total", "worker" => worker.name());
+/// How soon a worker that fails runs again, though nothing rings.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+
+/// Runs `worker` until `stop`: at once, then whenever the doorbell rings, when the last run asked for it, and each
+/// period at the latest. After a failure it runs again with growing pauses, up to its period. Records each run in
+/// `registry`. A run that has begun is not cancelled.
+pub async fn run(
+    mut worker: Box<dyn Worker>,
+    doorbell: Doorbell,
+    registry: WorkerRegistry,
+    stop: CancellationToken,
+) {
+    let record = registry.register(&*worker);
+    let meters = Meters::new(worker.name());
+    let backoff = Backoff::new(FIRST_RETRY, worker.period());
+    let (mut reason, mut failures) = (Reason::Start, 0u32);
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
-            () = doorbell.rung() => {}
-        }
+        record.begins(reason);
         let begun = Instant::now();
-        let outcome = worker.run_once().await;
-        seconds.record(begun.elapsed());
-        match outcome {
-            Ok(0) => {}
-            Ok(changed) => tracing::debug!(worker.name = worker.name(), changed, "worker ran"),
-            Err(problem) => {
-                failures.increment(1);
-                tracing::error!(
-                    worker.name = worker.name(),
-                    ?problem,
-                    "worker failed; it runs again within its period"
-                );
+        let result = worker.run_once().await;
+        meters.seconds.record(begun.elapsed());
+        log(&*worker, &meters, &result);
+        let requeue_after = match &result {
+            Ok(outcome) => {
+                failures = 0;
+                outcome.requeue_after
             }
+            Err(_) => {
+                failures = failures.saturating_add(1);
+                Some(backoff.after(failures))
+            }
+        };
+        record.ended(result);
+        reason = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = doorbell.rung() => Reason::Doorbell,
+            () = sleep(requeue_after) => Reason::Requeue,
+            () = tokio::time::sleep(worker.period()) => Reason::Period,
+        };
+    }
+}
+
+/// Waits for `duration`, and for ever without one.
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log(worker: &dyn Worker, meters: &Meters, result: &Result<Outcome, Problem>) {
+    let name = worker.name();
+    match result {
+        Ok(Outcome { changed: 0, .. }) => {}
+        Ok(outcome) => tracing::debug!(worker.name = name, changed = outcome.changed, "worker ran"),
+        Err(problem) => {
+            meters.failures.increment(1);
+            tracing::error!(worker.name = name, ?problem, "worker failed; it runs again within its period");
+        }
+    }
+}
+
+struct Meters {
+    seconds: Histogram,
+    failures: Counter,
+}
+
+impl Meters {
+    fn new(name: &'static str) -> Self {
+        describe_histogram!("omgservers_worker_run_seconds", "How long a run of a worker took.");
+        describe_counter!("omgservers_worker_failures_total", "Runs of workers that failed.");
+        Self {
+            seconds: histogram!("omgservers_worker_run_seconds", "worker" => name),
+            failures: counter!("omgservers_worker_failures_total", "worker" => name),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omgservers_api::{DeploymentId, Problem};
-use omgservers_core::Worker;
+use omgservers_core::{Outcome, Worker};
 
 use crate::{PgDeployments, store};
 
@@ -74,14 +74,17 @@ impl Worker for SweepOrphans {
     fn name(&self) -> &'static str {
         "deployments.sweep_orphans"
     }
+    fn description(&self) -> &'static str {
+        "Deletes the deployments of stages and versions that are gone."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let mut tally = Tally::default();
         self.sweep_stages(&mut tally).await?;
         self.sweep_versions(&mut tally).await?;
-        tally.failed.map_or(Ok(tally.deleted), Err)
+        tally.failed.map_or(Ok(Outcome::changed(tally.deleted)), Err)
     }
 }

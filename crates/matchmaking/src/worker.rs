@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use omgservers_api::{DeploymentId, Problem, RuntimeId, interchange::Reason};
-use omgservers_core::{Doorbell, Ticks, Worker};
+use omgservers_core::{Doorbell, Outcome, Ticks, Worker};
 use omgservers_deployments::DeploymentFull;
 use omgservers_messaging::{Mailbox, Op};
 
@@ -40,16 +40,19 @@ impl Worker for Tend {
     fn name(&self) -> &'static str {
         "matchmaking.tend"
     }
+    fn description(&self) -> &'static str {
+        "Opens, fills and closes the lobbies and matches of deployments that changed."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(10)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let due = self.0.halls.due(self.0.parts.clock.ticks());
         // A deployment with much to do doesn't hold up the others.
         let tended = stream::iter(due).map(|id| self.tend(id)).buffer_unordered(AT_A_TIME);
         let done = tended.fold(0, async |sum: usize, count| sum.saturating_add(count)).await;
         self.0.halls.arm(self.0.parts.clock.ticks());
-        Ok(done)
+        Ok(Outcome::changed(done))
     }
 }
 
@@ -64,10 +67,13 @@ impl Worker for Survey {
     fn name(&self) -> &'static str {
         "matchmaking.survey"
     }
+    fn description(&self) -> &'static str {
+        "Finds deployments whose change was missed, and stops runtimes that nobody owns."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(30)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let parts = &self.0.parts;
         let mut needy: HashSet<DeploymentId> = self.0.halls.known().iter().map(|it| it.id).collect();
         needy.extend(store::deployments(&mut *parts.db.read().await?).await?);
@@ -88,7 +94,7 @@ impl Worker for Survey {
         for id in &needy {
             self.0.halls.touch(*id);
         }
-        Ok(self.stop_unowned().await?)
+        Ok(Outcome::changed(self.stop_unowned().await?))
     }
 }
 
@@ -133,15 +139,18 @@ impl Worker for WatchRuntimes {
     fn name(&self) -> &'static str {
         "matchmaking.watch_runtimes"
     }
+    fn description(&self) -> &'static str {
+        "Passes changes of runtimes on to their deployments."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(10)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let changed = self.0.parts.runtimes.take_changed();
         for deployment in &changed {
             self.0.halls.touch(*deployment);
         }
-        Ok(changed.len())
+        Ok(Outcome::changed(changed.len()))
     }
 }
 
@@ -155,14 +164,19 @@ impl Worker for ExpireClients {
     fn name(&self) -> &'static str {
         "matchmaking.expire_clients"
     }
+    fn description(&self) -> &'static str {
+        "Disconnects clients that have been inactive for too long."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(2)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let parts = &self.0.parts;
-        let Some(before) = ago(parts.clock.ticks(), parts.config.client_inactive) else { return Ok(0) };
+        let Some(before) = ago(parts.clock.ticks(), parts.config.client_inactive) else {
+            return Ok(Outcome::default());
+        };
         let silent = parts.messaging.silent_clients(before, MOST_EXPIRED);
-        self.0.disconnect(&silent, Reason::ClientInactivity).await
+        self.0.disconnect(&silent, Reason::ClientInactivity).await.map(Outcome::changed)
     }
 }
 
@@ -174,16 +188,21 @@ impl Worker for ForgetClosed {
     fn name(&self) -> &'static str {
         "matchmaking.forget_closed"
     }
+    fn description(&self) -> &'static str {
+        "Removes the mailboxes of disconnected clients that nobody reads any more."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(10)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let parts = &self.0.parts;
-        let Some(before) = ago(parts.clock.ticks(), parts.config.closed_kept) else { return Ok(0) };
+        let Some(before) = ago(parts.clock.ticks(), parts.config.closed_kept) else {
+            return Ok(Outcome::default());
+        };
         let gone = parts.messaging.abandoned_clients(before, MOST_EXPIRED);
         let ops: Vec<Op> = gone.iter().map(|it| Op::Remove(Mailbox::Client(*it))).collect();
         parts.messaging.apply(ops)?.wait().await?;
-        Ok(gone.len())
+        Ok(Outcome::changed(gone.len()))
     }
 }
 

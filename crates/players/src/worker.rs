@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::Accounts;
 use omgservers_api::Problem;
-use omgservers_core::{Db, Worker};
+use omgservers_core::{Db, Outcome, Worker};
 use omgservers_projects::Projects;
 
 use crate::store;
@@ -27,11 +27,14 @@ impl Worker for SweepOrphans {
     fn name(&self) -> &'static str {
         "players.sweep_orphans"
     }
+    fn description(&self) -> &'static str {
+        "Deletes the profiles of users and stages that are gone."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(600)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
-        Ok(self.sweep_stages().await? + self.sweep_users().await?)
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
+        Ok(Outcome::changed(self.sweep_stages().await? + self.sweep_users().await?))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::Accounts;
 use omgservers_api::{Problem, TenantId};
-use omgservers_core::{Db, Doorbell, Worker};
+use omgservers_core::{Db, Doorbell, Outcome, Worker};
 use omgservers_tenants::Tenants;
 
 use crate::store::{self, project};
@@ -30,10 +30,13 @@ impl Worker for SweepOrphans {
     fn name(&self) -> &'static str {
         "projects.sweep_orphans"
     }
+    fn description(&self) -> &'static str {
+        "Deletes the projects of tenants that are gone."
+    }
     fn period(&self) -> Duration {
         PERIOD
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let (mut after, mut deleted, mut failed) = (None, 0, None);
         loop {
             let page = project::tenants_after(&mut *self.db.read().await?, after, PAGE).await?;
@@ -49,7 +52,7 @@ impl Worker for SweepOrphans {
                 }
             }
         }
-        failed.map_or(Ok(deleted), Err)
+        failed.map_or(Ok(Outcome::changed(deleted)), Err)
     }
 }
 
@@ -81,14 +84,17 @@ impl Worker for SweepPermissions {
     fn name(&self) -> &'static str {
         "projects.sweep_permissions"
     }
+    fn description(&self) -> &'static str {
+        "Deletes the project and stage permissions of users who are gone."
+    }
     fn period(&self) -> Duration {
         PERIOD
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let (mut after, mut deleted) = (None, 0);
         loop {
             let page = store::holders_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(deleted) };
+            let Some(last) = page.last() else { return Ok(Outcome::changed(deleted)) };
             after = Some(*last);
             let alive = self.accounts.exist(&page).await?;
             let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use omgservers_api::{Problem, VersionId};
-use omgservers_core::{Conn, Doorbell, Worker};
+use omgservers_core::{Conn, Doorbell, Outcome, Worker};
 use omgservers_projects::Projects;
 use omgservers_versions::Repository;
 
@@ -40,15 +40,18 @@ impl Worker for ForgetProjects {
     fn name(&self) -> &'static str {
         "registry.forget_projects"
     }
+    fn description(&self) -> &'static str {
+        "Removes the repositories of projects that are gone."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(3600)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let removed = forget_projects(&self.registry, self.projects.as_ref()).await?;
         if removed > 0 {
             self.collector.ring();
         }
-        Ok(removed)
+        Ok(Outcome::changed(removed))
     }
 }
 
@@ -68,10 +71,13 @@ impl Worker for CollectGarbage {
     fn name(&self) -> &'static str {
         "registry.collect_garbage"
     }
+    fn description(&self) -> &'static str {
+        "Removes tags, manifests, blobs and uploads that nothing needs."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(3600)
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let mut removed = forget_projects(&self.registry, self.projects.as_ref()).await?;
         let mut after: Option<Repository> = None;
         loop {
@@ -84,7 +90,7 @@ impl Worker for CollectGarbage {
         }
         removed += self.end_uploads().await?;
         removed += self.remove_files().await?;
-        Ok(removed)
+        Ok(Outcome::changed(removed))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::Accounts;
 use omgservers_api::Problem;
-use omgservers_core::{Db, Worker};
+use omgservers_core::{Db, Outcome, Worker};
 
 use crate::store;
 
@@ -23,14 +23,17 @@ impl Worker for FreeNames {
     fn name(&self) -> &'static str {
         "tenants.free_names"
     }
+    fn description(&self) -> &'static str {
+        "Frees the names of tenants that are gone."
+    }
     fn period(&self) -> Duration {
         PERIOD
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let (mut after, mut freed) = (None, 0);
         loop {
             let page = store::named_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(freed) };
+            let Some(last) = page.last() else { return Ok(Outcome::changed(freed)) };
             after = Some(*last);
             let alive = store::exist(&mut *self.db.read().await?, &page).await?;
             let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
@@ -55,14 +58,17 @@ impl Worker for SweepPermissions {
     fn name(&self) -> &'static str {
         "tenants.sweep_permissions"
     }
+    fn description(&self) -> &'static str {
+        "Deletes the tenant permissions of users who are gone."
+    }
     fn period(&self) -> Duration {
         PERIOD
     }
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let (mut after, mut deleted) = (None, 0);
         loop {
             let page = store::holders_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(deleted) };
+            let Some(last) = page.last() else { return Ok(Outcome::changed(deleted)) };
             after = Some(*last);
             let alive = self.accounts.exist(&page).await?;
             let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();

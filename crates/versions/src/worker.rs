@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omgservers_api::{Problem, ProjectId};
-use omgservers_core::Worker;
+use omgservers_core::{Outcome, Worker};
 
 use crate::{PgVersions, store};
 
@@ -36,16 +36,19 @@ impl Worker for SweepOrphans {
     fn name(&self) -> &'static str {
         "versions.sweep_orphans"
     }
+    fn description(&self) -> &'static str {
+        "Deletes the versions of projects that are gone."
+    }
     fn period(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let (mut after, mut deleted, mut failed) = (None, 0, None);
         loop {
             let page = store::projects(&mut *self.versions.db.read().await?, after, PAGE).await?;
             let Some(last) = page.last() else {
-                return failed.map_or(Ok(deleted), Err);
+                return failed.map_or(Ok(Outcome::changed(deleted)), Err);
             };
             after = Some(*last);
             let alive = self.versions.projects.exist(&page).await?;

@@ -1,5 +1,8 @@
 //! The ground on a real database.
 
+mod queue;
+mod workers;
+
 use std::{
     collections::HashSet,
     sync::{

@@ -92,16 +92,16 @@ async fn deployments_go_with_their_stage_and_others_stay() {
     let kept = bed.deploy(Place { stage, ..place }, version).await.unwrap();
     bed.deployments.full(gone[0]).await.unwrap();
     let mut sweep = SweepOrphans::new(bed.deployments.clone());
-    assert_eq!(sweep.run_once().await.unwrap(), 0);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0);
     let Place { tenant, project, stage } = place;
     assert!(bed.projects.delete_stage(&support(), tenant, project, &Ref::Id(stage)).await.unwrap());
     was_rung(&bed.heir).await;
-    assert_eq!(sweep.run_once().await.unwrap(), 2);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 2);
     assert!(was_rung(&bed.heir).await);
     assert!(bed.deployments.full(gone[0]).await.unwrap_err().is(problems::NOT_FOUND));
     assert!(bed.deployments.exist(&gone).await.unwrap().is_empty());
     assert_eq!(bed.deployments.full(kept).await.unwrap().deployment.id, kept);
-    assert_eq!(sweep.run_once().await.unwrap(), 0, "a second run finds nothing to do");
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0, "a second run finds nothing to do");
     assert!(!was_rung(&bed.heir).await);
 }
 
@@ -114,7 +114,7 @@ async fn deployments_go_with_their_version_and_others_stay() {
     let gone = bed.deploy(place, new).await.unwrap();
     assert!(bed.versions.delete(&support(), place.tenant, new).await.unwrap());
     let mut sweep = SweepOrphans::new(bed.deployments.clone());
-    assert_eq!(sweep.run_once().await.unwrap(), 1);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 1);
     assert!(bed.deployments.full(gone).await.unwrap_err().is(problems::NOT_FOUND));
     assert_eq!(bed.deployments.newest(place.stage).await.unwrap().deployment.id, kept);
 }
@@ -133,7 +133,7 @@ async fn a_sweep_goes_on_after_a_stage_whose_deployments_can_not_be_deleted() {
     let faulty = bed.deployments_on(&bed.ground.db.with_faults(Arc::new(once)));
     let mut sweep = SweepOrphans::new(faulty);
     assert!(sweep.run_once().await.is_err(), "the failure isn't hidden");
-    assert_eq!(sweep.run_once().await.unwrap(), 1, "only the one that failed was left");
+    assert_eq!(sweep.run_once().await.unwrap().changed, 1, "only the one that failed was left");
 }
 
 #[tokio::test]
@@ -145,8 +145,11 @@ async fn everything_goes_with_the_tenant() {
     let kept = bed.deploy(other, kept_version).await.unwrap();
     assert!(bed.tenants.delete(&support(), &Ref::Id(place.tenant)).await.unwrap());
     bed.sweep_projects().await;
-    assert_eq!(omgservers_versions::SweepOrphans::new(bed.pg_versions.clone()).run_once().await.unwrap(), 1);
-    assert_eq!(SweepOrphans::new(bed.deployments.clone()).run_once().await.unwrap(), 1);
+    assert_eq!(
+        omgservers_versions::SweepOrphans::new(bed.pg_versions.clone()).run_once().await.unwrap().changed,
+        1
+    );
+    assert_eq!(SweepOrphans::new(bed.deployments.clone()).run_once().await.unwrap().changed, 1);
     assert!(bed.deployments.full(gone).await.unwrap_err().is(problems::NOT_FOUND));
     assert!(bed.versions.exist(&[version]).await.unwrap().is_empty());
     assert!(bed.projects.stages_exist(&[place.stage]).await.unwrap().is_empty());

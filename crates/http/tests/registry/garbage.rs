@@ -181,10 +181,10 @@ async fn who_forgets_a_project_wakes_the_collector_and_only_then() {
     let projects = Arc::clone(&house.projects);
     let mut forget =
         ForgetProjects { registry: house.registry.clone(), projects, collector: collector.clone() };
-    assert_eq!(forget.run_once().await.unwrap(), 0);
+    assert_eq!(forget.run_once().await.unwrap().changed, 0);
     assert!(collector.rung().now_or_never().is_none(), "there is nothing to collect");
     house.projects.delete(&SYSTEM, gone.tenant, &gone.project.into()).await.unwrap();
-    assert_eq!(forget.run_once().await.unwrap(), 1);
+    assert_eq!(forget.run_once().await.unwrap().changed, 1);
     assert!(collector.rung().now_or_never().is_some());
     house.collect().await;
     assert!(!house.file(&digest(b"gone")).exists() && house.file(&digest(b"kept")).exists());

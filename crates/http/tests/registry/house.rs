@@ -186,7 +186,7 @@ impl House {
     /// Runs the collector of garbage.
     pub(crate) async fn collect(&self) -> usize {
         let projects = Arc::clone(&self.projects);
-        CollectGarbage { registry: self.registry.clone(), projects }.run_once().await.unwrap()
+        CollectGarbage { registry: self.registry.clone(), projects }.run_once().await.unwrap().changed
     }
 
     /// Another view of the same data, with connections enough for things to happen at the same time.

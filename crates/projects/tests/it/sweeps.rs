@@ -20,12 +20,12 @@ async fn the_projects_of_a_deleted_tenant_follow_it() {
         bed.grant_all_but(id, at, &[]).await;
     }
     let mut sweep = bed.sweep_orphans();
-    assert_eq!(sweep.run_once().await.unwrap(), 0);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0);
     assert!(!bed.were_heirs_woken().await && !was_rung(&bed.sweep_bell).await);
 
     assert!(bed.tenants.delete(&support(), &gone.tenant.into()).await.unwrap());
     assert!(was_rung(&bed.sweep_bell).await);
-    assert_eq!(sweep.run_once().await.unwrap(), 2);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 2);
     assert!(bed.were_heirs_woken().await);
     let found = bed.projects.exist(&[gone.project, beside.project, stays.project]).await.unwrap();
     assert_eq!(found, [stays.project].into());
@@ -35,7 +35,7 @@ async fn the_projects_of_a_deleted_tenant_follow_it() {
     let (_, grants, _) = bed.projects.get(&support(), stays.tenant, stays.project).await.unwrap();
     assert_eq!(grants.len(), 3);
 
-    assert_eq!(sweep.run_once().await.unwrap(), 0);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0);
     assert!(!bed.were_heirs_woken().await);
 }
 
@@ -54,7 +54,7 @@ async fn more_projects_than_fit_in_a_batch_and_more_tenants_than_fit_on_a_page_g
     for tenant in tenants {
         assert!(bed.tenants.delete(&support(), &tenant.into()).await.unwrap());
     }
-    assert_eq!(bed.sweep_orphans().run_once().await.unwrap(), 601);
+    assert_eq!(bed.sweep_orphans().run_once().await.unwrap().changed, 601);
     assert!(bed.projects.find(stays.tenant, &stays.project.into()).await.is_ok());
 }
 
@@ -70,7 +70,7 @@ async fn a_tenant_whose_projects_can_not_be_deleted_does_not_stop_the_others() {
     let mut sweep = SweepOrphans { db: bed.ground.db.with_faults(faults), ..bed.sweep_orphans() };
     assert!(sweep.run_once().await.is_err(), "the failure is told");
     assert!(bed.were_heirs_woken().await);
-    assert_eq!(sweep.run_once().await.unwrap(), 1, "the other two went before");
+    assert_eq!(sweep.run_once().await.unwrap().changed, 1, "the other two went before");
 }
 
 #[tokio::test]
@@ -84,14 +84,14 @@ async fn the_permissions_of_a_deleted_user_go_and_those_of_others_stay() {
     let of_projects = ["STAGE_MANAGER", "VERSION_MANAGER", "PROJECT_VIEWER"];
     bed.grant_all_but(visits, at, &of_projects).await;
     let mut sweep = bed.sweep_permissions();
-    assert_eq!(sweep.run_once().await.unwrap(), 0);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0);
     for id in [leaves, visits] {
         assert!(bed.accounts.delete(&support(), Role::Developer, &id.into()).await.unwrap());
     }
-    assert_eq!(sweep.run_once().await.unwrap(), 5 + 2);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 5 + 2);
     let (_, grants, _) = bed.projects.get(&support(), at.tenant, at.project).await.unwrap();
     assert!(grants.len() == 3 && grants.iter().all(|it| it.user_id == stays));
     let (_, grants) = bed.projects.get_stage(&support(), at.tenant, at.project, at.stage).await.unwrap();
     assert!(grants.len() == 2 && grants.iter().all(|it| it.user_id == stays));
-    assert_eq!(sweep.run_once().await.unwrap(), 0);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0);
 }

@@ -10,8 +10,7 @@ use std::{
 };
 
 use omgservers_api::{HostId, Problem, RuntimeId};
-use omgservers_core::{Ticks, Worker};
-use tokio::task::JoinHandle;
+use omgservers_core::{Backlog, Outcome, Ticks, Worker};
 
 use super::{
     ops::{Done, Job, Ops},
@@ -48,7 +47,6 @@ pub struct Reconcile {
     pub(super) changed: usize,
     loaded: Option<Ticks>,
     pub(super) meters: Meters,
-    alarm: Option<JoinHandle<()>>,
 }
 
 /// A runtime as the reconciler keeps it.
@@ -99,7 +97,6 @@ impl Reconcile {
             changed: 0,
             loaded: None,
             meters: Meters::new(),
-            alarm: None,
         }
     }
 
@@ -253,32 +250,14 @@ impl Reconcile {
         pauses.chain(quiet).chain(self.ops.next_deadline()).min()
     }
 
-    fn set_alarm(&mut self) {
-        if let Some(old) = self.alarm.take() {
-            old.abort();
-        }
-        if self.again {
-            self.again = false;
-            self.inner.bell.ring();
+    /// When to run again without a ring.
+    fn requeue_after(&mut self) -> Option<Duration> {
+        if std::mem::take(&mut self.again) {
+            return Some(Duration::ZERO);
         }
         let now = self.inner.clock.ticks();
-        if let Some(at) = self.next_moment(now) {
-            let bell = self.inner.bell.clone();
-            // A little later rather than a little too early.
-            let pause = at.since(now).saturating_add(Duration::from_millis(2));
-            self.alarm = Some(tokio::spawn(async move {
-                tokio::time::sleep(pause).await;
-                bell.ring();
-            }));
-        }
-    }
-}
-
-impl Drop for Reconcile {
-    fn drop(&mut self) {
-        if let Some(alarm) = &self.alarm {
-            alarm.abort();
-        }
+        // A little later rather than a little too early.
+        self.next_moment(now).map(|at| at.since(now).saturating_add(Duration::from_millis(2)))
     }
 }
 
@@ -287,12 +266,15 @@ impl Worker for Reconcile {
     fn name(&self) -> &'static str {
         "runtimes.reconcile"
     }
+    fn description(&self) -> &'static str {
+        "Starts, watches and removes containers until they are what the runtimes ask for."
+    }
 
     fn period(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         self.changed = 0;
         self.turn(self.inner.config.inline.is_some()).await?;
         if let Some(patience) = self.inner.config.inline {
@@ -302,12 +284,14 @@ impl Worker for Reconcile {
                 }
                 self.turn(false).await?;
             }
-        } else {
-            self.set_alarm();
         }
         match self.trouble.take() {
             Some(problem) => Err(problem),
-            None => Ok(self.changed),
+            None => Ok(Outcome {
+                changed: self.changed,
+                requeue_after: self.requeue_after(),
+                backlog: Backlog { due: self.ops.under_way(), ..Backlog::default() },
+            }),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{Problem, ids::Id as _};
-use omgservers_core::{Db, Ownership, Worker};
+use omgservers_core::{Db, Outcome, Ownership, Worker};
 use omgservers_deployments::Deployments;
 
 use crate::store;
@@ -25,16 +25,19 @@ impl Worker for SweepFailures {
     fn name(&self) -> &'static str {
         "runtimes.sweep_failures"
     }
+    fn description(&self) -> &'static str {
+        "Deletes the container failures of deployments that are gone."
+    }
 
     fn period(&self) -> Duration {
         Duration::from_secs(300)
     }
 
-    async fn run_once(&mut self) -> Result<usize, Problem> {
+    async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let (mut after, mut forgotten) = (None, 0usize);
         loop {
             let page = store::failed_deployments(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(forgotten) };
+            let Some(last) = page.last() else { return Ok(Outcome::changed(forgotten)) };
             after = Some(*last);
             let alive = self.deployments.exist(&page).await?;
             for gone in page.into_iter().filter(|it| !alive.contains(it)) {

@@ -7,7 +7,7 @@ use std::{
 
 use omgservers_api::{Problem, RuntimeId, RuntimeQualifier, roles::ImageQualifier};
 use omgservers_auth::{Keys, Secrets};
-use omgservers_core::{SystemClock, worker};
+use omgservers_core::{SystemClock, WorkerRegistry, worker};
 use omgservers_runtimes::{
     DockerConnector, HostConfig, NewRuntime, PgRuntimes, PullTokens, RuntimeState, Runtimes as _,
     RuntimesConfig, RuntimesParts, SCHEMA,
@@ -53,7 +53,8 @@ impl Server {
     fn begin(&mut self) {
         let (runtimes, stop) = (self.runtimes.clone(), self.stop.clone());
         let reconciler = Box::new(runtimes.reconciler());
-        self.tasks.push(tokio::spawn(worker::run(reconciler, runtimes.doorbell(), stop.clone())));
+        let registry = WorkerRegistry::new(self.ground.clock());
+        self.tasks.push(tokio::spawn(worker::run(reconciler, runtimes.doorbell(), registry, stop.clone())));
         self.tasks.push(tokio::spawn(async move { runtimes.watch(stop).await }));
     }
 

@@ -317,8 +317,8 @@ async fn failures_of_deployments_that_are_gone_are_forgotten() {
         ownership: world.ground.ownership.clone(),
         deployments: std::sync::Arc::new(Existing([world.deployment].into())),
     };
-    assert_eq!(sweep.run_once().await.unwrap(), 1);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 1);
     assert_eq!(world.runtimes.failures(gone.deployment).await.unwrap(), []);
     assert_eq!(world.runtimes.failures(world.deployment).await.unwrap().len(), 1);
-    assert_eq!(sweep.run_once().await.unwrap(), 0);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0);
 }

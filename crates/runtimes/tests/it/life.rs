@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use omgservers_api::{RuntimeId, RuntimeQualifier};
-use omgservers_core::{Clock as _, worker};
+use omgservers_core::{Clock as _, WorkerRegistry, worker};
 use omgservers_runtimes::{
     RuntimeState, Runtimes as _, RuntimesConfig,
     host::{
@@ -321,7 +321,9 @@ async fn a_start_that_hangs_holds_up_nothing_else() {
     let world = World::with(RuntimesConfig::default()).await;
     let (stop, changed) = (CancellationToken::new(), world.runtimes.changed());
     let (reconciler, watching) = (world.runtimes.reconciler(), world.runtimes.clone());
-    let worker = tokio::spawn(worker::run(Box::new(reconciler), world.runtimes.doorbell(), stop.clone()));
+    let registry = WorkerRegistry::new(world.ground.clock());
+    let worker =
+        tokio::spawn(worker::run(Box::new(reconciler), world.runtimes.doorbell(), registry, stop.clone()));
     let watcher = tokio::spawn({
         let stop = stop.clone();
         async move { watching.watch(stop).await }

@@ -135,7 +135,7 @@ impl World {
 
     /// One run of the reconciler.
     pub(crate) async fn run(&mut self) -> usize {
-        self.reconciler.run_once().await.unwrap()
+        self.reconciler.run_once().await.unwrap().changed
     }
 
     /// Lets time pass in steps, with a run after each.

@@ -140,9 +140,9 @@ async fn the_permissions_of_a_deleted_user_go_and_those_of_others_stay() {
         bed.tenants.grant(&support(), tenant, &id.into(), TenantPermission::ALL).await.unwrap();
     }
     let mut sweep = SweepPermissions { db: bed.ground.db.clone(), accounts: bed.accounts.clone() };
-    assert_eq!(sweep.run_once().await.unwrap(), 0);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0);
     bed.accounts.delete(&support(), Role::Developer, &leaves.into()).await.unwrap();
-    assert_eq!(sweep.run_once().await.unwrap(), 2);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 2);
     let (_, grants) = bed.tenants.get(&support(), tenant).await.unwrap();
     assert_eq!(grants.iter().map(|it| it.user_id).collect::<Vec<_>>(), [stays, stays]);
 }
