@@ -15,11 +15,11 @@ use omgservers_api::{
 
 use crate::{
     Services,
-    auth::{Admin, As},
+    auth::{Admin, Authenticated},
     body::Body,
-    mount::Mount,
-    player::token,
+    endpoints::Mount,
     problem::Answer,
+    token::token,
 };
 
 const ROLE: &str = "admin";
@@ -43,7 +43,7 @@ pub(crate) fn mount(m: &mut Mount<'_>) {
 }
 
 type Api = Data<Services>;
-type Who = As<Admin>;
+type Who = Authenticated<Admin>;
 
 async fn create_token(api: Api, Body(it): Body<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
     token(&api, Role::Admin, &it).await

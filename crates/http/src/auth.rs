@@ -19,22 +19,22 @@ use omgservers_core::Caller;
 use crate::{Services, problem::HttpProblem};
 
 /// A role in a signature.
-pub(crate) trait Rank {
+pub(crate) trait RoleMarker {
     /// Whether the token's owner is of it.
     fn is(verified: &Verified) -> bool;
 }
 
-macro_rules! ranks {
+macro_rules! roles {
     ($($(#[$doc:meta])* $name:ident = $pattern:pat,)*) => {$(
         $(#[$doc])*
         pub(crate) struct $name;
-        impl Rank for $name {
+        impl RoleMarker for $name {
             fn is(verified: &Verified) -> bool { matches!(verified, $pattern) }
         }
     )*};
 }
 
-ranks! {
+roles! {
     /// An admin.
     Admin = Verified::User { role: Role::Admin, .. },
     /// Support.
@@ -48,12 +48,12 @@ ranks! {
 }
 
 /// A caller of one role, proven by the bearer token.
-pub(crate) struct As<R> {
+pub(crate) struct Authenticated<R> {
     pub(crate) caller: Caller,
-    rank: PhantomData<R>,
+    role: PhantomData<R>,
 }
 
-impl<R: Rank> FromRequest for As<R> {
+impl<R: RoleMarker> FromRequest for Authenticated<R> {
     type Error = HttpProblem;
     type Future = Ready<Result<Self, HttpProblem>>;
 
@@ -72,7 +72,7 @@ pub fn remember_token(connection: &mut Extensions) {
     connection.insert(LastToken::default());
 }
 
-fn prove<R: Rank>(request: &HttpRequest) -> Result<As<R>, Problem> {
+fn prove<R: RoleMarker>(request: &HttpRequest) -> Result<Authenticated<R>, Problem> {
     let tokens = &services(request)?.tokens;
     let remembered = request.conn_data::<LastToken>().and_then(|it| it.0.try_borrow_mut().ok());
     let Some(mut remembered) = remembered else { return prove_token(tokens, bearer(request)?) };
@@ -80,11 +80,11 @@ fn prove<R: Rank>(request: &HttpRequest) -> Result<As<R>, Problem> {
     if let (Some((last, proven)), Some(header)) = (&*remembered, header)
         && **last == *header
     {
-        return as_rank(tokens.check(proven)?);
+        return as_role(tokens.check(proven)?);
     }
     let proven = tokens.prove(bearer(request)?)?;
     *remembered = header.map(|it| (it.into(), proven));
-    as_rank(proven.verified())
+    as_role(proven.verified())
 }
 
 /// The token of the header.
@@ -99,11 +99,11 @@ pub(crate) fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
 }
 
 /// A caller of one role, proven by a token that came in whatever way.
-pub(crate) fn prove_token<R: Rank>(tokens: &Tokens, token: &str) -> Result<As<R>, Problem> {
-    as_rank(tokens.verify(token)?)
+pub(crate) fn prove_token<R: RoleMarker>(tokens: &Tokens, token: &str) -> Result<Authenticated<R>, Problem> {
+    as_role(tokens.verify(token)?)
 }
 
-fn as_rank<R: Rank>(verified: Verified) -> Result<As<R>, Problem> {
+fn as_role<R: RoleMarker>(verified: Verified) -> Result<Authenticated<R>, Problem> {
     if !R::is(&verified) {
         return Err(codes::WRONG_ROLE.into());
     }
@@ -111,7 +111,7 @@ fn as_rank<R: Rank>(verified: Verified) -> Result<As<R>, Problem> {
         Verified::User { id, role } => Caller::User { id, role },
         Verified::Runtime(id) => Caller::Runtime(id),
     };
-    Ok(As { caller, rank: PhantomData })
+    Ok(Authenticated { caller, role: PhantomData })
 }
 
 pub(crate) fn services(request: &HttpRequest) -> Result<&web::Data<Services>, Problem> {

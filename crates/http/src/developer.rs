@@ -25,12 +25,12 @@ use omgservers_matchmaking::WhichTicket;
 
 use crate::{
     Services,
-    auth::{As, Developer},
+    auth::{Authenticated, Developer},
     body::Body,
-    mount::Mount,
-    player::token,
+    endpoints::Mount,
     problem::Answer,
     support,
+    token::token,
 };
 
 const ROLE: &str = "developer";
@@ -142,7 +142,7 @@ pub(crate) fn mount(m: &mut Mount<'_>) {
 }
 
 type Api = Data<Services>;
-type Who = As<Developer>;
+type Who = Authenticated<Developer>;
 
 async fn create_token(api: Api, Body(it): Body<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
     token(&api, Role::Developer, &it).await

@@ -1,7 +1,7 @@
 //! Rooms over WebSockets: who may in, and the way of frames between sockets and `omgservers_dispatcher`.
 
-mod proof;
 mod socket;
+mod ws_token;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use omgservers_dispatcher::{Assignment, Connection, Dispatcher, Refused};
 use omgservers_messaging::{Messaging, Standing};
 use tokio::sync::watch;
 
-use self::{proof::Proof, socket::Socket};
+use self::{socket::Socket, ws_token::WsToken};
 use crate::problem::{self, HttpProblem};
 
 /// Where game servers and players connect.
@@ -76,7 +76,7 @@ async fn open(
     payload: web::Payload,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, HttpProblem> {
-    let Proof { token, protocol } = Proof::of(&request)?;
+    let WsToken { token, protocol } = WsToken::of(&request)?;
     ws::verify_handshake(request.head())
         .map_err(|it| codes::WRONG_REQUEST.detail(format!("no handshake of a WebSocket: {it}")))?;
     // It is used up by an attempt that comes this far.

@@ -9,15 +9,17 @@ mod body;
 mod developer;
 pub mod dispatcher;
 mod docs;
-mod entries;
-mod finish;
-mod mount;
+mod endpoints;
+mod error_response;
+mod interchange;
+mod interchange_body;
 mod player;
 mod problem;
 pub mod registry;
 mod runtime;
 pub mod stream;
 mod support;
+mod token;
 mod websocket;
 
 use std::sync::Arc;
@@ -25,8 +27,8 @@ use std::sync::Arc;
 use actix_web::web::{self, Data, ServiceConfig};
 pub use auth::remember_token;
 pub use body::decode;
-pub use finish::finish;
-pub use mount::{Endpoint, endpoints, openapi};
+pub use endpoints::{Endpoint, endpoints, openapi};
+pub use error_response::finish;
 use omgservers_accounts::Accounts;
 use omgservers_auth::{Passwords, Tokens};
 use omgservers_core::Mint;
@@ -107,7 +109,7 @@ pub fn routes(services: &Services, config: &mut ServiceConfig) {
         .app_data(Data::from(Arc::clone(&services.tokens)))
         .app_data(Data::new(services.clone()))
         .configure(|it| dispatcher::routes(&services.dispatcher, it))
-        .configure(mount::mount)
+        .configure(endpoints::mount)
         .configure(|it| stream::routes(&services.stream(), it))
         .configure(registry::routes)
         .configure(docs::routes)

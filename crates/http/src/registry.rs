@@ -2,11 +2,11 @@
 //! registry outside.
 
 mod answer;
+mod auth;
 mod blobs;
 mod discovery;
 mod docker;
 mod events;
-mod gate;
 mod manifests;
 mod uploads;
 
@@ -21,7 +21,7 @@ use omgservers_registry::{Action, Registry, Route, problems, repository};
 
 use self::{
     answer::{Refused, with_version},
-    gate::Gate,
+    auth::RegistryAuth,
 };
 
 /// Where Docker's clients get tokens, and under which second name.
@@ -65,7 +65,7 @@ pub fn routes(config: &mut ServiceConfig) {
 struct Asked<'a> {
     request: &'a HttpRequest,
     registry: &'a Registry,
-    gate: Gate<'a>,
+    auth: RegistryAuth<'a>,
 }
 
 async fn serve(
@@ -75,8 +75,8 @@ async fn serve(
     tokens: Data<Tokens>,
     config: Data<RegistryHttpConfig>,
 ) -> HttpResponse {
-    let gate = Gate::new(&request, &tokens, &config);
-    let asked = Asked { request: &request, registry: &registry, gate };
+    let auth = RegistryAuth::new(&request, &tokens, &config);
+    let asked = Asked { request: &request, registry: &registry, auth };
     let answered = if config.embedded {
         dispatch(&asked, payload).await
     } else {
@@ -92,11 +92,11 @@ async fn dispatch(asked: &Asked<'_>, payload: web::Payload) -> Result<HttpRespon
     })?;
     let method = asked.request.method();
     let Some(name) = route.name() else {
-        asked.gate.any()?;
+        asked.auth.any()?;
         return Ok(HttpResponse::Ok().json(serde_json::json!({})));
     };
     let place = repository(name)?;
-    asked.gate.pass(name, needed(method))?;
+    asked.auth.pass(name, needed(method))?;
     match (route, method.as_str()) {
         (Route::Uploads { .. }, "POST") => uploads::start(asked, &place, payload).await,
         (Route::Upload { id, .. }, "PATCH") => uploads::append(asked, &place, id, payload).await,

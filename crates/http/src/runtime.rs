@@ -14,11 +14,11 @@ use omgservers_api::{
 
 use crate::{
     Services,
-    auth::{As, Runtime},
+    auth::{Authenticated, Runtime},
     body::{Body, RawBody, decode},
-    entries,
-    mount::Mount,
-    player::{schema, wait},
+    endpoints::Mount,
+    interchange::{schema, wait},
+    interchange_body,
     problem::{Answer, HttpProblem},
 };
 
@@ -55,7 +55,7 @@ async fn create_token(
 
 async fn interchange(
     services: Data<Services>,
-    who: As<Runtime>,
+    who: Authenticated<Runtime>,
     body: RawBody,
 ) -> Result<HttpResponse, HttpProblem> {
     let request: RuntimeInterchangeRequest<'_> = decode(&body.0)?;
@@ -77,5 +77,5 @@ async fn interchange(
         let list = serde_json::to_string(&answer.rejected).map_err(Problem::internal)?;
         format!(",\"rejected_commands\":{list}")
     };
-    Ok(entries::answer("incoming_commands", &answer.incoming, &rest))
+    Ok(interchange_body::answer("incoming_commands", &answer.incoming, &rest))
 }

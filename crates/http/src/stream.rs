@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::serve::Connection;
 use crate::{
     auth::{Player, bearer, prove_token},
-    finish::request_id,
+    error_response::request_id,
     problem::{self, HttpProblem},
     websocket::guarded,
 };

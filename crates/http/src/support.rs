@@ -21,11 +21,11 @@ use omgservers_api::{
 
 use crate::{
     Services,
-    auth::{As, Rank, Support},
+    auth::{Authenticated, RoleMarker, Support},
     body::Body,
-    mount::Mount,
-    player::token,
+    endpoints::Mount,
     problem::Answer,
+    token::token,
 };
 
 const ROLE: &str = "support";
@@ -118,7 +118,7 @@ pub(crate) fn mount(m: &mut Mount<'_>) {
 }
 
 type Api = Data<Services>;
-type Who = As<Support>;
+type Who = Authenticated<Support>;
 
 const CREATED: Json<CreatedResponse> = Json(CreatedResponse { created: true });
 
@@ -143,9 +143,9 @@ async fn delete_tenant(api: Api, who: Who, Body(it): Body<DeleteTenantRequest>) 
     Ok(Json(DeletedResponse { deleted: api.tenants.delete(&who.caller, &it.tenant).await? }))
 }
 
-pub(crate) async fn create_project<R: Rank + 'static>(
+pub(crate) async fn create_project<R: RoleMarker + 'static>(
     api: Api,
-    who: As<R>,
+    who: Authenticated<R>,
     Body(it): Body<CreateProjectRequest>,
 ) -> Answer<CreateProjectResponse> {
     let tenant = api.tenants.find(&it.tenant).await?;
@@ -153,9 +153,9 @@ pub(crate) async fn create_project<R: Rank + 'static>(
     Ok(Json(CreateProjectResponse { project_id, stage_id }))
 }
 
-pub(crate) async fn create_project_alias<R: Rank + 'static>(
+pub(crate) async fn create_project_alias<R: RoleMarker + 'static>(
     api: Api,
-    who: As<R>,
+    who: Authenticated<R>,
     Body(it): Body<CreateProjectAliasRequest>,
 ) -> Answer<CreatedResponse> {
     let tenant = api.tenants.find(&it.tenant).await?;
@@ -163,18 +163,18 @@ pub(crate) async fn create_project_alias<R: Rank + 'static>(
     Ok(CREATED)
 }
 
-pub(crate) async fn delete_project<R: Rank + 'static>(
+pub(crate) async fn delete_project<R: RoleMarker + 'static>(
     api: Api,
-    who: As<R>,
+    who: Authenticated<R>,
     Body(it): Body<DeleteProjectRequest>,
 ) -> Answer<DeletedResponse> {
     let tenant = api.tenants.find(&it.tenant).await?;
     Ok(Json(DeletedResponse { deleted: api.projects.delete(&who.caller, tenant, &it.project).await? }))
 }
 
-pub(crate) async fn create_stage<R: Rank + 'static>(
+pub(crate) async fn create_stage<R: RoleMarker + 'static>(
     api: Api,
-    who: As<R>,
+    who: Authenticated<R>,
     Body(it): Body<CreateStageRequest>,
 ) -> Answer<CreateStageResponse> {
     let tenant = api.tenants.find(&it.tenant).await?;
@@ -182,9 +182,9 @@ pub(crate) async fn create_stage<R: Rank + 'static>(
     Ok(Json(CreateStageResponse { stage_id: api.projects.create_stage(&who.caller, tenant, project).await? }))
 }
 
-pub(crate) async fn create_stage_alias<R: Rank + 'static>(
+pub(crate) async fn create_stage_alias<R: RoleMarker + 'static>(
     api: Api,
-    who: As<R>,
+    who: Authenticated<R>,
     Body(it): Body<CreateStageAliasRequest>,
 ) -> Answer<CreatedResponse> {
     let tenant = api.tenants.find(&it.tenant).await?;
@@ -192,9 +192,9 @@ pub(crate) async fn create_stage_alias<R: Rank + 'static>(
     Ok(CREATED)
 }
 
-pub(crate) async fn delete_stage<R: Rank + 'static>(
+pub(crate) async fn delete_stage<R: RoleMarker + 'static>(
     api: Api,
-    who: As<R>,
+    who: Authenticated<R>,
     Body(it): Body<DeleteStageRequest>,
 ) -> Answer<DeletedResponse> {
     let tenant = api.tenants.find(&it.tenant).await?;

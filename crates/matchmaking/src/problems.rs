@@ -56,6 +56,13 @@ pub const NO_TICKET: Code =
 /// There is no such match.
 pub const NO_MATCH: Code =
     Code::new("matchmaking.no_match", "OBJECT_NOT_FOUND", Kind::NotFound, "there is no such match");
+/// The client's game server publishes no ports. The code is older than this crate and stays as clients know it.
+pub const NO_DIRECT_CONNECTION: Code = Code::new(
+    "player.no_direct_connection",
+    "OBJECT_NOT_FOUND",
+    Kind::NotFound,
+    "the client is with no game server that players connect to directly",
+);
 
 /// All of them.
 pub const ALL: &[Code] = &[
@@ -69,4 +76,5 @@ pub const ALL: &[Code] = &[
     QUEUE_FULL,
     NO_TICKET,
     NO_MATCH,
+    NO_DIRECT_CONNECTION,
 ];

@@ -25,6 +25,14 @@ pub const BACKLOG: Code = Code::new(
     Kind::Unavailable,
     "too many messages wait for the database; try again",
 );
+/// A client sends a message whose qualifier only the backend sends.
+pub const WRONG_QUALIFIER: Code = Code::new(
+    "messaging.wrong_qualifier",
+    "WRONG_CLIENT_MESSAGE_BODY_TYPE",
+    Kind::Invalid,
+    "only CLIENT_OUTGOING_MESSAGE can be sent",
+);
 
 /// All of them.
-pub const ALL: &[Code] = &[CLIENT_NOT_FOUND, FOREIGN_CLIENT, RUNTIME_NOT_FOUND, MAILBOX_FULL, BACKLOG];
+pub const ALL: &[Code] =
+    &[CLIENT_NOT_FOUND, FOREIGN_CLIENT, RUNTIME_NOT_FOUND, MAILBOX_FULL, BACKLOG, WRONG_QUALIFIER];

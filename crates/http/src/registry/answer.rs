@@ -11,7 +11,7 @@ use omgservers_api::{Kind, Problem};
 use omgservers_registry::problems::oci_word;
 use serde::Serialize;
 
-use crate::finish::request_id;
+use crate::error_response::request_id;
 
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(super) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");

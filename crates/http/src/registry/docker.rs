@@ -16,10 +16,10 @@ use serde::Serialize;
 
 use super::{
     answer::{OciError, errors, first, pairs, refusal},
-    gate::credentials,
+    auth::credentials,
     manifests::read,
 };
-use crate::finish::request_id;
+use crate::error_response::request_id;
 
 /// Longest form, bytes.
 const MOST_FORM_BYTES: usize = 64 << 10;

@@ -8,7 +8,7 @@ use actix_web::{
 use omgservers_api::{Problem, problem::codes};
 use omgservers_registry::{Algorithm, Events, Registry};
 
-use super::{RegistryHttpConfig, gate::bearer, manifests::read};
+use super::{RegistryHttpConfig, auth::bearer, manifests::read};
 use crate::problem::HttpProblem;
 
 /// Largest batch of events, bytes.

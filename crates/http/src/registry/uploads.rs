@@ -44,7 +44,7 @@ async fn mount(
     let digest: Digest = digest.parse()?;
     // Without the right to read the other repository it is as if that didn't have the blob.
     let Ok(other) = repository(from) else { return Ok(None) };
-    if !asked.gate.allows(from, Action::Pull) {
+    if !asked.auth.allows(from, Action::Pull) {
         return Ok(None);
     }
     Ok(asked.registry.mount(place, &other, &digest).await?.then_some(digest))

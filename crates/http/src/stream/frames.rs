@@ -9,7 +9,7 @@ use omgservers_api::{
 use omgservers_messaging::{Entry, problems::FOREIGN_CLIENT};
 use serde::{Deserialize, Serialize};
 
-use crate::{body::decode, entries};
+use crate::{body::decode, interchange_body};
 
 /// A client's frame, or why it is none, with its number if that can be read.
 pub(super) fn read(text: &str) -> Result<ClientFrame<'_>, (Option<SenderSeq>, Problem)> {
@@ -40,7 +40,7 @@ pub(super) fn incoming(entries: &[Entry]) -> Vec<String> {
         last = Some(kind);
     }
     frames.extend(entries.get(start..).filter(|it| !it.is_empty()));
-    frames.into_iter().map(|it| entries::write("incoming_messages", it, "")).collect()
+    frames.into_iter().map(|it| interchange_body::write("incoming_messages", it, "")).collect()
 }
 
 /// That a frame's messages are durable.

@@ -15,7 +15,7 @@ use omgservers_messaging::{
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::{Parts, frames, open::Open};
-use crate::{player::said, websocket::THROWN_AWAY};
+use crate::{interchange::client_messages, websocket::THROWN_AWAY};
 
 /// How often a client is pinged.
 const PING: Duration = Duration::from_secs(15);
@@ -168,7 +168,7 @@ impl Connection {
             Ok(frame) => {
                 let answered = frame.request.is_some() || !frame.outgoing_messages.is_empty();
                 let highest = frame.outgoing_messages.iter().filter_map(|it| it.id).max();
-                let spoken = said(&frame.outgoing_messages).and_then(|said| {
+                let spoken = client_messages(&frame.outgoing_messages).and_then(|said| {
                     let consumed = &frame.consumed_messages;
                     self.parts.messaging.speak(self.user, self.client, &said, consumed)
                 });

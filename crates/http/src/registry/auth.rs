@@ -8,13 +8,13 @@ use omgservers_registry::{Action, allows, problems};
 use super::{RegistryHttpConfig, TOKEN_PATHS, answer::Refused};
 
 /// The token of one request.
-pub(super) struct Gate<'a> {
+pub(super) struct RegistryAuth<'a> {
     claims: Option<Result<RegistryClaims, Problem>>,
     request: &'a HttpRequest,
     config: &'a RegistryHttpConfig,
 }
 
-impl<'a> Gate<'a> {
+impl<'a> RegistryAuth<'a> {
     pub(super) fn new(request: &'a HttpRequest, tokens: &Tokens, config: &'a RegistryHttpConfig) -> Self {
         let claims = bearer(request).map(|it| tokens.verify_registry(it));
         Self { claims, request, config }

@@ -19,7 +19,7 @@ const CARRIED: &str = "quarkus-http-upgrade#Authorization#";
 
 /// A token, and the sub-protocol to answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Proof {
+pub(super) struct WsToken {
     pub(super) token: String,
     pub(super) protocol: Option<&'static str>,
 }
@@ -29,7 +29,7 @@ struct Parameters {
     ws_token: Option<String>,
 }
 
-impl Proof {
+impl WsToken {
     /// The token of the query parameter `ws_token`, of the header `Authorization`, or of a sub-protocol. Problems:
     /// 401 without one.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, Problem> {
@@ -74,7 +74,7 @@ mod tests {
         for (name, value) in headers {
             request = request.append_header((*name, *value));
         }
-        let proof = Proof::of(&request.to_http_request()).ok()?;
+        let proof = WsToken::of(&request.to_http_request()).ok()?;
         Some((proof.token, proof.protocol))
     }
 
