@@ -15,7 +15,7 @@ pub use load::{Sources, load};
 pub use model::{
     BootstrapConfig, ClientsConfig, Config, DatabaseConfig, HostConfig, HostState, LimitsConfig,
     LobbiesConfig, LogConfig, LogFormat, MatchesConfig, MessagingConfig, PoolConfig, RegistryConfig,
-    RegistryMode, RuntimesConfig, ServerConfig, Strategy, TokensConfig,
+    RegistryMode, RuntimesConfig, ServerConfig, Strategy, TokensConfig, TracesConfig,
 };
 pub use secret::Secret;
 

@@ -52,11 +52,13 @@ fn main() -> ExitCode {
 fn run(command: Command, socket: anyhow::Result<Option<TcpListener>>) -> anyhow::Result<()> {
     match command {
         Command::Serve(sources) => {
-            let config = prepare(&sources)?;
-            runtime()?.block_on(serve(config, socket?))
+            let (config, traces) = prepare(&sources)?;
+            let served = runtime()?.block_on(serve(config, socket?));
+            traces.stop();
+            served
         }
         Command::Migrate(sources) => {
-            let config = prepare(&sources)?;
+            let (config, _traces) = prepare(&sources)?;
             runtime()?.block_on(migrate(&config))
         }
         Command::Config(ConfigCommand::Print(sources)) => {
@@ -105,12 +107,12 @@ fn read(sources: &Sources) -> anyhow::Result<Config> {
 }
 
 /// Reads the configuration and makes the process what a server needs.
-fn prepare(sources: &Sources) -> anyhow::Result<Config> {
+fn prepare(sources: &Sources) -> anyhow::Result<(Config, telemetry::Exporter)> {
     let config = read(sources)?;
-    telemetry::log(&config.log)?;
+    let traces = telemetry::open(&config.log, &config.traces)?;
     // For Docker hosts and databases with TLS. A second one is refused, and there is none.
     let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Ok(config)
+    Ok((config, traces))
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {

@@ -1,36 +1,63 @@
-//! What the process says while it runs. The log goes to the standard error output.
+//! What the process reports while it runs: log lines, traces and metrics. `docs/logging.md` describes all three.
+
+mod context_fields;
+mod traces;
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry,
+    filter::{FilterExt as _, filter_fn},
+    fmt::format::Format,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
-use crate::config::{LogConfig, LogFormat};
+use self::context_fields::WithContext;
+pub use self::traces::Exporter;
+pub(crate) use self::traces::request_span;
+use crate::config::{LogConfig, LogFormat, TracesConfig};
 
-/// Crates whose finer levels quote what is secret: tokens and messages as parameters of SQL, environments of containers.
-/// Whoever wants them has to name them in the filter.
+/// Crates whose finer levels quote what is secret: tokens and messages as parameters of SQL, environments of
+/// containers. A filter that names one of them shows it all the same.
 const INDISCREET: &[&str] = &["tokio_postgres", "bollard"];
 
-/// Sends the log of this process where the configuration says. Once per process.
-pub fn log(config: &LogConfig) -> anyhow::Result<()> {
-    let mut filter = EnvFilter::try_new(&config.filter).context("log.filter")?;
-    for it in INDISCREET.iter().filter(|it| !config.filter.contains(**it)) {
-        filter = filter.add_directive(format!("{it}=warn").parse().context("log.filter")?);
+/// Opens the log on the standard error output and, where the configuration names a collector, the export of traces.
+/// Once per process. The exporter must live as long as the process: [`Exporter::stop`] sends what is left.
+pub fn open(log: &LogConfig, traces: &TracesConfig) -> anyhow::Result<Exporter> {
+    let mut filter = EnvFilter::try_new(&log.filter).context("log.filter")?;
+    for name in INDISCREET.iter().filter(|name| !log.filter.contains(**name)) {
+        filter = filter.add_directive(format!("{name}=warn").parse().context("log.filter")?);
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = match config.format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    // Log lines get their fields from the context of the task. Spans are made for the export alone, so that a
+    // request costs none when nobody collects them.
+    let filter = filter.and(filter_fn(|metadata| !metadata.is_span()));
+    let lines = tracing_subscriber::fmt::layer::<Registry>().with_writer(std::io::stderr);
+    let lines = match log.format {
+        LogFormat::Json => lines
+            .event_format(WithContext::json(Format::default().json().flatten_event(true)))
+            .fmt_fields(tracing_subscriber::fmt::format::JsonFields::new())
+            .with_filter(filter)
+            .boxed(),
         LogFormat::Pretty => {
-            builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            lines
+                .with_ansi(ansi)
+                .event_format(WithContext::text(Format::default().with_ansi(ansi)))
+                .with_filter(filter)
+                .boxed()
         }
     };
-    set.map_err(|it| anyhow::anyhow!("the log can't be opened: {it}"))?;
+    let exporter = Exporter::open(traces)?;
+    let set = tracing_subscriber::registry().with(lines).with(exporter.layer()).try_init();
+    set.map_err(|error| anyhow::anyhow!("the log can't be opened: {error}"))?;
     // A panic in a request's thread belongs into the same stream, as one line.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(message = %panic, backtrace = %std::backtrace::Backtrace::capture());
     }));
-    Ok(())
+    Ok(exporter)
 }
 
 /// Bounds of what is measured in seconds: from a commit to a container.

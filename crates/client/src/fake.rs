@@ -103,7 +103,11 @@ impl Drop for FakeBackend {
     }
 }
 
-async fn serve(stream: TcpStream, all: Arc<Mutex<Vec<ReceivedRequest>>>, answer: Arc<Answer>) -> io::Result<()> {
+async fn serve(
+    stream: TcpStream,
+    all: Arc<Mutex<Vec<ReceivedRequest>>>,
+    answer: Arc<Answer>,
+) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some((request, upgrades)) = read(&mut stream).await? {
         if upgrades {

@@ -3,10 +3,10 @@
 mod calls;
 mod connection;
 mod event;
-mod stream;
-mod upgrade;
 mod session;
 mod state;
+mod stream;
+mod upgrade;
 
 use std::{
     fmt,

@@ -26,8 +26,11 @@ impl Retry {
         give_up_after: Some(Duration::from_secs(60)),
     };
     /// For runtimes: for ever, with pauses of up to a minute. Who runs them ends them.
-    pub const RUNTIME: Self =
-        Self { initial_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(60), give_up_after: None };
+    pub const RUNTIME: Self = Self {
+        initial_backoff: Duration::from_millis(200),
+        max_backoff: Duration::from_secs(60),
+        give_up_after: None,
+    };
 
     pub(crate) fn start(self) -> Attempts {
         Attempts { retry: self, failed: 0, since: None }
@@ -78,8 +81,11 @@ mod tests {
 
     #[test]
     fn pauses_grow_up_to_the_longest() {
-        let retry =
-            Retry { initial_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(60), give_up_after: None };
+        let retry = Retry {
+            initial_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(60),
+            give_up_after: None,
+        };
         assert_eq!(retry.length(0, 1.0), Duration::from_millis(100));
         assert_eq!(retry.length(3, 1.0), Duration::from_millis(800));
         assert_eq!(retry.length(10, 1.0), Duration::from_secs(60));

@@ -1,8 +1,8 @@
 //! The game server's side: commands in, commands out.
 
 mod command;
-mod dispatcher;
 mod commands;
+mod dispatcher;
 
 use std::{fmt, time::Duration};
 
@@ -14,8 +14,8 @@ use omgservers_api::{
 
 pub use self::{
     command::{Command, Exchanged, Rejected},
-    dispatcher::{DispatcherConnection, DispatcherEvent},
     commands::MatchmakingRequest,
+    dispatcher::{DispatcherConnection, DispatcherEvent},
 };
 use crate::{
     flow::{Flow, first_number},

@@ -6,9 +6,11 @@ use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram,
 use omgservers_api::Problem;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
-    Backoff,
+    Backoff, Context, TraceParent,
+    context::Origin,
     queue::Backlog,
     worker_registry::{Reason, WorkerRegistry},
 };
@@ -76,13 +78,16 @@ pub async fn run(
     let record = registry.register(&*worker);
     let meters = Meters::new(worker.name());
     let backoff = Backoff::new(FIRST_RETRY, worker.period());
-    let (mut reason, mut failures) = (Reason::Start, 0u32);
+    let (mut reason, mut failures, mut runs) = (Reason::Start, 0u32, 0u64);
     loop {
+        runs += 1;
         record.begins(reason);
         let begun = Instant::now();
-        let result = worker.run_once().await;
+        let result = run_in_context(&mut *worker, runs).await;
         meters.seconds.record(begun.elapsed());
-        log(&*worker, &meters, &result);
+        if result.is_err() {
+            meters.failures.increment(1);
+        }
         let requeue_after = match &result {
             Ok(outcome) => {
                 failures = 0;
@@ -112,16 +117,21 @@ async fn sleep(duration: Option<Duration>) {
     }
 }
 
-fn log(worker: &dyn Worker, meters: &Meters, result: &Result<Outcome, Problem>) {
+/// Runs `worker` once, in a span and a context of its own, so that each line of its log names the run.
+async fn run_in_context(worker: &mut dyn Worker, run: u64) -> Result<Outcome, Problem> {
     let name = worker.name();
-    match result {
-        Ok(Outcome { changed: 0, .. }) => {}
-        Ok(outcome) => tracing::debug!(worker.name = name, changed = outcome.changed, "worker ran"),
-        Err(problem) => {
-            meters.failures.increment(1);
-            tracing::error!(worker.name = name, ?problem, "worker failed; it runs again within its period");
+    let span = tracing::info_span!("worker", otel.name = name, worker.name = name, worker.run = run);
+    let context = Context { origin: Origin::Worker { name, run }, trace: TraceParent::of(&span) };
+    let work = async {
+        let result = worker.run_once().await;
+        match &result {
+            Ok(Outcome { changed: 0, .. }) => {}
+            Ok(outcome) => tracing::debug!(changed = outcome.changed, "worker ran"),
+            Err(problem) => tracing::error!(?problem, "worker failed; it runs again within its period"),
         }
-    }
+        result
+    };
+    context.scope(work.instrument(span)).await
 }
 
 struct Meters {

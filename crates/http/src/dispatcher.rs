@@ -13,6 +13,7 @@ use actix_web::{
 };
 use omgservers_api::{ClientId, Problem, RuntimeId, problem::codes};
 use omgservers_auth::{Tokens, WsClaims};
+use omgservers_core::context::inherit;
 use omgservers_dispatcher::{Assignment, Connection, Dispatcher, Refused};
 use omgservers_messaging::{Messaging, Standing};
 use tokio::sync::watch;
@@ -91,7 +92,7 @@ async fn open(
     let outgoing = connection.outgoing();
     let limits = *parts.dispatcher.bounds();
     let socket = Socket::new(payload.into_inner(), connection, &limits, parts.times);
-    actix_web::rt::spawn(socket.run(bound));
+    actix_web::rt::spawn(inherit(socket.run(bound)));
     Ok(answer(&request, protocol, outgoing))
 }
 

@@ -6,6 +6,10 @@ use actix_web::{
     dev::ServiceResponse,
 };
 use omgservers_api::Kind;
+use omgservers_core::{
+    RequestId,
+    context::{self, Origin},
+};
 
 use crate::problem::{HttpProblem, answer};
 
@@ -16,25 +20,24 @@ pub fn finish<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<E
         return response.map_into_left_body();
     };
     let request = response.request();
-    let id = request_id(request);
+    let id = request_id();
     let status = problem.kind().status();
     let (method, path) = (request.method().as_str(), request.path());
     if matches!(problem.kind(), Kind::Internal | Kind::Unavailable) {
-        tracing::error!(request.id = %id, method, path, status, ?problem, "a request failed");
+        tracing::error!(method, path, status, ?problem, "a request failed");
     } else {
-        tracing::debug!(request.id = %id, method, path, status, code = problem.code(), %problem, "a request was refused");
+        tracing::debug!(method, path, status, code = problem.code(), %problem, "a request was refused");
     }
     metrics::counter!("omgservers_http_problems_total", "code" => problem.code().to_owned()).increment(1);
     let answered = answer(problem, &id);
     response.into_response(answered).map_into_right_body()
 }
 
-/// The client's own id of the request, if it is a sane one, else a random one.
-pub(crate) fn request_id(request: &actix_web::HttpRequest) -> String {
-    let sane = |it: &&str| {
-        (1..=64).contains(&it.len())
-            && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
-    };
-    let given = request.headers().get("X-Request-Id").and_then(|it| it.to_str().ok()).filter(sane);
-    given.map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned)
+/// The id of the current request; a random one outside of a request's context, as in tests of the bare API.
+pub fn request_id() -> String {
+    let id = context::read_current(|context| match &context.origin {
+        Origin::Request(id) => Some(id.to_string()),
+        Origin::Worker { .. } => None,
+    });
+    id.flatten().unwrap_or_else(|| RequestId::Random(rand::random()).to_string())
 }

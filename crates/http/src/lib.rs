@@ -28,7 +28,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 pub use auth::remember_token;
 pub use body::decode;
 pub use endpoints::{Endpoint, endpoints, openapi};
-pub use error_response::finish;
+pub use error_response::{finish, request_id};
 use omgservers_accounts::Accounts;
 use omgservers_auth::{Passwords, Tokens};
 use omgservers_core::Mint;

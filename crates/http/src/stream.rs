@@ -17,6 +17,7 @@ use omgservers_api::{
     stream::{BEARER, PATH, SUB_PROTOCOL},
 };
 use omgservers_auth::Tokens;
+use omgservers_core::context::inherit;
 use omgservers_messaging::Messaging;
 pub use open::Streams;
 use serde::Deserialize;
@@ -81,8 +82,8 @@ async fn open(
         actix_ws::handle_with_protocols(&request, payload, &[SUB_PROTOCOL])
             .map_err(|it| codes::WRONG_REQUEST.detail(format!("no handshake of a WebSocket: {it}")))?;
     let messages = messages.max_frame_size(limit).aggregate_continuations().max_continuation_size(limit);
-    let connection = Connection::new(parts, session, (user, which.client_id), token, request_id(&request));
-    actix_web::rt::spawn(connection.run(messages));
+    let connection = Connection::new(parts, session, (user, which.client_id), token, request_id());
+    actix_web::rt::spawn(inherit(connection.run(messages)));
     Ok(response)
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use omgservers_api::{Kind, Problem};
+use omgservers_core::context::inherit;
 use omgservers_versions::Repository;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -81,16 +82,16 @@ impl Registry {
         };
         let read = manifest::parse(content_type, &content)?;
         let (registry, repository) = (self.clone(), *repository);
-        tokio::spawn(async move {
+        // A task of its own: a client that disconnects can't leave a manifest without its tag.
+        let keep = async move {
             let subject = read.subject.clone();
             registry.keep_manifest(&repository, &digest, read, &content).await?;
             if let Some(tag) = tag {
                 registry.tag(&repository, &tag, &digest).await?;
             }
             Ok(Accepted { digest, subject })
-        })
-        .await
-        .map_err(Problem::internal)?
+        };
+        tokio::spawn(inherit(keep)).await.map_err(Problem::internal)?
     }
 
     async fn keep_manifest(

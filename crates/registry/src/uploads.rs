@@ -7,6 +7,7 @@ use std::{error::Error, ops::Range, time::Duration};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use omgservers_api::Problem;
+use omgservers_core::context::inherit;
 use omgservers_versions::Repository;
 use tokio::sync::OwnedMutexGuard;
 
@@ -119,7 +120,7 @@ impl Registry {
         digest: &Digest,
     ) -> Result<(), Problem> {
         let (registry, repository, id, digest) = (self.clone(), *repository, id.to_owned(), digest.clone());
-        tokio::spawn(async move { registry.finish(&repository, &id, &digest).await })
+        tokio::spawn(inherit(async move { registry.finish(&repository, &id, &digest).await }))
             .await
             .map_err(Problem::internal)?
     }

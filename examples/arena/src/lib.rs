@@ -10,7 +10,7 @@ pub mod say;
 use std::{future::pending, time::Duration};
 
 use omgservers_client::{
-    Command, Frame, DispatcherConnection, DispatcherEvent, Runtime,
+    Command, DispatcherConnection, DispatcherEvent, Frame, Runtime,
     api::{ClientId, Problem, RuntimeQualifier, interchange::RuntimeConfig},
     direct::Verifier,
 };

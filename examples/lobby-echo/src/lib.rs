@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod direct;
+mod dispatcher;
 mod lobby;
 mod log;
-mod dispatcher;
 
 use std::time::Duration;
 

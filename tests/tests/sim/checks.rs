@@ -13,7 +13,10 @@ impl World {
         let mut members: BTreeMap<RuntimeId, usize> = BTreeMap::new();
         for (client, info) in &clients {
             if client.slot() != info.deployment.slot() {
-                return Err(format!("client {client} isn't in the slot of its deployment {}", info.deployment));
+                return Err(format!(
+                    "client {client} isn't in the slot of its deployment {}",
+                    info.deployment
+                ));
             }
             let Some(runtime) = info.route else { continue };
             if info.closed {
@@ -36,7 +39,10 @@ impl World {
             .collect();
         for (runtime, info) in self.backend().messaging.runtimes() {
             if runtime.slot() != info.deployment.slot() {
-                return Err(format!("runtime {runtime} isn't in the slot of its deployment {}", info.deployment));
+                return Err(format!(
+                    "runtime {runtime} isn't in the slot of its deployment {}",
+                    info.deployment
+                ));
             }
             let routed = members.remove(&runtime).unwrap_or(0);
             if info.clients != routed {

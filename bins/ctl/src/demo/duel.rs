@@ -127,7 +127,9 @@ pub(crate) async fn by_room(guest: &mut Guest, style: Style) -> anyhow::Result<F
         let mut fight = Fight::default();
         loop {
             match guest.next().await? {
-                Event::DispatcherConnected => guest.session.send_unreliable(json!({"ready": true}).to_string())?,
+                Event::DispatcherConnected => {
+                    guest.session.send_unreliable(json!({"ready": true}).to_string())?
+                }
                 Event::Frame(Frame::Text(text)) => {
                     if let Some(state) = fight.see(&text) {
                         guest.session.send_unreliable(answer(style, state))?;

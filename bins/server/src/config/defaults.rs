@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::{
     ClientsConfig, Config, DatabaseConfig, LimitsConfig, LobbiesConfig, LogConfig, LogFormat, MatchesConfig,
     MessagingConfig, PoolConfig, RegistryConfig, RegistryMode, RuntimesConfig, ServerConfig, Strategy,
-    TokensConfig,
+    TokensConfig, TracesConfig,
 };
 
 impl Default for Config {
@@ -25,6 +25,7 @@ impl Default for Config {
             pool: PoolConfig::default(),
             bootstrap: super::BootstrapConfig::default(),
             log: LogConfig::default(),
+            traces: TracesConfig::default(),
         }
     }
 }
@@ -144,5 +145,11 @@ impl Default for LogConfig {
             // What a client sends that is no HTTP (Docker tries TLS first) is no error of ours.
             filter: "info,actix_server=warn,actix_http::h1::dispatcher=off".into(),
         }
+    }
+}
+
+impl Default for TracesConfig {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, sample_ratio: 1.0, service_name: "omgservers".into() }
     }
 }

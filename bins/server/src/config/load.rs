@@ -40,6 +40,7 @@ pub fn load(sources: &Sources) -> Result<Config, Issues> {
         pool: reader.section("pool"),
         bootstrap: reader.section("bootstrap"),
         log: reader.section("log"),
+        traces: reader.section("traces"),
     };
     reader.data_dir(&mut config, sources);
     reader.leftover();

@@ -40,8 +40,10 @@ pub struct Config {
     pub pool: PoolConfig,
     /// The users that are there from the first start on.
     pub bootstrap: BootstrapConfig,
-    /// What the server says while it runs.
+    /// What the server logs while it runs.
     pub log: LogConfig,
+    /// Traces for an OpenTelemetry collector.
+    pub traces: TracesConfig,
 }
 
 /// The HTTP listener and how it stops.
@@ -337,7 +339,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What the server says while it runs.
+/// What the server logs while it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
@@ -345,6 +347,19 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// What is shown: a level, and levels for parts of the server, e.g. "info,omgservers_matchmaking=debug".
     pub filter: String,
+}
+
+/// Traces for an OpenTelemetry collector.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
+#[serde(default, deny_unknown_fields)]
+pub struct TracesConfig {
+    /// The collector, by HTTP, without `/v1/traces`. Without it the server makes no traces.
+    /// Example: `"http://127.0.0.1:4318"`
+    pub otlp_endpoint: Option<String>,
+    /// The share of traces that are sent, from 0 to 1.
+    pub sample_ratio: f64,
+    /// The name of this server in the traces.
+    pub service_name: String,
 }
 
 const fn most_containers() -> u32 {

@@ -10,7 +10,7 @@ use omgservers_api::config::{MOST_CPU, MOST_MEMORY};
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-use super::{Config, HostConfig, Issue, RegistryMode, Secret};
+use super::{Config, HostConfig, Issue, RegistryMode, Secret, TracesConfig};
 
 /// Replaces `…_file` by what is in the file, and adds what is wrong to `issues`.
 pub(super) fn validate(config: &mut Config, issues: &mut Vec<Issue>) {
@@ -239,6 +239,21 @@ impl Check<'_> {
             }
         }
         self.tops(config);
+        self.traces(&config.traces);
+    }
+
+    fn traces(&mut self, traces: &TracesConfig) {
+        if !(0.0..=1.0).contains(&traces.sample_ratio) {
+            let ratio = traces.sample_ratio;
+            self.wrong("traces.sample_ratio", format!("is {ratio}, and must be from 0 to 1"));
+        }
+        let plain =
+            |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "http" && url.has_host());
+        if !traces.otlp_endpoint.as_ref().is_none_or(plain) {
+            let reason = "must be a URL with `http://`; for a collector elsewhere, run one beside the server that \
+                          sends on by TLS";
+            self.wrong("traces.otlp_endpoint", reason);
+        }
     }
 
     fn tops(&mut self, config: &Config) {

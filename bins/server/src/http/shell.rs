@@ -1,5 +1,5 @@
-//! What every request passes through. It is on the way of each message, so it costs one load, one look at the path
-//! and one count, and keeps no log: faults are logged where they are answered.
+//! The middleware of every request: its id and span, the limit of its address, its count and time. It is on the path
+//! of each message, so it allocates nothing and logs nothing: a handler's problem is logged where it is answered.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -7,12 +7,15 @@ use actix_web::{
     Error, HttpResponse,
     body::{BoxBody, EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{ConnectionType, StatusCode, header},
+    http::{ConnectionType, StatusCode, header, header::HeaderValue},
     middleware::Next,
 };
 use omgservers_api::problem::codes::RATE_LIMITED;
+use omgservers_core::{Context, RequestId, TraceParent};
+use tracing::Instrument as _;
 
 use super::{AddressLimit, Drain, meters::Meters};
+use crate::telemetry::request_span;
 
 /// One for each worker.
 pub(super) struct Shell {
@@ -26,27 +29,13 @@ pub(super) async fn pass<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    // The path that the router reads, not the one that was written: `%6E` is an `n`.
-    let refused = shell.limit.as_ref().and_then(|limit| {
-        let cost = omgservers_http::anonymous(request.match_info().as_str())?;
-        limit.refuses(&request, cost)
-    });
-    let mut response = match refused {
-        // An interchange may wait for as long as it was asked to: its time says nothing.
-        None if omgservers_http::is_interchange(request.path()) => {
-            omgservers_http::finish(next.call(request).await?)
-        }
-        None => {
-            let begun = Instant::now();
-            let answered = omgservers_http::finish(next.call(request).await?);
-            shell.meters.seconds.record(begun.elapsed());
-            answered
-        }
-        Some(pause) => {
-            shell.meters.limited.increment(1);
-            request.into_response(too_many(pause.as_secs() + 1)).map_into_right_body()
-        }
-    };
+    let mut context = Context::request(request_id(&request), trace_parent(&request));
+    let span = request_span(&request, &context);
+    if let Some(position) = TraceParent::of(&span) {
+        context.trace = Some(position);
+    }
+    let mut response = context.scope(answer(&shell, request, next).instrument(span.clone())).await?;
+    span.record("http.response.status_code", response.status().as_u16());
     shell.meters.answered(response.status());
     if shell.drain.is_on() {
         // A WebSocket's handshake has a connection header of its own.
@@ -57,10 +46,51 @@ pub(super) async fn pass<B: MessageBody>(
     Ok(response)
 }
 
+async fn answer<B: MessageBody>(
+    shell: &Shell,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    // The router reads the decoded path, in which `%6E` is an `n`.
+    let refused = shell.limit.as_ref().and_then(|limit| {
+        let cost = omgservers_http::anonymous(request.match_info().as_str())?;
+        limit.refuses(&request, cost)
+    });
+    if let Some(pause) = refused {
+        shell.meters.limited.increment(1);
+        return Ok(request.into_response(too_many(pause.as_secs() + 1)).map_into_right_body());
+    }
+    // An interchange waits for as long as its request says, so its time is no measure of the server.
+    if omgservers_http::is_interchange(request.path()) {
+        return Ok(omgservers_http::finish(next.call(request).await?));
+    }
+    let begun = Instant::now();
+    let mut response = omgservers_http::finish(next.call(request).await?);
+    shell.meters.seconds.record(begun.elapsed());
+    if let Ok(id) = HeaderValue::try_from(omgservers_http::request_id()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    Ok(response)
+}
+
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+
+/// Takes the client's id of the request or makes one.
+fn request_id(request: &ServiceRequest) -> RequestId {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| RequestId::given(id.to_str().ok()?));
+    given.unwrap_or_else(|| RequestId::Random(rand::random()))
+}
+
+/// Reads the caller's position in its trace. Two such headers count as none.
+fn trace_parent(request: &ServiceRequest) -> Option<TraceParent> {
+    let mut headers = request.headers().get_all("traceparent");
+    let parent = TraceParent::parse(headers.next()?.to_str().ok()?)?;
+    headers.next().is_none().then_some(parent)
+}
+
 fn too_many(seconds: u64) -> HttpResponse {
-    let request_id = format!("{:016x}", rand::random::<u64>());
     let problem = RATE_LIMITED.detail("too many requests without a token from this address");
     HttpResponse::TooManyRequests()
         .insert_header((header::RETRY_AFTER, seconds.to_string()))
-        .json(problem.body(&request_id))
+        .json(problem.body(&omgservers_http::request_id()))
 }

@@ -8,3 +8,4 @@ mod postgres;
 mod program;
 mod replay;
 mod restart;
+mod traces;

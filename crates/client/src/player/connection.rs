@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{
     Player,
-    stream::{Ended, PlayerStream},
     state::SessionState,
+    stream::{Ended, PlayerStream},
 };
 use crate::{
     http::transient,

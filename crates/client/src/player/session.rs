@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::{
     Event, Player, SessionSender,
     connection::{SessionTransport, Transport},
-    upgrade::UpgradedConnection,
     state::SessionState,
+    upgrade::UpgradedConnection,
 };
 use crate::{dispatcher::Frame, retry::Retry};
 
@@ -128,7 +128,9 @@ impl Session {
         let event = self.shared.hand()?;
         match &event {
             Event::Assigned { .. } => self.upgraded.close(),
-            Event::ConnectionUpgrade(upgrade) => self.upgraded.open(&self.connection.player().client, upgrade),
+            Event::ConnectionUpgrade(upgrade) => {
+                self.upgraded.open(&self.connection.player().client, upgrade)
+            }
             Event::Disconnected { .. } => {
                 self.over = true;
                 self.upgraded.close();

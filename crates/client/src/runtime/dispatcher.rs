@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::create_token;
 use crate::{
-    dispatcher::{CLOSED, OutboundFrame, Frame, InboundFrame, connect, pieces, receive, refused},
+    dispatcher::{CLOSED, Frame, InboundFrame, OutboundFrame, connect, pieces, receive, refused},
     http::Client,
     problems::{CONGESTED, NOT_CONNECTED, VALUE},
     retry::{Attempts, Retry},
@@ -201,7 +201,11 @@ impl Reconnector {
     /// Each connection has a token of its own: it is good for one.
     async fn enter(&self) -> Result<Socket, ConnectFailure> {
         let tokens = create_token(&self.client, self.id, &self.password).await.map_err(|problem| {
-            if crate::http::transient(&problem) { ConnectFailure::Lost(problem) } else { ConnectFailure::Final(problem) }
+            if crate::http::transient(&problem) {
+                ConnectFailure::Lost(problem)
+            } else {
+                ConnectFailure::Final(problem)
+            }
         })?;
         let refusal = match connect(&self.client, &tokens.ws_token).await {
             Ok(socket) => return Ok(socket),

@@ -32,10 +32,11 @@ async fn a_token_is_asked_for_by_id_or_alias() {
 
 #[tokio::test]
 async fn a_problem_is_rebuilt_from_the_error_body() {
-    let fake =
-        FakeBackend::start(|_, _| Reply::problem(404, "OBJECT_NOT_FOUND", "tenants.not_found", "no such tenant"))
-            .await
-            .unwrap();
+    let fake = FakeBackend::start(|_, _| {
+        Reply::problem(404, "OBJECT_NOT_FOUND", "tenants.not_found", "no such tenant")
+    })
+    .await
+    .unwrap();
     let problem = Client::new(&fake.url).unwrap().support("t").create_tenant().await.unwrap_err();
     assert_eq!(problem.kind(), Kind::NotFound);
     assert_eq!(problem.qualifier(), "OBJECT_NOT_FOUND");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omgservers_client::{
-    Client, Event, Frame, Player, DispatcherConnection, DispatcherEvent, Runtime, Session,
+    Client, DispatcherConnection, DispatcherEvent, Event, Frame, Player, Runtime, Session,
     api::{Kind, RuntimeQualifier},
     fake::{ReceivedRequest, Reply},
     problems::NOT_CONNECTED,
@@ -151,7 +151,10 @@ async fn a_runtime_speaks_to_one_to_some_and_to_all() {
     call.send(&json!({"client_id": "9", "encoding": "B64", "message": "no base64"})).await;
     call.send(&json!({"client_id": "9", "encoding": "B64", "message": "AQ=="})).await;
     assert_eq!(happens(&mut room).await, DispatcherEvent::Frame { client_id: one, frame: "hi".into() });
-    assert_eq!(happens(&mut room).await, DispatcherEvent::Frame { client_id: other, frame: vec![1_u8].into() });
+    assert_eq!(
+        happens(&mut room).await,
+        DispatcherEvent::Frame { client_id: other, frame: vec![1_u8].into() }
+    );
 }
 
 #[tokio::test]

@@ -7,9 +7,9 @@ mod dial;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
-mod player;
-#[cfg(test)]
 mod dispatcher;
+#[cfg(test)]
+mod player;
 #[cfg(test)]
 mod runtime;
 #[cfg(test)]

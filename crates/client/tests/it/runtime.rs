@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use crate::QUICK;
 
 /// A runtime whose requests of `verb` interchange are answered by `answer`.
-async fn runtime(answer: impl Fn(&ReceivedRequest, usize) -> Reply + Send + Sync + 'static) -> (FakeBackend, Runtime) {
+async fn runtime(
+    answer: impl Fn(&ReceivedRequest, usize) -> Reply + Send + Sync + 'static,
+) -> (FakeBackend, Runtime) {
     let fake = FakeBackend::start(move |request, number| match request.verb() {
         "create-token" => Reply::ok(&json!({"api_token": format!("api-{number}"), "ws_token": "ws"})),
         _ => answer(request, number),
@@ -189,8 +191,9 @@ async fn a_stopped_runtime_is_told_so_and_does_not_ask_again() {
 
 #[tokio::test]
 async fn wrong_credentials_end_it() {
-    let fake =
-        FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
+    let fake = FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no"))
+        .await
+        .unwrap();
     let client = Client::new(&fake.url).unwrap();
     let mut runtime =
         Runtime::new(client, "5".parse().unwrap(), "pw", RuntimeQualifier::Match).with_retry(QUICK);

@@ -69,7 +69,7 @@ pub(super) fn refusal(problem: &Problem, request: &HttpRequest, id: &str) -> Htt
 
 impl Refused {
     pub(super) fn answer(self, request: &HttpRequest) -> HttpResponse {
-        let request_id = request_id(request);
+        let request_id = request_id();
         let mut response = refusal(&self.problem, request, &request_id);
         if let Some(challenge) = self.challenge {
             response.insert_header((header::WWW_AUTHENTICATE, challenge));

@@ -49,7 +49,7 @@ pub(super) async fn token(
 }
 
 fn refused(problem: &Problem, request: &HttpRequest) -> HttpResponse {
-    let id = request_id(request);
+    let id = request_id();
     let mut response = refusal(problem, request, &id);
     if problem.kind() == Kind::Unauthenticated {
         response.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"omgservers\""));

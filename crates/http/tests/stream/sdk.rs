@@ -18,8 +18,11 @@ use crate::{
 };
 
 const LONG: Duration = Duration::from_secs(20);
-const QUICK: Retry =
-    Retry { initial_backoff: Duration::from_millis(2), max_backoff: Duration::from_millis(20), give_up_after: Some(LONG) };
+const QUICK: Retry = Retry {
+    initial_backoff: Duration::from_millis(2),
+    max_backoff: Duration::from_millis(20),
+    give_up_after: Some(LONG),
+};
 
 /// A client of the house over a wire.
 fn session(house: &House, wire: &Wire, client: ClientId) -> Session {

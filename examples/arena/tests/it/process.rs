@@ -65,8 +65,9 @@ async fn a_match_that_is_over_has_said_everything_and_ends_with_0() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_and_a_wrong_environment_have_their_exit_codes() {
-    let fake =
-        FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
+    let fake = FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no"))
+        .await
+        .unwrap();
     for qualifier in ["LOBBY", "MATCH"] {
         assert_eq!(arena(&fake.url, qualifier).output().unwrap().status.code(), Some(4), "{qualifier}");
     }

@@ -39,8 +39,9 @@ async fn a_crash_and_a_refusal_have_their_exit_codes() {
     .await
     .unwrap();
     assert_eq!(lobby(&fake.url).output().unwrap().status.code(), Some(7));
-    let fake =
-        FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no")).await.unwrap();
+    let fake = FakeBackend::start(|_, _| Reply::problem(401, "WRONG_CREDENTIALS", "auth.credentials", "no"))
+        .await
+        .unwrap();
     assert_eq!(lobby(&fake.url).output().unwrap().status.code(), Some(4));
 }
 
