@@ -11,6 +11,8 @@ use diesel_async::{
     async_connection_wrapper::AsyncConnectionWrapper,
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, bb8},
 };
+#[doc(hidden)]
+pub use diesel_migrations;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
 use futures_util::FutureExt as _;
 use omgservers_api::{Code, Problem, Slot};
@@ -28,6 +30,24 @@ pub struct Schema {
     pub name: &'static str,
     /// Its migrations, oldest first.
     pub migrations: fn() -> EmbeddedMigrations,
+}
+
+/// Declares the `SCHEMA` of a crate from its name and the folder of its migrations. The crate's build script is
+/// `migrations/build.rs`.
+#[macro_export]
+macro_rules! schema {
+    ($name:literal, $migrations:literal) => {
+        /// The PostgreSQL schema of this crate.
+        pub const SCHEMA: $crate::Schema = $crate::Schema {
+            name: $name,
+            migrations: || {
+                use $crate::db::diesel_migrations;
+                const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
+                    diesel_migrations::embed_migrations!($migrations);
+                MIGRATIONS
+            },
+        };
+    };
 }
 
 /// Where an injected fault hits a transaction. For the simulation.

@@ -14,6 +14,7 @@ pub mod mint;
 pub mod ownership;
 pub mod queue;
 mod schema;
+pub mod sweep;
 pub mod worker;
 pub mod worker_registry;
 
@@ -26,15 +27,8 @@ pub use db::{Conn, Db, FencedTx, PoolState, Schema};
 pub use mint::Mint;
 pub use ownership::Ownership;
 pub use queue::{Backlog, WorkQueue};
+pub use sweep::{Existence, Existences, existences, sweep, sweep_each};
 pub use worker::{Doorbell, Outcome, Worker};
 pub use worker_registry::{WorkerRegistry, WorkerStatus};
 
-/// The PostgreSQL schema of this crate: slots and their owners.
-pub const SCHEMA: Schema = Schema {
-    name: "core",
-    migrations: || {
-        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
-            diesel_migrations::embed_migrations!("../../migrations/core");
-        MIGRATIONS
-    },
-};
+crate::schema!("core", "../../migrations/core");

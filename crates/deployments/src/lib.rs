@@ -12,12 +12,4 @@ pub use pg::PgDeployments;
 pub use service::{DeploymentFull, Deployments};
 pub use worker::SweepOrphans;
 
-/// The PostgreSQL schema of this crate.
-pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
-    name: "deployments",
-    migrations: || {
-        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
-            diesel_migrations::embed_migrations!("../../migrations/deployments");
-        MIGRATIONS
-    },
-};
+omgservers_core::schema!("deployments", "../../migrations/deployments");

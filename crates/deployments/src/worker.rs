@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use omgservers_api::{DeploymentId, Problem};
-use omgservers_core::{Outcome, Worker};
+use omgservers_api::{Problem, StageId, VersionId};
+use omgservers_core::{Outcome, Worker, existences, sweep_each};
 
 use crate::{PgDeployments, store};
 
@@ -17,55 +17,42 @@ pub struct SweepOrphans {
     deployments: PgDeployments,
 }
 
-/// What a run has done so far. A failure of one item is kept for the end, so that it doesn't stop the others.
-#[derive(Default)]
-struct Tally {
-    deleted: usize,
-    failed: Option<Problem>,
-}
-
 impl SweepOrphans {
     /// Sweeps `deployments`; ring its doorbell when stages or versions are deleted.
     pub fn new(deployments: PgDeployments) -> Self {
         Self { deployments }
     }
 
-    fn count(&self, tally: &mut Tally, swept: Result<Vec<DeploymentId>, Problem>) {
-        match swept {
-            Ok(deleted) => {
-                self.deployments.forget(&deleted);
-                tally.deleted += deleted.len();
-            }
-            Err(problem) => tally.failed = Some(problem),
-        }
+    async fn sweep_stages(&self) -> Result<usize, Problem> {
+        let deployments = &self.deployments;
+        let page =
+            |after| async move { store::stages(&mut *deployments.db.read().await?, after, PAGE).await };
+        let exist = |stages: Vec<StageId>| async move {
+            Ok(existences(&stages, &deployments.projects.stages_exist(&stages).await?))
+        };
+        let delete = |stage| async move {
+            let deleted =
+                deployments.db.write(async |conn| store::delete_of_stage(conn, stage).await).await?;
+            deployments.forget(&deleted);
+            Ok(deleted.len())
+        };
+        sweep_each(page, exist, delete).await
     }
 
-    async fn sweep_stages(&self, tally: &mut Tally) -> Result<(), Problem> {
-        let (db, mut after) = (&self.deployments.db, None);
-        loop {
-            let page = store::stages(&mut *db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(*last);
-            let alive = self.deployments.projects.stages_exist(&page).await?;
-            for stage in page.into_iter().filter(|it| !alive.contains(it)) {
-                let swept = db.write(async |conn| store::delete_of_stage(conn, stage).await).await;
-                self.count(tally, swept);
-            }
-        }
-    }
-
-    async fn sweep_versions(&self, tally: &mut Tally) -> Result<(), Problem> {
-        let (db, mut after) = (&self.deployments.db, None);
-        loop {
-            let page = store::versions(&mut *db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(*last);
-            let alive = self.deployments.versions.exist(&page).await?;
-            for version in page.into_iter().filter(|it| !alive.contains(it)) {
-                let swept = db.write(async |conn| store::delete_of_version(conn, version).await).await;
-                self.count(tally, swept);
-            }
-        }
+    async fn sweep_versions(&self) -> Result<usize, Problem> {
+        let deployments = &self.deployments;
+        let page =
+            |after| async move { store::versions(&mut *deployments.db.read().await?, after, PAGE).await };
+        let exist = |versions: Vec<VersionId>| async move {
+            Ok(existences(&versions, &deployments.versions.exist(&versions).await?))
+        };
+        let delete = |version| async move {
+            let deleted =
+                deployments.db.write(async |conn| store::delete_of_version(conn, version).await).await?;
+            deployments.forget(&deleted);
+            Ok(deleted.len())
+        };
+        sweep_each(page, exist, delete).await
     }
 }
 
@@ -82,9 +69,8 @@ impl Worker for SweepOrphans {
     }
 
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let mut tally = Tally::default();
-        self.sweep_stages(&mut tally).await?;
-        self.sweep_versions(&mut tally).await?;
-        tally.failed.map_or(Ok(Outcome::changed(tally.deleted)), Err)
+        // One of the two that fails doesn't stop the other.
+        let (stages, versions) = (self.sweep_stages().await, self.sweep_versions().await);
+        Ok(Outcome::changed(stages?.saturating_add(versions?)))
     }
 }

@@ -23,12 +23,4 @@ pub use service::{Matchmaking, RuntimeAnswer, WhichTicket};
 pub use ticket_log::TicketLog;
 pub use worker::{ExpireClients, ForgetClosed, Survey, Tend, WatchRuntimes};
 
-/// The PostgreSQL schema of this crate.
-pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
-    name: "matchmaking",
-    migrations: || {
-        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
-            diesel_migrations::embed_migrations!("../../migrations/matchmaking");
-        MIGRATIONS
-    },
-};
+omgservers_core::schema!("matchmaking", "../../migrations/matchmaking");

@@ -26,12 +26,4 @@ pub use service::{
     Body, ClientInfo, Depths, Entry, FromClient, Mailbox, Messaging, Op, RuntimeInfo, Standing, To,
 };
 
-/// The PostgreSQL schema of this crate.
-pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
-    name: "messaging",
-    migrations: || {
-        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
-            diesel_migrations::embed_migrations!("../../migrations/messaging");
-        MIGRATIONS
-    },
-};
+omgservers_core::schema!("messaging", "../../migrations/messaging");

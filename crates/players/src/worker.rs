@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::Accounts;
-use omgservers_api::Problem;
-use omgservers_core::{Db, Outcome, Worker};
+use omgservers_api::{Problem, StageId, UserId};
+use omgservers_core::{Db, Outcome, Worker, existences, sweep};
 use omgservers_projects::Projects;
 
 use crate::store;
@@ -40,30 +40,25 @@ impl Worker for SweepOrphans {
 
 impl SweepOrphans {
     async fn sweep_stages(&self) -> Result<usize, Problem> {
-        let (mut after, mut deleted) = (None, 0);
-        loop {
-            let page = store::stages_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(deleted) };
-            after = Some(*last);
-            let alive = self.projects.stages_exist(&page).await?;
-            let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
-            if !gone.is_empty() {
-                deleted += self.db.write(async |conn| store::delete_of_stages(conn, &gone).await).await?;
-            }
-        }
+        let db = &self.db;
+        let page = |after| async move { store::stages_after(&mut *db.read().await?, after, PAGE).await };
+        let exist = |stages: Vec<StageId>| async move {
+            Ok(existences(&stages, &self.projects.stages_exist(&stages).await?))
+        };
+        let delete = |gone: Vec<_>| async move {
+            db.write(async |conn| store::delete_of_stages(conn, &gone).await).await
+        };
+        sweep(page, exist, delete).await
     }
 
     async fn sweep_users(&self) -> Result<usize, Problem> {
-        let (mut after, mut deleted) = (None, 0);
-        loop {
-            let page = store::users_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(deleted) };
-            after = Some(*last);
-            let alive = self.accounts.exist(&page).await?;
-            let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
-            if !gone.is_empty() {
-                deleted += self.db.write(async |conn| store::delete_of_users(conn, &gone).await).await?;
-            }
-        }
+        let db = &self.db;
+        let page = |after| async move { store::users_after(&mut *db.read().await?, after, PAGE).await };
+        let exist =
+            |users: Vec<UserId>| async move { Ok(existences(&users, &self.accounts.exist(&users).await?)) };
+        let delete = |gone: Vec<_>| async move {
+            db.write(async |conn| store::delete_of_users(conn, &gone).await).await
+        };
+        sweep(page, exist, delete).await
     }
 }

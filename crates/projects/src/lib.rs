@@ -12,12 +12,4 @@ pub use pg::PgProjects;
 pub use service::{Projects, StagePlace};
 pub use worker::{SweepOrphans, SweepPermissions};
 
-/// The PostgreSQL schema of this crate.
-pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
-    name: "projects",
-    migrations: || {
-        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
-            diesel_migrations::embed_migrations!("../../migrations/projects");
-        MIGRATIONS
-    },
-};
+omgservers_core::schema!("projects", "../../migrations/projects");

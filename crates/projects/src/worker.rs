@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::Accounts;
-use omgservers_api::{Problem, TenantId};
-use omgservers_core::{Db, Doorbell, Outcome, Worker};
+use omgservers_api::{Problem, TenantId, UserId};
+use omgservers_core::{Db, Doorbell, Outcome, Worker, existences, sweep, sweep_each};
 use omgservers_tenants::Tenants;
 
 use crate::store::{self, project};
@@ -37,22 +37,14 @@ impl Worker for SweepOrphans {
         PERIOD
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let (mut after, mut deleted, mut failed) = (None, 0, None);
-        loop {
-            let page = project::tenants_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(*last);
-            let alive = self.tenants.exist(&page).await?;
-            for tenant in page.into_iter().filter(|it| !alive.contains(it)) {
-                match self.sweep(tenant).await {
-                    Ok(some) => deleted += some,
-                    Err(problem) => {
-                        failed.get_or_insert(problem);
-                    }
-                }
-            }
-        }
-        failed.map_or(Ok(Outcome::changed(deleted)), Err)
+        let sweeper: &Self = self;
+        let page =
+            |after| async move { project::tenants_after(&mut *sweeper.db.read().await?, after, PAGE).await };
+        let exist = |tenants: Vec<TenantId>| async move {
+            Ok(existences(&tenants, &sweeper.tenants.exist(&tenants).await?))
+        };
+        let delete = |tenant| sweeper.sweep(tenant);
+        Ok(Outcome::changed(sweep_each(page, exist, delete).await?))
     }
 }
 
@@ -91,17 +83,13 @@ impl Worker for SweepPermissions {
         PERIOD
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let (mut after, mut deleted) = (None, 0);
-        loop {
-            let page = store::holders_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(Outcome::changed(deleted)) };
-            after = Some(*last);
-            let alive = self.accounts.exist(&page).await?;
-            let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
-            if !gone.is_empty() {
-                deleted +=
-                    self.db.write(async |conn| store::delete_permissions_of(conn, &gone).await).await?;
-            }
-        }
+        let (db, accounts) = (&self.db, &self.accounts);
+        let page = |after| async move { store::holders_after(&mut *db.read().await?, after, PAGE).await };
+        let exist =
+            |users: Vec<UserId>| async move { Ok(existences(&users, &accounts.exist(&users).await?)) };
+        let delete = |gone: Vec<_>| async move {
+            db.write(async |conn| store::delete_permissions_of(conn, &gone).await).await
+        };
+        Ok(Outcome::changed(sweep(page, exist, delete).await?))
     }
 }

@@ -29,12 +29,4 @@ pub use tokens::RegistryTokens;
 pub use uploads::{Appended, Progress};
 pub use worker::{CollectGarbage, ForgetProjects};
 
-/// The PostgreSQL schema of this crate.
-pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
-    name: "registry",
-    migrations: || {
-        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
-            diesel_migrations::embed_migrations!("../../migrations/registry");
-        MIGRATIONS
-    },
-};
+omgservers_core::schema!("registry", "../../migrations/registry");

@@ -24,12 +24,4 @@ pub use scheduler::Strategy;
 pub use service::*;
 pub use worker::{Reconcile, SweepFailures};
 
-/// The PostgreSQL schema of this crate.
-pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
-    name: "runtimes",
-    migrations: || {
-        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
-            diesel_migrations::embed_migrations!("../../migrations/runtimes");
-        MIGRATIONS
-    },
-};
+omgservers_core::schema!("runtimes", "../../migrations/runtimes");

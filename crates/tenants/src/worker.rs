@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::Accounts;
-use omgservers_api::Problem;
-use omgservers_core::{Db, Outcome, Worker};
+use omgservers_api::{Problem, TenantId, UserId};
+use omgservers_core::{Db, Outcome, Worker, existences, sweep};
 
 use crate::store;
 
@@ -30,17 +30,15 @@ impl Worker for FreeNames {
         PERIOD
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let (mut after, mut freed) = (None, 0);
-        loop {
-            let page = store::named_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(Outcome::changed(freed)) };
-            after = Some(*last);
-            let alive = store::exist(&mut *self.db.read().await?, &page).await?;
-            let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
-            if !gone.is_empty() {
-                freed += self.db.write(async |conn| store::delete_names_of(conn, &gone).await).await?;
-            }
-        }
+        let db = &self.db;
+        let page = |after| async move { store::named_after(&mut *db.read().await?, after, PAGE).await };
+        let exist = |tenants: Vec<TenantId>| async move {
+            Ok(existences(&tenants, &store::exist(&mut *db.read().await?, &tenants).await?))
+        };
+        let delete = |gone: Vec<_>| async move {
+            db.write(async |conn| store::delete_names_of(conn, &gone).await).await
+        };
+        Ok(Outcome::changed(sweep(page, exist, delete).await?))
     }
 }
 
@@ -65,17 +63,13 @@ impl Worker for SweepPermissions {
         PERIOD
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let (mut after, mut deleted) = (None, 0);
-        loop {
-            let page = store::holders_after(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(Outcome::changed(deleted)) };
-            after = Some(*last);
-            let alive = self.accounts.exist(&page).await?;
-            let gone: Vec<_> = page.into_iter().filter(|it| !alive.contains(it)).collect();
-            if !gone.is_empty() {
-                deleted +=
-                    self.db.write(async |conn| store::delete_permissions_of(conn, &gone).await).await?;
-            }
-        }
+        let (db, accounts) = (&self.db, &self.accounts);
+        let page = |after| async move { store::holders_after(&mut *db.read().await?, after, PAGE).await };
+        let exist =
+            |users: Vec<UserId>| async move { Ok(existences(&users, &accounts.exist(&users).await?)) };
+        let delete = |gone: Vec<_>| async move {
+            db.write(async |conn| store::delete_permissions_of(conn, &gone).await).await
+        };
+        Ok(Outcome::changed(sweep(page, exist, delete).await?))
     }
 }

@@ -13,12 +13,4 @@ pub use rules::Repository;
 pub use service::{PinnedImage, VersionFull, Versions, image_for};
 pub use worker::SweepOrphans;
 
-/// The PostgreSQL schema of this crate.
-pub const SCHEMA: omgservers_core::Schema = omgservers_core::Schema {
-    name: "versions",
-    migrations: || {
-        const MIGRATIONS: diesel_migrations::EmbeddedMigrations =
-            diesel_migrations::embed_migrations!("../../migrations/versions");
-        MIGRATIONS
-    },
-};
+omgservers_core::schema!("versions", "../../migrations/versions");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omgservers_api::{Problem, ProjectId};
-use omgservers_core::{Outcome, Worker};
+use omgservers_core::{Outcome, Worker, existences, sweep_each};
 
 use crate::{PgVersions, store};
 
@@ -44,20 +44,12 @@ impl Worker for SweepOrphans {
     }
 
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let (mut after, mut deleted, mut failed) = (None, 0, None);
-        loop {
-            let page = store::projects(&mut *self.versions.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return failed.map_or(Ok(Outcome::changed(deleted)), Err);
-            };
-            after = Some(*last);
-            let alive = self.versions.projects.exist(&page).await?;
-            for project in page.into_iter().filter(|it| !alive.contains(it)) {
-                match self.sweep(project).await {
-                    Ok(count) => deleted += count,
-                    Err(problem) => failed = Some(problem),
-                }
-            }
-        }
+        let versions = &self.versions;
+        let page = |after| async move { store::projects(&mut *versions.db.read().await?, after, PAGE).await };
+        let exist = |projects: Vec<ProjectId>| async move {
+            Ok(existences(&projects, &versions.projects.exist(&projects).await?))
+        };
+        let delete = |project| self.sweep(project);
+        Ok(Outcome::changed(sweep_each(page, exist, delete).await?))
     }
 }

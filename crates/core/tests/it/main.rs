@@ -1,4 +1,5 @@
 //! The ground on a real database.
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect must fail at once")]
 
 mod queue;
 mod workers;

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use omgservers_api::{Problem, ids::Id as _};
-use omgservers_core::{Db, Outcome, Ownership, Worker};
+use omgservers_api::{DeploymentId, Problem, ids::Id as _};
+use omgservers_core::{Db, Outcome, Ownership, Worker, existences, sweep_each};
 use omgservers_deployments::Deployments;
 
 use crate::store;
@@ -34,21 +34,18 @@ impl Worker for SweepFailures {
     }
 
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let (mut after, mut forgotten) = (None, 0usize);
-        loop {
-            let page = store::failed_deployments(&mut *self.db.read().await?, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(Outcome::changed(forgotten)) };
-            after = Some(*last);
-            let alive = self.deployments.exist(&page).await?;
-            for gone in page.into_iter().filter(|it| !alive.contains(it)) {
-                let deleted = self
-                    .db
-                    .write_owned(&self.ownership, &[gone.slot()], async |tx| {
-                        store::forget_failures(tx, gone).await
-                    })
-                    .await?;
-                forgotten = forgotten.saturating_add(deleted);
-            }
-        }
+        let Self { db, ownership, deployments: owner } = &*self;
+        let page =
+            |after| async move { store::failed_deployments(&mut *db.read().await?, after, PAGE).await };
+        let exist = |deployments: Vec<DeploymentId>| async move {
+            Ok(existences(&deployments, &owner.exist(&deployments).await?))
+        };
+        let delete = |deployment: DeploymentId| async move {
+            db.write_owned(ownership, &[deployment.slot()], async |tx| {
+                store::forget_failures(tx, deployment).await
+            })
+            .await
+        };
+        Ok(Outcome::changed(sweep_each(page, exist, delete).await?))
     }
 }
