@@ -15,7 +15,7 @@ use omgservers_api::{ClientId, Problem, RuntimeId, problem::codes};
 use omgservers_auth::{Tokens, WsClaims};
 use omgservers_core::context::inherit;
 use omgservers_dispatcher::{Assignment, Connection, Dispatcher, Refused};
-use omgservers_messaging::{Messaging, Standing};
+use omgservers_messaging::{AssignmentStatus, Messaging};
 use tokio::sync::watch;
 
 use self::{socket::Socket, ws_token::WsToken};
@@ -122,10 +122,10 @@ impl Parts {
     }
 
     /// Follows the assignment that a token was made for.
-    fn bound(&self, client: ClientId, runtime: RuntimeId, assigned: u64) -> Result<Bound, Problem> {
-        let standing = self.messaging.watch_client(client);
+    fn bound(&self, client: ClientId, runtime: RuntimeId, assignment: u64) -> Result<Bound, Problem> {
+        let status = self.messaging.client_watch(client);
         let here = self.messaging.client(client).filter(|it| !it.closed && it.route == Some(runtime));
-        let bound = standing.zip(here).map(|it| Bound { standing: it.0, assigned });
+        let bound = status.zip(here).map(|it| Bound { status: it.0, assignment });
         bound
             .filter(Assignment::holds)
             .ok_or_else(|| codes::WRONG_TOKEN.detail("the client isn't with this runtime any more"))
@@ -139,13 +139,13 @@ fn stopping(_: Refused) -> Problem {
 /// One assignment of a client.
 #[derive(Clone)]
 struct Bound {
-    standing: watch::Receiver<Standing>,
-    assigned: u64,
+    status: watch::Receiver<AssignmentStatus>,
+    assignment: u64,
 }
 
 impl Assignment for Bound {
     fn holds(&self) -> bool {
         // Without a mailbox there is no client.
-        self.standing.borrow().assigned == self.assigned && self.standing.has_changed().is_ok()
+        self.status.borrow().assignment == self.assignment && self.status.has_changed().is_ok()
     }
 }

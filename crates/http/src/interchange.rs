@@ -7,10 +7,10 @@ use omgservers_api::{
     interchange::{ClientOutgoing, MOST_WAIT, Outgoing, message},
     problem::codes,
 };
-use omgservers_messaging::{FromClient, problems::WRONG_QUALIFIER};
+use omgservers_messaging::{ClientMessage, problems::WRONG_QUALIFIER};
 
 /// Decodes the messages of a client. Problems: `messaging.wrong_qualifier`, `request.wrong`.
-pub(crate) fn client_messages<'a>(messages: &[Outgoing<'a>]) -> Result<Vec<FromClient<'a>>, Problem> {
+pub(crate) fn client_messages<'a>(messages: &[Outgoing<'a>]) -> Result<Vec<ClientMessage<'a>>, Problem> {
     let read = |(index, it): (usize, &Outgoing<'a>)| {
         if it.qualifier != message::CLIENT_OUTGOING {
             let known = message::FROM_SERVER.contains(&it.qualifier.as_ref());
@@ -23,7 +23,7 @@ pub(crate) fn client_messages<'a>(messages: &[Outgoing<'a>]) -> Result<Vec<FromC
         let body = it.body.ok_or_else(|| wrong("is missing"))?;
         let body: ClientOutgoing<'a> =
             serde_json::from_str(body.get()).map_err(|error| wrong(&error.to_string()))?;
-        Ok(FromClient { seq: it.id, data: body.data })
+        Ok(ClientMessage { seq: it.id, data: body.data })
     };
     messages.iter().enumerate().map(read).collect()
 }

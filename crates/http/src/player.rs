@@ -119,8 +119,8 @@ async fn interchange(
     let said = client_messages(&request.outgoing_messages)?;
     let (client, mut consumed) = (request.client_id, request.consumed_messages.as_slice());
     if !said.is_empty() {
-        if let Some(commit) = services.messaging.speak(user, client, &said, consumed)? {
-            commit.wait().await?;
+        if let Some(ack) = services.messaging.client_send(user, client, &said, consumed)? {
+            ack.wait().await?;
         }
         consumed = &[];
     }
@@ -128,7 +128,9 @@ async fn interchange(
     let wait = wait(request.wait).unwrap_or_default();
     let incoming = tokio::select! {
         biased;
-        incoming = services.messaging.exchange_client(user, client, &[], consumed, wait) => incoming?,
+        incoming = services.messaging.client_receive(user, client, None, consumed, wait) => {
+            incoming?.unwrap_or_default()
+        }
         () = services.draining.cancelled() => Vec::new(),
     };
     Ok(interchange_body::answer("incoming_messages", &incoming, ""))

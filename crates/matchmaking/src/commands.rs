@@ -14,7 +14,7 @@ use omgservers_api::{
         RequestMatchmaking, SetProfile, ToAll, ToClient, ToClients, UpgradeConnection, command,
     },
 };
-use omgservers_messaging::{ClientInfo, Commit, To};
+use omgservers_messaging::{AckHandle, ClientInfo, To};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -30,7 +30,7 @@ struct Done {
     /// What became of profiles, by the place of their commands.
     profiles: HashMap<usize, Result<(), Problem>>,
     rejected: Vec<RejectedCommand>,
-    commit: Commit,
+    commit: AckHandle,
     wishes: Vec<Wished>,
 }
 
@@ -43,7 +43,7 @@ struct Wished {
 }
 
 impl Done {
-    fn join(&mut self, commit: Commit) {
+    fn join(&mut self, commit: AckHandle) {
         self.commit = std::mem::take(&mut self.commit).join(commit);
     }
 
@@ -66,7 +66,7 @@ impl PgMatchmaking {
         &self,
         runtime: RuntimeId,
         commands: &[Outgoing<'_>],
-    ) -> Result<(Vec<RejectedCommand>, Commit), Problem> {
+    ) -> Result<(Vec<RejectedCommand>, AckHandle), Problem> {
         let mut done = Done::default();
         for (index, it) in commands.iter().enumerate() {
             if it.qualifier == command::REQUEST_MATCHMAKING {
@@ -115,7 +115,7 @@ impl PgMatchmaking {
             return Ok(());
         }
         let executed = match done.profiles.remove(&index) {
-            Some(saved) => saved.map(|()| Commit::none()),
+            Some(saved) => saved.map(|()| AckHandle::none()),
             None => self.execute(runtime, it).await,
         };
         match executed {
@@ -239,15 +239,20 @@ impl PgMatchmaking {
     }
 
     /// Notes the counter of a command; `false` when it was noted before.
-    fn note(&self, runtime: RuntimeId, seq: Option<SenderSeq>, commit: &mut Commit) -> Result<bool, Problem> {
+    fn note(
+        &self,
+        runtime: RuntimeId,
+        seq: Option<SenderSeq>,
+        commit: &mut AckHandle,
+    ) -> Result<bool, Problem> {
         let Some(seq) = seq else { return Ok(true) };
-        let (accepted, fresh) = self.parts.messaging.accept(runtime, seq)?;
+        let (accepted, fresh) = self.parts.messaging.runtime_accept(runtime, seq)?;
         *commit = std::mem::take(commit).join(accepted);
         Ok(fresh)
     }
 
     /// Says what a command has to say; `None` when it is of another kind. Most are of this one.
-    fn speak(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Option<Result<Commit, Problem>> {
+    fn speak(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Option<Result<AckHandle, Problem>> {
         Some(match it.qualifier.as_ref() {
             command::RESPOND_CLIENT => body::<ToClient<'_>>(it)
                 .and_then(|body| self.say(runtime, it.id, To::One(body.client_id), body.message)),
@@ -260,30 +265,30 @@ impl PgMatchmaking {
         })
     }
 
-    async fn execute(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Result<Commit, Problem> {
+    async fn execute(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Result<AckHandle, Problem> {
         match it.qualifier.as_ref() {
             command::SET_PROFILE => {
                 let (user, stage, profile) = self.profile(runtime, it).await?;
                 self.parts.players.set_profile(user, stage, profile).await?;
-                Ok(Commit::none())
+                Ok(AckHandle::none())
             }
             command::KICK_CLIENT => {
                 let body: ClientRef = body(it)?;
                 self.kick(runtime, body.client_id).await?;
-                Ok(Commit::none())
+                Ok(AckHandle::none())
             }
             command::CANCEL_MATCHMAKING => {
                 let body: ClientRef = body(it)?;
                 let deployment = self.here(runtime, body.client_id)?.deployment;
                 self.cancel_ticket(deployment, body.client_id).await?;
-                Ok(Commit::none())
+                Ok(AckHandle::none())
             }
             command::STOP_MATCHMAKING => {
                 let info = self.parts.messaging.runtime(runtime);
                 let info = info.ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
                 let stop = self.ask(info.deployment, |answer| Ask::Stop(runtime, answer));
                 answered(stop).await?;
-                Ok(Commit::none())
+                Ok(AckHandle::none())
             }
             command::UPGRADE_CONNECTION => {
                 let body: UpgradeConnection<'_> = body(it)?;
@@ -334,8 +339,8 @@ impl PgMatchmaking {
         seq: Option<SenderSeq>,
         to: To<'_>,
         message: &RawValue,
-    ) -> Result<Commit, Problem> {
-        let (commit, missed) = self.parts.messaging.say(runtime, seq, to, message)?;
+    ) -> Result<AckHandle, Problem> {
+        let (commit, missed) = self.parts.messaging.runtime_send(runtime, seq, to, message)?;
         if missed.is_empty() {
             return Ok(commit);
         }
@@ -347,20 +352,20 @@ impl PgMatchmaking {
     }
 
     /// Shows a client the way to the runtime's room.
-    fn upgrade(&self, runtime: RuntimeId, it: &UpgradeConnection<'_>) -> Result<Commit, Problem> {
+    fn upgrade(&self, runtime: RuntimeId, it: &UpgradeConnection<'_>) -> Result<AckHandle, Problem> {
         use omgservers_api::interchange::{DISPATCHER, message};
         let (client, protocol) = (it.client_id, it.protocol.as_ref());
         if protocol != DISPATCHER {
             return Err(problems::WRONG_BODY
                 .detail(format!("`protocol` of UPGRADE_CONNECTION: {protocol:?} is not {DISPATCHER}")));
         }
-        let assigned = self.here(runtime, client)?.assigned;
-        let body = crate::bodies::upgrade(client, self.parts.tokens.ws_player(client, runtime, assigned)?)?;
+        let assignment = self.here(runtime, client)?.assignment;
+        let body = crate::bodies::upgrade(client, self.parts.tokens.ws_player(client, runtime, assignment)?)?;
         let qualifier = message::CONNECTION_UPGRADE;
         // If the client is moved meanwhile, the token is void and is not sent.
         self.parts.messaging.apply(vec![omgservers_messaging::Op::PushAssigned {
             client,
-            assigned,
+            assignment,
             qualifier,
             body,
         }])

@@ -17,7 +17,7 @@ use omgservers_api::{
 use omgservers_auth::Tokens;
 use omgservers_core::{Caller, Clock, Db, Mint, Ownership};
 use omgservers_deployments::{DeploymentFull, Deployments};
-use omgservers_messaging::{ClientInfo, Commit, Mailbox, Messaging, Op};
+use omgservers_messaging::{AckHandle, ClientInfo, Mailbox, Messaging, Op};
 use omgservers_players::Players;
 use omgservers_projects::Projects;
 use omgservers_runtimes::Runtimes;
@@ -169,7 +169,7 @@ impl PgMatchmaking {
                 by_deployment.entry(info.deployment).or_default().push(*client);
             }
         }
-        let (mut ended, mut commit) = (0, Commit::none());
+        let (mut ended, mut commit) = (0, AckHandle::none());
         for (deployment, clients) in by_deployment {
             let cell = self.halls.cell(deployment);
             let _hall = cell.hall.lock().await;
@@ -286,16 +286,16 @@ impl Matchmaking for PgMatchmaking {
         let (rejected, commit) = self.carry_out(runtime, commands).await?;
         // After what the runtime says about it: it isn't gone for good before that is there for good. And before anybody
         // waits: those who said it needn't any more.
-        self.parts.messaging.consume(runtime, consumed)?;
+        self.parts.messaging.runtime_ack(runtime, consumed)?;
         commit.wait().await?;
         let first = info.last_seen.is_none();
         // The first poll opens the lobby: that must not wait for something to arrive.
         let wait_first = if first { Duration::ZERO } else { wait };
-        let mut incoming = self.parts.messaging.exchange_runtime(runtime, &[], wait_first).await?;
+        let mut incoming = self.parts.messaging.runtime_receive(runtime, wait_first).await?;
         if first {
             self.halls.touch(info.deployment);
             if incoming.is_empty() && !wait.is_zero() {
-                incoming = self.parts.messaging.exchange_runtime(runtime, &[], wait).await?;
+                incoming = self.parts.messaging.runtime_receive(runtime, wait).await?;
             }
         }
         Ok(RuntimeAnswer { incoming, rejected })

@@ -175,7 +175,7 @@ impl Worker for ExpireClients {
         let Some(before) = ago(parts.clock.ticks(), parts.config.client_inactive) else {
             return Ok(Outcome::default());
         };
-        let silent = parts.messaging.silent_clients(before, MOST_EXPIRED);
+        let silent = parts.messaging.idle_clients(before, MOST_EXPIRED);
         self.0.disconnect(&silent, Reason::ClientInactivity).await.map(Outcome::changed)
     }
 }

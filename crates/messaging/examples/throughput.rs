@@ -14,7 +14,7 @@ use std::{
 
 use omgservers_api::{ClientId, DeploymentId, RuntimeId, UserId, ids::SenderSeq, roles::Delivery};
 use omgservers_core::{Clock, Db, Mint, Ownership, SystemClock};
-use omgservers_messaging::{Bounds, FromClient, Mailboxes, Messaging, Op, SCHEMA, To};
+use omgservers_messaging::{Bounds, ClientMessage, Mailboxes, Messaging, Op, SCHEMA, To};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
@@ -94,8 +94,8 @@ async fn populate(mailboxes: &Mailboxes, mint: &Mint, tasks: usize) -> (Vec<Play
 async fn read(mailboxes: &dyn Messaging, runtime: RuntimeId, stop: &AtomicBool) {
     let mut consumed = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let got =
-            mailboxes.exchange_runtime(runtime, &consumed, Duration::from_secs(1)).await.expect("fetch");
+        mailboxes.runtime_ack(runtime, &consumed).expect("acknowledge");
+        let got = mailboxes.runtime_receive(runtime, Duration::from_secs(1)).await.expect("receive");
         consumed = got.iter().map(|it| it.id).collect();
         // As fast as a game: twenty times a second; faster only when it is behind.
         if consumed.len() < 500 {
@@ -121,11 +121,15 @@ async fn durable_messages(
             let mut start = Instant::now();
             while start < until {
                 let seq = u64::try_from(spent.len()).ok().map(SenderSeq);
-                let outgoing = [FromClient { seq, data: &data }];
-                let done = mailboxes.exchange_client(*user, *client, &outgoing, &[], Duration::ZERO).await;
+                let messages = [ClientMessage { seq, data: &data }];
+                let done = match mailboxes.client_send(*user, *client, &messages, &[]) {
+                    Ok(Some(ack)) => ack.wait().await,
+                    Ok(None) => return spent,
+                    Err(problem) => Err(problem),
+                };
                 let end = Instant::now();
                 match done {
-                    Ok(_) => spent.push(end.duration_since(start)),
+                    Ok(()) => spent.push(end.duration_since(start)),
                     // The mailbox is full: the runtime doesn't keep up.
                     Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
                 }
@@ -146,8 +150,8 @@ async fn empty_exchanges(mailboxes: &Arc<Mailboxes>, players: &Arc<Vec<Player>>,
         tasks.spawn(async move {
             while Instant::now() < until {
                 for Player { client, user } in players.iter() {
-                    let got = mailboxes.exchange_client(*user, *client, &[], &[], Duration::ZERO).await;
-                    assert!(got.expect("an answer").is_empty());
+                    let got = mailboxes.client_receive(*user, *client, None, &[], Duration::ZERO).await;
+                    assert!(got.expect("an answer").is_some_and(|it| it.is_empty()));
                 }
                 count.fetch_add(u64::try_from(players.len()).unwrap_or(0), Ordering::Relaxed);
                 tokio::task::yield_now().await;
@@ -175,9 +179,8 @@ async fn broadcasts(
             let mut consumed = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 let wait = Duration::from_secs(1);
-                let got =
-                    mailboxes.exchange_client(*user, *client, &[], &consumed, wait).await.expect("fetch");
-                consumed = got.iter().map(|it| it.id).collect();
+                let got = mailboxes.client_receive(*user, *client, None, &consumed, wait).await;
+                consumed = got.expect("receive").iter().flatten().map(|it| it.id).collect();
             }
         });
     }
@@ -191,8 +194,8 @@ async fn broadcasts(
         speakers.spawn(async move {
             while Instant::now() < until {
                 let receivers = mailboxes.clients_of(runtime).len();
-                let (commit, missed) = mailboxes.say(runtime, None, To::All, &message).expect("say");
-                commit.wait().await.expect("commit");
+                let (ack, missed) = mailboxes.runtime_send(runtime, None, To::All, &message).expect("send");
+                ack.wait().await.expect("commit");
                 let reached = receivers.saturating_sub(missed.len());
                 count.fetch_add(u64::try_from(reached).unwrap_or(0), Ordering::Relaxed);
             }

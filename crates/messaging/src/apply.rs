@@ -13,8 +13,8 @@ use omgservers_api::{
 
 use self::change::Change;
 use crate::{
-    Body, Commit, Mailbox, Mailboxes, Op, client_box::ClientBox, problems, qualifier::Qualifier,
-    runtime_box::RuntimeBox, shard::Locked, wakes::Wakes,
+    AckHandle, Body, Mailbox, Mailboxes, Op, client_box::ClientBox, problems, qualifier::Qualifier,
+    runtime_box::RuntimeBox, shard::Locked,
 };
 
 /// An op that was checked, with the ids that it needs.
@@ -62,45 +62,45 @@ enum Status {
 }
 
 /// The locked mailboxes that the ops of one call name.
-struct Ground<'a> {
+struct LockedMailboxes<'a> {
     clients: Locked<'a, ClientId, ClientBox>,
     runtimes: Locked<'a, RuntimeId, RuntimeBox>,
 }
 
 impl Mailboxes {
-    pub(crate) fn apply_ops(&self, ops: Vec<Op>) -> Result<Commit, Problem> {
+    pub(crate) fn apply(&self, ops: Vec<Op>) -> Result<AckHandle, Problem> {
         self.must_own()?;
-        let mut wakes = Wakes::new(&self.journal);
-        let mut ground = self.lock(&ops);
-        let steps = self.check(&ground, ops)?;
+        let mut deferred = self.journal.deferred();
+        let mut locked = self.lock(&ops);
+        let steps = self.check(&locked, ops)?;
         if steps.is_empty() {
             // What made these ops needless may not be durable yet.
-            return Ok(self.journal.so_far(&mut wakes));
+            return Ok(self.journal.so_far(&mut deferred));
         }
         let now = self.clock.ticks();
         let mut change = Change {
-            ground: &mut ground,
+            locked: &mut locked,
             writing: self.journal.write(),
             now,
             opened: Vec::new(),
             closed: Vec::new(),
             moved: Vec::new(),
-            told: Vec::new(),
+            commanded: Vec::new(),
         };
         for step in steps {
-            change.carry_out(step, &mut wakes);
+            change.carry_out(step, &mut deferred);
         }
         change.publish();
         let Change { writing, opened, closed, .. } = change;
-        let commit = writing.commit(&mut wakes);
-        drop(ground);
-        self.silence.watch_all(opened.into_iter().map(|it| (it, now)));
+        let commit = writing.commit(&mut deferred);
+        drop(locked);
+        self.idle.watch_all(opened.into_iter().map(|it| (it, now)));
         self.abandoned.watch_all(closed.into_iter().map(|it| (it, now)));
         Ok(commit)
     }
 
     /// Locks every mailbox that carrying the ops out may change.
-    fn lock(&self, ops: &[Op]) -> Ground<'_> {
+    fn lock(&self, ops: &[Op]) -> LockedMailboxes<'_> {
         let mut clients = Vec::new();
         let mut runtimes = Vec::new();
         let mut all_clients = false;
@@ -132,17 +132,17 @@ impl Mailboxes {
         };
         // A client that moves leaves the runtime that it is with.
         runtimes.extend(clients.iter().filter_map(|it| locked.get(*it)?.route));
-        Ground { clients: locked, runtimes: self.runtimes.lock_some(runtimes) }
+        LockedMailboxes { clients: locked, runtimes: self.runtimes.lock_some(runtimes) }
     }
 
     /// Turns ops into steps. Problems: everything that [`apply`](crate::Messaging::apply) may answer.
-    fn check(&self, ground: &Ground<'_>, ops: Vec<Op>) -> Result<Vec<Step>, Problem> {
+    fn check(&self, locked: &LockedMailboxes<'_>, ops: Vec<Op>) -> Result<Vec<Step>, Problem> {
         let mut steps = Vec::with_capacity(ops.len());
         // What the mailboxes are after the ops that were checked.
         let mut after: HashMap<Mailbox, Status> = HashMap::new();
         let mut given_back: HashMap<ClientId, usize> = HashMap::new();
         for op in ops {
-            let status = |it: Mailbox| after.get(&it).copied().unwrap_or_else(|| ground.status(it));
+            let status = |it: Mailbox| after.get(&it).copied().unwrap_or_else(|| locked.status(it));
             match op {
                 Op::OpenClient { client, user, deployment, delivery } => {
                     if status(Mailbox::Client(client)) == Status::Absent {
@@ -163,9 +163,9 @@ impl Mailboxes {
                         steps.push(self.check_push(to, qualifier, body)?);
                     }
                 }
-                Op::PushAssigned { client, assigned, qualifier, body } => {
+                Op::PushAssigned { client, assignment, qualifier, body } => {
                     let it = Mailbox::Client(client);
-                    let still = ground.clients.get(client).is_some_and(|it| it.assigned == assigned);
+                    let still = locked.clients.get(client).is_some_and(|it| it.assignment == assignment);
                     if still && status(it) == Status::Open {
                         steps.push(self.check_push(it, qualifier, body)?);
                     }
@@ -181,7 +181,7 @@ impl Mailboxes {
                             problems::RUNTIME_NOT_FOUND.detail(format!("nothing can be routed to {runtime}"))
                         );
                     }
-                    let pending = ground.clients.get(client).and_then(|it| it.pending.as_ref());
+                    let pending = locked.clients.get(client).and_then(|it| it.pending.as_ref());
                     let pending = pending.map_or(0, |it| it.len());
                     let pending = pending.saturating_add(given_back.get(&client).copied().unwrap_or(0));
                     let ids = (0..pending).map(|_| self.mint.child(runtime)).collect::<Result<_, _>>()?;
@@ -198,7 +198,7 @@ impl Mailboxes {
                         steps.push(match it {
                             Mailbox::Client(_) => Step::Close(it),
                             Mailbox::Runtime(runtime) => {
-                                let ids = self.check_close(ground, runtime)?;
+                                let ids = self.check_close(locked, runtime)?;
                                 for (client, _) in &ids {
                                     *given_back.entry(*client).or_default() += 1;
                                 }
@@ -235,11 +235,11 @@ impl Mailboxes {
     /// What clients said and the runtime never got waits for their next one. What it got may be what ended it.
     fn check_close(
         &self,
-        ground: &Ground<'_>,
+        locked: &LockedMailboxes<'_>,
         runtime: RuntimeId,
     ) -> Result<Vec<(ClientId, EntryId)>, Problem> {
-        let held = ground.runtimes.get(runtime).map(|it| it.inbox.unseen()).into_iter().flatten();
-        held.filter_map(change::speaker).map(|it| Ok((it, self.mint.child(it)?))).collect()
+        let entry = locked.runtimes.get(runtime).map(|it| it.inbox.unreceived()).into_iter().flatten();
+        entry.filter_map(change::speaker).map(|it| Ok((it, self.mint.child(it)?))).collect()
     }
 
     fn epoch(&self, slot: Slot) -> Result<u64, Problem> {
@@ -248,7 +248,7 @@ impl Mailboxes {
     }
 }
 
-impl Ground<'_> {
+impl LockedMailboxes<'_> {
     fn status(&self, mailbox: Mailbox) -> Status {
         let inbox = match mailbox {
             Mailbox::Client(client) => self.clients.get(client).map(|it| &it.inbox),

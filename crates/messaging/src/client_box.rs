@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use omgservers_api::{ClientId, DeploymentId, RuntimeId, UserId, roles::Delivery};
+use omgservers_api::{ClientId, DeploymentId, Problem, RuntimeId, UserId, roles::Delivery};
 use omgservers_core::Ticks;
 use tokio::sync::watch;
 
 use crate::{
-    ClientInfo, Standing,
-    commit::Completion,
+    AssignmentStatus, ClientInfo,
+    ack::Completion,
     inbox::{Inbox, Queue},
     journal::ClientRow,
+    problems,
 };
 
 /// What is known of a client. There may be hundreds of thousands: an idle one owns no memory elsewhere.
@@ -21,7 +22,7 @@ pub(crate) struct ClientBox {
     pub(crate) delivery: Delivery,
     pub(crate) route: Option<RuntimeId>,
     /// Changes with the route, and never comes back.
-    pub(crate) assigned: u64,
+    pub(crate) assignment: u64,
     pub(crate) inbox: Inbox,
     /// What it said before it had a runtime.
     pub(crate) pending: Option<Box<Queue>>,
@@ -30,11 +31,11 @@ pub(crate) struct ClientBox {
     /// When that message is durable.
     pub(crate) accepted: Option<Arc<Completion>>,
     /// When what the backend told it last is durable; forgotten some time after that.
-    pub(crate) told: Option<Arc<Completion>>,
+    pub(crate) last_control: Option<Arc<Completion>>,
     /// When it was last heard of; of a closed one also: when it was closed.
     pub(crate) last_seen: Ticks,
     /// There is one only while somebody follows where it stands.
-    watch: Option<watch::Sender<Standing>>,
+    watch: Option<watch::Sender<AssignmentStatus>>,
 }
 
 impl ClientBox {
@@ -51,12 +52,12 @@ impl ClientBox {
             deployment,
             delivery,
             route: None,
-            assigned: epoch << 32,
+            assignment: epoch << 32,
             inbox: Inbox::default(),
             pending: None,
             last_seq: None,
             accepted: None,
-            told: None,
+            last_control: None,
             last_seen: now,
             watch: None,
         }
@@ -64,18 +65,19 @@ impl ClientBox {
 
     /// Its route has changed, or will.
     pub(crate) fn reassigned(&mut self) {
-        self.assigned = self.assigned.saturating_add(1);
+        self.assignment = self.assignment.saturating_add(1);
     }
 
-    fn standing(&self) -> Standing {
-        let somewhere = self.route.is_some() || self.inbox.closed;
-        Standing { assigned: self.assigned, told: somewhere && !self.inbox.queue.announces() }
+    fn status(&self) -> AssignmentStatus {
+        let settled = self.route.is_some() || self.inbox.closed;
+        let acknowledged = settled && !self.inbox.queue.has_status_message();
+        AssignmentStatus { assignment: self.assignment, acknowledged }
     }
 
-    /// Follows where it stands.
-    pub(crate) fn follow(&mut self) -> watch::Receiver<Standing> {
-        let standing = self.standing();
-        self.watch.get_or_insert_with(|| watch::Sender::new(standing)).subscribe()
+    /// Watches its status.
+    pub(crate) fn watch(&mut self) -> watch::Receiver<AssignmentStatus> {
+        let status = self.status();
+        self.watch.get_or_insert_with(|| watch::Sender::new(status)).subscribe()
     }
 
     /// Tells those who follow it.
@@ -85,8 +87,8 @@ impl ClientBox {
             self.watch = None;
             return;
         }
-        let standing = self.standing();
-        watch.send_if_modified(|it| std::mem::replace(it, standing) != standing);
+        let status = self.status();
+        watch.send_if_modified(|it| std::mem::replace(it, status) != status);
     }
 
     pub(crate) fn info(&self) -> ClientInfo {
@@ -94,7 +96,7 @@ impl ClientBox {
             user: self.user,
             deployment: self.deployment,
             route: self.route,
-            assigned: self.assigned,
+            assignment: self.assignment,
             closed: self.inbox.closed,
             last_seen: self.last_seen,
         }
@@ -111,6 +113,12 @@ impl ClientBox {
             closed: self.inbox.closed,
         }
     }
+}
+
+/// The mailbox, if it is the user's. Problems: `messaging.client_not_found`, `messaging.foreign_client`.
+pub(crate) fn owned(mailbox: Option<&mut ClientBox>, user: UserId) -> Result<&mut ClientBox, Problem> {
+    let mailbox = mailbox.ok_or(problems::CLIENT_NOT_FOUND)?;
+    if mailbox.user == user { Ok(mailbox) } else { Err(problems::FOREIGN_CLIENT.into()) }
 }
 
 #[cfg(test)]

@@ -5,31 +5,12 @@ use std::{collections::VecDeque, sync::Arc};
 use omgservers_api::EntryId;
 use tokio::sync::{Notify, futures::OwnedNotified};
 
-use crate::{Body, Bounds, Entry, commit::Completion, journal::Place, qualifier::Qualifier, wakes::Wakes};
-
-/// One entry as it is kept.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    pub(crate) id: EntryId,
-    pub(crate) qualifier: Qualifier,
-    pub(crate) body: Body,
-    /// Where the journal has it.
-    pub(crate) place: Place,
-    /// Whoever said it waits for this.
-    pub(crate) said: Option<Arc<Completion>>,
-}
-
-impl Held {
-    /// As others see it.
-    fn shown(&self) -> Entry {
-        Entry { id: self.id, qualifier: self.qualifier.word(), body: self.body.clone() }
-    }
-}
+use crate::{Bounds, Entry, deferred::DeferredWakeups, entry::QueuedEntry, qualifier::Qualifier};
 
 /// Entries in the order of their ids.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    entries: VecDeque<Held>,
+    entries: VecDeque<QueuedEntry>,
     bytes: usize,
 }
 
@@ -52,24 +33,24 @@ impl Queue {
     }
 
     /// Adds an entry whose id is above all others.
-    pub(crate) fn push(&mut self, held: Held) {
-        self.bytes = self.bytes.saturating_add(held.body.len());
-        self.entries.push_back(held);
+    pub(crate) fn push(&mut self, entry: QueuedEntry) {
+        self.bytes = self.bytes.saturating_add(entry.body.len());
+        self.entries.push_back(entry);
     }
 
     /// Everything, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &QueuedEntry> {
         self.entries.iter()
     }
 
     /// Takes everything out.
-    pub(crate) fn take(&mut self) -> VecDeque<Held> {
+    pub(crate) fn take(&mut self) -> VecDeque<QueuedEntry> {
         self.bytes = 0;
         std::mem::take(&mut self.entries)
     }
 
     /// Takes the entries with these ids out; ids of others are ignored.
-    pub(crate) fn consume(&mut self, ids: &[EntryId], mut consumed: impl FnMut(Held)) {
+    pub(crate) fn consume(&mut self, ids: &[EntryId], mut consumed: impl FnMut(QueuedEntry)) {
         let mut rest = ids.iter();
         // Who fetches answers what it got, in its order: that is the front of the queue.
         while let (Some(id), Some(front)) = (rest.as_slice().first(), self.entries.front()) {
@@ -77,9 +58,9 @@ impl Queue {
                 break;
             }
             rest.next();
-            if let Some(held) = self.entries.pop_front() {
-                self.bytes = self.bytes.saturating_sub(held.body.len());
-                consumed(held);
+            if let Some(entry) = self.entries.pop_front() {
+                self.bytes = self.bytes.saturating_sub(entry.body.len());
+                consumed(entry);
             }
         }
         self.consume_scattered(rest.as_slice(), consumed);
@@ -88,7 +69,7 @@ impl Queue {
         }
     }
 
-    fn consume_scattered(&mut self, ids: &[EntryId], mut consumed: impl FnMut(Held)) {
+    fn consume_scattered(&mut self, ids: &[EntryId], mut consumed: impl FnMut(QueuedEntry)) {
         let (Some(front), Some(back)) = (self.entries.front(), self.entries.back()) else { return };
         let mut ids: Vec<EntryId> =
             ids.iter().copied().filter(|it| (front.id..=back.id).contains(it)).collect();
@@ -97,11 +78,11 @@ impl Queue {
         }
         ids.sort_unstable();
         let bytes = &mut self.bytes;
-        self.entries.retain(|held| {
-            let kept = ids.binary_search(&held.id).is_err();
+        self.entries.retain(|entry| {
+            let kept = ids.binary_search(&entry.id).is_err();
             if !kept {
-                *bytes = bytes.saturating_sub(held.body.len());
-                consumed(held.clone());
+                *bytes = bytes.saturating_sub(entry.body.len());
+                consumed(entry.clone());
             }
             kept
         });
@@ -109,44 +90,44 @@ impl Queue {
 
     /// The oldest entries with ids above `after`, as many as one answer may have together with those up to `after`
     /// that are still here; at least one if none of those is here.
-    fn beyond(&self, after: Option<EntryId>, bounds: &Bounds) -> Vec<Entry> {
-        let start = self.first_beyond(after);
+    fn received_after(&self, after: Option<EntryId>, bounds: &Bounds) -> Vec<Entry> {
+        let start = self.first_after(after);
         let mut bytes: usize =
             self.entries.range(..start).fold(0, |sum, it| sum.saturating_add(it.body.len().max(1)));
         let most_entries = bounds.most_entries_per_answer.max(1).saturating_sub(start);
-        let fitting = self.entries.range(start..).take(most_entries).take_while(|held| {
+        let fitting = self.entries.range(start..).take(most_entries).take_while(|entry| {
             let first = bytes == 0;
-            bytes = bytes.saturating_add(held.body.len().max(1));
+            bytes = bytes.saturating_add(entry.body.len().max(1));
             first || bytes <= bounds.most_bytes_per_answer
         });
-        fitting.map(Held::shown).collect()
+        fitting.map(QueuedEntry::to_entry).collect()
     }
 
     /// Where the entries with ids above `after` begin.
-    fn first_beyond(&self, after: Option<EntryId>) -> usize {
+    fn first_after(&self, after: Option<EntryId>) -> usize {
         after.map_or(0, |after| self.entries.partition_point(|it| it.id <= after))
     }
 
     /// Takes the upgrades out: they are void when the client's route has changed.
-    pub(crate) fn take_upgrades(&mut self, mut taken: impl FnMut(Held)) {
+    pub(crate) fn take_upgrades(&mut self, mut taken: impl FnMut(QueuedEntry)) {
         if !self.entries.iter().any(|it| it.qualifier == Qualifier::CONNECTION_UPGRADE) {
             return;
         }
         let bytes = &mut self.bytes;
-        self.entries.retain(|held| {
-            let kept = held.qualifier != Qualifier::CONNECTION_UPGRADE;
+        self.entries.retain(|entry| {
+            let kept = entry.qualifier != Qualifier::CONNECTION_UPGRADE;
             if !kept {
-                *bytes = bytes.saturating_sub(held.body.len());
-                taken(held.clone());
+                *bytes = bytes.saturating_sub(entry.body.len());
+                taken(entry.clone());
             }
             kept
         });
     }
 
-    /// Whether an entry waits that tells a client where it stands.
-    pub(crate) fn announces(&self) -> bool {
-        let tells = [Qualifier::RUNTIME_ASSIGNMENT, Qualifier::DISCONNECTION_REASON];
-        self.entries.iter().any(|it| tells.contains(&it.qualifier))
+    /// Whether an entry is queued that informs a client of a new status.
+    pub(crate) fn has_status_message(&self) -> bool {
+        let kinds = [Qualifier::RUNTIME_ASSIGNMENT, Qualifier::DISCONNECTION_REASON];
+        self.entries.iter().any(|it| kinds.contains(&it.qualifier))
     }
 
     /// The oldest entries, as many as one answer may have, at least one if there is one.
@@ -156,18 +137,18 @@ impl Queue {
     pub(crate) fn answer(&self, bounds: &Bounds) -> Vec<Entry> {
         let mut bytes: usize = 0;
         let mut exclusive = None;
-        let fitting = self.entries.iter().take(bounds.most_entries_per_answer.max(1)).take_while(|held| {
-            if matches!(held.qualifier, Qualifier::RUNTIME_ASSIGNMENT | Qualifier::CONNECTION_UPGRADE)
-                && *exclusive.get_or_insert(held.qualifier) != held.qualifier
+        let fitting = self.entries.iter().take(bounds.most_entries_per_answer.max(1)).take_while(|entry| {
+            if matches!(entry.qualifier, Qualifier::RUNTIME_ASSIGNMENT | Qualifier::CONNECTION_UPGRADE)
+                && *exclusive.get_or_insert(entry.qualifier) != entry.qualifier
             {
                 return false;
             }
             let first = bytes == 0;
             // An empty body counts too, or the first would stay the first.
-            bytes = bytes.saturating_add(held.body.len().max(1));
+            bytes = bytes.saturating_add(entry.body.len().max(1));
             first || bytes <= bounds.most_bytes_per_answer
         });
-        fitting.map(Held::shown).collect()
+        fitting.map(QueuedEntry::to_entry).collect()
     }
 }
 
@@ -177,72 +158,60 @@ pub(crate) struct Inbox {
     pub(crate) queue: Queue,
     pub(crate) closed: bool,
     /// The newest entry that was in an answer of this process.
-    shown: Option<EntryId>,
+    received: Option<EntryId>,
     /// There is one only after somebody has waited.
     waiter: Option<Arc<Notify>>,
 }
 
-/// What somebody who looks into a mailbox sees.
-pub(crate) enum Look {
-    /// This waits, or nothing does and nothing needs to be waited for.
+/// What a receiver gets.
+pub(crate) enum Received {
+    /// What it gets now; empty only if it doesn't wait.
     Entries(Vec<Entry>),
-    /// Nothing waits; this ends when it is worth looking again.
-    Nothing(OwnedNotified),
-}
-
-/// What somebody who follows a mailbox sees.
-pub(crate) enum Beyond {
-    /// What comes next; never empty.
-    Entries(Vec<Entry>),
-    /// Nothing that he may have now; this ends when it is worth looking again.
-    Nothing(OwnedNotified),
-    /// It is closed, and he has seen everything.
-    Over,
+    /// Nothing yet; the future ends when it is worth trying again.
+    Wait(OwnedNotified),
+    /// The mailbox is closed, and the receiver has received everything.
+    Closed,
 }
 
 impl Inbox {
-    /// Looks at what comes after `after`.
-    pub(crate) fn look_beyond(&mut self, after: Option<EntryId>, bounds: &Bounds) -> Beyond {
-        let entries = self.queue.beyond(after, bounds);
+    /// Receives what comes after `after`, or everything that isn't consumed. `waits`: the caller waits for an
+    /// arrival when there is nothing.
+    pub(crate) fn receive(&mut self, after: Option<EntryId>, bounds: &Bounds, waits: bool) -> Received {
+        let entries = match after {
+            None => self.queue.answer(bounds),
+            after => self.queue.received_after(after, bounds),
+        };
         if let Some(last) = entries.last() {
-            self.shown = self.shown.max(Some(last.id));
-            return Beyond::Entries(entries);
+            self.received = self.received.max(Some(last.id));
+            return Received::Entries(entries);
         }
-        if self.closed && self.queue.first_beyond(after) == self.queue.len() {
-            return Beyond::Over;
+        if self.closed && self.queue.first_after(after) == self.queue.len() {
+            return Received::Closed;
+        }
+        if !waits {
+            return Received::Entries(entries);
         }
         let waiter = self.waiter.get_or_insert_with(Arc::default);
-        Beyond::Nothing(Arc::clone(waiter).notified_owned())
+        Received::Wait(Arc::clone(waiter).notified_owned())
     }
 
-    /// Adds an entry and wakes who waits for one.
-    pub(crate) fn push(&mut self, held: Held, wakes: &mut Wakes<'_>) {
-        self.queue.push(held);
-        self.wake(wakes);
+    /// Adds an entry and wakes the receivers that wait for one.
+    pub(crate) fn push(&mut self, entry: QueuedEntry, deferred: &mut DeferredWakeups<'_>) {
+        self.queue.push(entry);
+        self.wake(deferred);
     }
 
     /// Wakes who waits.
-    pub(crate) fn wake(&mut self, wakes: &mut Wakes<'_>) {
+    pub(crate) fn wake(&mut self, deferred: &mut DeferredWakeups<'_>) {
         // One wake is for all: who waits longer takes the mailbox's waiter again.
         if let Some(waiter) = self.waiter.take() {
-            wakes.receiver(&waiter);
+            deferred.receiver(&waiter);
         }
     }
 
-    /// Looks; `wait` says whether the caller would wait for something to arrive.
-    pub(crate) fn look(&mut self, bounds: &Bounds, wait: bool) -> Look {
-        if wait && !self.closed && self.queue.is_empty() {
-            let waiter = self.waiter.get_or_insert_with(Arc::default);
-            return Look::Nothing(Arc::clone(waiter).notified_owned());
-        }
-        let entries = self.queue.answer(bounds);
-        self.shown = self.shown.max(entries.last().map(|it| it.id));
-        Look::Entries(entries)
-    }
-
-    /// What nobody has seen yet, oldest first.
-    pub(crate) fn unseen(&self) -> impl Iterator<Item = &Held> {
-        self.queue.iter().filter(|it| Some(it.id) > self.shown)
+    /// What no answer of this process had, oldest first.
+    pub(crate) fn unreceived(&self) -> impl Iterator<Item = &QueuedEntry> {
+        self.queue.iter().filter(|it| Some(it.id) > self.received)
     }
 }
 
@@ -252,6 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::entry::JournalPosition;
 
     fn id(number: i64) -> EntryId {
         EntryId::from_i64(number).unwrap()
@@ -261,12 +231,12 @@ mod tests {
         let mut queue = Queue::default();
         for number in ids {
             let body = "x".repeat(usize::try_from(number % 7).unwrap()).into();
-            queue.push(Held {
+            queue.push(QueuedEntry {
                 id: id(number),
                 qualifier: Qualifier::HANDLE_MESSAGE,
                 body,
-                place: Place::NOWHERE,
-                said: None,
+                position: JournalPosition::NOWHERE,
+                completion: None,
             });
         }
         queue
@@ -302,7 +272,7 @@ mod tests {
     proptest! {
         #[test]
         fn who_follows_and_consumes_sees_every_entry_once_in_order_and_never_more_than_an_answer_unconsumed(
-            held in prop::collection::btree_set(1i64..200, 0..60),
+            entry in prop::collection::btree_set(1i64..200, 0..60),
             consumed_each_time in prop::collection::vec(0usize..5, 1..40),
             most_entries in 1usize..10,
             most_bytes in 1usize..30,
@@ -312,13 +282,13 @@ mod tests {
                 most_bytes_per_answer: most_bytes,
                 ..Bounds::default()
             };
-            let mut queue = queue(held.iter().copied());
+            let mut queue = queue(entry.iter().copied());
             let (mut seen, mut unconsumed) = (Vec::new(), Vec::<Entry>::new());
             // In the end everything is consumed, and so nothing stands in the way of the rest.
-            let rounds = consumed_each_time.into_iter().chain(std::iter::repeat_n(usize::MAX, held.len() + 1));
+            let rounds = consumed_each_time.into_iter().chain(std::iter::repeat_n(usize::MAX, entry.len() + 1));
             for consumed in rounds {
                 let after = seen.last().copied().map(id);
-                let next = queue.beyond(after, &bounds);
+                let next = queue.received_after(after, &bounds);
                 let sizes = || unconsumed.iter().chain(&next).map(|it| it.body.len().max(1));
                 let alone = unconsumed.is_empty() && next.len() == 1;
                 prop_assert!(next.is_empty() || alone || sizes().sum::<usize>() <= most_bytes);
@@ -328,16 +298,16 @@ mod tests {
                 let ids: Vec<EntryId> = unconsumed.drain(..consumed.min(unconsumed.len())).map(|it| it.id).collect();
                 queue.consume(&ids, drop);
             }
-            prop_assert_eq!(seen, held.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(seen, entry.into_iter().collect::<Vec<_>>());
         }
 
         #[test]
         fn consuming_takes_exactly_what_is_named(
-            held in prop::collection::btree_set(1i64..60, 0..40),
+            entry in prop::collection::btree_set(1i64..60, 0..40),
             named in prop::collection::vec(1i64..70, 0..60),
             in_order in any::<bool>(),
         ) {
-            let mut queue = queue(held.iter().copied());
+            let mut queue = queue(entry.iter().copied());
             let mut named = named;
             if in_order {
                 named.sort_unstable();
@@ -346,8 +316,8 @@ mod tests {
             let mut gone = Vec::new();
             queue.consume(&consumed_ids, |it| gone.push(it.id.get()));
             gone.sort_unstable();
-            let expected_gone: Vec<i64> = held.iter().copied().filter(|it| named.contains(it)).collect();
-            let expected_left: Vec<i64> = held.iter().copied().filter(|it| !named.contains(it)).collect();
+            let expected_gone: Vec<i64> = entry.iter().copied().filter(|it| named.contains(it)).collect();
+            let expected_left: Vec<i64> = entry.iter().copied().filter(|it| !named.contains(it)).collect();
             prop_assert_eq!(gone, expected_gone);
             prop_assert_eq!(queue.bytes, queue.entries.iter().map(|it| it.body.len()).sum::<usize>());
             prop_assert_eq!(ids(&queue), expected_left);

@@ -1,16 +1,16 @@
 //! The journal: what has changed in memory and is to be written, in the order in which it happened.
 //!
-//! Changes gather in an open batch; when the writer is free it takes the batch, and the next one opens. All that
+//! Changes linger in an open batch; when the writer is free it takes the batch, and the next one opens. All that
 //! wait for one batch share one [`Completion`].
 
 mod batch;
 mod connection;
+mod guard;
 mod record;
 mod sql;
 #[cfg(test)]
 mod tests;
 mod writer;
-mod writing;
 
 use std::{
     sync::{
@@ -22,18 +22,17 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use self::batch::{Batch, Waiting};
+use self::batch::{Batch, JournalState};
 pub(crate) use self::{
-    batch::Place,
     connection::{Failure, Session},
+    guard::JournalGuard,
     record::{ClientRow, EntryKind, Record, RuntimeRow},
     writer::Writer,
-    writing::Writing,
 };
 use crate::{
-    Bounds, Commit,
-    commit::{Completion, Fate},
-    wakes::Wakes,
+    AckHandle, Bounds,
+    ack::{BatchOutcome, Completion},
+    deferred::DeferredWakeups,
 };
 
 /// What nobody waits for is written after this time at the latest.
@@ -48,7 +47,7 @@ const LONGEST_GATHERING: Duration = Duration::from_millis(2);
 
 /// What is to be written.
 pub(crate) struct Journal {
-    waiting: Mutex<Waiting>,
+    state: Mutex<JournalState>,
     /// Wakes the writer.
     doorbell: Notify,
     /// How many records wait for the writer.
@@ -61,7 +60,7 @@ pub(crate) struct Journal {
 impl Journal {
     pub(crate) fn new(bounds: &Bounds) -> Self {
         Self {
-            waiting: Mutex::new(Waiting::new()),
+            state: Mutex::new(JournalState::new()),
             doorbell: Notify::new(),
             unwritten: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
@@ -70,13 +69,13 @@ impl Journal {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, JournalState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to write: what is written with the answer is in one batch. Locks of mailboxes are taken before.
-    pub(crate) fn write(&self) -> Writing<'_> {
-        Writing { journal: self, waiting: self.lock() }
+    pub(crate) fn write(&self) -> JournalGuard<'_> {
+        JournalGuard { journal: self, state: self.lock() }
     }
 
     /// Whether the database keeps up.
@@ -90,63 +89,68 @@ impl Journal {
     }
 
     /// The commit of a batch that somebody else waits for, too.
-    pub(crate) fn commit_of(&self, completion: &Arc<Completion>) -> Commit {
-        Commit::batch(Arc::clone(completion), self.patience)
+    pub(crate) fn ack_of(&self, completion: &Arc<Completion>) -> AckHandle {
+        AckHandle::batch(Arc::clone(completion), self.patience)
     }
 
-    /// The commit of what somebody says, after which what it was told before is durable, too: it may not hear that what it said
-    /// about that is safe while a crash could still undo that. `told` is forgotten when it is durable.
-    pub(crate) fn and_told(&self, commit: Commit, told: &mut Option<Arc<Completion>>) -> Commit {
-        let _durable = told.take_if(|it| !it.is_pending());
-        match told {
-            Some(told) => commit.join(self.commit_of(told)),
-            None => commit,
+    /// An ack for a sender's messages that also waits until every control message previously delivered to that sender
+    /// is durable. Otherwise a crash could undo the assignment to which the sender has already replied. Clears
+    /// `last_control` when it is durable.
+    pub(crate) fn after_control(
+        &self,
+        ack: AckHandle,
+        last_control: &mut Option<Arc<Completion>>,
+    ) -> AckHandle {
+        let _durable = last_control.take_if(|it| !it.is_pending());
+        match last_control {
+            Some(control) => ack.join(self.ack_of(control)),
+            None => ack,
         }
     }
 
     /// The commit after which everything is durable that was written so far.
-    pub(crate) fn so_far(&self, wakes: &mut Wakes<'_>) -> Commit {
-        let mut waiting = self.lock();
-        if !waiting.open.records.is_empty() {
-            waiting.urgent = true;
-            wakes.writer();
+    pub(crate) fn so_far(&self, deferred: &mut DeferredWakeups<'_>) -> AckHandle {
+        let mut state = self.lock();
+        if !state.open.records.is_empty() {
+            state.urgent = true;
+            deferred.writer();
         }
-        self.commit_of(waiting.last())
+        self.ack_of(state.last())
     }
 
-    /// Wakes the writer.
-    pub(crate) fn wake(&self) {
-        self.doorbell.notify_one();
+    /// Collects wake-ups, the writer's included, until the locks are released.
+    pub(crate) fn deferred(&self) -> DeferredWakeups<'_> {
+        DeferredWakeups::new(&self.doorbell)
     }
 
-    /// Ends everything: who waits is told `fate`, and so is everybody who comes later.
-    pub(crate) fn stop(&self, fate: Fate) {
-        if fate == Fate::Lost {
+    /// Ends everything: who waits is told `outcome`, and so is everybody who comes later.
+    pub(crate) fn stop(&self, outcome: BatchOutcome) {
+        if outcome == BatchOutcome::Lost {
             self.lost.store(true, Ordering::Relaxed);
         }
-        let mut waiting = self.lock();
-        waiting.stopped.get_or_insert(fate);
-        let mut said = std::mem::take(&mut waiting.said_in_taken);
-        for batch in waiting.full.drain(..) {
-            batch.completion.finish(fate);
-            said.extend(batch.said);
+        let mut state = self.lock();
+        state.stopped.get_or_insert(outcome);
+        let mut completions = std::mem::take(&mut state.completions_in_taken);
+        for batch in state.full.drain(..) {
+            batch.completion.finish(outcome);
+            completions.extend(batch.completions);
         }
-        waiting.taken.finish(fate);
-        waiting.open.records = Vec::new();
-        waiting.open.completion.finish(fate);
-        said.append(&mut waiting.open.said);
-        said.iter().for_each(|it| it.finish(fate));
+        state.taken.finish(outcome);
+        state.open.records = Vec::new();
+        state.open.completion.finish(outcome);
+        completions.append(&mut state.open.completions);
+        completions.iter().for_each(|it| it.finish(outcome));
         self.unwritten.store(0, Ordering::Relaxed);
     }
 
     /// The batch that the writer took last is durable.
     fn written(&self) {
-        let (taken, said) = {
-            let mut waiting = self.lock();
-            (Arc::clone(&waiting.taken), std::mem::take(&mut waiting.said_in_taken))
+        let (taken, completions) = {
+            let mut state = self.lock();
+            (Arc::clone(&state.taken), std::mem::take(&mut state.completions_in_taken))
         };
-        taken.finish(Fate::Safe);
-        said.iter().for_each(|it| it.finish(Fate::Safe));
+        taken.finish(BatchOutcome::Safe);
+        completions.iter().for_each(|it| it.finish(BatchOutcome::Safe));
     }
 
     /// The next batch, when it is time to write one.
@@ -167,10 +171,10 @@ impl Journal {
         }
     }
 
-    /// Lets the next batch gather for a moment. Those who waited for the last one often speak again at once, and come
+    /// Lets the next batch linger for a moment. Those who waited for the last one often speak again at once, and come
     /// too late when the next batch is begun with whom it finds: then everybody waits for two commits, always. How
     /// long is worth it depends on how long a commit takes.
-    async fn gather(&self, last_commits: usize, last_took: Duration) {
+    async fn linger(&self, last_commits: usize, last_took: Duration) {
         if last_commits < 2 || self.has_gathered(last_commits) {
             return;
         }
@@ -193,19 +197,19 @@ impl Journal {
     }
 
     fn has_gathered(&self, commits: usize) -> bool {
-        let waiting = self.lock();
-        !waiting.full.is_empty() || waiting.open.commits >= commits
+        let state = self.lock();
+        !state.full.is_empty() || state.open.commits >= commits
     }
 
     fn take(&self) -> Result<Batch, Option<Instant>> {
-        let mut waiting = self.lock();
-        let mut batch = match waiting.full.pop_front() {
+        let mut state = self.lock();
+        let mut batch = match state.full.pop_front() {
             Some(batch) => batch,
-            None if waiting.urgent && !waiting.open.records.is_empty() => waiting.roll(),
-            None => return Err(waiting.lazy_since),
+            None if state.urgent && !state.open.records.is_empty() => state.roll(),
+            None => return Err(state.lazy_since),
         };
-        waiting.taken = Arc::clone(&batch.completion);
-        waiting.said_in_taken = std::mem::take(&mut batch.said);
+        state.taken = Arc::clone(&batch.completion);
+        state.completions_in_taken = std::mem::take(&mut batch.completions);
         self.unwritten.fetch_sub(batch.records.len(), Ordering::Relaxed);
         Ok(batch)
     }

@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod ack;
 mod apply;
 mod bounds;
 mod client_box;
-mod commit;
-mod exchange;
+mod client_send;
+mod deferred;
+mod entry;
+mod idle;
 mod inbox;
 mod journal;
 mod load;
@@ -12,18 +15,17 @@ mod mailboxes;
 mod meters;
 pub mod problems;
 mod qualifier;
+mod receive;
 mod runtime_box;
-mod say;
+mod runtime_send;
 mod service;
 mod shard;
-mod silence;
-mod wakes;
 
+pub use ack::AckHandle;
 pub use bounds::Bounds;
-pub use commit::Commit;
 pub use mailboxes::Mailboxes;
 pub use service::{
-    Body, ClientInfo, Depths, Entry, FromClient, Mailbox, Messaging, Op, RuntimeInfo, Standing, To,
+    AssignmentStatus, Body, ClientInfo, ClientMessage, Depths, Entry, Mailbox, Messaging, Op, RuntimeInfo, To,
 };
 
 omgservers_core::schema!("messaging", "../../migrations/messaging");

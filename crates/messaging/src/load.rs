@@ -7,11 +7,11 @@ use tokio_postgres::{Client, Row, types::FromSql};
 
 use crate::{
     client_box::ClientBox,
-    inbox::Held,
-    journal::{EntryKind, Place},
-    mailboxes::{Clients, Runtimes},
+    entry::{JournalPosition, QueuedEntry},
+    journal::EntryKind,
     qualifier::Qualifier,
     runtime_box::RuntimeBox,
+    shard::{Clients, Runtimes},
 };
 
 /// One view of all tables, and plans for reading everything, which the session isn't made for.
@@ -117,7 +117,7 @@ fn join(runtimes: &Runtimes, runtime: RuntimeId, client: ClientId) -> bool {
     }
 }
 
-/// Puts an entry where it waits; `false` when there is no such place.
+/// Puts an entry where it waits; `false` when there is no such position.
 fn put(row: &Row, mailbox: EntryId, clients: &Clients, runtimes: &Runtimes) -> Result<bool, Problem> {
     let kind: i16 = get(row, 2)?;
     let number: i16 = get(row, 3)?;
@@ -127,15 +127,21 @@ fn put(row: &Row, mailbox: EntryId, clients: &Clients, runtimes: &Runtimes) -> R
         return Ok(true);
     };
     let body = get::<&str>(row, 4)?.into();
-    let held = Held { id: id(row, 1)?, qualifier, body, place: Place::DATABASE, said: None };
+    let entry = QueuedEntry {
+        id: id(row, 1)?,
+        qualifier,
+        body,
+        position: JournalPosition::DATABASE,
+        completion: None,
+    };
     // Ids are unique across kinds: a mailbox is a client's or a runtime's.
     if let Some(client) = ClientId::from_i64(mailbox.get())
         && let Some(it) = clients.lock(client).get_mut(&client)
     {
         if kind == EntryKind::Pending.number() {
-            it.pending.get_or_insert_default().push(held);
+            it.pending.get_or_insert_default().push(entry);
         } else {
-            it.inbox.queue.push(held);
+            it.inbox.queue.push(entry);
         }
         return Ok(true);
     }
@@ -143,7 +149,7 @@ fn put(row: &Row, mailbox: EntryId, clients: &Clients, runtimes: &Runtimes) -> R
         && let Some(it) = runtimes.lock(runtime).get_mut(&runtime)
         && !it.inbox.closed
     {
-        it.inbox.queue.push(held);
+        it.inbox.queue.push(entry);
         return Ok(true);
     }
     Ok(false)

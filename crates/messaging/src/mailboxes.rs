@@ -8,20 +8,17 @@ use serde_json::value::RawValue;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
-    Bounds, ClientInfo, Commit, Depths, Entry, FromClient, Messaging, Op, RuntimeInfo, Standing, To,
+    AckHandle, AssignmentStatus, Bounds, ClientInfo, ClientMessage, Depths, Entry, Messaging, Op,
+    RuntimeInfo, To,
+    ack::BatchOutcome,
     client_box::ClientBox,
-    commit::Fate,
+    idle::IdleTracker,
     journal::{Failure, Journal, Record, Session, Writer},
     load,
     meters::Meters,
     runtime_box::RuntimeBox,
-    shard::Shards,
-    silence::Silence,
-    wakes::Wakes,
+    shard::{Clients, Runtimes},
 };
-
-pub(crate) type Clients = Shards<ClientId, ClientBox>;
-pub(crate) type Runtimes = Shards<RuntimeId, RuntimeBox>;
 
 /// The mailboxes of this process's slots.
 ///
@@ -32,9 +29,9 @@ pub struct Mailboxes {
     pub(crate) runtimes: Runtimes,
     pub(crate) journal: Arc<Journal>,
     /// Open clients.
-    pub(crate) silence: Silence,
+    pub(crate) idle: IdleTracker,
     /// Closed clients.
-    pub(crate) abandoned: Silence,
+    pub(crate) abandoned: IdleTracker,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mint: Mint,
     pub(crate) ownership: Ownership,
@@ -67,14 +64,14 @@ impl Mailboxes {
         let journal = Arc::new(Journal::new(&bounds));
         let writer = Writer::new(db.url(), Arc::clone(&journal), ownership.clone(), meters.clone(), session);
         let writer = tokio::spawn(writer.run()).abort_handle();
-        let (silence, abandoned) = (Silence::default(), Silence::default());
-        silence.watch_all(clients.collect(|it| (!it.inbox.closed).then_some(it.last_seen)));
+        let (idle, abandoned) = (IdleTracker::default(), IdleTracker::default());
+        idle.watch_all(clients.collect(|it| (!it.inbox.closed).then_some(it.last_seen)));
         abandoned.watch_all(clients.collect(|it| it.inbox.closed.then_some(it.last_seen)));
         let it = Self {
             clients,
             runtimes,
             journal,
-            silence,
+            idle,
             abandoned,
             clock,
             mint,
@@ -92,12 +89,12 @@ impl Mailboxes {
             return;
         }
         tracing::warn!(count = orphans.len(), "entries without a mailbox are deleted");
-        let mut wakes = Wakes::new(&self.journal);
+        let mut deferred = self.journal.deferred();
         let mut writing = self.journal.write();
         for load::Orphan { mailbox, id } in orphans {
             writing.add(Record::Consumed { mailbox, id });
         }
-        writing.lazily(&mut wakes);
+        writing.lazily(&mut deferred);
     }
 
     /// A process that lost its slots answers nothing that others may take for the truth.
@@ -109,76 +106,61 @@ impl Mailboxes {
 impl Drop for Mailboxes {
     fn drop(&mut self) {
         self.writer.abort();
-        self.journal.stop(Fate::Closed);
+        self.journal.stop(BatchOutcome::Closed);
     }
 }
 
 #[async_trait::async_trait]
 impl Messaging for Mailboxes {
-    fn apply(&self, ops: Vec<Op>) -> Result<Commit, Problem> {
-        self.apply_ops(ops)
+    fn apply(&self, ops: Vec<Op>) -> Result<AckHandle, Problem> {
+        self.apply(ops)
     }
 
-    async fn exchange_client(
+    fn client_send(
         &self,
         user: UserId,
         client: ClientId,
-        outgoing: &[FromClient<'_>],
+        messages: &[ClientMessage<'_>],
         consumed: &[EntryId],
-        wait: Duration,
-    ) -> Result<Vec<Entry>, Problem> {
-        self.client_exchanges(user, client, outgoing, consumed, wait).await
+    ) -> Result<Option<AckHandle>, Problem> {
+        self.client_send(user, client, messages, consumed)
     }
 
-    fn speak(
-        &self,
-        user: UserId,
-        client: ClientId,
-        outgoing: &[FromClient<'_>],
-        consumed: &[EntryId],
-    ) -> Result<Option<Commit>, Problem> {
-        self.client_speaks(user, client, outgoing, consumed)
-    }
-
-    async fn follow_client(
+    async fn client_receive(
         &self,
         user: UserId,
         client: ClientId,
         after: Option<EntryId>,
-        wait: Duration,
-    ) -> Result<Option<Vec<Entry>>, Problem> {
-        self.client_follows(user, client, after, wait).await
-    }
-
-    fn consume(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem> {
-        self.runtime_consumes(runtime, consumed)
-    }
-
-    async fn exchange_runtime(
-        &self,
-        runtime: RuntimeId,
         consumed: &[EntryId],
         wait: Duration,
-    ) -> Result<Vec<Entry>, Problem> {
-        self.runtime_exchanges(runtime, consumed, wait).await
+    ) -> Result<Option<Vec<Entry>>, Problem> {
+        self.client_receive(user, client, after, consumed, wait).await
     }
 
-    fn say(
+    fn client_watch(&self, client: ClientId) -> Option<watch::Receiver<AssignmentStatus>> {
+        self.clients.lock(client).get_mut(&client).map(ClientBox::watch)
+    }
+
+    fn runtime_send(
         &self,
         runtime: RuntimeId,
         seq: Option<SenderSeq>,
         to: To<'_>,
         message: &RawValue,
-    ) -> Result<(Commit, Vec<ClientId>), Problem> {
-        self.runtime_says(runtime, seq, to, message)
+    ) -> Result<(AckHandle, Vec<ClientId>), Problem> {
+        self.runtime_send(runtime, seq, to, message)
     }
 
-    fn accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(Commit, bool), Problem> {
-        self.accept_command(runtime, seq)
+    fn runtime_accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(AckHandle, bool), Problem> {
+        self.runtime_accept(runtime, seq)
     }
 
-    fn watch_client(&self, client: ClientId) -> Option<watch::Receiver<Standing>> {
-        self.clients.lock(client).get_mut(&client).map(ClientBox::follow)
+    fn runtime_ack(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem> {
+        self.runtime_ack(runtime, consumed)
+    }
+
+    async fn runtime_receive(&self, runtime: RuntimeId, wait: Duration) -> Result<Vec<Entry>, Problem> {
+        self.runtime_receive(runtime, wait).await
     }
 
     fn client(&self, client: ClientId) -> Option<ClientInfo> {
@@ -202,8 +184,8 @@ impl Messaging for Mailboxes {
         self.runtimes.collect(|it| (!it.inbox.closed).then(|| it.info()))
     }
 
-    fn silent_clients(&self, before: Ticks, most: usize) -> Vec<ClientId> {
-        self.silence.since(before, most, |client| self.last_seen(client, false))
+    fn idle_clients(&self, before: Ticks, most: usize) -> Vec<ClientId> {
+        self.idle.since(before, most, |client| self.last_seen(client, false))
     }
 
     fn abandoned_clients(&self, before: Ticks, most: usize) -> Vec<ClientId> {
@@ -212,8 +194,8 @@ impl Messaging for Mailboxes {
 
     async fn flush(&self) -> Result<(), Problem> {
         let commit = {
-            let mut wakes = Wakes::new(&self.journal);
-            self.journal.so_far(&mut wakes)
+            let mut deferred = self.journal.deferred();
+            self.journal.so_far(&mut deferred)
         };
         commit.wait().await
     }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use omgservers_api::{ClientId, DeploymentId, RuntimeId, ids::SenderSeq, roles::Delivery};
+use omgservers_api::{ClientId, DeploymentId, Problem, RuntimeId, ids::SenderSeq, roles::Delivery};
 use omgservers_core::Ticks;
 
-use crate::{RuntimeInfo, commit::Completion, inbox::Inbox, journal::RuntimeRow};
+use crate::{RuntimeInfo, ack::Completion, inbox::Inbox, journal::RuntimeRow, problems};
 
 /// What is known of a runtime.
 #[derive(Debug)]
@@ -22,9 +22,9 @@ pub(crate) struct RuntimeBox {
     /// When that is durable.
     pub(crate) accepted: Option<Arc<Completion>>,
     /// Of what it said last.
-    pub(crate) said: Option<Arc<Completion>>,
+    pub(crate) last_sent: Option<Arc<Completion>>,
     /// When what the backend told it last is durable; forgotten some time after that.
-    pub(crate) told: Option<Arc<Completion>>,
+    pub(crate) last_control: Option<Arc<Completion>>,
     /// When it last exchanged.
     pub(crate) last_seen: Option<Ticks>,
 }
@@ -39,8 +39,8 @@ impl RuntimeBox {
             clients: BTreeSet::new(),
             last_seq: None,
             accepted: None,
-            said: None,
-            told: None,
+            last_sent: None,
+            last_control: None,
             last_seen: None,
         }
     }
@@ -64,4 +64,9 @@ impl RuntimeBox {
             closed: self.inbox.closed,
         }
     }
+}
+
+/// The mailbox, if it is open. Problems: `messaging.runtime_not_found`.
+pub(crate) fn open(mailbox: Option<&mut RuntimeBox>) -> Result<&mut RuntimeBox, Problem> {
+    mailbox.filter(|it| !it.inbox.closed).ok_or_else(|| problems::RUNTIME_NOT_FOUND.into())
 }

@@ -10,7 +10,7 @@ use omgservers_core::Ticks;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use crate::Commit;
+use crate::AckHandle;
 
 /// Raw JSON, shared by all mailboxes that it is in.
 pub type Body = ByteString;
@@ -69,13 +69,13 @@ pub enum Op {
         /// Its fields.
         body: Body,
     },
-    /// Puts an entry into a client's mailbox if the client's [assignment](ClientInfo::assigned) is still this one
+    /// Puts an entry into a client's mailbox if the client's [assignment](ClientInfo::assignment) is still this one
     /// when the ops are checked; else nothing is put.
     PushAssigned {
         /// Where to.
         client: ClientId,
         /// What the entry is about.
-        assigned: u64,
+        assignment: u64,
         /// What it is.
         qualifier: &'static str,
         /// Its fields.
@@ -97,16 +97,16 @@ pub enum Op {
     Remove(Mailbox),
 }
 
-/// What a client says.
+/// One message that a client sends.
 #[derive(Debug, Clone, Copy)]
-pub struct FromClient<'a> {
+pub struct ClientMessage<'a> {
     /// The client's own counter.
     pub seq: Option<SenderSeq>,
     /// The `data` of the message.
     pub data: &'a RawValue,
 }
 
-/// Whom a runtime speaks to.
+/// The receivers of a runtime's message.
 #[derive(Debug, Clone, Copy)]
 pub enum To<'a> {
     /// One client.
@@ -128,7 +128,7 @@ pub struct ClientInfo {
     pub route: Option<RuntimeId>,
     /// Which assignment that is: grows with each change of the route, also with one back to the same runtime, and
     /// from one life of the server to the next. Below 2^53 for the first two million lives.
-    pub assigned: u64,
+    pub assignment: u64,
     /// Nothing is delivered any more.
     pub closed: bool,
     /// When the client was last heard of; the start of this process if it wasn't since, and when it was closed if it
@@ -136,13 +136,13 @@ pub struct ClientInfo {
     pub last_seen: Ticks,
 }
 
-/// Where a client stands, for whoever keeps a connection to it.
+/// The assignment of a client, and whether the client knows of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// As [`ClientInfo::assigned`].
-    pub assigned: u64,
-    /// The client knows: it is with a runtime or closed, and has consumed the entry that told it so.
-    pub told: bool,
+pub struct AssignmentStatus {
+    /// As [`ClientInfo::assignment`].
+    pub assignment: u64,
+    /// The client has a runtime or is closed, and has consumed the entry that informed it of that.
+    pub acknowledged: bool,
 }
 
 /// A runtime's mailbox.
@@ -156,7 +156,7 @@ pub struct RuntimeInfo {
     pub epoch: u64,
     /// When the runtime last exchanged; `None` if it didn't since this process started.
     pub last_seen: Option<Ticks>,
-    /// Its own counter of the last command that was [accepted](Messaging::accept).
+    /// Its own counter of the last command that was [accepted](Messaging::runtime_accept).
     pub last_seq: Option<SenderSeq>,
 }
 
@@ -175,92 +175,83 @@ pub struct Depths {
     pub pending: usize,
 }
 
-/// What other crates may ask of mailboxes.
+/// Mailboxes of the slots that this node serves.
 ///
-/// What changes a mailbox does so in memory at once, in the order of the calls, and answers a [`Commit`]: only
-/// when that is waited for is the change safe. Nothing may be acknowledged to anybody before.
+/// A method that changes a mailbox does so in memory at once, in the order of the calls, and answers an
+/// [`AckHandle`]. The change is safe only after [`AckHandle::wait`]: acknowledge it to nobody before.
+///
+/// Every mailbox that a call names must be in a slot that this node serves; else the call answers `core.not_owner`
+/// or, where it can't answer a problem, what it answers for an unknown mailbox. Messages of clients pass
+/// `client_send` and `client_receive`, those of runtimes `runtime_send`, `runtime_accept`, `runtime_ack` and
+/// `runtime_receive`.
 #[async_trait::async_trait]
 pub trait Messaging: Send + Sync {
-    /// Carries `ops` out in order: all of them or, when there is a problem, none. Nobody sees a part, and they become
+    /// Applies `ops` in order: all of them or, when there is a problem, none. They become visible together and
     /// durable in one commit. Problems: `messaging.runtime_not_found` and `messaging.client_not_found` for a route
     /// whose ends aren't open, `core.no_ids`, `core.not_owner`.
-    fn apply(&self, ops: Vec<Op>) -> Result<Commit, Problem>;
+    fn apply(&self, ops: Vec<Op>) -> Result<AckHandle, Problem>;
 
-    /// A player's exchange: drops what was consumed, takes what the player says, waits for the commit, and
-    /// answers what waits, oldest first, bounded; when nothing waits, up to `wait` for something to arrive. A
-    /// repeated counter is answered and not delivered again. A message to a client without a runtime waits for
-    /// its first one. Of a closed mailbox the messages are not taken, and the answer is what still waits.
-    /// Problems: `messaging.client_not_found`, `messaging.foreign_client` (400 WRONG_CLIENT_ID),
-    /// `messaging.mailbox_full` (nothing of the request was taken, but the consumption), `messaging.backlog`,
-    /// `unavailable` (it was taken and becomes durable later; repeat it), `core.not_owner`.
-    async fn exchange_client(
+    /// Drops what the client has consumed and enqueues its messages, in the order of the calls. Acknowledge the
+    /// messages after [`AckHandle::wait`]. A repeated counter is acknowledged and not delivered again. A message of
+    /// a client without a runtime is queued for its first one. `None`: the mailbox is closed, and nothing was
+    /// enqueued. Problems: `messaging.client_not_found`, `messaging.foreign_client` (400 WRONG_CLIENT_ID),
+    /// `messaging.mailbox_full` and `messaging.backlog` (only the consumption was accepted), `core.not_owner`.
+    fn client_send(
         &self,
         user: UserId,
         client: ClientId,
-        outgoing: &[FromClient<'_>],
+        messages: &[ClientMessage<'_>],
         consumed: &[EntryId],
-        wait: Duration,
-    ) -> Result<Vec<Entry>, Problem>;
+    ) -> Result<Option<AckHandle>, Problem>;
 
-    /// The first half of [`exchange_client`](Self::exchange_client) alone: drops what was consumed and takes what
-    /// the player says, in the order of the calls; the player may be told so after the commit. `None` when the
-    /// mailbox is closed, and then nothing was taken. Problems: those of `exchange_client`, but `unavailable`.
-    fn speak(
-        &self,
-        user: UserId,
-        client: ClientId,
-        outgoing: &[FromClient<'_>],
-        consumed: &[EntryId],
-    ) -> Result<Option<Commit>, Problem>;
-
-    /// The other half, for who has been shown everything up to `after`: what comes next, oldest first. What was
-    /// shown and isn't consumed yet counts into the bounds of an answer, so that who doesn't consume gets no more.
-    /// When there is nothing, waits up to `wait` for something to arrive; consumption doesn't end the wait. `None`
-    /// when the mailbox is closed and nothing comes after `after`. A call is a sign of life, its wait isn't.
-    /// Problems: `messaging.client_not_found`, `messaging.foreign_client`, `core.not_owner`.
-    async fn follow_client(
+    /// Drops what the client has consumed and answers its entries, oldest first, within the bounds of an answer.
+    /// When there are none, waits up to `wait` for one to arrive.
+    ///
+    /// Without `after` it answers everything that isn't consumed; an assignment and an upgrade never share that
+    /// answer. With `after` it answers only later entries; those up to `after` that aren't consumed count into the
+    /// bounds, so that a client that doesn't consume receives no more. `None`: the mailbox is closed, and the client
+    /// has received everything. The call and the end of its wait are signs of life. Cancel-safe: a dropped future
+    /// loses nothing. Problems: `messaging.client_not_found`, `messaging.foreign_client`, `core.not_owner`.
+    async fn client_receive(
         &self,
         user: UserId,
         client: ClientId,
         after: Option<EntryId>,
+        consumed: &[EntryId],
         wait: Duration,
     ) -> Result<Option<Vec<Entry>>, Problem>;
 
-    /// The first half of [`exchange_runtime`](Self::exchange_runtime) alone: drops what was consumed, so that who said
-    /// it hears at once that it is safe. Problems: `messaging.runtime_not_found`, `core.not_owner`.
-    fn consume(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem>;
+    /// Watches a client's assignment; the receiver ends when the mailbox is removed. `None` for an unknown client.
+    fn client_watch(&self, client: ClientId) -> Option<watch::Receiver<AssignmentStatus>>;
 
-    /// The runtime's half of an exchange: drops what was consumed and answers what waits, like
-    /// [`exchange_client`](Self::exchange_client). Problems: `messaging.runtime_not_found` (404
-    /// RUNTIME_NOT_FOUND).
-    async fn exchange_runtime(
-        &self,
-        runtime: RuntimeId,
-        consumed: &[EntryId],
-        wait: Duration,
-    ) -> Result<Vec<Entry>, Problem>;
-
-    /// A runtime speaks to clients that are with it: one SERVER_OUTGOING_MESSAGE each, one payload for all, 512 MiB
-    /// in all at most. Answers the clients that got none because they aren't with it or their mailbox is full. With
-    /// the runtime's own counter: a command whose counter, or a later one, was seen before isn't said again, nobody
-    /// is missed, and the commit is that of the original; counter and messages become durable together, and when
-    /// there is a problem neither is taken. Problems: `messaging.runtime_not_found`, `messaging.backlog`,
-    /// `core.not_owner`.
-    fn say(
+    /// Sends one message of a runtime to clients that are with it, as one SERVER_OUTGOING_MESSAGE each that share
+    /// one payload, 512 MiB in all at most. Answers the clients that got none because they aren't with the runtime
+    /// or their mailbox is full. With the runtime's own counter: a command whose counter, or a later one, was
+    /// accepted before isn't sent again, the answer names no client, and the handle is that of the original. Counter
+    /// and messages become durable together, and when there is a problem neither is accepted. Problems:
+    /// `messaging.runtime_not_found`, `messaging.backlog`, `core.not_owner`.
+    fn runtime_send(
         &self,
         runtime: RuntimeId,
         seq: Option<SenderSeq>,
         to: To<'_>,
         message: &RawValue,
-    ) -> Result<(Commit, Vec<ClientId>), Problem>;
+    ) -> Result<(AckHandle, Vec<ClientId>), Problem>;
 
-    /// Whether a runtime's command that says nothing is a fresh one: `false` when this counter of the runtime, or a later one, was
-    /// seen before. The commit is then that of the original. Problems: `messaging.runtime_not_found`,
+    /// Accepts the counter of a runtime's command that sends nothing. `false` when this counter, or a later one, was
+    /// accepted before; the handle is then that of the original. Problems: `messaging.runtime_not_found`,
     /// `core.not_owner`.
-    fn accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(Commit, bool), Problem>;
+    fn runtime_accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(AckHandle, bool), Problem>;
 
-    /// Follows where a client stands; ends when the mailbox is removed. `None` for an unknown client.
-    fn watch_client(&self, client: ClientId) -> Option<watch::Receiver<Standing>>;
+    /// Drops what the runtime has consumed. Senders whose messages all receivers have consumed are acknowledged at
+    /// once. Problems: `messaging.runtime_not_found`, `core.not_owner`.
+    fn runtime_ack(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem>;
+
+    /// Answers what the runtime hasn't consumed, oldest first, within the bounds of an answer. When there is
+    /// nothing, waits up to `wait` for an entry to arrive. The call and the end of its wait are signs of life.
+    /// Cancel-safe. Problems: `messaging.runtime_not_found` (404 RUNTIME_NOT_FOUND), `core.not_owner`.
+    async fn runtime_receive(&self, runtime: RuntimeId, wait: Duration) -> Result<Vec<Entry>, Problem>;
+
     /// A client's mailbox.
     fn client(&self, client: ClientId) -> Option<ClientInfo>;
     /// A runtime's mailbox; `None` also when it is closed.
@@ -272,15 +263,15 @@ pub trait Messaging: Send + Sync {
     /// All open runtimes' mailboxes, by id; for the start and for sweeps.
     fn runtimes(&self) -> Vec<(RuntimeId, RuntimeInfo)>;
 
-    /// Open clients that were not heard of since `before`, at most `most`. Its cost grows with what it answers
-    /// and with what was heard of since, not with the number of mailboxes. It may name a client again.
-    fn silent_clients(&self, before: Ticks, most: usize) -> Vec<ClientId>;
+    /// Open clients without a sign of life since `before`, at most `most`. Its cost grows with what it answers and
+    /// with the clients that were active since, not with the number of mailboxes. It may name a client again.
+    fn idle_clients(&self, before: Ticks, most: usize) -> Vec<ClientId>;
     /// Closed clients' mailboxes that were not fetched from since `before`, at most `most`.
     fn abandoned_clients(&self, before: Ticks, most: usize) -> Vec<ClientId>;
 
-    /// Waits until everything that was changed so far is durable, consumption included. For a clean stop. Problems:
-    /// `unavailable`, `core.not_owner`.
+    /// Waits until every change so far is durable, consumption included. For a clean stop. Problems: `unavailable`,
+    /// `core.not_owner`.
     async fn flush(&self) -> Result<(), Problem>;
-    /// How much there is, for operators. Looks at every mailbox, shard by shard.
+    /// How much there is, for operators. Visits every mailbox, shard by shard.
     fn depths(&self) -> Depths;
 }

@@ -6,8 +6,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use omgservers_api::ids::Id;
+use omgservers_api::{ClientId, RuntimeId, ids::Id};
 use smallvec::SmallVec;
+
+use crate::{client_box::ClientBox, runtime_box::RuntimeBox};
 
 /// Ids are made by us, so that nobody can choose colliding ones; a fast hash is enough.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -18,6 +20,11 @@ struct Shard<K, V>(Mutex<Map<K, V>>);
 
 /// A map in [`SHARDS`] shards.
 pub(crate) struct Shards<K, V>(Vec<Shard<K, V>>);
+
+/// Clients' mailboxes.
+pub(crate) type Clients = Shards<ClientId, ClientBox>;
+/// Runtimes' mailboxes.
+pub(crate) type Runtimes = Shards<RuntimeId, RuntimeBox>;
 
 /// One locked shard.
 pub(crate) type Guard<'a, K, V> = MutexGuard<'a, Map<K, V>>;

@@ -12,7 +12,7 @@ use omgservers_api::{
     interchange::{DisconnectionReason, MatchmakingFailure, Reason, RuntimeAssignment, message},
 };
 use omgservers_core::Caller;
-use omgservers_messaging::{Entry, FromClient};
+use omgservers_messaging::{ClientMessage, Entry};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -300,10 +300,19 @@ impl World {
         let work = async move {
             let raw = |it: &u64| RawValue::from_string(it.to_string()).unwrap();
             let data: Vec<Box<RawValue>> = says.iter().map(raw).collect();
-            let message = |(seq, data): (&u64, _)| FromClient { seq: Some(SenderSeq(*seq)), data };
-            let outgoing: Vec<FromClient<'_>> =
+            let message = |(seq, data): (&u64, _)| ClientMessage { seq: Some(SenderSeq(*seq)), data };
+            let messages: Vec<ClientMessage<'_>> =
                 says.iter().zip(data.iter().map(|it| &**it)).map(message).collect();
-            messaging.exchange_client(user, client, &outgoing, &consumed, Duration::ZERO).await
+            // As the HTTP API does it: the messages are safe before the player receives anything.
+            let mut consumed = consumed.as_slice();
+            if !messages.is_empty() {
+                if let Some(ack) = messaging.client_send(user, client, &messages, consumed)? {
+                    ack.wait().await?;
+                }
+                consumed = &[];
+            }
+            let received = messaging.client_receive(user, client, None, consumed, Duration::ZERO).await?;
+            Ok(received.unwrap_or_default())
         };
         (said, work)
     }

@@ -171,16 +171,16 @@ impl Ears<'_> {
 /// Ends when the connection of a player has to: it is with another runtime or closed, has consumed the entry that
 /// told it so, and has had the time to end the connection itself. Whoever was told nothing yet keeps it.
 async fn departure(bound: Option<Bound>, grace: Duration) -> Closing {
-    let Some(Bound { mut standing, assigned }) = bound else { return pending().await };
+    let Some(Bound { mut status, assignment }) = bound else { return pending().await };
     loop {
-        let now = *standing.borrow_and_update();
-        let changed = if now.assigned != assigned && now.told {
-            match timeout(grace, standing.changed()).await {
+        let now = *status.borrow_and_update();
+        let changed = if now.assignment != assignment && now.acknowledged {
+            match timeout(grace, status.changed()).await {
                 Ok(changed) => changed,
                 Err(_) => return Closing::Moved,
             }
         } else {
-            standing.changed().await
+            status.changed().await
         };
         if changed.is_err() {
             return Closing::Over;

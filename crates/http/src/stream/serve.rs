@@ -133,7 +133,7 @@ impl Connection {
                 _tick = beat.tick() => self.beat().await,
                 Some(outcome) = self.outcomes.next() => self.tell(outcome).await,
                 message = messages.recv(), if reads => self.hear(message).await,
-                next = messaging.follow_client(self.user, self.client, self.sent, SIGN_OF_LIFE), if answers => {
+                next = messaging.client_receive(self.user, self.client, self.sent, &[], SIGN_OF_LIFE), if answers => {
                     self.push(next).await
                 }
             };
@@ -170,7 +170,7 @@ impl Connection {
                 let highest = frame.outgoing_messages.iter().filter_map(|it| it.id).max();
                 let spoken = client_messages(&frame.outgoing_messages).and_then(|said| {
                     let consumed = &frame.consumed_messages;
-                    self.parts.messaging.speak(self.user, self.client, &said, consumed)
+                    self.parts.messaging.client_send(self.user, self.client, &said, consumed)
                 });
                 match spoken {
                     Ok(Some(commit)) if answered => (frame.request, Ok((commit, highest))),

@@ -138,7 +138,11 @@ impl House {
     /// A client fetches all that waits and consumes it.
     pub(crate) async fn fetch(&self, client: ClientId) {
         let exchange = async |consumed: &[_]| {
-            self.messaging().exchange_client(self.user, client, &[], consumed, Duration::ZERO).await.unwrap()
+            self.messaging()
+                .client_receive(self.user, client, None, consumed, Duration::ZERO)
+                .await
+                .unwrap()
+                .unwrap_or_default()
         };
         let ids: Vec<_> = exchange(&[]).await.into_iter().map(|it| it.id).collect();
         exchange(&ids).await;
@@ -151,7 +155,7 @@ impl House {
     /// As UPGRADE_CONNECTION makes it.
     pub(crate) fn player_token(&self, client: ClientId) -> String {
         let info = self.messaging().client(client).unwrap();
-        self.tokens.ws_player(client, info.route.unwrap(), info.assigned).unwrap()
+        self.tokens.ws_player(client, info.route.unwrap(), info.assignment).unwrap()
     }
 
     pub(crate) async fn game(&self, runtime: RuntimeId) -> Socket {

@@ -149,19 +149,21 @@ impl House {
     /// A runtime says something to a client.
     pub(crate) async fn respond(&self, runtime: RuntimeId, client: ClientId, json: &str) {
         let message = RawValue::from_string(json.to_owned()).unwrap();
-        let (commit, missed) = self.messaging().say(runtime, None, To::One(client), &message).unwrap();
+        let (commit, missed) =
+            self.messaging().runtime_send(runtime, None, To::One(client), &message).unwrap();
         commit.wait().await.unwrap();
         assert!(missed.is_empty());
     }
 
     /// What the interchange would answer.
     pub(crate) async fn polled(&self, client: ClientId) -> Vec<Entry> {
-        self.messaging().exchange_client(self.user, client, &[], &[], Duration::ZERO).await.unwrap()
+        let received = self.messaging().client_receive(self.user, client, None, &[], Duration::ZERO).await;
+        received.unwrap().unwrap_or_default()
     }
 
     /// What a runtime was told by clients, as JSON.
     pub(crate) async fn heard(&self, runtime: RuntimeId) -> Vec<Value> {
-        let entries = self.messaging().exchange_runtime(runtime, &[], Duration::ZERO).await.unwrap();
+        let entries = self.messaging().runtime_receive(runtime, Duration::ZERO).await.unwrap();
         let message = |it: &Entry| serde_json::from_str::<Value>(&it.body).unwrap()["message"].clone();
         entries.iter().map(message).collect()
     }

@@ -34,11 +34,14 @@ fn session(house: &House, wire: &Wire, client: ClientId) -> Session {
 async fn echo(mailboxes: Arc<Mailboxes>, runtime: RuntimeId) {
     let mut consumed = Vec::new();
     // The mailboxes may be gone: the house crashes.
-    while let Ok(entries) = mailboxes.exchange_runtime(runtime, &consumed, LONG).await {
+    while mailboxes.runtime_ack(runtime, &consumed).is_ok()
+        && let Ok(entries) = mailboxes.runtime_receive(runtime, LONG).await
+    {
         for entry in &entries {
             let said: ToClient<'_> = serde_json::from_str(&entry.body).unwrap();
             let seq = said.message.get().parse().ok().map(SenderSeq);
-            let Ok((commit, _)) = mailboxes.say(runtime, seq, To::One(said.client_id), said.message) else {
+            let Ok((commit, _)) = mailboxes.runtime_send(runtime, seq, To::One(said.client_id), said.message)
+            else {
                 return;
             };
             if commit.wait().await.is_err() {

@@ -11,7 +11,7 @@ use omgservers_api::{
     interchange::{command, message},
 };
 use omgservers_deployments::DeploymentFull;
-use omgservers_messaging::{Body, Commit, Mailbox, Op};
+use omgservers_messaging::{AckHandle, Body, Mailbox, Op};
 use omgservers_versions::VersionFull;
 
 use super::{
@@ -143,7 +143,7 @@ impl PgMatchmaking {
 
     /// Lets everybody who was placed in a match whose game server polls join it. Nobody has to wait for the commit: if
     /// it is lost, who was placed is admitted again.
-    pub(crate) async fn admit(&self, hall: &mut Hall, full: &DeploymentFull) -> Result<Commit, Problem> {
+    pub(crate) async fn admit(&self, hall: &mut Hall, full: &DeploymentFull) -> Result<AckHandle, Problem> {
         let matches = &hall.queues.matches;
         hall.queues.expecting.retain(|id| matches.get(id).is_some_and(|it| !it.coming.is_empty()));
         let (mut joining, mut tickets) = (Vec::new(), Vec::new());
@@ -169,12 +169,12 @@ impl PgMatchmaking {
             }
         }
         if tickets.is_empty() {
-            return Ok(Commit::none());
+            return Ok(AckHandle::none());
         }
         let users: Vec<UserId> = joining.iter().map(|it| it.user).collect();
         let profiles = self.parts.players.profiles(full.deployment.stage_id, &users).await?;
         let version = self.parts.versions.config(full.deployment.version_id).await?;
-        let mut commit = Commit::none();
+        let mut commit = AckHandle::none();
         for chunk in joining.chunks(MOST_MOVED) {
             let ops = self.join_ops(hall, &version, &profiles, chunk)?;
             commit = commit.join(self.parts.messaging.apply(ops)?);

@@ -195,7 +195,7 @@ impl Round<'_> {
                 self.changes.answer(move || {
                     let is_answer = !result.as_ref().is_err_and(is_own_fault);
                     if let Some(seq) = is_answer.then(|| note.take()).flatten() {
-                        let _gone = messaging.accept(lobby, seq);
+                        let _gone = messaging.runtime_accept(lobby, seq);
                     }
                     drop(answer.send(result));
                 });

@@ -5,51 +5,52 @@ use std::sync::Arc;
 use omgservers_api::{ClientId, EntryId, RuntimeId, ids::Id as _, roles::Delivery};
 use omgservers_core::Ticks;
 
-use super::{Ground, Step};
+use super::{LockedMailboxes, Step};
 use crate::{
     Body, Mailbox,
     client_box::ClientBox,
-    inbox::{Held, Queue},
-    journal::{EntryKind, Place, Record, Writing},
+    deferred::DeferredWakeups,
+    entry::{JournalPosition, QueuedEntry},
+    inbox::Queue,
+    journal::{EntryKind, JournalGuard, Record},
     qualifier::Qualifier,
     runtime_box::RuntimeBox,
-    wakes::Wakes,
 };
 
 /// Carries steps out.
 pub(super) struct Change<'g, 'a, 'j> {
-    pub(super) ground: &'g mut Ground<'a>,
-    pub(super) writing: Writing<'j>,
+    pub(super) locked: &'g mut LockedMailboxes<'a>,
+    pub(super) writing: JournalGuard<'j>,
     pub(super) now: Ticks,
     /// Clients that are to be watched from now on.
     pub(super) opened: Vec<ClientId>,
     pub(super) closed: Vec<ClientId>,
     /// Clients that may stand elsewhere now.
     pub(super) moved: Vec<ClientId>,
-    /// Runtimes that are told something.
-    pub(super) told: Vec<RuntimeId>,
+    /// Runtimes that got a control message.
+    pub(super) commanded: Vec<RuntimeId>,
 }
 
 impl Change<'_, '_, '_> {
-    pub(super) fn carry_out(&mut self, step: Step, wakes: &mut Wakes<'_>) {
+    pub(super) fn carry_out(&mut self, step: Step, deferred: &mut DeferredWakeups<'_>) {
         match step {
             Step::OpenClient { client, user, deployment, delivery, epoch } => {
                 let it = ClientBox::new(user, deployment, delivery, self.now, epoch);
-                self.ground.clients.insert(client, it);
+                self.locked.clients.insert(client, it);
                 self.opened.push(client);
                 self.write_client(client);
             }
             Step::OpenRuntime { runtime, deployment, delivery, epoch } => {
-                self.ground.runtimes.insert(runtime, RuntimeBox::new(deployment, delivery, epoch));
+                self.locked.runtimes.insert(runtime, RuntimeBox::new(deployment, delivery, epoch));
                 self.write_runtime(runtime);
             }
-            Step::Push { to, id, qualifier, body } => self.push(to, id, qualifier, body, wakes),
-            Step::Route { client, to, ids } => self.route(client, to, ids, wakes),
-            Step::Close(Mailbox::Client(client)) => self.close_client(client, wakes),
-            Step::CloseRuntime { runtime, ids } => self.close_runtime(runtime, ids, wakes),
+            Step::Push { to, id, qualifier, body } => self.push(to, id, qualifier, body, deferred),
+            Step::Route { client, to, ids } => self.route(client, to, ids, deferred),
+            Step::Close(Mailbox::Client(client)) => self.close_client(client, deferred),
+            Step::CloseRuntime { runtime, ids } => self.close_runtime(runtime, ids, deferred),
             Step::Close(Mailbox::Runtime(_)) => {}
-            Step::Remove(Mailbox::Client(client)) => self.remove_client(client, wakes),
-            Step::Remove(Mailbox::Runtime(runtime)) => self.remove_runtime(runtime, wakes),
+            Step::Remove(Mailbox::Client(client)) => self.remove_client(client, deferred),
+            Step::Remove(Mailbox::Runtime(runtime)) => self.remove_runtime(runtime, deferred),
         }
     }
 
@@ -57,65 +58,78 @@ impl Change<'_, '_, '_> {
     pub(super) fn publish(&mut self) {
         let last = self.writing.last();
         for client in std::mem::take(&mut self.moved) {
-            if let Some(it) = self.ground.clients.get_mut(client) {
-                it.told = Some(Arc::clone(&last));
+            if let Some(it) = self.locked.clients.get_mut(client) {
+                it.last_control = Some(Arc::clone(&last));
                 it.publish();
             }
         }
-        for runtime in std::mem::take(&mut self.told) {
-            if let Some(it) = self.ground.runtimes.get_mut(runtime) {
-                it.told = Some(Arc::clone(&last));
+        for runtime in std::mem::take(&mut self.commanded) {
+            if let Some(it) = self.locked.runtimes.get_mut(runtime) {
+                it.last_control = Some(Arc::clone(&last));
             }
         }
     }
 
     fn write_client(&mut self, client: ClientId) {
-        if let Some(it) = self.ground.clients.get(client) {
+        if let Some(it) = self.locked.clients.get(client) {
             self.writing.add(Record::Client(Box::new(it.row(client))));
         }
     }
 
     fn write_runtime(&mut self, runtime: RuntimeId) {
-        if let Some(it) = self.ground.runtimes.get(runtime) {
+        if let Some(it) = self.locked.runtimes.get(runtime) {
             self.writing.add(Record::Runtime(Box::new(it.row(runtime))));
         }
     }
 
     /// What the backend itself says is durable whatever the mailbox's delivery.
-    fn push(&mut self, to: Mailbox, id: EntryId, qualifier: Qualifier, body: Body, wakes: &mut Wakes<'_>) {
+    fn push(
+        &mut self,
+        to: Mailbox,
+        id: EntryId,
+        qualifier: Qualifier,
+        body: Body,
+        deferred: &mut DeferredWakeups<'_>,
+    ) {
         let (inbox, mailbox) = match to {
             Mailbox::Client(client) => {
                 self.moved.push(client);
-                (self.ground.clients.get_mut(client).map(|it| &mut it.inbox), client.get())
+                (self.locked.clients.get_mut(client).map(|it| &mut it.inbox), client.get())
             }
             Mailbox::Runtime(runtime) => {
-                self.told.push(runtime);
-                (self.ground.runtimes.get_mut(runtime).map(|it| &mut it.inbox), runtime.get())
+                self.commanded.push(runtime);
+                (self.locked.runtimes.get_mut(runtime).map(|it| &mut it.inbox), runtime.get())
             }
         };
         if let Some(inbox) = inbox {
-            let place = self.writing.entry(mailbox, id, EntryKind::Waiting, qualifier, &body);
-            inbox.push(Held { id, qualifier, body, place, said: None }, wakes);
+            let position = self.writing.entry(mailbox, id, EntryKind::Inbox, qualifier, &body);
+            inbox.push(QueuedEntry { id, qualifier, body, position, completion: None }, deferred);
         }
     }
 
-    fn route(&mut self, client: ClientId, to: Option<RuntimeId>, ids: Vec<EntryId>, wakes: &mut Wakes<'_>) {
+    fn route(
+        &mut self,
+        client: ClientId,
+        to: Option<RuntimeId>,
+        ids: Vec<EntryId>,
+        deferred: &mut DeferredWakeups<'_>,
+    ) {
         // To say again where it is changes nothing.
-        if self.ground.clients.get(client).is_some_and(|it| it.route != to) {
+        if self.locked.clients.get(client).is_some_and(|it| it.route != to) {
             self.reassign(client);
         }
         self.leave(client);
-        let Some(it) = self.ground.clients.get_mut(client) else { return };
+        let Some(it) = self.locked.clients.get_mut(client) else { return };
         it.route = to;
         let pending = it.pending.take();
         if let Some(runtime) = to {
-            if let Some(it) = self.ground.runtimes.get_mut(runtime) {
+            if let Some(it) = self.locked.runtimes.get_mut(runtime) {
                 it.clients.insert(client);
             }
             if let Some(pending) = pending {
-                self.move_pending(client, runtime, *pending, ids, wakes);
+                self.move_pending(client, runtime, *pending, ids, deferred);
             }
-        } else if let Some(it) = self.ground.clients.get_mut(client) {
+        } else if let Some(it) = self.locked.clients.get_mut(client) {
             it.pending = pending;
         }
         self.write_client(client);
@@ -123,9 +137,9 @@ impl Change<'_, '_, '_> {
 
     /// Its assignment is another one from now on, and what led to the old runtime's room is void.
     fn reassign(&mut self, client: ClientId) {
-        let Some(it) = self.ground.clients.get_mut(client) else { return };
+        let Some(it) = self.locked.clients.get_mut(client) else { return };
         it.reassigned();
-        it.inbox.queue.take_upgrades(|held| self.writing.consumed(client.get(), &held));
+        it.inbox.queue.take_upgrades(|entry| self.writing.consumed(client.get(), &entry));
         self.moved.push(client);
     }
 
@@ -136,51 +150,56 @@ impl Change<'_, '_, '_> {
         runtime: RuntimeId,
         mut pending: Queue,
         ids: Vec<EntryId>,
-        wakes: &mut Wakes<'_>,
+        deferred: &mut DeferredWakeups<'_>,
     ) {
-        let Some(to) = self.ground.runtimes.get_mut(runtime) else { return };
-        for (held, id) in pending.take().into_iter().zip(ids) {
-            self.writing.moved(client.get(), &held);
-            let Held { qualifier, body, .. } = held;
-            let place = match to.delivery {
-                Delivery::Ephemeral => Place::NOWHERE,
+        let Some(to) = self.locked.runtimes.get_mut(runtime) else { return };
+        for (entry, id) in pending.take().into_iter().zip(ids) {
+            self.writing.moved(client.get(), &entry);
+            let QueuedEntry { qualifier, body, .. } = entry;
+            let position = match to.delivery {
+                Delivery::Ephemeral => JournalPosition::NOWHERE,
                 Delivery::Durable => {
-                    self.writing.entry(runtime.get(), id, EntryKind::Waiting, qualifier, &body)
+                    self.writing.entry(runtime.get(), id, EntryKind::Inbox, qualifier, &body)
                 }
             };
-            to.inbox.push(Held { id, qualifier, body, place, said: None }, wakes);
+            to.inbox.push(QueuedEntry { id, qualifier, body, position, completion: None }, deferred);
         }
     }
 
     /// Ends the membership of a client.
     fn leave(&mut self, client: ClientId) {
-        let route = self.ground.clients.get_mut(client).and_then(|it| it.route.take());
-        if let Some(it) = route.and_then(|it| self.ground.runtimes.get_mut(it)) {
+        let route = self.locked.clients.get_mut(client).and_then(|it| it.route.take());
+        if let Some(it) = route.and_then(|it| self.locked.runtimes.get_mut(it)) {
             it.clients.remove(&client);
         }
     }
 
-    fn close_client(&mut self, client: ClientId, wakes: &mut Wakes<'_>) {
+    fn close_client(&mut self, client: ClientId, deferred: &mut DeferredWakeups<'_>) {
         self.leave(client);
         self.reassign(client);
-        let Some(it) = self.ground.clients.get_mut(client) else { return };
+        let Some(it) = self.locked.clients.get_mut(client) else { return };
         it.inbox.closed = true;
-        it.inbox.wake(wakes);
+        it.inbox.wake(deferred);
         // It has from now on the time that it is given to fetch the reason.
         it.last_seen = self.now;
         if let Some(mut pending) = it.pending.take() {
-            for held in pending.take() {
-                self.writing.consumed(client.get(), &held);
+            for entry in pending.take() {
+                self.writing.consumed(client.get(), &entry);
             }
         }
         self.closed.push(client);
         self.write_client(client);
     }
 
-    fn close_runtime(&mut self, runtime: RuntimeId, ids: Vec<(ClientId, EntryId)>, wakes: &mut Wakes<'_>) {
+    fn close_runtime(
+        &mut self,
+        runtime: RuntimeId,
+        ids: Vec<(ClientId, EntryId)>,
+        deferred: &mut DeferredWakeups<'_>,
+    ) {
         self.give_back(runtime, ids);
-        self.empty_runtime(runtime, wakes);
-        if let Some(it) = self.ground.runtimes.get_mut(runtime) {
+        self.empty_runtime(runtime, deferred);
+        if let Some(it) = self.locked.runtimes.get_mut(runtime) {
             it.inbox.closed = true;
         }
         self.write_runtime(runtime);
@@ -189,32 +208,39 @@ impl Change<'_, '_, '_> {
     /// What was said to the runtime and taken, and never got there, waits with who said it: it was acknowledged.
     /// In order, and without bounds.
     fn give_back(&mut self, runtime: RuntimeId, ids: Vec<(ClientId, EntryId)>) {
-        let Some(it) = self.ground.runtimes.get(runtime) else { return };
-        let said: Vec<Held> = it.inbox.unseen().filter(|it| speaker(it).is_some()).cloned().collect();
-        for (Held { qualifier, body, .. }, (client, id)) in said.into_iter().zip(ids) {
-            let Some(it) = self.ground.clients.get_mut(client) else { continue };
+        let Some(it) = self.locked.runtimes.get(runtime) else { return };
+        let said: Vec<QueuedEntry> =
+            it.inbox.unreceived().filter(|it| speaker(it).is_some()).cloned().collect();
+        for (QueuedEntry { qualifier, body, .. }, (client, id)) in said.into_iter().zip(ids) {
+            let Some(it) = self.locked.clients.get_mut(client) else { continue };
             if it.inbox.closed || it.route != Some(runtime) {
                 continue;
             }
-            let place = match it.delivery {
-                Delivery::Ephemeral => Place::NOWHERE,
+            let position = match it.delivery {
+                Delivery::Ephemeral => JournalPosition::NOWHERE,
                 Delivery::Durable => {
                     self.writing.entry(client.get(), id, EntryKind::Pending, qualifier, &body)
                 }
             };
-            it.pending.get_or_insert_default().push(Held { id, qualifier, body, place, said: None });
+            it.pending.get_or_insert_default().push(QueuedEntry {
+                id,
+                qualifier,
+                body,
+                position,
+                completion: None,
+            });
         }
     }
 
     /// Nobody can fetch from it any more, and nobody is with it.
-    fn empty_runtime(&mut self, runtime: RuntimeId, wakes: &mut Wakes<'_>) {
-        let Some(it) = self.ground.runtimes.get_mut(runtime) else { return };
-        it.inbox.wake(wakes);
-        for held in it.inbox.queue.take() {
-            self.writing.moved(runtime.get(), &held);
+    fn empty_runtime(&mut self, runtime: RuntimeId, deferred: &mut DeferredWakeups<'_>) {
+        let Some(it) = self.locked.runtimes.get_mut(runtime) else { return };
+        it.inbox.wake(deferred);
+        for entry in it.inbox.queue.take() {
+            self.writing.moved(runtime.get(), &entry);
         }
         for client in std::mem::take(&mut it.clients) {
-            if let Some(it) = self.ground.clients.get_mut(client) {
+            if let Some(it) = self.locked.clients.get_mut(client) {
                 it.route = None;
             }
             self.reassign(client);
@@ -222,28 +248,28 @@ impl Change<'_, '_, '_> {
         }
     }
 
-    fn remove_client(&mut self, client: ClientId, wakes: &mut Wakes<'_>) {
+    fn remove_client(&mut self, client: ClientId, deferred: &mut DeferredWakeups<'_>) {
         self.leave(client);
-        let Some(mut it) = self.ground.clients.remove(client) else { return };
-        it.inbox.wake(wakes);
+        let Some(mut it) = self.locked.clients.remove(client) else { return };
+        it.inbox.wake(deferred);
         let pending = it.pending.map(|mut it| it.take()).unwrap_or_default();
-        for held in it.inbox.queue.take().iter().chain(&pending) {
-            self.writing.consumed(client.get(), held);
+        for entry in it.inbox.queue.take().iter().chain(&pending) {
+            self.writing.consumed(client.get(), entry);
         }
         self.writing.add(Record::ClientGone(client.get()));
     }
 
-    fn remove_runtime(&mut self, runtime: RuntimeId, wakes: &mut Wakes<'_>) {
-        self.empty_runtime(runtime, wakes);
-        self.ground.runtimes.remove(runtime);
+    fn remove_runtime(&mut self, runtime: RuntimeId, deferred: &mut DeferredWakeups<'_>) {
+        self.empty_runtime(runtime, deferred);
+        self.locked.runtimes.remove(runtime);
         self.writing.add(Record::RuntimeGone(runtime.get()));
     }
 }
 
 /// Who said a message to a runtime: the body is ours and begins with it. Of other entries: nobody.
-pub(super) fn speaker(held: &Held) -> Option<ClientId> {
-    if held.qualifier != Qualifier::HANDLE_MESSAGE {
+pub(super) fn speaker(entry: &QueuedEntry) -> Option<ClientId> {
+    if entry.qualifier != Qualifier::HANDLE_MESSAGE {
         return None;
     }
-    held.body.strip_prefix("{\"client_id\":\"")?.split('"').next()?.parse().ok()
+    entry.body.strip_prefix("{\"client_id\":\"")?.split('"').next()?.parse().ok()
 }

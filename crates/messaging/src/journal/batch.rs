@@ -5,25 +5,12 @@ use std::{collections::VecDeque, sync::Arc};
 use tokio::time::Instant;
 
 use super::Record;
-use crate::commit::{Completion, Fate};
+use crate::ack::{BatchOutcome, Completion};
 
 /// A batch isn't made larger than this, but for changes that belong together.
 pub(super) const MOST_RECORDS: usize = 4_000;
 /// And it isn't made larger than so many bytes of bodies.
 pub(super) const MOST_BYTES: usize = 4 << 20;
-/// Where the journal has an entry: which batch, and which record of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(super) batch: u64,
-    pub(super) record: usize,
-}
-
-impl Place {
-    /// Of an entry that isn't written at all.
-    pub(crate) const NOWHERE: Self = Self { batch: u64::MAX, record: 0 };
-    /// Of an entry that was read from the database.
-    pub(crate) const DATABASE: Self = Self { batch: 0, record: 0 };
-}
 
 /// Changes that are written in one transaction.
 #[derive(Debug)]
@@ -37,7 +24,7 @@ pub(crate) struct Batch {
     pub(super) since: Option<Instant>,
     pub(super) completion: Arc<Completion>,
     /// Of what was said in it.
-    pub(super) said: Vec<Arc<Completion>>,
+    pub(super) completions: Vec<Arc<Completion>>,
 }
 
 impl Batch {
@@ -49,7 +36,7 @@ impl Batch {
             commits: 0,
             since: None,
             completion: Completion::new(number),
-            said: Vec::new(),
+            completions: Vec::new(),
         }
     }
 
@@ -59,14 +46,14 @@ impl Batch {
 }
 
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct JournalState {
     /// Full batches, oldest first. Their numbers have no gaps, and the open one's is the next.
     pub(super) full: VecDeque<Batch>,
     pub(super) open: Batch,
     /// Of the batch that the writer took last.
     pub(super) taken: Arc<Completion>,
     /// Of what was said in that.
-    pub(super) said_in_taken: Vec<Arc<Completion>>,
+    pub(super) completions_in_taken: Vec<Arc<Completion>>,
     /// Somebody waits for the open batch.
     pub(super) urgent: bool,
     /// Since when something is in the open batch that nobody waits for.
@@ -74,18 +61,18 @@ pub(super) struct Waiting {
     /// The writer gathers until so many changes wait for the open batch; 0 when it doesn't.
     pub(super) enough: usize,
     /// Nothing is written any more, for this reason.
-    pub(super) stopped: Option<Fate>,
+    pub(super) stopped: Option<BatchOutcome>,
 }
 
-impl Waiting {
+impl JournalState {
     pub(super) fn new() -> Self {
         let nothing = Completion::new(0);
-        nothing.finish(Fate::Safe);
+        nothing.finish(BatchOutcome::Safe);
         Self {
             full: VecDeque::new(),
             open: Batch::new(1, 0),
             taken: nothing,
-            said_in_taken: Vec::new(),
+            completions_in_taken: Vec::new(),
             urgent: false,
             lazy_since: None,
             enough: 0,

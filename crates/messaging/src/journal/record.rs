@@ -9,11 +9,11 @@ use omgservers_api::{
 
 use crate::{Body, qualifier::Qualifier};
 
-/// Where an entry waits.
+/// Which queue of its mailbox an entry is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryKind {
     /// In the mailbox.
-    Waiting,
+    Inbox,
     /// With the client that said it, until it has a runtime.
     Pending,
 }
@@ -21,7 +21,7 @@ pub(crate) enum EntryKind {
 impl EntryKind {
     pub(crate) fn number(self) -> i16 {
         match self {
-            Self::Waiting => 0,
+            Self::Inbox => 0,
             Self::Pending => 1,
         }
     }
@@ -158,21 +158,22 @@ impl<'a> Rows<'a> {
                     *mailbox
                 }
                 Record::Client(row) => {
-                    clients.entry(row.client.get()).or_insert_with(Mailbox::default).row = Some(&**row);
+                    clients.entry(row.client.get()).or_insert_with(MailboxChange::default).row = Some(&**row);
                     row.client.get()
                 }
                 Record::ClientGone(client) => {
                     seqs.remove(client);
-                    clients.insert(*client, Mailbox::GONE);
+                    clients.insert(*client, MailboxChange::GONE);
                     *client
                 }
                 Record::Runtime(row) => {
-                    runtimes.entry(row.runtime.get()).or_insert_with(Mailbox::default).row = Some(&**row);
+                    runtimes.entry(row.runtime.get()).or_insert_with(MailboxChange::default).row =
+                        Some(&**row);
                     row.runtime.get()
                 }
                 Record::RuntimeGone(runtime) => {
                     seqs.remove(runtime);
-                    runtimes.insert(*runtime, Mailbox::GONE);
+                    runtimes.insert(*runtime, MailboxChange::GONE);
                     *runtime
                 }
             };
@@ -203,23 +204,23 @@ impl<'a> Rows<'a> {
 }
 
 /// What becomes of a mailbox in a batch: first it may go, then it may be there (again).
-struct Mailbox<'a, R> {
+struct MailboxChange<'a, R> {
     gone: bool,
     row: Option<&'a R>,
 }
 
-impl<R> Default for Mailbox<'_, R> {
+impl<R> Default for MailboxChange<'_, R> {
     fn default() -> Self {
         Self { gone: false, row: None }
     }
 }
 
-impl<R> Mailbox<'_, R> {
+impl<R> MailboxChange<'_, R> {
     const GONE: Self = Self { gone: true, row: None };
 }
 
 /// Those that are there, and the ids of those that go before.
-fn split<R>(map: HashMap<i64, Mailbox<'_, R>>) -> (Vec<&R>, Vec<i64>) {
+fn split<R>(map: HashMap<i64, MailboxChange<'_, R>>) -> (Vec<&R>, Vec<i64>) {
     let gone = map.iter().filter(|it| it.1.gone).map(|it| *it.0).collect();
     (map.into_values().filter_map(|it| it.row).collect(), gone)
 }

@@ -20,7 +20,7 @@ pub(crate) const END_BACKEND: &str =
 /// behind it in the pipeline then fail too, and the commit rolls back.
 pub(crate) const FENCE: &str = "\
     select 1 / coalesce(array_agg(epoch order by number) = $2::int8[], false)::int
-    from (select number, epoch from core.slot where number = any($1::int2[]) order by number for share) as held";
+    from (select number, epoch from core.slot where number = any($1::int2[]) order by number for share) as entry";
 
 /// The slots as they are.
 pub(crate) const OWNERS: &str = "select number, epoch from core.slot where number = any($1::int2[])";

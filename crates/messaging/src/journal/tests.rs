@@ -12,30 +12,30 @@ use super::{
     batch::{MOST_BYTES, MOST_RECORDS},
     *,
 };
-use crate::{Mailboxes, Messaging as _, Op, SCHEMA, To, inbox::Held, qualifier::Qualifier};
+use crate::{Mailboxes, Op, SCHEMA, To, entry::QueuedEntry, qualifier::Qualifier};
 
 fn journal() -> Journal {
     Journal::new(&Bounds::default())
 }
 
-fn held(journal: &Journal, id: i64, body: &str) -> Held {
+fn entry(journal: &Journal, id: i64, body: &str) -> QueuedEntry {
     let mut writing = journal.write();
     let (id, body, qualifier) = (EntryId::from_i64(id).unwrap(), body.into(), Qualifier::HANDLE_MESSAGE);
-    let place = writing.entry(7, id, EntryKind::Waiting, qualifier, &body);
-    let _commit = writing.commit(&mut Wakes::new(journal));
-    Held { id, qualifier, body, place, said: None }
+    let position = writing.entry(7, id, EntryKind::Inbox, qualifier, &body);
+    let _commit = writing.commit(&mut journal.deferred());
+    QueuedEntry { id, qualifier, body, position, completion: None }
 }
 
-fn consume(journal: &Journal, held: &Held) {
+fn consume(journal: &Journal, entry: &QueuedEntry) {
     let mut writing = journal.write();
-    writing.consumed(7, held);
-    writing.lazily(&mut Wakes::new(journal));
+    writing.consumed(7, entry);
+    writing.lazily(&mut journal.deferred());
 }
 
 #[test]
 fn what_is_consumed_before_it_is_written_is_neither_written_nor_deleted() {
     let journal = journal();
-    let (one, two) = (held(&journal, 1, "1"), held(&journal, 2, "2"));
+    let (one, two) = (entry(&journal, 1, "1"), entry(&journal, 2, "2"));
     consume(&journal, &one);
     let batch = journal.take().unwrap();
     let rows = record::Rows::fold(&batch.records);
@@ -52,7 +52,7 @@ fn what_is_consumed_before_it_is_written_is_neither_written_nor_deleted() {
 fn full_batches_are_written_in_order_and_what_waits_in_them_can_be_cancelled() {
     let journal = journal();
     let most = i64::try_from(MOST_RECORDS).unwrap();
-    let all: Vec<Held> = (1..=most * 2 + 1).map(|id| held(&journal, id, "1")).collect();
+    let all: Vec<QueuedEntry> = (1..=most * 2 + 1).map(|id| entry(&journal, id, "1")).collect();
     assert_eq!(journal.depth(), all.len());
     for index in [0, MOST_RECORDS, 2 * MOST_RECORDS] {
         consume(&journal, &all[index]);
@@ -74,11 +74,11 @@ fn full_batches_are_written_in_order_and_what_waits_in_them_can_be_cancelled() {
 fn what_is_elsewhere_from_a_later_batch_on_is_written_in_its_own_and_deleted_in_that() {
     let journal = journal();
     let most = i64::try_from(MOST_RECORDS).unwrap();
-    let all: Vec<Held> = (1..=most + 1).map(|id| held(&journal, id, "1")).collect();
+    let all: Vec<QueuedEntry> = (1..=most + 1).map(|id| entry(&journal, id, "1")).collect();
     for moved in [&all[0], &all[MOST_RECORDS]] {
         let mut writing = journal.write();
         writing.moved(7, moved);
-        writing.lazily(&mut Wakes::new(&journal));
+        writing.lazily(&mut journal.deferred());
     }
     let first = journal.take().unwrap();
     assert_eq!(record::Rows::fold(&first.records).entries.id, (1..=most).collect::<Vec<_>>());
@@ -92,7 +92,7 @@ fn a_batch_is_bounded_by_bytes() {
     let journal = journal();
     let large = "x".repeat(MOST_BYTES / 2);
     for id in 1..=3 {
-        held(&journal, id, &large);
+        entry(&journal, id, &large);
     }
     assert_eq!(journal.take().unwrap().records.len(), 2);
     assert_eq!(journal.take().unwrap().records.len(), 1);
@@ -101,15 +101,15 @@ fn a_batch_is_bounded_by_bytes() {
 #[tokio::test]
 async fn after_the_end_everybody_is_told_and_nothing_is_kept() {
     let journal = journal();
-    assert!(journal.write().commit(&mut Wakes::new(&journal)).is_safe(), "nothing was written");
-    held(&journal, 1, "1");
-    let one = journal.so_far(&mut Wakes::new(&journal));
-    journal.stop(Fate::Lost);
+    assert!(journal.write().commit(&mut journal.deferred()).is_safe(), "nothing was written");
+    entry(&journal, 1, "1");
+    let one = journal.so_far(&mut journal.deferred());
+    journal.stop(BatchOutcome::Lost);
     assert!(journal.is_lost());
-    let entry = held(&journal, 2, "2");
-    let late = journal.so_far(&mut Wakes::new(&journal));
+    let entry = entry(&journal, 2, "2");
+    let late = journal.so_far(&mut journal.deferred());
     consume(&journal, &entry);
-    for commit in [one, late, journal.write().commit(&mut Wakes::new(&journal))] {
+    for commit in [one, late, journal.write().commit(&mut journal.deferred())] {
         assert!(commit.wait().await.unwrap_err().is(omgservers_core::ownership::NOT_OWNER));
     }
     assert_eq!(journal.depth(), 0);
@@ -119,21 +119,21 @@ async fn after_the_end_everybody_is_told_and_nothing_is_kept() {
 async fn a_batch_gathers_those_who_waited_for_the_last_one_but_not_for_long() {
     let journal = Arc::new(journal());
     let slow = Duration::from_secs(1);
-    let gather = || {
+    let linger = || {
         let journal = Arc::clone(&journal);
-        tokio::spawn(async move { journal.gather(2, slow).await })
+        tokio::spawn(async move { journal.linger(2, slow).await })
     };
-    let first = gather();
+    let first = linger();
     tokio::task::yield_now().await;
     let start = Instant::now();
-    held(&journal, 1, "1");
+    entry(&journal, 1, "1");
     assert!(!first.is_finished());
-    held(&journal, 2, "2");
+    entry(&journal, 2, "2");
     first.await.unwrap();
     assert_eq!(journal.take().unwrap().commits, 2);
     // Nobody comes: it ends by itself, and who was alone isn't waited for at all.
-    gather().await.unwrap();
-    journal.gather(1, slow).await;
+    linger().await.unwrap();
+    journal.linger(1, slow).await;
     assert!(start.elapsed() < slow / 4);
 }
 
@@ -160,7 +160,7 @@ async fn wherever_the_journal_is_cut_a_counter_is_on_the_side_of_the_messages_th
     let mut entries_before = vec![0];
     for (seq, to) in (0..u64::try_from(2 * MOST_RECORDS).unwrap()).zip(to.iter().cycle()) {
         let text = RawValue::from_string(seq.to_string()).unwrap();
-        let (_commit, missed) = mailboxes.say(runtime, Some(SenderSeq(seq)), *to, &text).unwrap();
+        let (_commit, missed) = mailboxes.runtime_send(runtime, Some(SenderSeq(seq)), *to, &text).unwrap();
         assert!(missed.is_empty());
         let count = match to {
             To::One(_) => 1,

@@ -10,7 +10,7 @@ use super::{
     connection::{Backend, Failure, Session},
     record::Rows,
 };
-use crate::{commit::Fate, meters::Meters};
+use crate::{ack::BatchOutcome, meters::Meters};
 
 /// An attempt that takes longer has no connection any more.
 const ATTEMPT: Duration = Duration::from_secs(40);
@@ -46,7 +46,7 @@ impl Writer {
         lost.run_until_cancelled(Box::pin(self.write_all())).await;
         tracing::error!("another process owns the mailboxes: nothing is written any more");
         self.ownership.lost().cancel();
-        self.journal.stop(Fate::Lost);
+        self.journal.stop(BatchOutcome::Lost);
     }
 
     /// Ends when the data is lost.
@@ -67,7 +67,7 @@ impl Writer {
             if let Some(since) = batch.since {
                 self.meters.waited(since.elapsed());
             }
-            self.journal.gather(batch.commits, start.elapsed()).await;
+            self.journal.linger(batch.commits, start.elapsed()).await;
         }
     }
 

@@ -3,7 +3,7 @@
 use omgservers_api::{Kind, interchange::message, roles::Delivery};
 use omgservers_messaging::{Bounds, Mailbox, Messaging as _, Op, To, problems};
 
-use crate::fixture::{Fixture, NOW, bodies, handled, ids, push, raw, welcome};
+use crate::fixture::{Fixture, bodies, handled, ids, push, raw, welcome};
 
 fn small() -> Bounds {
     Bounds { most_entries: 3, pending: 2, ..Bounds::default() }
@@ -14,26 +14,26 @@ async fn a_full_mailbox_refuses_the_whole_request_but_takes_the_consumption() {
     let mut it = Fixture::with(small()).await;
     let (client, runtime) = it.pair().await;
     it.apply(vec![welcome(client)]).await;
-    it.say(client, 0, &["1", "2"]).await.unwrap();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
     let waiting = ids(&it.fetch(client).await);
     let data = raw("3");
-    let outgoing = [3, 4].map(|seq| omgservers_messaging::FromClient {
+    let outgoing = [3, 4].map(|seq| omgservers_messaging::ClientMessage {
         seq: Some(omgservers_api::ids::SenderSeq(seq)),
         data: &data,
     });
-    let problem = it.mailboxes.exchange_client(it.user, client, &outgoing, &waiting, NOW).await.unwrap_err();
+    let problem = it.mailboxes.client_send(it.user, client, &outgoing, &waiting).unwrap_err();
     assert!(problem.is(problems::MAILBOX_FULL));
     assert_eq!((problem.kind(), problem.qualifier()), (Kind::Exhausted, "MAILBOX_FULL"));
     assert!(problem.pause().is_some() && problem.sentence().contains("3 messages"), "{problem}");
     assert!(it.fetch(client).await.is_empty(), "consumption counts");
     assert_eq!(it.fetch_runtime(runtime).await.len(), 2, "nothing was taken");
     // A repeated one needs no room, and one fits.
-    it.say(client, 1, &["2", "3"]).await.unwrap();
+    it.send(client, 1, &["2", "3"]).await.unwrap();
     let got = it.fetch_runtime(runtime).await;
     assert_eq!(bodies(&got), ["1", "2", "3"].map(|text| handled(client, text)));
     // The counters of what was refused are free again.
-    it.mailboxes.exchange_runtime(runtime, &ids(&got), NOW).await.unwrap();
-    it.say(client, 3, &["4"]).await.unwrap();
+    it.consume_runtime(runtime, &ids(&got)).await;
+    it.send(client, 3, &["4"]).await.unwrap();
     it.crash().await;
     assert!(bodies(&it.fetch_runtime(runtime).await).contains(&&*handled(client, "4")));
 }
@@ -43,8 +43,8 @@ async fn bytes_are_bounded_too() {
     let it = Fixture::with(Bounds { most_bytes: 200, ..Bounds::default() }).await;
     let (client, runtime) = it.pair().await;
     let long = format!("\"{}\"", "x".repeat(300));
-    assert!(it.say(client, 0, &[&long]).await.unwrap_err().is(problems::MAILBOX_FULL));
-    it.say(client, 0, &["1"]).await.unwrap();
+    assert!(it.send(client, 0, &[&long]).await.unwrap_err().is(problems::MAILBOX_FULL));
+    it.send(client, 0, &["1"]).await.unwrap();
     assert_eq!(it.respond(runtime, To::All, &long).await, [client]);
     assert!(it.respond(runtime, To::All, "1").await.is_empty());
 }
@@ -78,12 +78,12 @@ async fn what_the_backend_itself_says_always_fits() {
 async fn messages_that_wait_for_a_runtime_are_bounded_and_move_whatever_the_runtimes_bounds() {
     let it = Fixture::with(Bounds { most_entries: 1, pending: 2, ..Bounds::default() }).await;
     let (client, runtime) = (it.client().await, it.runtime().await);
-    it.say(client, 0, &["1", "2"]).await.unwrap();
-    let problem = it.say(client, 2, &["3"]).await.unwrap_err();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
+    let problem = it.send(client, 2, &["3"]).await.unwrap_err();
     assert!(problem.is(problems::MAILBOX_FULL) && problem.sentence().contains("2 messages"), "{problem}");
     it.apply(vec![Op::Route { client, to: Some(runtime) }]).await;
     assert_eq!(it.fetch_runtime(runtime).await.len(), 2);
-    assert!(it.say(client, 2, &["3"]).await.unwrap_err().is(problems::MAILBOX_FULL));
+    assert!(it.send(client, 2, &["3"]).await.unwrap_err().is(problems::MAILBOX_FULL));
 }
 
 #[tokio::test]
@@ -108,13 +108,13 @@ async fn when_the_database_is_far_behind_players_are_refused_and_ephemeral_ones_
     let bounds = Bounds { most_unwritten: 0, ..Bounds::default() };
     let it = Fixture::with(bounds).await;
     let (client, runtime) = it.pair().await;
-    let problem = it.say(client, 0, &["1"]).await.unwrap_err();
+    let problem = it.send(client, 0, &["1"]).await.unwrap_err();
     assert!(problem.is(problems::BACKLOG) && problem.kind() == Kind::Unavailable);
-    assert!(it.mailboxes.say(runtime, None, To::All, &raw("1")).unwrap_err().is(problems::BACKLOG));
+    assert!(it.mailboxes.runtime_send(runtime, None, To::All, &raw("1")).unwrap_err().is(problems::BACKLOG));
     let (quick, arena) =
         (it.client_with(Delivery::Ephemeral).await, it.runtime_with(Delivery::Ephemeral).await);
     it.apply(vec![Op::Route { client: quick, to: Some(arena) }]).await;
-    it.say(quick, 0, &["1"]).await.unwrap();
+    it.send(quick, 0, &["1"]).await.unwrap();
     assert!(it.fetch_runtime(runtime).await.is_empty());
     assert_eq!(it.fetch_runtime(arena).await.len(), 1);
 }

@@ -19,14 +19,16 @@ async fn a_repeated_command_is_not_said_again() {
     for (seq, text, missed) in [(3, "1", 0), (3, "2", 0), (2, "3", 0), (4, "4", 1), (4, "5", 0)] {
         let to = [client, elsewhere];
         let to = To::Some(if missed == 0 { &to[..1] } else { &to });
-        let (commit, unreached) = it.mailboxes.say(runtime, Some(SenderSeq(seq)), to, &raw(text)).unwrap();
+        let (commit, unreached) =
+            it.mailboxes.runtime_send(runtime, Some(SenderSeq(seq)), to, &raw(text)).unwrap();
         commit.wait().await.unwrap();
         assert_eq!(unreached.len(), missed, "{text}");
     }
     it.crash().await;
-    let (_commit, missed) = it.mailboxes.say(runtime, Some(SenderSeq(4)), To::All, &raw("6")).unwrap();
+    let (_commit, missed) =
+        it.mailboxes.runtime_send(runtime, Some(SenderSeq(4)), To::All, &raw("6")).unwrap();
     assert!(missed.is_empty());
-    assert!(!it.mailboxes.accept(runtime, SenderSeq(4)).unwrap().1, "one counter for all commands");
+    assert!(!it.mailboxes.runtime_accept(runtime, SenderSeq(4)).unwrap().1, "one counter for all commands");
     assert_eq!(bodies(&it.fetch(client).await), ["{\"message\":1}", "{\"message\":4}"]);
 }
 
@@ -35,7 +37,7 @@ async fn a_command_that_is_refused_is_not_counted() {
     let bounds = Bounds { most_unwritten: 0, ..Bounds::default() };
     let it = Fixture::with(bounds).await;
     let (_client, runtime) = it.pair().await;
-    assert!(it.mailboxes.say(runtime, Some(SenderSeq(0)), To::All, &raw("1")).is_err());
+    assert!(it.mailboxes.runtime_send(runtime, Some(SenderSeq(0)), To::All, &raw("1")).is_err());
     assert_eq!(it.mailboxes.runtime(runtime).unwrap().last_seq, None);
 }
 
@@ -68,7 +70,7 @@ async fn what_a_runtime_repeats_after_a_crash_is_said_exactly_once() {
                 loop {
                     let number = said.load(Ordering::Relaxed);
                     let (seq, text) = (Some(SenderSeq(number)), raw(&number.to_string()));
-                    let (commit, missed) = mailboxes.say(runtime, seq, To::All, &text).unwrap();
+                    let (commit, missed) = mailboxes.runtime_send(runtime, seq, To::All, &text).unwrap();
                     assert!(missed.is_empty());
                     commit.wait().await.unwrap();
                     said.store(number + 1, Ordering::Relaxed);
@@ -85,7 +87,7 @@ async fn what_a_runtime_repeats_after_a_crash_is_said_exactly_once() {
             for number in said.saturating_sub(2)..said + 2 {
                 let text = raw(&number.to_string());
                 let (_commit, missed) =
-                    it.mailboxes.say(*runtime, Some(SenderSeq(number)), To::All, &text).unwrap();
+                    it.mailboxes.runtime_send(*runtime, Some(SenderSeq(number)), To::All, &text).unwrap();
                 assert!(missed.is_empty());
             }
             let expected: Vec<String> = (0..said + 2).map(|it| format!("{{\"message\":{it}}}")).collect();

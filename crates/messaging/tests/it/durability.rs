@@ -15,11 +15,11 @@ use omgservers_api::{
     roles::Delivery,
 };
 use omgservers_core::{Ownership, ownership::NOT_OWNER};
-use omgservers_messaging::{Bounds, FromClient, Mailbox, Messaging as _, Op, To};
+use omgservers_messaging::{Bounds, ClientMessage, Mailbox, Messaging as _, Op, To};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
 
-use crate::fixture::{Fixture, NOW, bodies, eventually, handled, ids, init, raw, says, welcome};
+use crate::fixture::{Fixture, NOW, bodies, eventually, handled, ids, init, raw, send, welcome};
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_crash() {
@@ -27,8 +27,8 @@ async fn what_was_acknowledged_survives_a_crash() {
     let (client, runtime) = it.pair().await;
     let waiting = it.client().await;
     it.apply(vec![welcome(client)]).await;
-    it.say(client, 0, &["1", "2"]).await.unwrap();
-    it.say(waiting, 7, &["3"]).await.unwrap();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
+    it.send(waiting, 7, &["3"]).await.unwrap();
     it.respond(runtime, To::All, "4").await;
     let before = (it.fetch(client).await, it.fetch_runtime(runtime).await);
     it.crash().await;
@@ -36,9 +36,9 @@ async fn what_was_acknowledged_survives_a_crash() {
     assert_eq!((ids(&before.0), bodies(&before.0)), (ids(&after.0), bodies(&after.0)));
     assert_eq!((ids(&before.1), bodies(&before.1)), (ids(&after.1), bodies(&after.1)));
     // Counters too, and ids go on growing.
-    it.say(client, 1, &["2", "5"]).await.unwrap();
+    it.send(client, 1, &["2", "5"]).await.unwrap();
     it.apply(vec![Op::Route { client: waiting, to: Some(runtime) }]).await;
-    it.say(waiting, 7, &["3"]).await.unwrap();
+    it.send(waiting, 7, &["3"]).await.unwrap();
     let got = it.fetch_runtime(runtime).await;
     let expected = [handled(client, "1"), handled(client, "2"), handled(client, "5"), handled(waiting, "3")];
     assert_eq!(bodies(&got), expected);
@@ -49,9 +49,9 @@ async fn what_was_acknowledged_survives_a_crash() {
 async fn consumption_is_recorded_soon_without_anybody_waiting() {
     let mut it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
-    it.say(client, 0, &["1", "2"]).await.unwrap();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
     let got = it.fetch_runtime(runtime).await;
-    it.mailboxes.exchange_runtime(runtime, &ids(&got)[..1], NOW).await.unwrap();
+    it.consume_runtime(runtime, &ids(&got)[..1]).await;
     let sql = it.sql().await;
     eventually("the row goes", async || it.count(&sql, "entry").await == 1).await;
     it.crash().await;
@@ -62,9 +62,9 @@ async fn consumption_is_recorded_soon_without_anybody_waiting() {
 async fn a_flush_writes_everything() {
     let it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     let got = it.fetch_runtime(runtime).await;
-    it.mailboxes.exchange_runtime(runtime, &ids(&got), NOW).await.unwrap();
+    it.consume_runtime(runtime, &ids(&got)).await;
     it.mailboxes.flush().await.unwrap();
     assert_eq!(it.count(&it.sql().await, "entry").await, 0);
     it.mailboxes.flush().await.unwrap();
@@ -76,12 +76,12 @@ async fn ephemeral_mailboxes_keep_messages_in_memory_and_the_rest_in_the_databas
     let (client, runtime) =
         (it.client_with(Delivery::Ephemeral).await, it.runtime_with(Delivery::Ephemeral).await);
     let sql = it.sql().await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     it.apply(vec![welcome(client), Op::Route { client, to: Some(runtime) }]).await;
-    it.say(client, 0, &["1", "2"]).await.unwrap();
-    let (commit, missed) = it.mailboxes.say(runtime, None, To::All, &raw("3")).unwrap();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
+    let (commit, missed) = it.mailboxes.runtime_send(runtime, None, To::All, &raw("3")).unwrap();
     assert!(commit.is_safe() && missed.is_empty());
-    let (commit, fresh) = it.mailboxes.accept(runtime, SenderSeq(1)).unwrap();
+    let (commit, fresh) = it.mailboxes.runtime_accept(runtime, SenderSeq(1)).unwrap();
     assert!(commit.is_safe() && fresh);
     assert_eq!(bodies(&it.fetch_runtime(runtime).await), [handled(client, "1"), handled(client, "2")]);
     assert_eq!(it.fetch(client).await.len(), 2);
@@ -120,11 +120,11 @@ async fn while_the_database_is_away_senders_are_told_so_and_repeat_later() {
     let sql = it.sql().await;
     cut_off(&it, &sql).await;
     for _ in 0..2 {
-        assert!(it.say(client, 0, &["1"]).await.unwrap_err().is(UNAVAILABLE));
+        assert!(it.send(client, 0, &["1"]).await.unwrap_err().is(UNAVAILABLE));
     }
     assert!(it.mailboxes.flush().await.unwrap_err().is(UNAVAILABLE));
     set_open(&it, true).await;
-    eventually("it is acknowledged", async || it.say(client, 0, &["1"]).await.is_ok()).await;
+    eventually("it is acknowledged", async || it.send(client, 0, &["1"]).await.is_ok()).await;
     for crashed in [false, true] {
         if crashed {
             it.crash().await;
@@ -142,18 +142,18 @@ async fn what_all_have_consumed_is_acknowledged_though_the_database_is_away() {
     let sql = it.sql().await;
     cut_off(&it, &sql).await;
     let (mailboxes, user) = (Arc::clone(&it.mailboxes), it.user);
-    let said = tokio::spawn(async move { says(&mailboxes, user, client, 0, &["1", "2"]).await });
+    let said = tokio::spawn(async move { send(&mailboxes, user, client, 0, &["1", "2"]).await });
     eventually("it is taken", async || it.fetch_runtime(runtime).await.len() == 2).await;
-    let (answer, missed) = it.mailboxes.say(runtime, None, To::All, &raw("3")).unwrap();
+    let (answer, missed) = it.mailboxes.runtime_send(runtime, None, To::All, &raw("3")).unwrap();
     assert!(missed.is_empty());
     let got = ids(&it.fetch_runtime(runtime).await);
-    it.mailboxes.consume(runtime, &got[..1]).unwrap();
+    it.mailboxes.runtime_ack(runtime, &got[..1]).unwrap();
     let mine = ids(&it.fetch(client).await);
     it.consume(client, &mine).await;
     // One message of the client's and one client are left.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!said.is_finished() && !answer.is_safe());
-    it.mailboxes.consume(runtime, &got).unwrap();
+    it.mailboxes.runtime_ack(runtime, &got).unwrap();
     assert!(said.await.unwrap().unwrap().is_empty());
     let others = ids(&it.fetch(other).await);
     it.consume(other, &others).await;
@@ -162,7 +162,7 @@ async fn what_all_have_consumed_is_acknowledged_though_the_database_is_away() {
     set_open(&it, true).await;
     it.mailboxes.flush().await.unwrap();
     assert_eq!(it.count(&sql, "entry").await, 0);
-    assert!(it.say(client, 0, &["1", "2"]).await.unwrap().is_empty());
+    assert!(it.send(client, 0, &["1", "2"]).await.unwrap().is_empty());
     assert!(it.fetch_runtime(runtime).await.is_empty());
 }
 
@@ -176,10 +176,10 @@ async fn what_is_consumed_is_not_acknowledged_before_that_is_durable_which_its_s
     let ops = vec![init(runtime), Op::Route { client, to: Some(runtime) }, welcome(client)];
     let routed = it.mailboxes.apply(ops).unwrap();
     let text = raw("1");
-    let outgoing = [FromClient { seq: None, data: &text }];
-    let asked = it.mailboxes.speak(it.user, client, &outgoing, &[]).unwrap().unwrap();
-    let (answered, _) = it.mailboxes.say(runtime, None, To::All, &raw("2")).unwrap();
-    it.mailboxes.consume(runtime, &ids(&it.fetch_runtime(runtime).await)).unwrap();
+    let outgoing = [ClientMessage { seq: None, data: &text }];
+    let asked = it.mailboxes.client_send(it.user, client, &outgoing, &[]).unwrap().unwrap();
+    let (answered, _) = it.mailboxes.runtime_send(runtime, None, To::All, &raw("2")).unwrap();
+    it.mailboxes.runtime_ack(runtime, &ids(&it.fetch_runtime(runtime).await)).unwrap();
     let got = ids(&it.fetch(client).await);
     assert!(it.consume(client, &got).await.is_empty());
     assert!(!routed.is_safe() && !asked.is_safe() && !answered.is_safe());
@@ -198,7 +198,7 @@ async fn a_duplicate_is_not_acknowledged_before_the_original_is_durable() {
     lock.batch_execute("lock table messaging.entry in access exclusive mode").await.unwrap();
     let say = |texts: &'static [&'static str]| {
         let (mailboxes, user) = (Arc::clone(&it.mailboxes), it.user);
-        tokio::spawn(async move { says(&mailboxes, user, client, 0, texts).await })
+        tokio::spawn(async move { send(&mailboxes, user, client, 0, texts).await })
     };
     let original = say(&["1"]);
     eventually("it is taken", async || !it.fetch_runtime(runtime).await.is_empty()).await;
@@ -215,18 +215,18 @@ async fn a_duplicate_is_not_acknowledged_before_the_original_is_durable() {
 async fn a_process_that_lost_its_slots_is_silent() {
     let it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     let _other = Ownership::take(&it.ground.db, "other").await.unwrap();
     let commit = it.mailboxes.apply(vec![welcome(client)]).unwrap();
-    assert!(it.say(client, 1, &["2"]).await.unwrap_err().is(NOT_OWNER));
+    assert!(it.send(client, 1, &["2"]).await.unwrap_err().is(NOT_OWNER));
     assert!(commit.wait().await.unwrap_err().is(NOT_OWNER));
     assert!(it.ground.ownership.lost().is_cancelled());
     eventually("it knows", async || it.mailboxes.apply(Vec::new()).is_err()).await;
     let refusals: Vec<Option<Problem>> = vec![
-        it.mailboxes.exchange_client(it.user, client, &[], &[], NOW).await.err(),
-        it.mailboxes.exchange_runtime(runtime, &[], NOW).await.err(),
-        it.mailboxes.say(runtime, None, To::All, &raw("1")).err(),
-        it.mailboxes.accept(runtime, SenderSeq(1)).err(),
+        it.mailboxes.client_receive(it.user, client, None, &[], NOW).await.err(),
+        it.mailboxes.runtime_receive(runtime, NOW).await.err(),
+        it.mailboxes.runtime_send(runtime, None, To::All, &raw("1")).err(),
+        it.mailboxes.runtime_accept(runtime, SenderSeq(1)).err(),
         it.mailboxes.apply(vec![welcome(client)]).err(),
         it.mailboxes.flush().await.err(),
     ];
@@ -240,18 +240,18 @@ async fn a_process_that_another_crate_found_to_be_stale_is_silent_too() {
     let (client, _runtime) = it.pair().await;
     it.ground.ownership.lost().cancel();
     eventually("it knows", async || {
-        let answer = it.mailboxes.exchange_client(it.user, client, &[], &[], NOW).await;
+        let answer = it.mailboxes.client_receive(it.user, client, None, &[], NOW).await;
         answer.is_err_and(|it| it.is(NOT_OWNER))
     })
     .await;
-    assert!(it.say(client, 0, &["1"]).await.unwrap_err().is(NOT_OWNER));
+    assert!(it.send(client, 0, &["1"]).await.unwrap_err().is(NOT_OWNER));
 }
 
 #[tokio::test]
 async fn entries_without_a_mailbox_and_entries_of_a_newer_version_do_no_harm() {
     let mut it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     let sql = it.sql().await;
     let insert =
         "insert into messaging.entry (mailbox_id, id, kind, qualifier, body) values ($1, $2, 0, $3, '{}')";
@@ -353,7 +353,7 @@ impl Load {
             load.players.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let number = said.load(Ordering::Relaxed);
-                    match says(&mailboxes, user, client, number, &[&number.to_string()]).await {
+                    match send(&mailboxes, user, client, number, &[&number.to_string()]).await {
                         Ok(_) => said.store(number + 1, Ordering::Relaxed),
                         Err(problem) => assert!(problem.is(UNAVAILABLE), "{problem:?}"),
                     }

@@ -10,7 +10,7 @@ use omgservers_api::{
     ids::{Id as _, SenderSeq},
     interchange::{command, message},
 };
-use omgservers_messaging::{Bounds, FromClient, Mailbox, Messaging as _, Op, To, problems};
+use omgservers_messaging::{Bounds, ClientMessage, Mailbox, Messaging as _, Op, To, problems};
 
 use crate::fixture::{Fixture, NOW, bodies, handled, ids, init, push, raw, welcome};
 
@@ -20,8 +20,8 @@ const LONG: Duration = Duration::from_secs(20);
 async fn what_a_player_says_reaches_its_runtime_in_order_and_the_answer_comes_back() {
     let it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
-    it.say(client, 0, &["\"a\"", "\"b\""]).await.unwrap();
-    it.say(client, 2, &["\"c\""]).await.unwrap();
+    it.send(client, 0, &["\"a\"", "\"b\""]).await.unwrap();
+    it.send(client, 2, &["\"c\""]).await.unwrap();
     let got = it.fetch_runtime(runtime).await;
     assert_eq!(bodies(&got), ["\"a\"", "\"b\"", "\"c\""].map(|text| handled(client, text)));
     assert!(got.iter().all(|it| it.qualifier == command::HANDLE_MESSAGE));
@@ -40,7 +40,7 @@ async fn json_passes_byte_for_byte() {
     let mut it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
     let text = "{ \"z\":123456789012345678901234567890, \"a\" : 1.10, \"\\u0000\":\"\\u00e4ä🎮\\ud83c\\udfae\",\"a\":[ ] }";
-    it.say(client, 0, &[text]).await.unwrap();
+    it.send(client, 0, &[text]).await.unwrap();
     it.respond(runtime, To::One(client), text).await;
     for crashed in [false, true] {
         if crashed {
@@ -72,10 +72,10 @@ async fn a_repeated_message_is_answered_and_delivered_once() {
     let (client, runtime) = it.pair().await;
     it.apply(vec![welcome(client)]).await;
     for _ in 0..3 {
-        assert_eq!(it.say(client, 0, &["1", "2"]).await.unwrap().len(), 1);
+        assert_eq!(it.send(client, 0, &["1", "2"]).await.unwrap().len(), 1);
     }
     // A request that repeats a part.
-    it.say(client, 1, &["2", "3"]).await.unwrap();
+    it.send(client, 1, &["2", "3"]).await.unwrap();
     let expected: Vec<String> = ["1", "2", "3"].map(|text| handled(client, text)).into();
     assert_eq!(bodies(&it.fetch_runtime(runtime).await), expected);
 }
@@ -86,8 +86,8 @@ async fn counters_are_those_of_each_client() {
     let (one, runtime) = it.pair().await;
     let two = it.client().await;
     it.apply(vec![Op::Route { client: two, to: Some(runtime) }]).await;
-    it.say(one, 5, &["1"]).await.unwrap();
-    it.say(two, 0, &["2"]).await.unwrap();
+    it.send(one, 5, &["1"]).await.unwrap();
+    it.send(two, 0, &["2"]).await.unwrap();
     assert_eq!(bodies(&it.fetch_runtime(runtime).await), [handled(one, "1"), handled(two, "2")]);
 }
 
@@ -97,8 +97,9 @@ async fn messages_without_a_counter_are_never_duplicates() {
     let (client, runtime) = it.pair().await;
     let data = raw("1");
     for _ in 0..2 {
-        let outgoing = [FromClient { seq: None, data: &data }];
-        it.mailboxes.exchange_client(it.user, client, &outgoing, &[], NOW).await.unwrap();
+        let outgoing = [ClientMessage { seq: None, data: &data }];
+        let ack = it.mailboxes.client_send(it.user, client, &outgoing, &[]).unwrap().unwrap();
+        ack.wait().await.unwrap();
     }
     assert_eq!(it.fetch_runtime(runtime).await.len(), 2);
 }
@@ -110,16 +111,16 @@ async fn a_strange_client_is_not_found_and_a_foreign_one_is_refused() {
     it.apply(vec![welcome(client)]).await;
     let mine = it.fetch(client).await;
     let other: UserId = it.ground.mint.root().unwrap();
-    let problem = it.mailboxes.exchange_client(other, client, &[], &ids(&mine), NOW).await.unwrap_err();
+    let problem = it.mailboxes.client_receive(other, client, None, &ids(&mine), NOW).await.unwrap_err();
     assert!(problem.is(problems::FOREIGN_CLIENT));
     assert_eq!((problem.qualifier(), problem.kind()), ("WRONG_CLIENT_ID", Kind::Invalid));
     assert_eq!(it.fetch(client).await.len(), 1, "a foreigner consumed nothing");
 
     let strange = ClientId::from_i64(77).unwrap();
-    let problem = it.mailboxes.exchange_client(it.user, strange, &[], &[], NOW).await.unwrap_err();
+    let problem = it.mailboxes.client_receive(it.user, strange, None, &[], NOW).await.unwrap_err();
     assert_eq!((problem.qualifier(), problem.kind()), ("OBJECT_NOT_FOUND", Kind::NotFound));
     let strange = RuntimeId::from_i64(78).unwrap();
-    let problem = it.mailboxes.exchange_runtime(strange, &[], NOW).await.unwrap_err();
+    let problem = it.mailboxes.runtime_receive(strange, NOW).await.unwrap_err();
     assert_eq!((problem.qualifier(), problem.kind()), ("RUNTIME_NOT_FOUND", Kind::NotFound));
 }
 
@@ -131,18 +132,18 @@ async fn a_long_poll_ends_when_something_arrives_and_wakes_everybody() {
     for _ in 0..3 {
         let (mailboxes, user) = (Arc::clone(&it.mailboxes), it.user);
         polls.push(tokio::spawn(async move {
-            mailboxes.exchange_client(user, client, &[], &[], LONG).await.map(|it| it.len())
+            mailboxes.client_receive(user, client, None, &[], LONG).await.map(|it| it.unwrap().len())
         }));
         let mailboxes = Arc::clone(&it.mailboxes);
-        polls.push(tokio::spawn(async move {
-            mailboxes.exchange_runtime(runtime, &[], LONG).await.map(|it| it.len())
-        }));
+        polls.push(tokio::spawn(
+            async move { mailboxes.runtime_receive(runtime, LONG).await.map(|it| it.len()) },
+        ));
     }
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert!(polls.iter().all(|it| !it.is_finished()));
     let start = Instant::now();
     it.respond(runtime, To::All, "1").await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     for poll in polls {
         assert_eq!(poll.await.unwrap().unwrap(), 1);
     }
@@ -155,15 +156,17 @@ async fn a_long_poll_ends_with_nothing_after_its_wait_and_not_before() {
     let (client, runtime) = it.pair().await;
     let wait = Duration::from_millis(60);
     let start = Instant::now();
-    assert!(it.mailboxes.exchange_client(it.user, client, &[], &[], wait).await.unwrap().is_empty());
+    let received = it.mailboxes.client_receive(it.user, client, None, &[], wait).await.unwrap();
+    assert!(received.unwrap().is_empty());
     assert!(start.elapsed() >= wait);
     let start = Instant::now();
-    assert!(it.mailboxes.exchange_runtime(runtime, &[], wait).await.unwrap().is_empty());
+    assert!(it.mailboxes.runtime_receive(runtime, wait).await.unwrap().is_empty());
     assert!(start.elapsed() >= wait);
     // What waits already is answered at once.
     it.apply(vec![welcome(client)]).await;
     let start = Instant::now();
-    assert_eq!(it.mailboxes.exchange_client(it.user, client, &[], &[], LONG).await.unwrap().len(), 1);
+    let received = it.mailboxes.client_receive(it.user, client, None, &[], LONG).await.unwrap();
+    assert_eq!(received.unwrap().len(), 1);
     assert!(start.elapsed() < LONG / 4);
 }
 
@@ -174,11 +177,11 @@ async fn a_long_poll_ends_when_the_mailbox_is_closed_or_removed() {
     let gone = it.client().await;
     let poll = |client| {
         let (mailboxes, user) = (Arc::clone(&it.mailboxes), it.user);
-        tokio::spawn(async move { mailboxes.exchange_client(user, client, &[], &[], LONG).await })
+        tokio::spawn(async move { mailboxes.client_receive(user, client, None, &[], LONG).await })
     };
     let (closed, removed) = (poll(client), poll(gone));
     let mailboxes = Arc::clone(&it.mailboxes);
-    let of_runtime = tokio::spawn(async move { mailboxes.exchange_runtime(runtime, &[], LONG).await });
+    let of_runtime = tokio::spawn(async move { mailboxes.runtime_receive(runtime, LONG).await });
     tokio::time::sleep(Duration::from_millis(20)).await;
     it.apply(vec![
         Op::Close(Mailbox::Client(client)),
@@ -186,7 +189,7 @@ async fn a_long_poll_ends_when_the_mailbox_is_closed_or_removed() {
         Op::Close(Mailbox::Runtime(runtime)),
     ])
     .await;
-    assert!(closed.await.unwrap().unwrap().is_empty());
+    assert!(closed.await.unwrap().unwrap().is_none());
     assert!(removed.await.unwrap().unwrap_err().is(problems::CLIENT_NOT_FOUND));
     assert!(of_runtime.await.unwrap().unwrap_err().is(problems::RUNTIME_NOT_FOUND));
 }
@@ -230,7 +233,7 @@ async fn a_broadcast_misses_nobody_who_leaves_meanwhile() {
         }
     });
     while !moves.is_finished() {
-        let (_commit, missed) = it.mailboxes.say(here, None, To::All, &raw("1")).unwrap();
+        let (_commit, missed) = it.mailboxes.runtime_send(here, None, To::All, &raw("1")).unwrap();
         assert!(missed.is_empty(), "{missed:?}");
     }
     moves.await.unwrap();
@@ -252,7 +255,12 @@ async fn a_multicast_reaches_those_who_are_there_once_and_names_the_others() {
 
     let stranger = RuntimeId::from_i64(98).unwrap();
     for to in [To::One(client), To::All] {
-        assert!(it.mailboxes.say(stranger, None, to, &raw("1")).unwrap_err().is(problems::RUNTIME_NOT_FOUND));
+        assert!(
+            it.mailboxes
+                .runtime_send(stranger, None, to, &raw("1"))
+                .unwrap_err()
+                .is(problems::RUNTIME_NOT_FOUND)
+        );
     }
 }
 
@@ -261,15 +269,15 @@ async fn a_runtimes_command_is_accepted_once() {
     let mut it = Fixture::new().await;
     let runtime = it.runtime().await;
     for (seq, fresh) in [(0, true), (0, false), (3, true), (2, false), (3, false), (4, true)] {
-        let (commit, accepted) = it.mailboxes.accept(runtime, SenderSeq(seq)).unwrap();
+        let (commit, accepted) = it.mailboxes.runtime_accept(runtime, SenderSeq(seq)).unwrap();
         commit.wait().await.unwrap();
         assert_eq!(accepted, fresh, "{seq}");
     }
     it.crash().await;
-    assert!(!it.mailboxes.accept(runtime, SenderSeq(4)).unwrap().1);
-    assert!(it.mailboxes.accept(runtime, SenderSeq(5)).unwrap().1);
+    assert!(!it.mailboxes.runtime_accept(runtime, SenderSeq(4)).unwrap().1);
+    assert!(it.mailboxes.runtime_accept(runtime, SenderSeq(5)).unwrap().1);
     it.apply(vec![Op::Close(Mailbox::Runtime(runtime))]).await;
-    assert!(it.mailboxes.accept(runtime, SenderSeq(6)).unwrap_err().is(problems::RUNTIME_NOT_FOUND));
+    assert!(it.mailboxes.runtime_accept(runtime, SenderSeq(6)).unwrap_err().is(problems::RUNTIME_NOT_FOUND));
 }
 
 #[tokio::test]
@@ -298,22 +306,22 @@ async fn the_silent_are_found_with_a_route_or_without_and_the_others_are_not() {
         list.sort();
         list
     };
-    assert!(it.mailboxes.silent_clients(before(0), 10).is_empty());
-    assert_eq!(sorted(it.mailboxes.silent_clients(before(500), 10)), sorted(vec![routed, unrouted]));
-    assert_eq!(it.mailboxes.silent_clients(before(500), 1).len(), 1);
+    assert!(it.mailboxes.idle_clients(before(0), 10).is_empty());
+    assert_eq!(sorted(it.mailboxes.idle_clients(before(500), 10)), sorted(vec![routed, unrouted]));
+    assert_eq!(it.mailboxes.idle_clients(before(500), 1).len(), 1);
     assert!(it.mailboxes.abandoned_clients(before(500), 10).is_empty(), "closing gives the time to fetch");
     assert_eq!(it.mailboxes.abandoned_clients(before(1_500), 10), [closed]);
     it.ground.clock.advance(Duration::from_millis(1_000));
     it.fetch(closed).await;
     assert!(it.mailboxes.abandoned_clients(before(1_500), 10).is_empty());
     it.apply(vec![Op::Remove(Mailbox::Client(closed)), Op::Remove(Mailbox::Client(routed))]).await;
-    assert_eq!(sorted(it.mailboxes.silent_clients(before(1_500), 10)), sorted(vec![unrouted, lively]));
+    assert_eq!(sorted(it.mailboxes.idle_clients(before(1_500), 10)), sorted(vec![unrouted, lively]));
     assert!(it.mailboxes.abandoned_clients(before(9_000), 10).is_empty());
 
     // That the backend was away is no fault of the players.
     it.crash().await;
-    assert!(it.mailboxes.silent_clients(before(2_000), 10).is_empty());
-    assert_eq!(it.mailboxes.silent_clients(before(2_001), 10).len(), 2);
+    assert!(it.mailboxes.idle_clients(before(2_000), 10).is_empty());
+    assert_eq!(it.mailboxes.idle_clients(before(2_001), 10).len(), 2);
 }
 
 #[tokio::test]
@@ -327,7 +335,7 @@ async fn a_runtimes_first_command_is_the_first_that_was_pushed() {
         Op::Route { client, to: Some(runtime) },
     ])
     .await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     let got = it.fetch_runtime(runtime).await;
     let qualifiers: Vec<&str> = got.iter().map(|it| it.qualifier).collect();
     assert_eq!(qualifiers, [command::INIT_RUNTIME, command::ADD_CLIENT, command::HANDLE_MESSAGE]);

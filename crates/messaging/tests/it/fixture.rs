@@ -13,7 +13,9 @@ use omgservers_api::{
     roles::Delivery,
 };
 use omgservers_core::{Mint, Ownership};
-use omgservers_messaging::{Bounds, Entry, FromClient, Mailbox, Mailboxes, Messaging as _, Op, SCHEMA, To};
+use omgservers_messaging::{
+    Bounds, ClientMessage, Entry, Mailbox, Mailboxes, Messaging as _, Op, SCHEMA, To,
+};
 use omgservers_testkit::Ground;
 use serde_json::value::RawValue;
 use tokio_postgres::{Client, NoTls};
@@ -93,32 +95,40 @@ impl Fixture {
         self.mailboxes.apply(ops).unwrap().wait().await.unwrap();
     }
 
-    /// A client says something, with counters from `first` on, and gets its answer.
-    pub(crate) async fn say(
+    /// A client sends messages with counters from `first` on, waits until they are safe, and receives.
+    pub(crate) async fn send(
         &self,
         client: ClientId,
         first: u64,
         texts: &[&str],
     ) -> Result<Vec<Entry>, Problem> {
-        says(&self.mailboxes, self.user, client, first, texts).await
+        send(&self.mailboxes, self.user, client, first, texts).await
     }
 
     pub(crate) async fn fetch(&self, client: ClientId) -> Vec<Entry> {
-        self.mailboxes.exchange_client(self.user, client, &[], &[], NOW).await.unwrap()
+        self.consume(client, &[]).await
     }
 
+    /// A client consumes, and receives what is left.
     pub(crate) async fn consume(&self, client: ClientId, consumed: &[EntryId]) -> Vec<Entry> {
-        self.mailboxes.exchange_client(self.user, client, &[], consumed, NOW).await.unwrap()
+        let received = self.mailboxes.client_receive(self.user, client, None, consumed, NOW).await;
+        received.unwrap().unwrap_or_default()
     }
 
     pub(crate) async fn fetch_runtime(&self, runtime: RuntimeId) -> Vec<Entry> {
-        self.mailboxes.exchange_runtime(runtime, &[], NOW).await.unwrap()
+        self.mailboxes.runtime_receive(runtime, NOW).await.unwrap()
     }
 
-    /// A runtime says something; who got nothing.
+    /// A runtime acknowledges, and receives what is left.
+    pub(crate) async fn consume_runtime(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Vec<Entry> {
+        self.mailboxes.runtime_ack(runtime, consumed).unwrap();
+        self.fetch_runtime(runtime).await
+    }
+
+    /// A runtime sends a message and waits until it is safe; the clients that got none.
     pub(crate) async fn respond(&self, runtime: RuntimeId, to: To<'_>, text: &str) -> Vec<ClientId> {
-        let (commit, missed) = self.mailboxes.say(runtime, None, to, &raw(text)).unwrap();
-        commit.wait().await.unwrap();
+        let (ack, missed) = self.mailboxes.runtime_send(runtime, None, to, &raw(text)).unwrap();
+        ack.wait().await.unwrap();
         missed
     }
 
@@ -140,7 +150,7 @@ pub(crate) async fn open(ground: &Ground, bounds: Bounds) -> Arc<Mailboxes> {
         .unwrap()
 }
 
-pub(crate) async fn says(
+pub(crate) async fn send(
     mailboxes: &Mailboxes,
     user: UserId,
     client: ClientId,
@@ -148,9 +158,15 @@ pub(crate) async fn says(
     texts: &[&str],
 ) -> Result<Vec<Entry>, Problem> {
     let data: Vec<Box<RawValue>> = texts.iter().map(|it| raw(it)).collect();
-    let outgoing: Vec<FromClient<'_>> =
-        data.iter().zip(first..).map(|(data, seq)| FromClient { seq: Some(SenderSeq(seq)), data }).collect();
-    mailboxes.exchange_client(user, client, &outgoing, &[], NOW).await
+    let messages: Vec<ClientMessage<'_>> = data
+        .iter()
+        .zip(first..)
+        .map(|(data, seq)| ClientMessage { seq: Some(SenderSeq(seq)), data })
+        .collect();
+    if let Some(ack) = mailboxes.client_send(user, client, &messages, &[])? {
+        ack.wait().await?;
+    }
+    Ok(mailboxes.client_receive(user, client, None, &[], NOW).await?.unwrap_or_default())
 }
 
 pub(crate) fn raw(json: &str) -> Box<RawValue> {

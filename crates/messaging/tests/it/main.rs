@@ -5,6 +5,7 @@
     reason = "a test that meets what it doesn't expect must fail"
 )]
 
+mod assignments;
 mod bounds;
 mod counters;
 mod durability;
@@ -12,5 +13,4 @@ mod exchange;
 mod fixture;
 mod model;
 mod routes;
-mod standing;
 mod stream;

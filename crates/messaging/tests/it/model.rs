@@ -11,7 +11,7 @@ use omgservers_api::{
 use omgservers_messaging::{Mailbox, Messaging as _, Op, To, problems};
 use proptest::{prelude::*, sample::Index};
 
-use crate::fixture::{Fixture, NOW, handled, push, raw, says};
+use crate::fixture::{Fixture, handled, push, raw, send};
 
 const CLIENTS: usize = 4;
 const RUNTIMES: usize = 3;
@@ -42,13 +42,13 @@ enum Deed {
     RemoveClient(usize),
     RemoveRuntime(usize),
     /// A client says some messages, the first of which may be ones that it has said before.
-    Say {
+    Send {
         client: usize,
         repeated: u64,
         fresh: u64,
     },
     /// A runtime says something, perhaps with its counter, which may be one that it has used before.
-    RuntimeSays {
+    RuntimeSend {
         runtime: usize,
         to: Option<usize>,
         repeated: Option<bool>,
@@ -83,8 +83,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (runtime.clone(), runtime.clone()).prop_map(|(runtime, by)| Deed::Replace { runtime, by }),
         1 => client.clone().prop_map(Deed::RemoveClient),
         1 => runtime.clone().prop_map(Deed::RemoveRuntime),
-        10 => (client.clone(), 0..3_u64, 0..3_u64).prop_map(|(client, repeated, fresh)| Deed::Say { client, repeated, fresh }),
-        5 => (runtime.clone(), prop::option::of(client.clone()), any::<Option<bool>>()).prop_map(|(runtime, to, repeated)| Deed::RuntimeSays { runtime, to, repeated }),
+        10 => (client.clone(), 0..3_u64, 0..3_u64).prop_map(|(client, repeated, fresh)| Deed::Send { client, repeated, fresh }),
+        5 => (runtime.clone(), prop::option::of(client.clone()), any::<Option<bool>>()).prop_map(|(runtime, to, repeated)| Deed::RuntimeSend { runtime, to, repeated }),
         2 => (runtime.clone(), any::<bool>()).prop_map(|(runtime, repeated)| Deed::Accept { runtime, repeated }),
         5 => (client, consumed()).prop_map(|(client, consumed)| Deed::FetchClient { client, consumed }),
         5 => (runtime, consumed()).prop_map(|(runtime, consumed)| Deed::FetchRuntime { runtime, consumed }),
@@ -274,12 +274,12 @@ impl Model {
                 it.apply(vec![Op::Remove(Mailbox::Runtime(known.id))]).await;
                 self.leave_all(runtime);
             }
-            Deed::Say { client, repeated, fresh } => self.say(it, client, repeated, fresh).await,
-            Deed::RuntimeSays { runtime, to, repeated } => self.runtime_says(it, runtime, to, repeated).await,
+            Deed::Send { client, repeated, fresh } => self.send(it, client, repeated, fresh).await,
+            Deed::RuntimeSend { runtime, to, repeated } => self.runtime_send(it, runtime, to, repeated).await,
             Deed::Accept { runtime, repeated } => {
                 let Some(known) = self.runtimes.get_mut(&runtime).filter(|it| !it.closed) else { return };
                 let seq = known.seq(repeated);
-                let (commit, fresh) = it.mailboxes.accept(known.id, SenderSeq(seq)).unwrap();
+                let (commit, fresh) = it.mailboxes.runtime_accept(known.id, SenderSeq(seq)).unwrap();
                 commit.wait().await.unwrap();
                 assert_eq!(fresh, known.count(seq));
             }
@@ -301,7 +301,7 @@ impl Model {
                 assert!(ids.is_sorted_by(|one, two| one < two));
                 known.waits.iter_mut().for_each(|it| it.seen = true);
                 let consumed = known.consume(&consumed, &ids);
-                let left = it.mailboxes.exchange_runtime(known.id, &consumed, NOW).await.unwrap();
+                let left = it.consume_runtime(known.id, &consumed).await;
                 assert_eq!(crate::fixture::bodies(&left), known.bodies());
             }
             Deed::Flush => {
@@ -381,14 +381,14 @@ impl Model {
         self.leave_all(runtime);
     }
 
-    async fn say(&mut self, it: &Fixture, client: usize, repeated: u64, fresh: u64) {
+    async fn send(&mut self, it: &Fixture, client: usize, repeated: u64, fresh: u64) {
         let Some(known) = self.clients.get(&client) else { return };
         let next = known.last_seq.map_or(0, |it| it + 1);
         let first = next.saturating_sub(repeated);
         let texts: Vec<String> = (first..next + fresh).map(|_| self.text()).collect();
         let texts: Vec<&str> = texts.iter().map(|it| &**it).collect();
         let known = self.clients.get_mut(&client).unwrap();
-        let answer = says(&it.mailboxes, it.user, known.id, first, &texts).await.unwrap();
+        let answer = send(&it.mailboxes, it.user, known.id, first, &texts).await.unwrap();
         assert_eq!(crate::fixture::bodies(&answer), known.bodies());
         if known.closed || fresh == 0 {
             return;
@@ -404,7 +404,7 @@ impl Model {
         }
     }
 
-    async fn runtime_says(
+    async fn runtime_send(
         &mut self,
         it: &Fixture,
         runtime: usize,
@@ -421,7 +421,7 @@ impl Model {
                 None => return,
             },
         };
-        let (commit, missed) = it.mailboxes.say(id, seq.map(SenderSeq), one, &raw(&text)).unwrap();
+        let (commit, missed) = it.mailboxes.runtime_send(id, seq.map(SenderSeq), one, &raw(&text)).unwrap();
         commit.wait().await.unwrap();
         if seq.is_some_and(|seq| !self.runtimes.get_mut(&runtime).unwrap().count(seq)) {
             assert!(missed.is_empty());

@@ -13,16 +13,16 @@ use crate::fixture::{Fixture, bodies, handled, ids, init, push, welcome};
 async fn what_is_said_before_there_is_a_runtime_waits_for_the_first_one() {
     let it = Fixture::new().await;
     let (client, runtime) = (it.client().await, it.runtime().await);
-    it.say(client, 0, &["1", "2"]).await.unwrap();
-    it.say(client, 0, &["1", "2"]).await.unwrap();
-    it.say(client, 2, &["3"]).await.unwrap();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
+    it.send(client, 2, &["3"]).await.unwrap();
     it.apply(vec![
         push(Mailbox::Runtime(runtime), command::ADD_CLIENT, "{}"),
         Op::Route { client, to: Some(runtime) },
         push(Mailbox::Client(client), message::RUNTIME_ASSIGNMENT, "{}"),
     ])
     .await;
-    it.say(client, 3, &["4"]).await.unwrap();
+    it.send(client, 3, &["4"]).await.unwrap();
     let got = it.fetch_runtime(runtime).await;
     let mut expected = vec!["{}".to_owned()];
     expected.extend(["1", "2", "3", "4"].map(|text| handled(client, text)));
@@ -35,9 +35,9 @@ async fn a_client_that_moves_is_with_its_new_runtime_only() {
     let it = Fixture::new().await;
     let (client, lobby) = it.pair().await;
     let game = it.runtime().await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     it.apply(vec![Op::Route { client, to: Some(game) }]).await;
-    it.say(client, 1, &["2"]).await.unwrap();
+    it.send(client, 1, &["2"]).await.unwrap();
     assert_eq!(bodies(&it.fetch_runtime(lobby).await), [handled(client, "1")]);
     assert_eq!(bodies(&it.fetch_runtime(game).await), [handled(client, "2")]);
     assert_eq!(it.mailboxes.clients_of(lobby), []);
@@ -47,7 +47,7 @@ async fn a_client_that_moves_is_with_its_new_runtime_only() {
     assert_eq!(it.respond(lobby, To::One(client), "1").await, [client], "it is not with the lobby any more");
 
     it.apply(vec![Op::Route { client, to: None }]).await;
-    it.say(client, 2, &["3"]).await.unwrap();
+    it.send(client, 2, &["3"]).await.unwrap();
     assert_eq!(it.mailboxes.client(client).unwrap().route, None);
     assert!(it.mailboxes.clients_of(game).is_empty());
     it.apply(vec![Op::Route { client, to: Some(lobby) }]).await;
@@ -123,7 +123,7 @@ async fn a_closed_client_takes_and_gets_nothing_but_what_waits() {
         welcome(client),
     ])
     .await;
-    let answer = it.say(client, 0, &["1"]).await.unwrap();
+    let answer = it.send(client, 0, &["1"]).await.unwrap();
     assert_eq!(bodies(&answer), ["{\"reason\":\"CLIENT_INACTIVITY\"}"]);
     assert!(it.fetch_runtime(runtime).await.is_empty());
     assert_eq!(it.respond(runtime, To::All, "1").await, [], "nobody is with the runtime");
@@ -144,18 +144,18 @@ async fn a_closed_client_takes_and_gets_nothing_but_what_waits() {
 async fn the_clients_of_a_closed_runtime_wait_for_the_next_one() {
     let mut it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     it.apply(vec![Op::Close(Mailbox::Runtime(runtime))]).await;
     assert!(it.mailboxes.runtime(runtime).is_none());
     assert!(it.mailboxes.runtimes().is_empty());
     assert!(
         it.mailboxes
-            .exchange_runtime(runtime, &[], crate::fixture::NOW)
+            .runtime_receive(runtime, crate::fixture::NOW)
             .await
             .unwrap_err()
             .is(problems::RUNTIME_NOT_FOUND)
     );
-    it.say(client, 1, &["2"]).await.unwrap();
+    it.send(client, 1, &["2"]).await.unwrap();
     it.crash().await;
     assert_eq!(it.mailboxes.client(client).unwrap().route, None);
     let next = it.runtime().await;
@@ -167,9 +167,9 @@ async fn the_clients_of_a_closed_runtime_wait_for_the_next_one() {
 async fn what_a_closed_runtime_got_is_not_given_to_the_next_one() {
     let it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     assert_eq!(it.fetch_runtime(runtime).await.len(), 1, "it may be what ends it");
-    it.say(client, 1, &["2"]).await.unwrap();
+    it.send(client, 1, &["2"]).await.unwrap();
     it.apply(vec![Op::Close(Mailbox::Runtime(runtime)), Op::Remove(Mailbox::Runtime(runtime))]).await;
     let next = it.runtime().await;
     it.apply(vec![Op::Route { client, to: Some(next) }]).await;
@@ -181,10 +181,10 @@ async fn what_a_closed_runtime_never_got_goes_to_the_one_that_takes_its_place_in
     let mut it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
     let next = it.runtime().await;
-    it.say(client, 0, &["1", "2"]).await.unwrap();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
     let (closed, to) = (Mailbox::Runtime(runtime), Some(next));
     it.apply(vec![Op::Close(closed), Op::Route { client, to }, Op::Remove(closed)]).await;
-    it.say(client, 2, &["3"]).await.unwrap();
+    it.send(client, 2, &["3"]).await.unwrap();
     for crashed in [false, true] {
         if crashed {
             it.crash().await;
@@ -199,7 +199,7 @@ async fn what_a_closed_runtime_never_got_goes_to_the_one_that_takes_its_place_in
 async fn who_left_gets_nothing_back_from_a_closed_runtime() {
     let it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
-    it.say(client, 0, &["1"]).await.unwrap();
+    it.send(client, 0, &["1"]).await.unwrap();
     it.apply(vec![Op::Close(Mailbox::Client(client)), Op::Close(Mailbox::Runtime(runtime))]).await;
     let sql = it.sql().await;
     assert_eq!(it.count(&sql, "entry").await, 0);
@@ -210,8 +210,8 @@ async fn a_removed_mailbox_leaves_nothing_behind() {
     let mut it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
     let waiting = it.client().await;
-    it.say(client, 0, &["1", "2"]).await.unwrap();
-    it.say(waiting, 0, &["1", "2"]).await.unwrap();
+    it.send(client, 0, &["1", "2"]).await.unwrap();
+    it.send(waiting, 0, &["1", "2"]).await.unwrap();
     it.respond(runtime, To::All, "1").await;
     let sql = it.sql().await;
     assert_eq!(it.count(&sql, "entry").await, 5);

@@ -14,9 +14,9 @@ use omgservers_core::Ticks;
 
 /// Mailboxes by the time that they were last heard of.
 #[derive(Debug, Default)]
-pub(crate) struct Silence(Mutex<BinaryHeap<Reverse<(Ticks, ClientId)>>>);
+pub(crate) struct IdleTracker(Mutex<BinaryHeap<Reverse<(Ticks, ClientId)>>>);
 
-impl Silence {
+impl IdleTracker {
     /// Watches a mailbox.
     pub(crate) fn watch(&self, client: ClientId, last_seen: Ticks) {
         self.watch_all([(client, last_seen)]);
@@ -71,12 +71,12 @@ mod tests {
 
     #[test]
     fn the_silent_are_found_again_until_they_are_gone() {
-        let silence = Silence::default();
+        let idle = IdleTracker::default();
         let mut seen: BTreeMap<ClientId, Ticks> = (1..=4).map(|it| (id(it), Ticks(0))).collect();
-        silence.watch_all(seen.iter().map(|it| (*it.0, *it.1)));
+        idle.watch_all(seen.iter().map(|it| (*it.0, *it.1)));
         seen.insert(id(2), Ticks(50));
         let ask = |seen: &BTreeMap<ClientId, Ticks>, before, most| {
-            silence.since(Ticks(before), most, |it| seen.get(&it).copied())
+            idle.since(Ticks(before), most, |it| seen.get(&it).copied())
         };
         assert!(ask(&seen, 0, 10).is_empty());
         assert_eq!(ask(&seen, 10, 2), [id(1), id(3)], "no more than asked for");
@@ -88,10 +88,10 @@ mod tests {
 
     #[test]
     fn it_looks_only_at_those_that_may_be_silent() {
-        let silence = Silence::default();
-        silence.watch_all((1..=10_000).map(|it| (id(it), Ticks(u64::try_from(it).unwrap()))));
+        let idle = IdleTracker::default();
+        idle.watch_all((1..=10_000).map(|it| (id(it), Ticks(u64::try_from(it).unwrap()))));
         let looked = Cell::new(0);
-        let found = silence.since(Ticks(6), 100, |it| {
+        let found = idle.since(Ticks(6), 100, |it| {
             looked.set(looked.get() + 1);
             Some(Ticks(u64::try_from(it.get()).unwrap()))
         });

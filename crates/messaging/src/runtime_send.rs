@@ -11,41 +11,41 @@ use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
-    Body, Commit, Mailboxes, To,
+    AckHandle, Body, Mailboxes, To,
+    ack::Completion,
     client_box::ClientBox,
-    commit::Completion,
-    inbox::Held,
-    journal::{EntryKind, Place, Record, Writing},
+    deferred::DeferredWakeups,
+    entry::{JournalPosition, QueuedEntry},
+    journal::{EntryKind, JournalGuard, Record},
     problems,
     qualifier::Qualifier,
-    runtime_box::RuntimeBox,
+    runtime_box::{self, RuntimeBox},
     shard::Locked,
-    wakes::Wakes,
 };
 
 /// Most bytes that one message may become: it is written in one batch, and a parameter of a statement of `PostgreSQL`
 /// has less than 1 GiB.
-const MOST_BYTES_OF_A_SAY: usize = 512 << 20;
+const MOST_BYTES_OF_A_SEND: usize = 512 << 20;
 
 /// What a runtime says, as it is written.
-struct Speech<'a> {
-    writing: Option<Writing<'a>>,
-    /// Of what it said last.
-    said: Option<Arc<Completion>>,
+struct Broadcast<'a> {
+    writing: Option<JournalGuard<'a>>,
+    /// That of the runtime's newest messages.
+    completion: Option<Arc<Completion>>,
 }
 
 impl Mailboxes {
-    pub(crate) fn runtime_says(
+    pub(crate) fn runtime_send(
         &self,
         runtime: RuntimeId,
         seq: Option<SenderSeq>,
         to: To<'_>,
         message: &RawValue,
-    ) -> Result<(Commit, Vec<ClientId>), Problem> {
+    ) -> Result<(AckHandle, Vec<ClientId>), Problem> {
         self.must_own()?;
         let mut receivers = self.receivers(runtime, to)?;
         let body: Body = ["{\"message\":", message.get(), "}"].concat().into();
-        let mut wakes = Wakes::new(&self.journal);
+        let mut deferred = self.journal.deferred();
         // All at once, so that the counter and all that it counts are in one batch.
         let mut clients = self.clients.lock_some(receivers.iter().copied());
         if matches!(to, To::All) {
@@ -53,7 +53,7 @@ impl Mailboxes {
             receivers.retain(|it| clients.get(*it).is_some_and(|it| it.route == Some(runtime)));
         }
         let mut shard = self.runtimes.lock(runtime);
-        let it = shard.get_mut(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
+        let it = runtime_box::open(shard.get_mut(&runtime))?;
         if let Some(original) = self.original(it, seq) {
             return Ok((original, Vec::new()));
         }
@@ -61,21 +61,21 @@ impl Mailboxes {
             self.meters.refused(receivers.len());
             return Err(Problem::from(problems::BACKLOG).retry_after(Duration::from_secs(1)));
         }
-        let mut speech = Speech { writing: None, said: it.said.take() };
-        let missed = self.deliver(runtime, &mut clients, &receivers, &body, &mut speech, &mut wakes);
-        let Speech { mut writing, said } = speech;
-        let written = said.clone().filter(|_| writing.is_some());
-        it.said = said;
+        let mut sending = Broadcast { writing: None, completion: it.last_sent.take() };
+        let missed = self.deliver(runtime, &mut clients, &receivers, &body, &mut sending, &mut deferred);
+        let Broadcast { mut writing, completion } = sending;
+        let written = completion.clone().filter(|_| writing.is_some());
+        it.last_sent = completion;
         let counted = seq.map(|seq| self.count(runtime, it, seq, &mut writing)).unwrap_or_default();
         let commit = writing.map(|writing| {
             if counted {
                 it.accepted = Some(writing.last());
             }
             let commit = match written {
-                Some(said) => writing.commit_said(said, &mut wakes),
-                None => writing.commit(&mut wakes),
+                Some(completion) => writing.commit_messages(completion, &mut deferred),
+                None => writing.commit(&mut deferred),
             };
-            self.journal.and_told(commit, &mut it.told)
+            self.journal.after_control(commit, &mut it.last_control)
         });
         let commit = commit.unwrap_or_default();
         self.meters.to_clients(receivers.len().saturating_sub(missed.len()));
@@ -109,8 +109,8 @@ impl Mailboxes {
         clients: &mut Locked<'_, ClientId, ClientBox>,
         receivers: &[ClientId],
         body: &Body,
-        speech: &mut Speech<'a>,
-        wakes: &mut Wakes<'_>,
+        sending: &mut Broadcast<'a>,
+        deferred: &mut DeferredWakeups<'_>,
     ) -> Vec<ClientId> {
         let qualifier = Qualifier::SERVER_OUTGOING;
         let mut bytes: usize = 0;
@@ -119,7 +119,7 @@ impl Mailboxes {
             bytes = bytes.saturating_add(body.len());
             let room = clients.get_mut(*client).filter(|it| {
                 it.route == Some(runtime)
-                    && bytes <= MOST_BYTES_OF_A_SAY
+                    && bytes <= MOST_BYTES_OF_A_SEND
                     && it.inbox.queue.fits(1, body.len(), self.bounds.most_entries, self.bounds.most_bytes)
             });
             let (Some(it), Ok(id)) = (room, self.mint.child(*client)) else {
@@ -127,45 +127,47 @@ impl Mailboxes {
                 continue;
             };
             let body = Body::clone(body);
-            let held = match it.delivery {
-                Delivery::Ephemeral => Held { id, qualifier, body, place: Place::NOWHERE, said: None },
+            let entry = match it.delivery {
+                Delivery::Ephemeral => {
+                    QueuedEntry { id, qualifier, body, position: JournalPosition::NOWHERE, completion: None }
+                }
                 Delivery::Durable => {
-                    let writing = speech.writing.get_or_insert_with(|| self.journal.write());
-                    let kind = EntryKind::Waiting;
-                    writing.say(client.get(), id, kind, (qualifier, body), &mut speech.said)
+                    let writing = sending.writing.get_or_insert_with(|| self.journal.write());
+                    let kind = EntryKind::Inbox;
+                    writing.message(client.get(), id, kind, (qualifier, body), &mut sending.completion)
                 }
             };
-            it.inbox.push(held, wakes);
+            it.inbox.push(entry, deferred);
         }
         missed
     }
 
-    pub(crate) fn accept_command(
+    pub(crate) fn runtime_accept(
         &self,
         runtime: RuntimeId,
         seq: SenderSeq,
-    ) -> Result<(Commit, bool), Problem> {
+    ) -> Result<(AckHandle, bool), Problem> {
         self.must_own()?;
-        let mut wakes = Wakes::new(&self.journal);
+        let mut deferred = self.journal.deferred();
         let mut shard = self.runtimes.lock(runtime);
-        let it = shard.get_mut(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
+        let it = runtime_box::open(shard.get_mut(&runtime))?;
         if let Some(original) = self.original(it, Some(seq)) {
             return Ok((original, false));
         }
         let mut writing = None;
         self.count(runtime, it, seq, &mut writing);
-        let Some(writing) = writing else { return Ok((Commit::none(), true)) };
+        let Some(writing) = writing else { return Ok((AckHandle::none(), true)) };
         it.accepted = Some(writing.last());
-        Ok((writing.commit(&mut wakes), true))
+        Ok((writing.commit(&mut deferred), true))
     }
 
     /// When the command of this counter, if it was seen before, is durable.
-    fn original(&self, it: &RuntimeBox, seq: Option<SenderSeq>) -> Option<Commit> {
+    fn original(&self, it: &RuntimeBox, seq: Option<SenderSeq>) -> Option<AckHandle> {
         if seq.is_none() || seq.map(|it| it.0) > it.last_seq {
             return None;
         }
         self.meters.duplicates(1);
-        Some(it.accepted.as_ref().map(|it| self.journal.commit_of(it)).unwrap_or_default())
+        Some(it.accepted.as_ref().map(|it| self.journal.ack_of(it)).unwrap_or_default())
     }
 
     /// Notes a runtime's counter; whether it is written.
@@ -174,7 +176,7 @@ impl Mailboxes {
         runtime: RuntimeId,
         it: &mut RuntimeBox,
         seq: SenderSeq,
-        writing: &mut Option<Writing<'a>>,
+        writing: &mut Option<JournalGuard<'a>>,
     ) -> bool {
         it.last_seq = Some(seq.0);
         if it.delivery == Delivery::Durable {

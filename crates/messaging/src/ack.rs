@@ -18,15 +18,15 @@ use tokio::{sync::Notify, time::Instant};
 /// change itself doesn't need this: dropping it changes nothing.
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing may be acknowledged before the commit was waited for"]
-pub struct Commit {
+pub struct AckHandle {
     /// The latest of the batches that have to be in the database.
     batch: Option<Arc<Completion>>,
     /// What was said in later ones.
-    said: SmallVec<[Arc<Completion>; 1]>,
+    messages: SmallVec<[Arc<Completion>; 1]>,
     patience: Duration,
 }
 
-impl Commit {
+impl AckHandle {
     /// Of a change that needs no commit.
     pub fn none() -> Self {
         Self::default()
@@ -34,16 +34,16 @@ impl Commit {
 
     /// Of what is safe when a batch is in the database.
     pub(crate) fn batch(completion: Arc<Completion>, patience: Duration) -> Self {
-        Self { batch: Some(completion), said: SmallVec::new(), patience }
+        Self { batch: Some(completion), messages: SmallVec::new(), patience }
     }
 
     /// Of what is safe when it is consumed, too.
-    pub(crate) fn said(completion: Arc<Completion>, patience: Duration) -> Self {
-        Self { batch: None, said: smallvec![completion], patience }
+    pub(crate) fn messages(completion: Arc<Completion>, patience: Duration) -> Self {
+        Self { batch: None, messages: smallvec![completion], patience }
     }
 
     fn completions(&self) -> impl Iterator<Item = &Arc<Completion>> {
-        self.said.iter().chain(&self.batch)
+        self.messages.iter().chain(&self.batch)
     }
 
     /// Whether there is nothing to wait for.
@@ -57,14 +57,14 @@ impl Commit {
         if other.batch.as_ref().map(|it| it.batch) > self.batch.as_ref().map(|it| it.batch) {
             self.batch = other.batch;
         }
-        for it in other.said {
+        for it in other.messages {
             // What a runtime says in one request is mostly one completion.
-            if self.said.last().is_none_or(|last| !Arc::ptr_eq(last, &it)) {
-                self.said.push(it);
+            if self.messages.last().is_none_or(|last| !Arc::ptr_eq(last, &it)) {
+                self.messages.push(it);
             }
         }
         if let Some(batch) = &self.batch {
-            self.said.retain(|it| it.batch > batch.batch);
+            self.messages.retain(|it| it.batch > batch.batch);
         }
         self
     }
@@ -73,7 +73,7 @@ impl Commit {
     /// [`Bounds::commit_timeout`](crate::Bounds::commit_timeout) (the change stays, and becomes durable when the
     /// database is back), `core.not_owner` when another process took the data (the change is lost).
     pub async fn wait(self) -> Result<(), Problem> {
-        if self.said.is_empty() && self.batch.is_none() {
+        if self.messages.is_empty() && self.batch.is_none() {
             return Ok(());
         }
         let until = Instant::now() + self.patience;
@@ -91,7 +91,7 @@ const CLOSED: u8 = 3;
 
 /// How a batch, or what was said in it, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum BatchOutcome {
     /// It is in the database, or consumed.
     Safe,
     /// Another process owns the data.
@@ -148,12 +148,12 @@ impl Completion {
         self.unconsumed.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
-    /// Ends the wait of everybody. The first fate stays.
-    pub(crate) fn finish(&self, fate: Fate) {
-        let state = match fate {
-            Fate::Safe => SAFE,
-            Fate::Lost => LOST,
-            Fate::Closed => CLOSED,
+    /// Ends the wait of everybody. The first outcome stays.
+    pub(crate) fn finish(&self, outcome: BatchOutcome) {
+        let state = match outcome {
+            BatchOutcome::Safe => SAFE,
+            BatchOutcome::Lost => LOST,
+            BatchOutcome::Closed => CLOSED,
         };
         if self.state.compare_exchange(PENDING, state, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.waiters.notify_waiters();
@@ -193,21 +193,21 @@ impl Completion {
 mod tests {
     use super::*;
 
-    fn commit(batch: u64) -> (Arc<Completion>, Commit) {
+    fn commit(batch: u64) -> (Arc<Completion>, AckHandle) {
         let completion = Completion::new(batch);
-        (Arc::clone(&completion), Commit::batch(completion, Duration::from_secs(5)))
+        (Arc::clone(&completion), AckHandle::batch(completion, Duration::from_secs(5)))
     }
 
     #[tokio::test]
     async fn joined_commits_wait_for_the_later_one() {
         let ((one, early), (two, late)) = (commit(1), commit(2));
         for joined in [early.clone().join(late.clone()), late.join(early)] {
-            one.finish(Fate::Safe);
+            one.finish(BatchOutcome::Safe);
             assert!(!joined.is_safe());
             let waiter = tokio::spawn(joined.wait());
             tokio::task::yield_now().await;
             assert!(!waiter.is_finished());
-            two.finish(Fate::Safe);
+            two.finish(BatchOutcome::Safe);
             waiter.await.unwrap().unwrap();
             two.state.store(PENDING, Ordering::Release);
         }
@@ -217,38 +217,38 @@ mod tests {
     async fn what_was_said_is_safe_when_all_of_it_is_consumed_or_its_batch_is_written() {
         let patience = Duration::from_secs(5);
         let (one, two) = (Completion::of_one(3), Completion::of_one(4));
-        let said = |it: &Arc<Completion>| Commit::said(Arc::clone(it), patience);
+        let said = |it: &Arc<Completion>| AckHandle::messages(Arc::clone(it), patience);
         assert!(one.one_more(3) && !one.one_more(4), "a completion is of one batch");
         let (batch, early) = commit(2);
         let both = said(&one).join(early).join(said(&two)).join(said(&two));
-        assert_eq!(both.said.len(), 2);
+        assert_eq!(both.messages.len(), 2);
         assert!(!one.one_less() && one.one_less() && two.one_less());
         assert!(!one.one_more(3), "what is over is over");
         for it in [&one, &two, &batch] {
             assert!(!both.is_safe());
-            it.finish(Fate::Safe);
+            it.finish(BatchOutcome::Safe);
         }
         assert!(both.is_safe());
         let (_later, later) = commit(3);
         assert!(!said(&one).join(later.clone()).is_safe());
-        assert!(said(&Completion::of_one(3)).join(later).said.is_empty(), "the batch has it");
+        assert!(said(&Completion::of_one(3)).join(later).messages.is_empty(), "the batch has it");
     }
 
     #[tokio::test]
     async fn no_commit_is_safe_and_joins_to_the_other() {
-        assert!(Commit::none().is_safe());
+        assert!(AckHandle::none().is_safe());
         let (_done, some) = commit(7);
-        assert!(!Commit::none().join(some.clone()).is_safe());
-        assert!(!some.join(Commit::none()).is_safe());
+        assert!(!AckHandle::none().join(some.clone()).is_safe());
+        assert!(!some.join(AckHandle::none()).is_safe());
     }
 
     #[tokio::test]
     async fn who_waits_too_long_gives_up_and_who_asks_later_may_succeed() {
         let completion = Completion::new(1);
-        let impatient = Commit::batch(Arc::clone(&completion), Duration::from_millis(5));
+        let impatient = AckHandle::batch(Arc::clone(&completion), Duration::from_millis(5));
         let problem = impatient.clone().wait().await.unwrap_err();
         assert!(problem.is(omgservers_api::problem::UNAVAILABLE));
-        completion.finish(Fate::Safe);
+        completion.finish(BatchOutcome::Safe);
         impatient.wait().await.unwrap();
     }
 
@@ -257,7 +257,7 @@ mod tests {
         let (completion, commit) = commit(1);
         let waiters: Vec<_> = (0..3).map(|_| tokio::spawn(commit.clone().wait())).collect();
         tokio::task::yield_now().await;
-        completion.finish(Fate::Lost);
+        completion.finish(BatchOutcome::Lost);
         for waiter in waiters {
             assert!(waiter.await.unwrap().unwrap_err().is(NOT_OWNER));
         }

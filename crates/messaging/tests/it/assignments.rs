@@ -1,12 +1,12 @@
 //! Where a client stands: assignments, upgrades, and those who follow them.
 
 use omgservers_api::{ClientId, RuntimeId, ids::Id as _, interchange::message};
-use omgservers_messaging::{Entry, Mailbox, Messaging as _, Op, Standing};
+use omgservers_messaging::{AssignmentStatus, Entry, Mailbox, Messaging as _, Op};
 use proptest::prelude::*;
 
 use crate::fixture::{Fixture, ids, push, welcome};
 
-fn assignment(client: ClientId) -> Op {
+fn assign(client: ClientId) -> Op {
     push(Mailbox::Client(client), message::RUNTIME_ASSIGNMENT, "{}")
 }
 
@@ -22,15 +22,15 @@ fn qualifiers(entries: &[Entry]) -> Vec<&'static str> {
     entries.iter().map(|it| it.qualifier).collect()
 }
 
-fn assigned(it: &Fixture, client: ClientId) -> u64 {
-    it.mailboxes.client(client).unwrap().assigned
+fn assignment(it: &Fixture, client: ClientId) -> u64 {
+    it.mailboxes.client(client).unwrap().assignment
 }
 
 #[tokio::test]
 async fn an_upgrade_waits_until_the_assignment_before_it_was_consumed() {
     let it = Fixture::new().await;
     let client = it.client().await;
-    it.apply(vec![welcome(client), assignment(client), upgrade(client), upgrade(client)]).await;
+    it.apply(vec![welcome(client), assign(client), upgrade(client), upgrade(client)]).await;
     let first = it.fetch(client).await;
     let expected = [message::SERVER_WELCOME, message::RUNTIME_ASSIGNMENT];
     assert_eq!(qualifiers(&first), expected);
@@ -50,7 +50,7 @@ async fn an_assignment_waits_until_the_upgrade_before_it_was_consumed() {
     let it = Fixture::new().await;
     let client = it.client().await;
     // Without a change of the route, which would take the upgrade out.
-    it.apply(vec![upgrade(client), assignment(client), welcome(client)]).await;
+    it.apply(vec![upgrade(client), assign(client), welcome(client)]).await;
     let first = it.fetch(client).await;
     assert_eq!(qualifiers(&first), [message::CONNECTION_UPGRADE]);
     let rest = it.consume(client, &ids(&first)).await;
@@ -65,7 +65,7 @@ async fn an_upgrade_is_void_when_the_client_is_moved_before_it_has_fetched_it() 
     it.apply(vec![upgrade(client), welcome(client)]).await;
     it.apply(vec![to(client, lobby)]).await;
     assert_eq!(it.fetch(client).await.len(), 2, "it was there already");
-    it.apply(vec![to(client, game), assignment(client)]).await;
+    it.apply(vec![to(client, game), assign(client)]).await;
     let expected = [message::SERVER_WELCOME, message::RUNTIME_ASSIGNMENT];
     assert_eq!(qualifiers(&it.fetch(client).await), expected);
     it.crash().await;
@@ -77,9 +77,9 @@ async fn each_assignment_is_another_one() {
     let mut it = Fixture::new().await;
     let (client, lobby) = it.pair().await;
     let game = it.runtime().await;
-    let mut seen = vec![assigned(&it, client)];
+    let mut seen = vec![assignment(&it, client)];
     it.apply(vec![to(client, lobby)]).await;
-    assert_eq!(assigned(&it, client), seen[0], "nothing has changed");
+    assert_eq!(assignment(&it, client), seen[0], "nothing has changed");
     for ops in [
         vec![to(client, game)],
         vec![to(client, lobby)],
@@ -88,13 +88,13 @@ async fn each_assignment_is_another_one() {
         vec![to(client, game)],
     ] {
         it.apply(ops).await;
-        seen.push(assigned(&it, client));
+        seen.push(assignment(&it, client));
     }
     let epoch = it.mailboxes.runtime(game).unwrap().epoch;
     it.crash().await;
-    seen.push(assigned(&it, client));
+    seen.push(assignment(&it, client));
     it.apply(vec![Op::Close(Mailbox::Client(client))]).await;
-    seen.push(assigned(&it, client));
+    seen.push(assignment(&it, client));
     assert!(seen.is_sorted_by(|one, two| one < two), "{seen:?}");
     assert!(seen.iter().all(|it| *it < 1 << 53));
     assert!(it.mailboxes.runtime(game).unwrap().epoch > epoch);
@@ -105,20 +105,20 @@ async fn an_entry_about_an_assignment_goes_with_it() {
     let it = Fixture::new().await;
     let (client, lobby) = it.pair().await;
     let game = it.runtime().await;
-    let push = |assigned| {
+    let push = |assignment| {
         let qualifier = message::CONNECTION_UPGRADE;
-        Op::PushAssigned { client, assigned, qualifier, body: "{}".into() }
+        Op::PushAssigned { client, assignment, qualifier, body: "{}".into() }
     };
-    let old = assigned(&it, client);
+    let old = assignment(&it, client);
     it.apply(vec![push(old)]).await;
     assert_eq!(it.fetch(client).await.len(), 1);
     it.apply(vec![to(client, game), to(client, lobby)]).await;
     it.apply(vec![push(old)]).await;
     assert_eq!(it.fetch(client).await.len(), 0);
-    it.apply(vec![push(assigned(&it, client))]).await;
+    it.apply(vec![push(assignment(&it, client))]).await;
     assert_eq!(it.fetch(client).await.len(), 1);
     it.apply(vec![Op::Close(Mailbox::Client(client))]).await;
-    it.apply(vec![push(assigned(&it, client))]).await;
+    it.apply(vec![push(assignment(&it, client))]).await;
     assert_eq!(it.fetch(client).await.len(), 0, "nothing is put into a closed mailbox");
 }
 
@@ -127,17 +127,21 @@ async fn who_follows_a_client_hears_of_moves_and_of_what_the_client_knows() {
     let it = Fixture::new().await;
     let (client, lobby) = it.pair().await;
     let game = it.runtime().await;
-    assert!(it.mailboxes.watch_client(ClientId::from_i64(98).unwrap()).is_none());
-    let mut follower = it.mailboxes.watch_client(client).unwrap();
-    let first = assigned(&it, client);
-    assert_eq!(*follower.borrow(), Standing { assigned: first, told: true });
+    assert!(it.mailboxes.client_watch(ClientId::from_i64(98).unwrap()).is_none());
+    let mut follower = it.mailboxes.client_watch(client).unwrap();
+    let first = assignment(&it, client);
+    assert_eq!(*follower.borrow(), AssignmentStatus { assignment: first, acknowledged: true });
 
     it.apply(vec![Op::Close(Mailbox::Runtime(lobby))]).await;
     assert!(follower.has_changed().unwrap());
-    assert_eq!(*follower.borrow_and_update(), Standing { assigned: first + 1, told: false }, "with nobody");
+    assert_eq!(
+        *follower.borrow_and_update(),
+        AssignmentStatus { assignment: first + 1, acknowledged: false },
+        "with nobody"
+    );
 
-    it.apply(vec![to(client, game), assignment(client)]).await;
-    let moved = Standing { assigned: first + 2, told: false };
+    it.apply(vec![to(client, game), assign(client)]).await;
+    let moved = AssignmentStatus { assignment: first + 2, acknowledged: false };
     assert_eq!(*follower.borrow_and_update(), moved);
     it.apply(vec![welcome(client)]).await;
     let waiting = ids(&it.fetch(client).await);
@@ -145,17 +149,20 @@ async fn who_follows_a_client_hears_of_moves_and_of_what_the_client_knows() {
     it.consume(client, &waiting[1..]).await;
     assert!(!follower.has_changed().unwrap());
     it.consume(client, &waiting).await;
-    assert_eq!(*follower.borrow_and_update(), Standing { told: true, ..moved });
+    assert_eq!(*follower.borrow_and_update(), AssignmentStatus { acknowledged: true, ..moved });
 
     it.apply(vec![
         push(Mailbox::Client(client), message::DISCONNECTION_REASON, "{}"),
         Op::Close(Mailbox::Client(client)),
     ])
     .await;
-    assert_eq!(*follower.borrow_and_update(), Standing { assigned: first + 3, told: false });
+    assert_eq!(
+        *follower.borrow_and_update(),
+        AssignmentStatus { assignment: first + 3, acknowledged: false }
+    );
     let waiting = ids(&it.fetch(client).await);
     it.consume(client, &waiting).await;
-    assert_eq!(*follower.borrow_and_update(), Standing { assigned: first + 3, told: true });
+    assert_eq!(*follower.borrow_and_update(), AssignmentStatus { assignment: first + 3, acknowledged: true });
     it.apply(vec![Op::Remove(Mailbox::Client(client))]).await;
     assert!(follower.changed().await.is_err(), "it ends with the mailbox");
 }
@@ -172,7 +179,7 @@ proptest! {
         runtime.block_on(async {
             let it = Fixture::new().await;
             let client = it.client().await;
-            let ops = [assignment, upgrade, welcome];
+            let ops = [assign, upgrade, welcome];
             it.apply(kinds.iter().map(|kind| ops[*kind](client)).collect()).await;
             let mut seen = Vec::new();
             let mut counts = consumed.iter().cycle();

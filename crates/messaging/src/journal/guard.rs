@@ -1,0 +1,151 @@
+//! JournalGuard to the journal.
+
+use std::sync::{Arc, MutexGuard, atomic::Ordering};
+
+use omgservers_api::{EntryId, ids::Id as _};
+use tokio::time::Instant;
+
+use super::{EntryKind, Journal, Record, batch::JournalState};
+use crate::{
+    AckHandle, Body,
+    ack::Completion,
+    deferred::DeferredWakeups,
+    entry::{JournalPosition, QueuedEntry},
+    qualifier::Qualifier,
+};
+
+/// Writes to the open batch. It holds the journal's lock.
+pub(crate) struct JournalGuard<'a> {
+    pub(super) journal: &'a Journal,
+    pub(super) state: MutexGuard<'a, JournalState>,
+}
+
+impl JournalGuard<'_> {
+    pub(crate) fn add(&mut self, record: Record) {
+        if self.state.stopped.is_none() {
+            self.state.open.records.push(record);
+            self.journal.unwritten.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes an entry.
+    pub(crate) fn entry(
+        &mut self,
+        mailbox: i64,
+        id: EntryId,
+        kind: EntryKind,
+        qualifier: Qualifier,
+        body: &Body,
+    ) -> JournalPosition {
+        let open = &mut self.state.open;
+        let position = JournalPosition { batch: open.number, record: open.records.len() };
+        open.bytes = open.bytes.saturating_add(body.len());
+        self.add(Record::Entry { mailbox, id: id.get(), kind, qualifier, body: Body::clone(body) });
+        position
+    }
+
+    /// Writes a message whose sender waits until it is safe. `completion` is that of the sender's messages so far; it
+    /// is replaced when they are in an earlier batch.
+    pub(crate) fn message(
+        &mut self,
+        mailbox: i64,
+        id: EntryId,
+        kind: EntryKind,
+        body: (Qualifier, Body),
+        completion: &mut Option<Arc<Completion>>,
+    ) -> QueuedEntry {
+        let number = self.state.open.number;
+        if completion.as_ref().is_none_or(|it| !it.one_more(number)) {
+            let one = Completion::of_one(number);
+            if let Some(outcome) = self.state.stopped {
+                one.finish(outcome);
+            }
+            self.state.open.completions.push(Arc::clone(&one));
+            *completion = Some(one);
+        }
+        let (qualifier, body) = body;
+        let position = self.entry(mailbox, id, kind, qualifier, &body);
+        QueuedEntry { id, qualifier, body, position, completion: completion.clone() }
+    }
+
+    /// An entry is consumed: it isn't written if it wasn't yet, else it is deleted.
+    pub(crate) fn consumed(&mut self, mailbox: i64, entry: &QueuedEntry) {
+        let JournalPosition { batch, record } = entry.position;
+        if entry.position == JournalPosition::NOWHERE {
+            return;
+        }
+        let Some(batch) = self.state.batch_mut(batch) else {
+            return self.add(Record::Consumed { mailbox, id: entry.id.get() });
+        };
+        if let Some(record) = batch.records.get_mut(record) {
+            *record = Record::Cancelled;
+            batch.bytes = batch.bytes.saturating_sub(entry.body.len());
+        }
+    }
+
+    /// An entry is elsewhere from the open batch on. In an earlier one it stays, for who said it hears that it is safe
+    /// when that is written.
+    pub(crate) fn moved(&mut self, mailbox: i64, entry: &QueuedEntry) {
+        if entry.position.batch == self.state.open.number {
+            self.consumed(mailbox, entry);
+        } else if entry.position != JournalPosition::NOWHERE {
+            self.add(Record::Consumed { mailbox, id: entry.id.get() });
+        }
+    }
+
+    /// What everything so far is durable with.
+    pub(crate) fn last(&self) -> Arc<Completion> {
+        Arc::clone(self.state.last())
+    }
+
+    /// Somebody waits until everything so far is durable.
+    pub(crate) fn commit(self, deferred: &mut DeferredWakeups<'_>) -> AckHandle {
+        let (last, patience) = (self.last(), self.journal.patience);
+        self.urgently(deferred);
+        AckHandle::batch(last, patience)
+    }
+
+    /// Somebody waits until what he said is safe.
+    pub(crate) fn commit_messages(
+        self,
+        completion: Arc<Completion>,
+        deferred: &mut DeferredWakeups<'_>,
+    ) -> AckHandle {
+        let patience = self.journal.patience;
+        self.urgently(deferred);
+        AckHandle::messages(completion, patience)
+    }
+
+    fn urgently(mut self, deferred: &mut DeferredWakeups<'_>) {
+        let state = &mut *self.state;
+        state.open.commits = state.open.commits.saturating_add(1);
+        if state.open.commits == 1 {
+            state.open.since = Some(Instant::now());
+        }
+        if !state.urgent && !state.open.records.is_empty() {
+            state.urgent = true;
+            deferred.writer();
+        } else if state.open.commits == state.enough {
+            deferred.writer();
+        }
+        self.end(deferred);
+    }
+
+    /// Nobody waits for it.
+    pub(crate) fn lazily(mut self, deferred: &mut DeferredWakeups<'_>) {
+        let state = &mut *self.state;
+        if !state.urgent && state.lazy_since.is_none() && !state.open.records.is_empty() {
+            state.lazy_since = Some(Instant::now());
+            deferred.writer();
+        }
+        self.end(deferred);
+    }
+
+    fn end(&mut self, deferred: &mut DeferredWakeups<'_>) {
+        if self.state.open.is_full() {
+            let full = self.state.roll();
+            self.state.full.push_back(full);
+            deferred.writer();
+        }
+    }
+}

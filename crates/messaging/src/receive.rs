@@ -1,0 +1,144 @@
+//! What clients and runtimes receive, and how they acknowledge it.
+
+use std::time::Duration;
+
+use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, UserId, ids::Id};
+use tokio::time::Instant;
+
+use crate::{
+    Entry, Mailboxes,
+    client_box::{self, ClientBox},
+    deferred::DeferredWakeups,
+    entry::JournalPosition,
+    inbox::{Queue, Received},
+    problems, runtime_box,
+};
+
+impl Mailboxes {
+    pub(crate) async fn client_receive(
+        &self,
+        user: UserId,
+        client: ClientId,
+        after: Option<EntryId>,
+        consumed: &[EntryId],
+        wait: Duration,
+    ) -> Result<Option<Vec<Entry>>, Problem> {
+        let mut until = None;
+        let mut consumed = consumed;
+        let mut waits = !wait.is_zero();
+        loop {
+            match self.client_receive_now(user, client, after, consumed, waits)? {
+                Received::Entries(entries) => return Ok(Some(entries)),
+                Received::Closed => return Ok(None),
+                Received::Wait(arrival) => {
+                    let until = *until.get_or_insert_with(|| Instant::now() + wait);
+                    waits = tokio::time::timeout_at(until, arrival).await.is_ok();
+                }
+            }
+            consumed = &[];
+        }
+    }
+
+    fn client_receive_now(
+        &self,
+        user: UserId,
+        client: ClientId,
+        after: Option<EntryId>,
+        consumed: &[EntryId],
+        waits: bool,
+    ) -> Result<Received, Problem> {
+        self.must_own()?;
+        let mut deferred = self.journal.deferred();
+        let mut shard = self.clients.lock(client);
+        let mailbox = client_box::owned(shard.get_mut(&client), user)?;
+        // A client that still waits for its answer is alive.
+        mailbox.last_seen = self.clock.ticks();
+        self.client_consumed(client, mailbox, consumed, &mut deferred);
+        Ok(mailbox.inbox.receive(after, &self.bounds, waits))
+    }
+
+    pub(crate) async fn runtime_receive(
+        &self,
+        runtime: RuntimeId,
+        wait: Duration,
+    ) -> Result<Vec<Entry>, Problem> {
+        let mut until = None;
+        let mut waits = !wait.is_zero();
+        loop {
+            let arrival = match self.runtime_receive_now(runtime, waits)? {
+                Received::Entries(entries) => return Ok(entries),
+                Received::Closed => return Err(problems::RUNTIME_NOT_FOUND.into()),
+                Received::Wait(arrival) => arrival,
+            };
+            let until = *until.get_or_insert_with(|| Instant::now() + wait);
+            waits = tokio::time::timeout_at(until, arrival).await.is_ok();
+            if waits {
+                // Coalesces: requests of other clients that are already queued on this worker join the answer.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn runtime_receive_now(&self, runtime: RuntimeId, waits: bool) -> Result<Received, Problem> {
+        self.must_own()?;
+        let mut shard = self.runtimes.lock(runtime);
+        let mailbox = runtime_box::open(shard.get_mut(&runtime))?;
+        mailbox.last_seen = Some(self.clock.ticks());
+        Ok(mailbox.inbox.receive(None, &self.bounds, waits))
+    }
+
+    pub(crate) fn runtime_ack(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem> {
+        self.must_own()?;
+        if consumed.is_empty() {
+            return Ok(());
+        }
+        let mut deferred = self.journal.deferred();
+        let mut shard = self.runtimes.lock(runtime);
+        let mailbox = runtime_box::open(shard.get_mut(&runtime))?;
+        self.drop_consumed(runtime, &mut mailbox.inbox.queue, consumed, &mut deferred);
+        Ok(())
+    }
+
+    /// Drops what a client has consumed. Consumption of an assignment changes the client's status.
+    pub(crate) fn client_consumed(
+        &self,
+        client: ClientId,
+        mailbox: &mut ClientBox,
+        consumed: &[EntryId],
+        deferred: &mut DeferredWakeups<'_>,
+    ) {
+        if consumed.is_empty() {
+            return;
+        }
+        self.drop_consumed(client, &mut mailbox.inbox.queue, consumed, deferred);
+        mailbox.publish();
+    }
+
+    /// Drops what was consumed. A message that all its receivers have consumed is safe without the database.
+    fn drop_consumed(
+        &self,
+        mailbox: impl Id,
+        queue: &mut Queue,
+        consumed: &[EntryId],
+        deferred: &mut DeferredWakeups<'_>,
+    ) {
+        if consumed.is_empty() || queue.is_empty() {
+            return;
+        }
+        let mut journal = None;
+        queue.consume(consumed, |entry| {
+            if let Some(completion) = entry.completion.as_ref().filter(|it| it.one_less()) {
+                if completion.is_pending() {
+                    self.meters.consumed_first();
+                }
+                deferred.safe(completion);
+            }
+            if entry.position != JournalPosition::NOWHERE {
+                journal.get_or_insert_with(|| self.journal.write()).consumed(mailbox.get(), &entry);
+            }
+        });
+        if let Some(journal) = journal {
+            journal.lazily(deferred);
+        }
+    }
+}
