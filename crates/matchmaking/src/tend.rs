@@ -118,8 +118,8 @@ impl PgMatchmaking {
             hall.lobbies.entry(row.id).or_insert(lobby).closing |= row.closing;
         }
         let known: HashSet<ClientId> = hall.waiting.iter().map(|it| it.client).collect();
-        for (client, info) in self.parts.messaging.clients() {
-            let waits = info.deployment == cell.id && info.route.is_none() && !info.closed;
+        for (client, info) in self.parts.messaging.clients_in(cell.id) {
+            let waits = info.route.is_none() && !info.closed;
             if waits && !known.contains(&client) {
                 hall.waiting.push_back(Waiting { client, since: now });
             }
@@ -435,8 +435,8 @@ impl PgMatchmaking {
     /// Ends everything of a deployment that is gone: its clients are told, its lobbies closed.
     async fn dissolve(&self, cell: &Cell, hall: &mut Hall) -> Result<usize, Problem> {
         let mut ops = Vec::new();
-        for (client, info) in self.parts.messaging.clients() {
-            if info.deployment == cell.id && !info.closed {
+        for (client, info) in self.parts.messaging.clients_in(cell.id) {
+            if !info.closed {
                 ops.extend(disconnect_ops(client, info.route, Reason::InternalFailure)?);
             }
         }

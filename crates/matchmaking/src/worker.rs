@@ -77,9 +77,7 @@ impl Worker for Survey {
         let parts = &self.0.parts;
         let mut needy: HashSet<DeploymentId> = self.0.halls.known().iter().map(|it| it.id).collect();
         needy.extend(store::deployments(&mut *parts.db.read().await?).await?);
-        needy.extend(
-            parts.messaging.clients().into_iter().filter(|it| !it.1.closed).map(|it| it.1.deployment),
-        );
+        needy.extend(parts.messaging.deployments());
         let mut after = None;
         loop {
             let page = parts.deployments.page(after, PAGE).await?;

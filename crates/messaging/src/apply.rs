@@ -84,6 +84,7 @@ impl Mailboxes {
             now,
             opened: Vec::new(),
             closed: Vec::new(),
+            memberships: Vec::new(),
             moved: Vec::new(),
             commanded: Vec::new(),
         };
@@ -91,12 +92,14 @@ impl Mailboxes {
             change.carry_out(step, &mut deferred);
         }
         change.publish();
-        let Change { writing, opened, closed, .. } = change;
-        let commit = writing.commit(&mut deferred);
+        let Change { writing, opened, closed, memberships, .. } = change;
+        let ack = writing.commit(&mut deferred);
+        // Before a mailbox can change again: the index must not lag behind a later change.
+        self.deployments.apply(memberships);
         drop(locked);
         self.idle.watch_all(opened.into_iter().map(|it| (it, now)));
         self.abandoned.watch_all(closed.into_iter().map(|it| (it, now)));
-        Ok(commit)
+        Ok(ack)
     }
 
     /// Locks every mailbox that carrying the ops out may change.

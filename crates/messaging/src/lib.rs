@@ -6,6 +6,7 @@ mod bounds;
 mod client_box;
 mod client_send;
 mod deferred;
+mod deployments;
 mod entry;
 mod idle;
 mod inbox;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, UserId, ids::SenderSeq};
+use omgservers_api::{ClientId, DeploymentId, EntryId, Problem, RuntimeId, UserId, ids::SenderSeq};
 use omgservers_core::{Clock, Db, Mint, Ownership, Ticks, ownership::NOT_OWNER};
 use serde_json::value::RawValue;
 use tokio::{sync::watch, task::AbortHandle};
@@ -12,6 +12,7 @@ use crate::{
     RuntimeInfo, To,
     ack::BatchOutcome,
     client_box::ClientBox,
+    deployments::ClientsByDeployment,
     idle::IdleTracker,
     journal::{Failure, Journal, Record, Session, Writer},
     load,
@@ -27,6 +28,7 @@ use crate::{
 pub struct Mailboxes {
     pub(crate) clients: Clients,
     pub(crate) runtimes: Runtimes,
+    pub(crate) deployments: ClientsByDeployment,
     pub(crate) journal: Arc<Journal>,
     /// Open clients.
     pub(crate) idle: IdleTracker,
@@ -60,6 +62,8 @@ impl Mailboxes {
         let (clients, runtimes) = (Clients::new(), Runtimes::new());
         let now = clock.ticks();
         let orphans = load::load(&session.client, &ownership, now, &clients, &runtimes).await?;
+        let deployments = ClientsByDeployment::default();
+        deployments.extend(clients.collect(|it| Some(it.deployment)).into_iter().map(|it| (it.1, it.0)));
         let meters = Meters::new();
         let journal = Arc::new(Journal::new(&bounds));
         let writer = Writer::new(db.url(), Arc::clone(&journal), ownership.clone(), meters.clone(), session);
@@ -70,6 +74,7 @@ impl Mailboxes {
         let it = Self {
             clients,
             runtimes,
+            deployments,
             journal,
             idle,
             abandoned,
@@ -176,8 +181,13 @@ impl Messaging for Mailboxes {
         shard.get(&runtime).map(|it| it.clients.iter().copied().collect()).unwrap_or_default()
     }
 
-    fn clients(&self) -> Vec<(ClientId, ClientInfo)> {
-        self.clients.collect(|it| Some(it.info()))
+    fn clients_in(&self, deployment: DeploymentId) -> Vec<(ClientId, ClientInfo)> {
+        let clients = self.deployments.clients(deployment).into_iter();
+        clients.filter_map(|it| Some((it, self.client(it)?))).collect()
+    }
+
+    fn deployments(&self) -> Vec<DeploymentId> {
+        self.deployments.deployments()
     }
 
     fn runtimes(&self) -> Vec<(RuntimeId, RuntimeInfo)> {

@@ -258,8 +258,10 @@ pub trait Messaging: Send + Sync {
     fn runtime(&self, runtime: RuntimeId) -> Option<RuntimeInfo>;
     /// The clients that are with a runtime, by id.
     fn clients_of(&self, runtime: RuntimeId) -> Vec<ClientId>;
-    /// All clients' mailboxes, by id; for the start and for sweeps.
-    fn clients(&self) -> Vec<(ClientId, ClientInfo)>;
+    /// The clients' mailboxes of a deployment, by id, closed ones included. Its cost grows with what it answers.
+    fn clients_in(&self, deployment: DeploymentId) -> Vec<(ClientId, ClientInfo)>;
+    /// The deployments that have clients' mailboxes, by id.
+    fn deployments(&self) -> Vec<DeploymentId>;
     /// All open runtimes' mailboxes, by id; for the start and for sweeps.
     fn runtimes(&self) -> Vec<(RuntimeId, RuntimeInfo)>;
 

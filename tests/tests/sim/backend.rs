@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::{Accounts, PgAccounts};
-use omgservers_api::Problem;
+use omgservers_api::{ClientId, Problem};
 use omgservers_auth::{Keys, Passwords, Secrets, TokenConfig, Tokens};
 use omgservers_core::{Clock, Db, ManualClock, Mint, Ownership, Worker, mint::RenewBlocks};
 use omgservers_deployments::{Deployments, PgDeployments};
@@ -11,7 +11,7 @@ use omgservers_matchmaking::{
     ExpireClients, ForgetClosed, Matchmaking, MatchmakingConfig, MatchmakingParts, PgMatchmaking, Survey,
     Tend, WatchRuntimes,
 };
-use omgservers_messaging::{Bounds, Mailboxes, Messaging};
+use omgservers_messaging::{Bounds, ClientInfo, Mailboxes, Messaging};
 use omgservers_players::{PgPlayers, Players, PlayersParts};
 use omgservers_projects::{PgProjects, Projects};
 use omgservers_runtimes::{
@@ -76,6 +76,14 @@ impl PullTokens for AnyToken {
 }
 
 impl Backend {
+    /// All clients' mailboxes, by id.
+    pub(crate) fn clients(&self) -> Vec<(ClientId, ClientInfo)> {
+        let deployments = self.messaging.deployments().into_iter();
+        let mut clients: Vec<_> = deployments.flat_map(|it| self.messaging.clients_in(it)).collect();
+        clients.sort_unstable_by_key(|it| it.0);
+        clients
+    }
+
     /// Starts at `wall`; its monotonic clock begins at 0.
     pub(crate) async fn start(
         it: &Surroundings,

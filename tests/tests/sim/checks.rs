@@ -9,7 +9,7 @@ use crate::world::{Verdict, World};
 impl World {
     /// Compares routes, members and capacities.
     pub(crate) fn check(&mut self) -> Verdict {
-        let clients = self.backend().messaging.clients();
+        let clients = self.backend().clients();
         let mut members: BTreeMap<RuntimeId, usize> = BTreeMap::new();
         for (client, info) in &clients {
             if client.slot() != info.deployment.slot() {

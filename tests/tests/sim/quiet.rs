@@ -85,7 +85,7 @@ impl World {
         self.check_containers().await?;
         let running = self.living();
         let backend = self.backend();
-        for (client, info) in backend.messaging.clients() {
+        for (client, info) in backend.clients() {
             if info.closed {
                 continue;
             }
@@ -194,7 +194,7 @@ impl World {
 
     /// Replaced deployments have clients, or go.
     fn check_replaced(&self, deployments: &BTreeMap<i64, bool>, lobbies: &BTreeMap<i64, i64>) -> Verdict {
-        let clients = self.backend().messaging.clients();
+        let clients = self.backend().clients();
         let in_use: BTreeSet<DeploymentId> =
             clients.iter().filter(|it| !it.1.closed).map(|it| it.1.deployment).collect();
         for (id, newest) in deployments {

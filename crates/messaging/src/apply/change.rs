@@ -10,6 +10,7 @@ use crate::{
     Body, Mailbox,
     client_box::ClientBox,
     deferred::DeferredWakeups,
+    deployments::Membership,
     entry::{JournalPosition, QueuedEntry},
     inbox::Queue,
     journal::{EntryKind, JournalGuard, Record},
@@ -25,6 +26,8 @@ pub(super) struct Change<'g, 'a, 'j> {
     /// Clients that are to be watched from now on.
     pub(super) opened: Vec<ClientId>,
     pub(super) closed: Vec<ClientId>,
+    /// Mailboxes of clients that were opened or removed, in order.
+    pub(super) memberships: Vec<Membership>,
     /// Clients that may stand elsewhere now.
     pub(super) moved: Vec<ClientId>,
     /// Runtimes that got a control message.
@@ -38,6 +41,7 @@ impl Change<'_, '_, '_> {
                 let it = ClientBox::new(user, deployment, delivery, self.now, epoch);
                 self.locked.clients.insert(client, it);
                 self.opened.push(client);
+                self.memberships.push(Membership::Added(deployment, client));
                 self.write_client(client);
             }
             Step::OpenRuntime { runtime, deployment, delivery, epoch } => {
@@ -252,6 +256,7 @@ impl Change<'_, '_, '_> {
         self.leave(client);
         let Some(mut it) = self.locked.clients.remove(client) else { return };
         it.inbox.wake(deferred);
+        self.memberships.push(Membership::Removed(it.deployment, client));
         let pending = it.pending.map(|mut it| it.take()).unwrap_or_default();
         for entry in it.inbox.queue.take().iter().chain(&pending) {
             self.writing.consumed(client.get(), entry);

@@ -8,6 +8,7 @@
 mod assignments;
 mod bounds;
 mod counters;
+mod deployments;
 mod durability;
 mod exchange;
 mod fixture;

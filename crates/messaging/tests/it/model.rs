@@ -464,7 +464,7 @@ fn check_routes(it: &Fixture, model: &Model) {
         assert_eq!(it.mailboxes.clients_of(known.id), expected);
         assert_eq!(it.mailboxes.runtime(known.id).is_some(), !known.closed);
     }
-    assert_eq!(it.mailboxes.clients().len(), model.clients.len());
+    assert_eq!(it.mailboxes.clients_in(it.deployment).len(), model.clients.len());
 }
 
 proptest! {

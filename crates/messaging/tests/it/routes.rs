@@ -225,7 +225,7 @@ async fn a_removed_mailbox_leaves_nothing_behind() {
         assert_eq!(it.count(&sql, table).await, 0, "{table}");
     }
     it.crash().await;
-    assert!(it.mailboxes.clients().is_empty() && it.mailboxes.runtimes().is_empty());
+    assert!(it.mailboxes.clients_in(it.deployment).is_empty() && it.mailboxes.runtimes().is_empty());
     // Removing it again is fine, and so is clearing its route.
     it.apply(vec![Op::Remove(Mailbox::Client(client)), Op::Route { client, to: None }, welcome(client)])
         .await;
@@ -244,9 +244,11 @@ async fn all_mailboxes_are_listed_by_id() {
     }
     clients.sort();
     runtimes.sort();
-    assert_eq!(it.mailboxes.clients().iter().map(|it| it.0).collect::<Vec<_>>(), clients);
+    assert_eq!(it.mailboxes.clients_in(it.deployment).iter().map(|it| it.0).collect::<Vec<_>>(), clients);
     assert_eq!(it.mailboxes.runtimes().iter().map(|it| it.0).collect::<Vec<_>>(), runtimes);
-    assert!(it.mailboxes.clients().iter().all(|(_, info)| info.route.is_some() && !info.closed));
+    assert!(
+        it.mailboxes.clients_in(it.deployment).iter().all(|(_, info)| info.route.is_some() && !info.closed)
+    );
 }
 
 #[tokio::test]
