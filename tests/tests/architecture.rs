@@ -31,6 +31,10 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("omgservers-core", &["omgservers-api"]),
     ("omgservers-auth", &["omgservers-api", "omgservers-core"]),
     ("omgservers-testkit", &["omgservers-api", "omgservers-core"]),
+    (
+        "omgservers-fixtures",
+        &["omgservers-api", "omgservers-core", "omgservers-auth", "omgservers-testkit", "line"],
+    ),
     ("omgservers-matcher", &["omgservers-api"]),
     ("omgservers-dispatcher", &["omgservers-api"]),
     ("omgservers-client", &["omgservers-api"]),

@@ -12,12 +12,12 @@ mod figures;
 pub mod http;
 pub mod postgres;
 mod server;
-mod services;
 mod settings;
 pub mod systemd;
 pub mod telemetry;
+pub mod wiring;
 pub mod workers;
 
 pub use config::Config;
 pub use server::{Process, Running, Server};
-pub use services::SCHEMAS;
+pub use wiring::SCHEMAS;

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use omgservers_auth::Keys;
 use omgservers_core::{Db, Mint, Ownership, SystemClock, WorkerRegistry};
 use omgservers_messaging::Messaging;
+use omgservers_runtimes::DockerConnector;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
     data_dir::DataDir,
     database::{self, Database},
     http::{AddressLimit, Drain, Health, Http, Parts, Routes, Socket},
-    services::{Ground, SCHEMAS, Services},
+    settings,
+    wiring::{Infrastructure, SCHEMAS, Services},
     workers::Workers,
 };
 
@@ -57,7 +59,7 @@ pub struct Running {
 impl Server {
     /// Starts a server; when this returns it answers.
     pub async fn start(config: Config, process: Process) -> anyhow::Result<Running> {
-        // The ground.
+        // Infrastructure.
         let data = DataDir::open(&config.data_dir)?;
         let keys = Arc::new(Keys::load_or_create(&data.join("keys")).context("keys")?);
         let database = Database::open(&config, &data).await?;
@@ -66,19 +68,28 @@ impl Server {
         let db = Db::connect(database.url(), config.database.pool_size).await.context("database")?;
         let ownership = Ownership::take(&db, data.installation()).await.context("slots")?;
         let mint = Mint::take(&db).await.context("ids")?;
-        let ground = Ground { keys, db, clock: Arc::new(SystemClock::default()), mint, ownership };
         let socket = Socket::open(&config.server, process.socket)?;
         let metrics_socket = Socket::for_metrics(&config.server)?;
         let addresses = Addresses::new(&config, socket.listener.local_addr()?);
+        let docker = settings::docker(&config, &addresses, data.installation());
+        let infrastructure = Infrastructure {
+            db,
+            clock: Arc::new(SystemClock::default()),
+            mint,
+            ownership,
+            keys,
+            hosts: Arc::new(DockerConnector::new(docker)),
+            blobs: data.join("registry"),
+        };
 
         // Services, left to right, and the first users.
-        let services = Services::build(&ground, &config, &data, &addresses).await?;
+        let services = Services::build(&infrastructure, settings::services(&config, &addresses)?).await?;
         let credentials_file = data.join("credentials.txt");
         let new_users = bootstrap(&*services.accounts, &config.bootstrap, &credentials_file).await?;
 
-        // Duties.
-        let workers = Workers::new(WorkerRegistry::new(Arc::clone(&ground.clock)));
-        services.start_duties(&ground, &workers);
+        // Workers.
+        let workers = Workers::new(WorkerRegistry::new(Arc::clone(&infrastructure.clock)));
+        services.start_workers(&infrastructure, &workers);
         let limit = AddressLimit::new(&config.limits).map(Arc::new);
         if let Some(limit) = &limit {
             workers.spawn(|stop| forget_addresses(Arc::clone(limit), stop));
@@ -86,8 +97,8 @@ impl Server {
 
         // The face.
         let (drain, metrics) = (Drain::default(), process.metrics);
-        let figures = services.figures(&ground);
-        let health = Health::new(vec![("database", database::check(&ground.db))], move || {
+        let figures = services.figures(&infrastructure);
+        let health = Health::new(vec![("database", database::check(&infrastructure.db))], move || {
             figures.look();
             metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default()
         });
@@ -96,7 +107,7 @@ impl Server {
             end.cancelled().await;
             rooms.stop();
         });
-        let api = services.for_http(&ground, &config, &addresses, drain.token().clone());
+        let api = services.for_http(&infrastructure, &config, &addresses, drain.token().clone());
         let routes: Routes = Arc::new(move |app| omgservers_http::routes(&api, app));
         let parts = Parts { health, routes, limit, drain, metrics: metrics_socket };
         let http = Http::start(&config.server, socket, parts).context("HTTP")?;
@@ -110,7 +121,7 @@ impl Server {
             http,
             workers,
             messaging: services.messaging,
-            ownership: ground.ownership,
+            ownership: infrastructure.ownership,
             database,
             _data: data,
         })

@@ -11,13 +11,30 @@ use omgservers_runtimes::{DockerConfig, HostConfig, HostState, Images, RuntimesC
 use crate::{
     addresses::Addresses,
     config::{self, Config, RegistryMode, Secret},
+    wiring::ServiceSettings,
 };
 
 fn seconds(value: u32) -> Duration {
     Duration::from_secs(value.into())
 }
 
-pub(crate) fn tokens(config: &Config) -> TokenConfig {
+/// The settings of all services.
+///
+/// # Errors
+/// The folder of the ticket log can't be opened.
+pub(crate) fn services(config: &Config, addresses: &Addresses) -> std::io::Result<ServiceSettings> {
+    Ok(ServiceSettings {
+        tokens: tokens(config),
+        mailboxes: bounds(config),
+        runtimes: runtimes(config, addresses),
+        pool: hosts(config, addresses),
+        max_profile_bytes: config.clients.max_profile_bytes,
+        matchmaking: matchmaking(config)?,
+        ..ServiceSettings::default()
+    })
+}
+
+fn tokens(config: &Config) -> TokenConfig {
     let tokens = &config.tokens;
     TokenConfig {
         user: seconds(tokens.user_seconds),
@@ -30,7 +47,7 @@ pub(crate) fn tokens(config: &Config) -> TokenConfig {
     }
 }
 
-pub(crate) fn bounds(config: &Config) -> Bounds {
+fn bounds(config: &Config) -> Bounds {
     let messaging = &config.messaging;
     Bounds {
         most_entries: messaging.mailbox_entries,
@@ -41,8 +58,7 @@ pub(crate) fn bounds(config: &Config) -> Bounds {
     }
 }
 
-/// Problems: the folder of the ticket log can't be opened.
-pub(crate) fn matchmaking(config: &Config) -> std::io::Result<MatchmakingConfig> {
+fn matchmaking(config: &Config) -> std::io::Result<MatchmakingConfig> {
     let ticket_log = config.matches.ticket_log.clone().map(TicketLog::open).transpose()?;
     Ok(MatchmakingConfig {
         client_inactive: seconds(config.clients.inactive_interval_seconds),
@@ -56,7 +72,7 @@ pub(crate) fn matchmaking(config: &Config) -> std::io::Result<MatchmakingConfig>
     })
 }
 
-pub(crate) fn runtimes(config: &Config, addresses: &Addresses) -> RuntimesConfig {
+fn runtimes(config: &Config, addresses: &Addresses) -> RuntimesConfig {
     let runtimes = &config.runtimes;
     RuntimesConfig {
         service_url: addresses.service_url.clone(),
@@ -81,7 +97,7 @@ pub(crate) fn docker(config: &Config, addresses: &Addresses, installation: &str)
 
 /// The configured hosts, or this machine's Docker with three quarters of the memory: the rest is for the server
 /// and its database.
-pub(crate) fn hosts(config: &Config, addresses: &Addresses) -> Vec<HostConfig> {
+fn hosts(config: &Config, addresses: &Addresses) -> Vec<HostConfig> {
     let here = config.pool.public_address.clone().unwrap_or_else(|| addresses.public_host());
     if config.pool.hosts.is_empty() {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

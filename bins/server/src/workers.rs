@@ -20,9 +20,9 @@ impl Workers {
     }
 
     /// Starts `worker`; `doorbell` wakes it early.
-    pub fn add(&self, worker: impl Worker + 'static, doorbell: Doorbell) {
+    pub fn add(&self, worker: Box<dyn Worker>, doorbell: Doorbell) {
         let registry = self.registry.clone();
-        self.tasks.spawn(worker::run(Box::new(worker), doorbell, registry, self.stop.clone()));
+        self.tasks.spawn(worker::run(worker, doorbell, registry, self.stop.clone()));
     }
 
     /// Runs a task that ends by itself when the token fires.

@@ -8,7 +8,7 @@ mod schema;
 mod service;
 mod store;
 
-pub use pg::PgAccounts;
+pub use pg::{AccountsParts, PgAccounts};
 pub use service::{Accounts, NewUser, User};
 
 omgservers_core::schema!("accounts", "../../migrations/accounts");

@@ -18,6 +18,20 @@ use crate::{
 /// How many new users share a commit at most.
 const BATCH: usize = 128;
 
+/// What [`PgAccounts`] is made of.
+pub struct AccountsParts {
+    /// The database with the schema `accounts`.
+    pub db: Db,
+    /// The source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The source of ids.
+    pub mint: Mint,
+    /// Hashes the passwords that people choose.
+    pub passwords: Arc<Passwords>,
+    /// Digests the secrets that this service generates.
+    pub secrets: Arc<Secrets>,
+}
+
 /// Accounts on PostgreSQL.
 pub struct PgAccounts {
     db: Db,
@@ -44,13 +58,8 @@ struct Credentials {
 
 impl PgAccounts {
     /// Starts the writer of new users on the current runtime; it ends with this.
-    pub fn new(
-        db: Db,
-        clock: Arc<dyn Clock>,
-        mint: Mint,
-        passwords: Arc<Passwords>,
-        secrets: Arc<Secrets>,
-    ) -> Self {
+    pub fn new(parts: AccountsParts) -> Self {
+        let AccountsParts { db, clock, mint, passwords, secrets } = parts;
         let writer = Batcher::new("accounts", BATCH, {
             let db = db.clone();
             move |rows: Vec<AccountRow>| {

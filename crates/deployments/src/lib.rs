@@ -8,7 +8,7 @@ mod service;
 mod store;
 mod worker;
 
-pub use pg::PgDeployments;
+pub use pg::{DeploymentsParts, PgDeployments};
 pub use service::{DeploymentFull, Deployments};
 pub use worker::SweepOrphans;
 

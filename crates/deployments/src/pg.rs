@@ -18,6 +18,22 @@ const MOST_CACHED: u64 = 50_000;
 /// How long a deployment may be answered from memory. Another process that deletes it can't tell this one.
 const CACHED_FOR: Duration = Duration::from_secs(10);
 
+/// What [`PgDeployments`] is made of.
+pub struct DeploymentsParts {
+    /// The database with the schema `deployments`.
+    pub db: Db,
+    /// The source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The source of ids.
+    pub mint: Mint,
+    /// Knows where a stage is and who may do what in it.
+    pub projects: Arc<dyn Projects>,
+    /// Knows the images and the configuration of a version.
+    pub versions: Arc<dyn Versions>,
+    /// Rung after a deployment is made or deleted, for the workers that run its game servers.
+    pub dependents: Vec<Doorbell>,
+}
+
 /// The deployments of one database. Cheap to clone; clones share their memory.
 #[derive(Clone)]
 pub struct PgDeployments {
@@ -26,7 +42,7 @@ pub struct PgDeployments {
     mint: Mint,
     pub(crate) projects: Arc<dyn Projects>,
     pub(crate) versions: Arc<dyn Versions>,
-    heirs: Arc<[Doorbell]>,
+    dependents: Arc<[Doorbell]>,
     cache: Cache<DeploymentId, Arc<DeploymentFull>>,
 }
 
@@ -37,18 +53,11 @@ impl fmt::Debug for PgDeployments {
 }
 
 impl PgDeployments {
-    /// Serves deployments from `db`; asks `projects` who may do what and where a stage is, and `versions` what
-    /// there is to run. `heirs` are rung after a deployment is made or deleted.
-    pub fn new(
-        db: Db,
-        clock: Arc<dyn Clock>,
-        mint: Mint,
-        projects: Arc<dyn Projects>,
-        versions: Arc<dyn Versions>,
-        heirs: Vec<Doorbell>,
-    ) -> Self {
+    /// Makes the service with an empty cache.
+    pub fn new(parts: DeploymentsParts) -> Self {
+        let DeploymentsParts { db, clock, mint, projects, versions, dependents } = parts;
         let cache = Cache::builder().max_capacity(MOST_CACHED).time_to_live(CACHED_FOR).build();
-        Self { db, clock, mint, projects, versions, heirs: heirs.into(), cache }
+        Self { db, clock, mint, projects, versions, dependents: dependents.into(), cache }
     }
 
     /// What must happen after deployments are deleted.
@@ -59,11 +68,11 @@ impl PgDeployments {
         for deployment in deleted {
             self.cache.invalidate(deployment);
         }
-        self.wake_heirs();
+        self.wake_dependents();
     }
 
-    fn wake_heirs(&self) {
-        self.heirs.iter().for_each(Doorbell::ring);
+    fn wake_dependents(&self) {
+        self.dependents.iter().for_each(Doorbell::ring);
     }
 
     /// The deployment as the table has it.
@@ -156,7 +165,7 @@ impl Deployments for PgDeployments {
         };
         let kept = self.keep(DeploymentFull { deployment, project_id: project, config, images }).await;
         // Also after a failure: a commit whose answer was lost has made it.
-        self.wake_heirs();
+        self.wake_dependents();
         kept.map(|()| id)
     }
 

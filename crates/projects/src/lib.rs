@@ -8,7 +8,7 @@ mod service;
 mod store;
 mod worker;
 
-pub use pg::PgProjects;
+pub use pg::{PgProjects, ProjectsParts};
 pub use service::{Projects, StagePlace};
 pub use worker::{SweepOrphans, SweepPermissions};
 

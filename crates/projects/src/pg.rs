@@ -20,30 +20,38 @@ use crate::{
     store::{project, stage},
 };
 
+/// What [`PgProjects`] is made of.
+pub struct ProjectsParts {
+    /// The database with the schema `projects`.
+    pub db: Db,
+    /// The source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The source of ids.
+    pub mint: Mint,
+    /// Knows the users who get permissions.
+    pub accounts: Arc<dyn Accounts>,
+    /// Knows the tenants that projects belong to.
+    pub tenants: Arc<dyn Tenants>,
+    /// Rung after each deletion of a project or a stage, for the workers that remove what belonged to it.
+    pub dependents: Vec<Doorbell>,
+}
+
 /// The projects of one database. Cheap to clone.
 #[derive(Clone)]
 pub struct PgProjects {
-    db: Db,
+    pub(crate) db: Db,
     clock: Arc<dyn Clock>,
     mint: Mint,
-    accounts: Arc<dyn Accounts>,
-    tenants: Arc<dyn Tenants>,
-    heirs: Vec<Doorbell>,
+    pub(crate) accounts: Arc<dyn Accounts>,
+    pub(crate) tenants: Arc<dyn Tenants>,
+    pub(crate) dependents: Vec<Doorbell>,
 }
 
 impl PgProjects {
-    /// Serves projects from `db`. `accounts` knows the users who get permissions, `tenants` where projects are;
-    /// `heirs` are rung after each deletion of a project or a stage, for the workers that remove what belonged to
-    /// it.
-    pub fn new(
-        db: Db,
-        clock: Arc<dyn Clock>,
-        mint: Mint,
-        accounts: Arc<dyn Accounts>,
-        tenants: Arc<dyn Tenants>,
-        heirs: Vec<Doorbell>,
-    ) -> Self {
-        Self { db, clock, mint, accounts, tenants, heirs }
+    /// Makes the service.
+    pub fn new(parts: ProjectsParts) -> Self {
+        let ProjectsParts { db, clock, mint, accounts, tenants, dependents } = parts;
+        Self { db, clock, mint, accounts, tenants, dependents }
     }
 
     async fn resolve(
@@ -112,7 +120,7 @@ impl PgProjects {
     }
 
     fn ring(&self) {
-        self.heirs.iter().for_each(Doorbell::ring);
+        self.dependents.iter().for_each(Doorbell::ring);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Duties of this crate. Both look at what is, so that a missed ring or a lost race heals on the next run.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use omgservers_accounts::Accounts;
 use omgservers_api::{Problem, TenantId, UserId};
-use omgservers_core::{Db, Doorbell, Outcome, Worker, existences, sweep, sweep_each};
-use omgservers_tenants::Tenants;
+use omgservers_core::{Doorbell, Outcome, Worker, existences, sweep, sweep_each};
 
-use crate::store::{self, project};
+use crate::{
+    PgProjects,
+    store::{self, project},
+};
 
 const PERIOD: Duration = Duration::from_secs(30);
 const PAGE: i64 = 500;
@@ -17,12 +18,7 @@ const BATCH: i64 = 100;
 /// Deletes the projects of tenants that are gone.
 #[derive(Clone)]
 pub struct SweepOrphans {
-    /// The database.
-    pub db: Db,
-    /// Which tenants exist.
-    pub tenants: Arc<dyn Tenants>,
-    /// Rung when projects were deleted: as those of `PgProjects`.
-    pub heirs: Vec<Doorbell>,
+    projects: PgProjects,
 }
 
 #[async_trait::async_trait]
@@ -39,9 +35,9 @@ impl Worker for SweepOrphans {
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let sweeper: &Self = self;
         let page =
-            |after| async move { project::tenants_after(&mut *sweeper.db.read().await?, after, PAGE).await };
+            |after| async move { project::tenants_after(&mut *sweeper.projects.db.read().await?, after, PAGE).await };
         let exist = |tenants: Vec<TenantId>| async move {
-            Ok(existences(&tenants, &sweeper.tenants.exist(&tenants).await?))
+            Ok(existences(&tenants, &sweeper.projects.tenants.exist(&tenants).await?))
         };
         let delete = |tenant| sweeper.sweep(tenant);
         Ok(Outcome::changed(sweep_each(page, exist, delete).await?))
@@ -49,15 +45,21 @@ impl Worker for SweepOrphans {
 }
 
 impl SweepOrphans {
+    /// Makes the worker of `projects`. Ring its doorbell when tenants are deleted.
+    pub fn new(projects: PgProjects) -> Self {
+        Self { projects }
+    }
+
     async fn sweep(&self, tenant: TenantId) -> Result<usize, Problem> {
         let mut deleted = 0;
         loop {
-            let some = self.db.write(async |conn| project::delete_some(conn, tenant, BATCH).await).await?;
+            let some =
+                self.projects.db.write(async |conn| project::delete_some(conn, tenant, BATCH).await).await?;
             if some == 0 {
                 return Ok(deleted);
             }
             deleted += some;
-            self.heirs.iter().for_each(Doorbell::ring);
+            self.projects.dependents.iter().for_each(Doorbell::ring);
         }
     }
 }
@@ -65,10 +67,14 @@ impl SweepOrphans {
 /// Deletes the permissions of users who are gone.
 #[derive(Clone)]
 pub struct SweepPermissions {
-    /// The database.
-    pub db: Db,
-    /// Which users exist.
-    pub accounts: Arc<dyn Accounts>,
+    projects: PgProjects,
+}
+
+impl SweepPermissions {
+    /// Makes the worker of `projects`.
+    pub fn new(projects: PgProjects) -> Self {
+        Self { projects }
+    }
 }
 
 #[async_trait::async_trait]
@@ -83,7 +89,7 @@ impl Worker for SweepPermissions {
         PERIOD
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let (db, accounts) = (&self.db, &self.accounts);
+        let (db, accounts) = (&self.projects.db, &self.projects.accounts);
         let page = |after| async move { store::holders_after(&mut *db.read().await?, after, PAGE).await };
         let exist =
             |users: Vec<UserId>| async move { Ok(existences(&users, &accounts.exist(&users).await?)) };

@@ -16,7 +16,7 @@ mod worker;
 pub use blobs::Blob;
 pub use events::{Event, Events, Target};
 pub use manifests::{Accepted, Found, Referrers, Tags};
-pub use registry::Registry;
+pub use registry::{MAX_BLOB_BYTES, Registry, RegistryParts};
 pub use rules::{
     digest::{Algorithm, Digest},
     manifest::{MOST_MANIFEST_BYTES, OCI_INDEX},

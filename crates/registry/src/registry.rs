@@ -14,8 +14,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{disk::Disk, uploads::Sessions};
 
-/// Largest blob unless told otherwise: 10 GiB.
-const MOST_BLOB_BYTES: u64 = 10 << 30;
+/// The largest blob of a server: 10 GiB.
+pub const MAX_BLOB_BYTES: u64 = 10 << 30;
 /// How many tags can be pushed to at the same time, at most.
 const TAG_LOCKS: usize = 64;
 
@@ -33,7 +33,7 @@ pub(crate) struct Inner {
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) deployments: Arc<dyn Deployments>,
     pub(crate) sessions: Sessions,
-    pub(crate) most_blob_bytes: u64,
+    pub(crate) max_blob_bytes: u64,
     tag_locks: Vec<Mutex<()>>,
 }
 
@@ -43,28 +43,26 @@ impl fmt::Debug for Registry {
     }
 }
 
-impl Registry {
-    /// Serves the blobs below `dir`, which is made when the first one comes, and what `db` knows of them. Pushed
-    /// tags are attached to `versions`; what `deployments` run is kept.
-    pub fn new(
-        db: Db,
-        clock: Arc<dyn Clock>,
-        dir: PathBuf,
-        versions: Arc<dyn Versions>,
-        deployments: Arc<dyn Deployments>,
-    ) -> Self {
-        Self::with_blob_limit(db, clock, dir, versions, deployments, MOST_BLOB_BYTES)
-    }
+/// What [`Registry`] is made of.
+pub struct RegistryParts {
+    /// The database with the schema `registry`.
+    pub db: Db,
+    /// The source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The folder of the blobs. The registry makes it when the first blob comes.
+    pub dir: PathBuf,
+    /// Pushed tags are attached to these versions.
+    pub versions: Arc<dyn Versions>,
+    /// Images that these deployments run are kept.
+    pub deployments: Arc<dyn Deployments>,
+    /// The largest blob, [`MAX_BLOB_BYTES`] in a server.
+    pub max_blob_bytes: u64,
+}
 
-    /// Like [`new`](Self::new), with another bound for the bytes of one blob than 10 GiB.
-    pub fn with_blob_limit(
-        db: Db,
-        clock: Arc<dyn Clock>,
-        dir: PathBuf,
-        versions: Arc<dyn Versions>,
-        deployments: Arc<dyn Deployments>,
-        most_blob_bytes: u64,
-    ) -> Self {
+impl Registry {
+    /// Makes the service.
+    pub fn new(parts: RegistryParts) -> Self {
+        let RegistryParts { db, clock, dir, versions, deployments, max_blob_bytes } = parts;
         let inner = Inner {
             db,
             clock,
@@ -72,7 +70,7 @@ impl Registry {
             versions,
             deployments,
             sessions: Sessions::default(),
-            most_blob_bytes,
+            max_blob_bytes,
             tag_locks: (0..TAG_LOCKS).map(|_| Mutex::default()).collect(),
         };
         Self { inner: Arc::new(inner) }

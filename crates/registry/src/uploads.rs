@@ -77,7 +77,7 @@ impl Registry {
         S: Stream<Item = Result<Bytes, E>>,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let most = self.inner.most_blob_bytes;
+        let most = self.inner.max_blob_bytes;
         if at.as_ref().is_some_and(|it| it.end > most) {
             return Err(too_large(most));
         }

@@ -8,7 +8,7 @@ mod service;
 mod store;
 mod worker;
 
-pub use pg::PgTenants;
+pub use pg::{PgTenants, TenantsParts};
 pub use service::Tenants;
 pub use worker::{FreeNames, SweepPermissions};
 

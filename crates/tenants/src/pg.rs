@@ -18,27 +18,35 @@ use crate::{
     store::{self, NameRow, PermissionRow},
 };
 
+/// What [`PgTenants`] is made of.
+pub struct TenantsParts {
+    /// The database with the schema `tenants`.
+    pub db: Db,
+    /// The source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The source of ids.
+    pub mint: Mint,
+    /// Knows the users who get permissions.
+    pub accounts: Arc<dyn Accounts>,
+    /// Rung after each deletion of a tenant, for the workers that remove what belonged to it.
+    pub dependents: Vec<Doorbell>,
+}
+
 /// The tenants of one database. Cheap to clone.
 #[derive(Clone)]
 pub struct PgTenants {
-    db: Db,
+    pub(crate) db: Db,
     clock: Arc<dyn Clock>,
     mint: Mint,
-    accounts: Arc<dyn Accounts>,
-    heirs: Vec<Doorbell>,
+    pub(crate) accounts: Arc<dyn Accounts>,
+    dependents: Vec<Doorbell>,
 }
 
 impl PgTenants {
-    /// Serves tenants from `db`. `accounts` knows the users who get permissions; `heirs` are rung after each
-    /// deletion of a tenant, for the workers that remove what belonged to it.
-    pub fn new(
-        db: Db,
-        clock: Arc<dyn Clock>,
-        mint: Mint,
-        accounts: Arc<dyn Accounts>,
-        heirs: Vec<Doorbell>,
-    ) -> Self {
-        Self { db, clock, mint, accounts, heirs }
+    /// Makes the service.
+    pub fn new(parts: TenantsParts) -> Self {
+        let TenantsParts { db, clock, mint, accounts, dependents } = parts;
+        Self { db, clock, mint, accounts, dependents }
     }
 
     /// The tenant that the id or the name was given to, which may be gone meanwhile.
@@ -95,7 +103,7 @@ impl Tenants for PgTenants {
         let Some(tenant) = self.resolve(tenant).await? else { return Ok(false) };
         let deleted = self.db.write(async |conn| store::delete(conn, tenant).await).await?;
         if deleted {
-            self.heirs.iter().for_each(Doorbell::ring);
+            self.dependents.iter().for_each(Doorbell::ring);
         }
         // Also when it was gone already: the call that deleted it may not have come this far.
         self.db.write(async |conn| store::delete_names_of(conn, &[tenant]).await).await?;

@@ -1,21 +1,26 @@
 //! Duties of this crate. Both look at what is, so that a missed ring or a lost race heals on the next run.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use omgservers_accounts::Accounts;
 use omgservers_api::{Problem, TenantId, UserId};
-use omgservers_core::{Db, Outcome, Worker, existences, sweep};
+use omgservers_core::{Outcome, Worker, existences, sweep};
 
-use crate::store;
+use crate::{PgTenants, store};
 
 const PERIOD: Duration = Duration::from_secs(30);
 const PAGE: i64 = 500;
 
 /// Frees the names of tenants that are gone, where the deletion was cut off in the middle.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FreeNames {
-    /// The database.
-    pub db: Db,
+    tenants: PgTenants,
+}
+
+impl FreeNames {
+    /// Makes the worker of `tenants`.
+    pub fn new(tenants: PgTenants) -> Self {
+        Self { tenants }
+    }
 }
 
 #[async_trait::async_trait]
@@ -30,7 +35,7 @@ impl Worker for FreeNames {
         PERIOD
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let db = &self.db;
+        let db = &self.tenants.db;
         let page = |after| async move { store::named_after(&mut *db.read().await?, after, PAGE).await };
         let exist = |tenants: Vec<TenantId>| async move {
             Ok(existences(&tenants, &store::exist(&mut *db.read().await?, &tenants).await?))
@@ -45,10 +50,14 @@ impl Worker for FreeNames {
 /// Deletes the permissions of users who are gone.
 #[derive(Clone)]
 pub struct SweepPermissions {
-    /// The database.
-    pub db: Db,
-    /// Which users exist.
-    pub accounts: Arc<dyn Accounts>,
+    tenants: PgTenants,
+}
+
+impl SweepPermissions {
+    /// Makes the worker of `tenants`.
+    pub fn new(tenants: PgTenants) -> Self {
+        Self { tenants }
+    }
 }
 
 #[async_trait::async_trait]
@@ -63,7 +72,7 @@ impl Worker for SweepPermissions {
         PERIOD
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let (db, accounts) = (&self.db, &self.accounts);
+        let (db, accounts) = (&self.tenants.db, &self.tenants.accounts);
         let page = |after| async move { store::holders_after(&mut *db.read().await?, after, PAGE).await };
         let exist =
             |users: Vec<UserId>| async move { Ok(existences(&users, &accounts.exist(&users).await?)) };

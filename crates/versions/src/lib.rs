@@ -8,7 +8,7 @@ mod service;
 mod store;
 mod worker;
 
-pub use pg::PgVersions;
+pub use pg::{PgVersions, VersionsParts};
 pub use rules::Repository;
 pub use service::{PinnedImage, VersionFull, Versions, image_for};
 pub use worker::SweepOrphans;

@@ -18,6 +18,20 @@ const MOST_CACHED_BYTES: u64 = 64 << 20;
 /// How long a version may be answered from memory. Another process that deletes it can't tell this one.
 const CACHED_FOR: Duration = Duration::from_secs(10);
 
+/// What [`PgVersions`] is made of.
+pub struct VersionsParts {
+    /// The database with the schema `versions`.
+    pub db: Db,
+    /// The source of time.
+    pub clock: Arc<dyn Clock>,
+    /// The source of ids.
+    pub mint: Mint,
+    /// Knows whether a project exists and who may do what in it.
+    pub projects: Arc<dyn Projects>,
+    /// Rung after each deletion of a version, for the workers that remove what ran it.
+    pub dependents: Vec<Doorbell>,
+}
+
 /// A version in memory, and about how many bytes it takes there.
 #[derive(Clone)]
 struct Cached {
@@ -32,7 +46,7 @@ pub struct PgVersions {
     clock: Arc<dyn Clock>,
     mint: Mint,
     pub(crate) projects: Arc<dyn Projects>,
-    heirs: Arc<[Doorbell]>,
+    dependents: Arc<[Doorbell]>,
     cache: Cache<VersionId, Cached>,
 }
 
@@ -43,21 +57,15 @@ impl fmt::Debug for PgVersions {
 }
 
 impl PgVersions {
-    /// Serves versions from `db`; asks `projects` whether a project exists and who may do what in it. `heirs`
-    /// are rung after a version is deleted.
-    pub fn new(
-        db: Db,
-        clock: Arc<dyn Clock>,
-        mint: Mint,
-        projects: Arc<dyn Projects>,
-        heirs: Vec<Doorbell>,
-    ) -> Self {
+    /// Makes the service with an empty cache.
+    pub fn new(parts: VersionsParts) -> Self {
+        let VersionsParts { db, clock, mint, projects, dependents } = parts;
         let cache = Cache::builder()
             .max_capacity(MOST_CACHED_BYTES)
             .weigher(|_id, it: &Cached| it.bytes)
             .time_to_live(CACHED_FOR)
             .build();
-        Self { db, clock, mint, projects, heirs: heirs.into(), cache }
+        Self { db, clock, mint, projects, dependents: dependents.into(), cache }
     }
 
     /// What must happen after versions are deleted.
@@ -68,7 +76,7 @@ impl PgVersions {
         for version in deleted {
             self.cache.invalidate(version);
         }
-        self.heirs.iter().for_each(Doorbell::ring);
+        self.dependents.iter().for_each(Doorbell::ring);
     }
 
     async fn locate(&self, tenant: TenantId, version: VersionId) -> Result<Option<store::Place>, Problem> {

@@ -1,44 +1,28 @@
-//! One life of the backend: all services, wired as the server wires them, and their duties, run by hand.
+//! One life of the backend: the services and workers that the server ships, with doorbells, periods and delays in
+//! virtual time.
 
 use std::{sync::Arc, time::Duration};
 
-use omgservers_accounts::{Accounts, PgAccounts};
+use futures_util::FutureExt as _;
+use omgservers_accounts::Accounts;
 use omgservers_api::{ClientId, Problem};
-use omgservers_auth::{Keys, Passwords, Secrets, TokenConfig, Tokens};
-use omgservers_core::{Clock, Db, ManualClock, Mint, Ownership, Worker, mint::RenewBlocks};
-use omgservers_deployments::{Deployments, PgDeployments};
-use omgservers_matchmaking::{
-    ExpireClients, ForgetClosed, Matchmaking, MatchmakingConfig, MatchmakingParts, PgMatchmaking, Survey,
-    Tend, WatchRuntimes,
-};
-use omgservers_messaging::{Bounds, ClientInfo, Mailboxes, Messaging};
-use omgservers_players::{PgPlayers, Players, PlayersParts};
-use omgservers_projects::{PgProjects, Projects};
-use omgservers_runtimes::{
-    FakeHosts, HostConfig, PgRuntimes, PullTokens, Runtimes, RuntimesConfig, RuntimesParts,
-};
-use omgservers_tenants::{PgTenants, Tenants};
-use omgservers_versions::{PgVersions, Versions};
-
-/// All schemas, left to right.
-pub(crate) const SCHEMAS: &[omgservers_core::Schema] = &[
-    omgservers_core::SCHEMA,
-    omgservers_accounts::SCHEMA,
-    omgservers_tenants::SCHEMA,
-    omgservers_projects::SCHEMA,
-    omgservers_versions::SCHEMA,
-    omgservers_deployments::SCHEMA,
-    omgservers_messaging::SCHEMA,
-    omgservers_runtimes::SCHEMA,
-    omgservers_players::SCHEMA,
-    omgservers_matchmaking::SCHEMA,
-];
+use omgservers_auth::Keys;
+use omgservers_core::{Clock as _, Db, Doorbell, ManualClock, Mint, Outcome, Ownership, Ticks, Worker};
+use omgservers_deployments::Deployments;
+use omgservers_matchmaking::Matchmaking;
+use omgservers_messaging::{ClientInfo, Messaging};
+use omgservers_players::Players;
+use omgservers_projects::Projects;
+use omgservers_runtimes::{FakeHosts, HostConfig, Runtimes, RuntimesConfig};
+use omgservers_server::wiring::{Infrastructure, ServiceSettings, Services, WiredWorker};
+use omgservers_tenants::Tenants;
+use omgservers_versions::Versions;
 
 /// How long a step on a simulated host is waited for: they take no time, or hang.
 const PATIENCE: Duration = Duration::from_millis(3);
 
 /// What outlives a backend.
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     /// The database, with faults.
     pub(crate) db: Db,
     /// The same without.
@@ -46,6 +30,44 @@ pub(crate) struct Surroundings {
     pub(crate) keys: Arc<Keys>,
     pub(crate) hosts: FakeHosts,
     pub(crate) pool: Vec<HostConfig>,
+    pub(crate) blobs: tempfile::TempDir,
+}
+
+/// A worker, and when it runs.
+pub(crate) struct ScheduledWorker {
+    worker: Box<dyn Worker>,
+    doorbell: Doorbell,
+    due: Ticks,
+}
+
+impl ScheduledWorker {
+    fn new(wired: WiredWorker) -> Self {
+        // Each worker runs once at the start.
+        Self { worker: wired.worker, doorbell: wired.doorbell, due: Ticks::default() }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.worker.name()
+    }
+
+    /// Whether the server would run it now: its doorbell has rung, or its time has come.
+    pub(crate) fn is_due(&self, now: Ticks) -> bool {
+        let rung = self.doorbell.rung().now_or_never().is_some();
+        if rung {
+            // Kept for the run.
+            self.doorbell.ring();
+        }
+        rung || self.due <= now
+    }
+
+    /// One run.
+    pub(crate) async fn run(&mut self, now: Ticks) -> Result<Outcome, Problem> {
+        let _answered = self.doorbell.rung().now_or_never();
+        let result = self.worker.run_once().await;
+        let again = result.as_ref().ok().and_then(|outcome| outcome.requeue_after);
+        self.due = now.plus(again.map_or(self.worker.period(), |again| again.min(self.worker.period())));
+        result
+    }
 }
 
 /// One life of the backend.
@@ -60,19 +82,10 @@ pub(crate) struct Backend {
     pub(crate) runtimes: Arc<dyn Runtimes>,
     pub(crate) players: Arc<dyn Players>,
     pub(crate) matchmaking: Arc<dyn Matchmaking>,
-    /// What has to run often.
-    pub(crate) duties: Vec<Box<dyn Worker>>,
-    /// What has to run now and then.
-    pub(crate) sweeps: Vec<Box<dyn Worker>>,
-}
-
-struct AnyToken;
-
-#[async_trait::async_trait]
-impl PullTokens for AnyToken {
-    async fn token(&self, repository: &str) -> Result<String, Problem> {
-        Ok(repository.to_owned())
-    }
+    /// The workers that drive sessions and game servers.
+    pub(crate) drivers: Vec<ScheduledWorker>,
+    /// The workers that clear away what is left behind.
+    pub(crate) sweeps: Vec<ScheduledWorker>,
 }
 
 impl Backend {
@@ -86,123 +99,47 @@ impl Backend {
 
     /// Starts at `wall`; its monotonic clock begins at 0.
     pub(crate) async fn start(
-        it: &Surroundings,
+        environment: &Environment,
         wall: chrono::DateTime<chrono::Utc>,
-    ) -> Result<Self, Problem> {
+    ) -> anyhow::Result<Self> {
         let clock = ManualClock::default();
         clock.step_wall(wall - clock.now());
-        let time = || -> Arc<dyn Clock> { Arc::new(clock.clone()) };
-        let mint = Mint::take(&it.sound).await?;
-        let ownership = Ownership::take(&it.sound, "simulation").await?;
-        let (db, keys) = (|| it.db.clone(), &it.keys);
-        let no_bells = Vec::new;
-
-        let passwords = Arc::new(Passwords::new(4, 1));
-        let secrets = Arc::new(Secrets::new(keys));
-        let accounts: Arc<dyn Accounts> =
-            Arc::new(PgAccounts::new(db(), time(), mint.clone(), passwords, secrets));
-        let tenants: Arc<dyn Tenants> =
-            Arc::new(PgTenants::new(db(), time(), mint.clone(), Arc::clone(&accounts), no_bells()));
-        let projects: Arc<dyn Projects> = Arc::new(PgProjects::new(
-            db(),
-            time(),
-            mint.clone(),
-            Arc::clone(&accounts),
-            Arc::clone(&tenants),
-            no_bells(),
-        ));
-        let pg_versions = PgVersions::new(db(), time(), mint.clone(), Arc::clone(&projects), no_bells());
-        let versions: Arc<dyn Versions> = Arc::new(pg_versions.clone());
-        let pg_deployments = PgDeployments::new(
-            db(),
-            time(),
-            mint.clone(),
-            Arc::clone(&projects),
-            Arc::clone(&versions),
-            no_bells(),
-        );
-        let deployments: Arc<dyn Deployments> = Arc::new(pg_deployments.clone());
-        let messaging: Arc<dyn Messaging> =
-            Mailboxes::open(&it.db, time(), mint.clone(), ownership.clone(), Bounds::default()).await?;
-        let runtimes = PgRuntimes::new(RuntimesParts {
-            db: db(),
-            clock: time(),
-            mint: mint.clone(),
-            ownership: ownership.clone(),
-            secrets: Secrets::new(keys),
-            connect_key: keys.connect_key()?,
-            pull_tokens: Arc::new(AnyToken),
-            config: RuntimesConfig { inline: Some(PATIENCE), ..RuntimesConfig::default() },
-            hosts: Arc::new(it.hosts.clone()),
-        });
-        runtimes.ensure_pool(&it.pool).await?;
-        let players: Arc<dyn Players> = Arc::new(PgPlayers::new(PlayersParts {
-            db: db(),
-            clock: time(),
-            tenants: Arc::clone(&tenants),
-            projects: Arc::clone(&projects),
-            deployments: Arc::clone(&deployments),
-            most_profile_bytes: omgservers_players::MOST_PROFILE_BYTES,
-        }));
-        let matchmaking = PgMatchmaking::new(MatchmakingParts {
-            db: db(),
-            clock: time(),
-            mint: mint.clone(),
-            ownership: ownership.clone(),
-            projects: Arc::clone(&projects),
-            versions: Arc::clone(&versions),
-            deployments: Arc::clone(&deployments),
-            messaging: Arc::clone(&messaging),
-            runtimes: Arc::new(runtimes.clone()),
-            players: Arc::clone(&players),
-            tokens: Arc::new(Tokens::new(Arc::clone(keys), time(), TokenConfig::default())),
-            config: MatchmakingConfig::default(),
-        });
-        let duties: Vec<Box<dyn Worker>> = vec![
-            Box::new(Survey(Arc::clone(&matchmaking))),
-            Box::new(ExpireClients(Arc::clone(&matchmaking))),
-            Box::new(runtimes.reconciler()),
-            Box::new(WatchRuntimes(Arc::clone(&matchmaking))),
-            Box::new(Tend(Arc::clone(&matchmaking))),
-            Box::new(ForgetClosed(Arc::clone(&matchmaking))),
-        ];
-        let sweeps: Vec<Box<dyn Worker>> = vec![
-            Box::new(omgservers_tenants::FreeNames { db: db() }),
-            Box::new(omgservers_tenants::SweepPermissions { db: db(), accounts: Arc::clone(&accounts) }),
-            Box::new(omgservers_projects::SweepOrphans {
-                db: db(),
-                tenants: Arc::clone(&tenants),
-                heirs: no_bells(),
-            }),
-            Box::new(omgservers_projects::SweepPermissions { db: db(), accounts: Arc::clone(&accounts) }),
-            Box::new(omgservers_versions::SweepOrphans::new(pg_versions)),
-            Box::new(omgservers_deployments::SweepOrphans::new(pg_deployments)),
-            Box::new(omgservers_runtimes::SweepFailures {
-                db: db(),
-                ownership: ownership.clone(),
-                deployments: Arc::clone(&deployments),
-            }),
-            Box::new(omgservers_players::SweepOrphans {
-                db: db(),
-                accounts: Arc::clone(&accounts),
-                projects: Arc::clone(&projects),
-            }),
-            Box::new(RenewBlocks { db: db(), mint }),
-        ];
-        let runtimes: Arc<dyn Runtimes> = Arc::new(runtimes);
+        let infrastructure = Infrastructure {
+            db: environment.db.clone(),
+            clock: Arc::new(clock.clone()),
+            mint: Mint::take(&environment.sound).await?,
+            ownership: Ownership::take(&environment.sound, "simulation").await?,
+            keys: Arc::clone(&environment.keys),
+            hosts: Arc::new(environment.hosts.clone()),
+            blobs: environment.blobs.path().to_owned(),
+        };
+        let settings = ServiceSettings {
+            password_cost: 4,
+            runtimes: RuntimesConfig { inline: Some(PATIENCE), ..RuntimesConfig::default() },
+            pool: environment.pool.clone(),
+            ..ServiceSettings::default()
+        };
+        let services = Services::build(&infrastructure, settings).await?;
+        let workers = services.workers(&infrastructure).into_iter().map(ScheduledWorker::new);
+        let (drivers, sweeps) = workers.partition(drives);
         Ok(Self {
             clock,
-            accounts,
-            tenants,
-            projects,
-            versions,
-            deployments,
-            messaging,
-            runtimes,
-            players,
-            matchmaking,
-            duties,
+            accounts: Arc::clone(&services.accounts),
+            tenants: services.tenants(),
+            projects: services.projects(),
+            versions: services.versions(),
+            deployments: services.deployments(),
+            messaging: Arc::clone(&services.messaging),
+            runtimes: services.runtimes(),
+            players: Arc::clone(&services.players),
+            matchmaking: services.matchmaking.clone(),
+            drivers,
             sweeps,
         })
     }
+}
+
+fn drives(worker: &ScheduledWorker) -> bool {
+    let name = worker.name();
+    name.starts_with("matchmaking.") || name == "runtimes.reconcile"
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use omgservers_api::{RuntimeId, RuntimeQualifier, ids::Id as _};
 
-use crate::world::{Verdict, World};
+use crate::simulation::{Simulation, Verdict};
 
-impl World {
+impl Simulation {
     /// Compares routes, members and capacities.
     pub(crate) fn check(&mut self) -> Verdict {
         let clients = self.backend().clients();

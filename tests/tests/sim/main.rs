@@ -20,10 +20,10 @@ mod player;
 mod quiet;
 mod run;
 mod server;
+mod simulation;
 mod story;
 mod tickets;
 mod wishes;
-mod world;
 
 /// Seeds of a plain `make test`.
 const SEEDS: u64 = 200;

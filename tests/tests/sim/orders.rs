@@ -14,7 +14,7 @@ use crate::{
     dice::Dice,
     modes,
     server::Server,
-    world::{Verdict, World},
+    simulation::{Simulation, Verdict},
 };
 
 /// A command of a game server.
@@ -171,7 +171,7 @@ impl Server {
     }
 }
 
-impl World {
+impl Simulation {
     /// Remembers what may come of the orders that are about to be sent.
     pub(crate) fn note_orders(&mut self, server: &mut Server) {
         let is_lobby = server.kind == RuntimeQualifier::Lobby;

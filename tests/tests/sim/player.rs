@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     modes,
-    world::{Verdict, Way, World},
+    simulation::{CallMode, Simulation, Verdict},
 };
 
 /// A player.
@@ -235,14 +235,14 @@ impl Session {
     }
 }
 
-impl World {
+impl Simulation {
     /// A session by its client.
     pub(crate) fn session_mut(&mut self, client: ClientId) -> Option<&mut Session> {
         self.players.iter_mut().filter_map(|it| it.session.as_mut()).find(|it| it.client == client)
     }
 
     /// A player without a session asks for one.
-    pub(crate) async fn enter(&mut self, index: usize, way: Way) -> Verdict {
+    pub(crate) async fn enter(&mut self, index: usize, way: CallMode) -> Verdict {
         let work = self.entering(index);
         let answer = Self::call(&self.script, way, work).await;
         self.entered(index, answer)
@@ -264,18 +264,18 @@ impl World {
                 let info = info.ok_or_else(|| format!("client {client} was made and isn't there"))?;
                 self.players[index].session =
                     Some(Session::new(client, info.deployment, self.now, self.step));
-                self.say(format!("player {index} enters as client {client} in {}", info.deployment));
+                self.note(format!("player {index} enters as client {client} in {}", info.deployment));
             }
             other => {
                 let why = other.map(|it| it.map_err(|it| it.to_string()));
-                self.say(format!("player {index} can't enter: {why:?}"));
+                self.note(format!("player {index} can't enter: {why:?}"));
             }
         }
         Ok(())
     }
 
     /// A player exchanges: says so many new messages, and repeats what wasn't acknowledged.
-    pub(crate) async fn exchange(&mut self, index: usize, fresh: u64, way: Way) -> Verdict {
+    pub(crate) async fn exchange(&mut self, index: usize, fresh: u64, way: CallMode) -> Verdict {
         let (said, work) = self.exchanging(index, fresh);
         let answer = Self::call(&self.script, way, work).await;
         self.answered(index, &said, &answer)
@@ -338,18 +338,18 @@ impl World {
                 }
                 let (end, heard) = (session.reason, entries.len());
                 if !said.is_empty() || heard > 0 {
-                    self.say(format!("client {client} says {said:?}, hears {heard}, end {end:?}"));
+                    self.note(format!("client {client} says {said:?}, hears {heard}, end {end:?}"));
                 }
                 self.check_end(index)
             }
             Some(Err(problem)) if problem.is(omgservers_messaging::problems::CLIENT_NOT_FOUND) => {
                 session.lost = true;
-                self.say(format!("client {client} is forgotten"));
+                self.note(format!("client {client} is forgotten"));
                 self.check_end(index)
             }
             other => {
                 let why = other.as_ref().map(|it| it.as_ref().map(Vec::len).map_err(ToString::to_string));
-                self.say(format!("client {client} says {said:?} and gets no answer: {why:?}"));
+                self.note(format!("client {client} says {said:?} and gets no answer: {why:?}"));
                 Ok(())
             }
         }

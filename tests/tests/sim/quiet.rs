@@ -6,20 +6,23 @@ use std::{
 };
 
 use omgservers_api::{DeploymentId, ids::Id as _};
+use omgservers_core::Clock as _;
 
 use crate::{
     dice::Dice,
-    world::{SYSTEM, Verdict, Way, World},
+    simulation::{CallMode, SYSTEM, Simulation, Verdict},
 };
 
 /// Rounds after which everything must have come to its end, and how long each takes.
 const MOST_ROUNDS: usize = 120;
 const ROUND: Duration = Duration::from_secs(5);
+/// How often workers may wake each other without time passing. A worker that is woken later runs in the next round.
+const MOST_PASSES: usize = 4;
 
-impl World {
-    /// Ends all troubles and waits until the world is as it should be.
+impl Simulation {
+    /// Ends all troubles and waits until everything is as it should be.
     pub(crate) async fn come_to_rest(&mut self) -> Verdict {
-        self.say("quiet");
+        self.note("quiet");
         self.script.disarm().await;
         self.hosts.iter().for_each(omgservers_runtimes::FakeHost::heal);
         if self.doomed_stage {
@@ -29,8 +32,8 @@ impl World {
             deleted.map_err(|it| format!("a stage can't be deleted: {it:?}"))?;
         }
         let mut wrong = String::new();
-        for round in 0..MOST_ROUNDS {
-            self.round(None, round % 6 == 0).await?;
+        for _ in 0..MOST_ROUNDS {
+            self.round(None, true).await?;
             match self.is_at_rest().await {
                 Ok(()) => return self.check_profiles().await,
                 Err(what) => wrong = what,
@@ -41,46 +44,76 @@ impl World {
     }
 
     /// Everybody does what they have to do.
-    pub(crate) async fn round(&mut self, mut dice: Option<&mut Dice>, sweep: bool) -> Verdict {
+    pub(crate) async fn round(&mut self, mut dice: Option<&mut Dice>, must_sweep: bool) -> Verdict {
         for index in 0..self.players.len() {
             let session = self.players[index].session.as_ref();
             if session.is_some_and(|it| !it.silent && !it.is_over()) {
-                self.exchange(index, 0, Way::Whole).await?;
+                self.exchange(index, 0, CallMode::Whole).await?;
             }
         }
         self.meet_servers();
         for attempt in self.living() {
-            self.poll(attempt, dice.as_deref_mut(), Way::Whole).await?;
+            self.poll(attempt, dice.as_deref_mut(), CallMode::Whole).await?;
         }
-        self.run_all(sweep).await?;
+        self.run_due(must_sweep).await?;
         self.check_tickets().await
     }
 
     /// How many game servers have room.
     fn cores(&self) -> usize {
-        let cores: u32 = self.around.pool.iter().map(|it| it.cpu / 100).sum();
+        let cores: u32 = self.environment.pool.iter().map(|it| it.cpu / 100).sum();
         usize::try_from(cores).unwrap()
     }
 
-    /// Runs all duties once.
-    pub(crate) async fn run_all(&mut self, sweep: bool) -> Verdict {
-        let count = self.backend().sweeps.len();
-        for index in 0..if sweep { count } else { 0 } {
-            let result = self.backend_mut().sweeps[index].run_once().await;
-            result.map_err(|it| format!("{} fails: {it:?}", self.backend().sweeps[index].name()))?;
-        }
-        for index in 0..self.backend().duties.len() {
-            let result = self.backend_mut().duties[index].run_once().await;
-            if let Err(problem) = result {
-                let name = self.backend().duties[index].name();
-                self.say(format!("{name} fails: {problem:?}"));
+    /// Runs the workers whose doorbell has rung or whose time has come, and those that they wake in turn. With
+    /// `must_sweep` a sweep that fails breaks a promise.
+    pub(crate) async fn run_due(&mut self, must_sweep: bool) -> Verdict {
+        for _ in 0..MOST_PASSES {
+            let swept = self.run_due_sweeps(must_sweep).await?;
+            let driven = self.run_due_drivers().await?;
+            if swept + driven == 0 {
+                break;
             }
-            self.check()?;
         }
         Ok(())
     }
 
-    /// Whether the world is as it should be; if not, what isn't.
+    async fn run_due_sweeps(&mut self, must: bool) -> Result<usize, String> {
+        let (now, mut ran) = (self.backend().clock.ticks(), 0);
+        for index in 0..self.backend().sweeps.len() {
+            let sweep = &mut self.backend_mut().sweeps[index];
+            if !sweep.is_due(now) {
+                continue;
+            }
+            ran += 1;
+            let name = sweep.name();
+            match sweep.run(now).await {
+                Err(problem) if must => return Err(format!("{name} fails: {problem:?}")),
+                Err(problem) => self.note(format!("{name} fails: {problem:?}")),
+                Ok(_) => {}
+            }
+        }
+        Ok(ran)
+    }
+
+    async fn run_due_drivers(&mut self) -> Result<usize, String> {
+        let (now, mut ran) = (self.backend().clock.ticks(), 0);
+        for index in 0..self.backend().drivers.len() {
+            let driver = &mut self.backend_mut().drivers[index];
+            if !driver.is_due(now) {
+                continue;
+            }
+            ran += 1;
+            let name = driver.name();
+            if let Err(problem) = driver.run(now).await {
+                self.note(format!("{name} fails: {problem:?}"));
+            }
+            self.check()?;
+        }
+        Ok(ran)
+    }
+
+    /// Whether everything is as it should be; if not, what isn't.
     async fn is_at_rest(&mut self) -> Verdict {
         self.check_containers().await?;
         let running = self.living();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{dice::Dice, world::World};
+use crate::{dice::Dice, simulation::Simulation};
 
 /// Lives of seeds at the same time.
 const THREADS: usize = 2;
@@ -66,32 +66,32 @@ fn run(seed: u64, verbose: bool) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut dice = Dice::new(seed, 0);
-        let mut world = World::new(&mut dice, verbose).await;
-        let ended = tokio::time::timeout(MOST_TIME, Box::pin(live(seed, &mut dice, &mut world))).await;
+        let mut simulation = Simulation::new(&mut dice, verbose).await;
+        let ended = tokio::time::timeout(MOST_TIME, Box::pin(live(seed, &mut dice, &mut simulation))).await;
         let verdict = ended.unwrap_or_else(|_| Err("something waits for ever".to_owned()));
         verdict.map_err(|wrong| {
-            let trace: Vec<&str> = world.trace.iter().map(String::as_str).collect();
+            let trace: Vec<&str> = simulation.trace.iter().map(String::as_str).collect();
             format!(
                 "seed {seed}, step {}: {wrong}\n{}\nreplay: OMG_SIM_SEED={seed} cargo test -p omgservers-tests --test sim -- --nocapture\n",
-                world.step,
+                simulation.step,
                 trace.join("\n"),
             )
         })
     })
 }
 
-async fn live(seed: u64, dice: &mut Dice, world: &mut World) -> Result<(), String> {
+async fn live(seed: u64, dice: &mut Dice, simulation: &mut Simulation) -> Result<(), String> {
     let steps = 60 + u64::try_from(dice.below(90)).unwrap();
     for step in 1..=steps {
-        world.step = step;
-        world.happen(&mut Dice::new(seed, step)).await?;
+        simulation.step = step;
+        simulation.happen(&mut Dice::new(seed, step)).await?;
     }
-    world.come_to_rest().await?;
+    simulation.come_to_rest().await?;
     // What is at rest stays so, whatever was only in memory.
     if dice.percent(30) {
-        world.say("the backend is killed at rest");
-        world.kill().await?;
-        world.come_to_rest().await?;
+        simulation.note("the backend is killed at rest");
+        simulation.kill().await?;
+        simulation.come_to_rest().await?;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
     dice::Dice,
     modes,
     orders::{Order, What},
-    world::{Verdict, Way, World},
+    simulation::{CallMode, Simulation, Verdict},
 };
 
 /// A game server.
@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// A message or command that it sees for the first time.
-    fn hear(&mut self, entry: &Entry, world: &mut Facts<'_>) -> Verdict {
+    fn hear(&mut self, entry: &Entry, facts: &mut Facts<'_>) -> Verdict {
         let me = self.attempt;
         if self.last.is_some_and(|it| it >= entry.id) {
             return Err(format!("game server {me}: entry {} comes after {:?}", entry.id, self.last));
@@ -104,7 +104,7 @@ impl Server {
             }
             command::ADD_CLIENT | command::ADD_MATCH_CLIENT => {
                 let body: AddClient = serde_json::from_str(&entry.body).map_err(wrong)?;
-                world.check_profile(&body)?;
+                facts.check_profile(&body)?;
                 self.add(entry.qualifier, body)?;
             }
             command::DELETE_CLIENT => {
@@ -115,7 +115,7 @@ impl Server {
             }
             command::HANDLE_MESSAGE => {
                 let Handle { client_id, message } = serde_json::from_str(&entry.body).map_err(wrong)?;
-                self.handle(client_id, message, world)?;
+                self.handle(client_id, message, facts)?;
             }
             other => return Err(format!("game server {me} got {other}")),
         }
@@ -153,7 +153,7 @@ impl Server {
         Ok(())
     }
 
-    fn handle(&mut self, client: ClientId, number: u64, world: &Facts<'_>) -> Verdict {
+    fn handle(&mut self, client: ClientId, number: u64, facts: &Facts<'_>) -> Verdict {
         let me = self.attempt;
         if !self.members.contains_key(&client) {
             return Err(format!(
@@ -164,9 +164,9 @@ impl Server {
         let before = heard.last().copied();
         heard.insert(number);
         // What another one has got may come again after a crash; what none has got must come.
-        let taken = world.taken.get(&client);
+        let taken = facts.taken.get(&client);
         // What was said to the one before stays with that one.
-        let behind = world.behind.get(&client);
+        let behind = facts.behind.get(&client);
         let complete = (0..number).all(|it| {
             heard.contains(&it)
                 || taken.is_some_and(|all| all.contains(&it))
@@ -178,7 +178,7 @@ impl Server {
                 "game server {me} got message {number} of client {client} after {before:?}; others got {taken:?}"
             ));
         }
-        let said = world.players.iter().filter_map(|it| it.session.as_ref());
+        let said = facts.players.iter().filter_map(|it| it.session.as_ref());
         if said.filter(|it| it.client == client).any(|it| !it.has_said(number)) {
             return Err(format!("game server {me} got message {number} of {client} that was never said"));
         }
@@ -192,7 +192,7 @@ struct Facts<'a> {
     taken: &'a BTreeMap<ClientId, BTreeSet<u64>>,
     behind: &'a BTreeMap<ClientId, BTreeMap<u64, RuntimeId>>,
     players: &'a [crate::player::Player],
-    profiles: &'a mut BTreeMap<UserId, crate::world::Profile>,
+    profiles: &'a mut BTreeMap<UserId, crate::simulation::Profile>,
 }
 
 impl Facts<'_> {
@@ -211,7 +211,7 @@ impl Facts<'_> {
     }
 }
 
-impl World {
+impl Simulation {
     /// Lets the game server of each new container begin.
     pub(crate) fn meet_servers(&mut self) {
         for (_, container) in self.running() {
@@ -225,7 +225,7 @@ impl World {
     }
 
     /// A game server polls.
-    pub(crate) async fn poll(&mut self, attempt: Attempt, dice: Option<&mut Dice>, way: Way) -> Verdict {
+    pub(crate) async fn poll(&mut self, attempt: Attempt, dice: Option<&mut Dice>, way: CallMode) -> Verdict {
         let Some(mut server) = self.servers.remove(&attempt) else { return Ok(()) };
         let done = match dice {
             _ if server.hung || server.dismissed => Ok(()),
@@ -235,13 +235,13 @@ impl World {
         done
     }
 
-    async fn poll_with(&mut self, server: &mut Server, dice: Option<&mut Dice>, way: Way) -> Verdict {
+    async fn poll_with(&mut self, server: &mut Server, dice: Option<&mut Dice>, way: CallMode) -> Verdict {
         if !server.verified && !self.verify(server).await {
             return Ok(());
         }
         let work = self.polling(server, dice);
-        let unanswered = way == Way::Unanswered;
-        let way = if unanswered { Way::Whole } else { way };
+        let unanswered = way == CallMode::Unanswered;
+        let way = if unanswered { CallMode::Whole } else { way };
         let answer = Self::call(&self.script, way, work).await;
         self.polled(server, answer, unanswered)
     }
@@ -289,7 +289,7 @@ impl World {
             Ok(()) => server.verified = true,
             Err(problem) => {
                 server.dismissed = matches!(problem.kind(), omgservers_api::Kind::NotFound);
-                self.say(format!("game server {me} is refused: {problem}"));
+                self.note(format!("game server {me} is refused: {problem}"));
             }
         }
         server.verified
@@ -320,10 +320,10 @@ impl World {
                 let (sent, got) = (orders.len(), answer.incoming.len());
                 if sent + got > 0 {
                     let rejected: Vec<&str> = answer.rejected.iter().map(|it| it.detail.as_str()).collect();
-                    self.say(format!("game server {me} sends {sent} ({rejected:?} rejected), gets {got}"));
+                    self.note(format!("game server {me} sends {sent} ({rejected:?} rejected), gets {got}"));
                 }
                 for it in orders.iter().filter(|it| !matches!(it.what, What::Respond(..) | What::Broadcast)) {
-                    self.say(format!("  {me} wants {} {}, {}. time", it.what.qualifier(), it.body, it.sent));
+                    self.note(format!("  {me} wants {} {}, {}. time", it.what.qualifier(), it.body, it.sent));
                 }
                 self.settle(me, server.kind, &orders, &answer.rejected)?;
                 for entry in &answer.incoming {
@@ -336,17 +336,17 @@ impl World {
                             profiles: &mut self.profiles,
                         };
                         server.hear(entry, &mut facts)?;
-                        self.say(format!("  {me} hears {} {}", entry.qualifier, entry.body));
+                        self.note(format!("  {me} hears {} {}", entry.qualifier, entry.body));
                     }
                 }
             }
             Some(Err(problem)) if problem.is(omgservers_messaging::problems::RUNTIME_NOT_FOUND) => {
                 server.dismissed = true;
-                self.say(format!("game server {me} is dismissed"));
+                self.note(format!("game server {me} is dismissed"));
             }
             other => {
                 let why = other.map(|it| it.map(drop).map_err(|it| it.to_string()));
-                self.say(format!("game server {me} gets no answer: {why:?}"));
+                self.note(format!("game server {me} gets no answer: {why:?}"));
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::OptionFuture;
 use omgservers_api::{LobbyId, Problem, RuntimeId, ids::Id as _};
+use omgservers_core::Clock as _;
 use omgservers_runtimes::host::{
     Attempt, Exit, Status,
     fake::{Call, Fault},
@@ -12,12 +13,12 @@ use omgservers_runtimes::host::{
 use crate::{
     dice::Dice,
     faults::{Trouble, any_fault, begin_only},
-    world::{SYSTEM, Verdict, Way, World},
+    simulation::{CallMode, SYSTEM, Simulation, Verdict},
 };
 
 /// What a step is.
 #[derive(Debug, Clone, Copy)]
-enum Deed {
+enum Action {
     Play,
     Serve,
     Work,
@@ -33,57 +34,58 @@ enum Deed {
     Restart,
 }
 
-const DEEDS: &[(usize, Deed)] = &[
-    (30, Deed::Play),
-    (26, Deed::Serve),
-    (18, Deed::Work),
-    (12, Deed::Together),
-    (2, Deed::Sweep),
-    (26, Deed::Round),
-    (8, Deed::Pass),
-    (1, Deed::Jump),
-    (1, Deed::StepWall),
-    (3, Deed::Develop),
-    (4, Deed::TroubleHost),
-    (3, Deed::TroubleContainer),
-    (4, Deed::Restart),
+const ACTIONS: &[(usize, Action)] = &[
+    (30, Action::Play),
+    (26, Action::Serve),
+    (18, Action::Work),
+    (12, Action::Together),
+    (2, Action::Sweep),
+    (26, Action::Round),
+    (8, Action::Pass),
+    (1, Action::Jump),
+    (1, Action::StepWall),
+    (3, Action::Develop),
+    (4, Action::TroubleHost),
+    (3, Action::TroubleContainer),
+    (4, Action::Restart),
 ];
 
-impl World {
+impl Simulation {
     /// One step.
     pub(crate) async fn happen(&mut self, dice: &mut Dice) -> Verdict {
-        let deed = dice.weighted(DEEDS);
+        let deed = dice.weighted(ACTIONS);
         let way = self.way(dice, deed);
         match deed {
-            Deed::Play => self.play(dice, way).await?,
-            Deed::Serve => self.serve(dice, way).await?,
-            Deed::Work => self.work(dice, way).await?,
-            Deed::Together => self.together(dice).await?,
-            Deed::Sweep => {
+            Action::Play => self.play(dice, way).await?,
+            Action::Serve => self.serve(dice, way).await?,
+            Action::Work => self.work(dice, way).await?,
+            Action::Together => self.together(dice).await?,
+            Action::Sweep => {
                 let index = dice.below(self.backend().sweeps.len());
-                let done = self.backend_mut().sweeps[index].run_once().await;
+                let now = self.backend().clock.ticks();
+                let done = self.backend_mut().sweeps[index].run(now).await;
                 let name = self.backend().sweeps[index].name();
-                self.say(format!("{name}: {:?}", done.map_err(|it| it.to_string())));
+                self.note(format!("{name}: {:?}", done.map_err(|it| it.to_string())));
             }
-            Deed::Round => {
-                self.say("a round");
+            Action::Round => {
+                self.note("a round");
                 self.round(Some(dice), false).await?;
             }
-            Deed::Pass => self.pass(Duration::from_millis(100 << dice.below(7))),
-            Deed::Jump => {
+            Action::Pass => self.pass(Duration::from_millis(100 << dice.below(7))),
+            Action::Jump => {
                 let seconds = *dice.pick(&[31, 45, 61, 100, 301]).unwrap();
-                self.say(format!("{seconds} s pass"));
+                self.note(format!("{seconds} s pass"));
                 self.pass(Duration::from_secs(seconds));
             }
-            Deed::StepWall => {
+            Action::StepWall => {
                 let by = chrono::Duration::seconds(*dice.pick(&[-3600, -1, 3600]).unwrap());
-                self.say(format!("wall time steps by {by}"));
+                self.note(format!("wall time steps by {by}"));
                 self.backend().clock.step_wall(by);
             }
-            Deed::Develop => self.develop(dice, way).await,
-            Deed::TroubleHost => self.trouble_host(dice),
-            Deed::TroubleContainer => self.trouble_container(dice),
-            Deed::Restart => self.end_life(dice).await?,
+            Action::Develop => self.develop(dice, way).await,
+            Action::TroubleHost => self.trouble_host(dice),
+            Action::TroubleContainer => self.trouble_container(dice),
+            Action::Restart => self.end_life(dice).await?,
         }
         self.script.disarm().await;
         self.check()?;
@@ -91,32 +93,35 @@ impl World {
     }
 
     /// Draws how the calls of a step are made, and what goes wrong in the database.
-    fn way(&mut self, dice: &mut Dice, deed: Deed) -> Way {
+    fn way(&mut self, dice: &mut Dice, deed: Action) -> CallMode {
         let (after, fault) = (dice.below(4), any_fault(dice));
         // Which transaction is the first is known, of those under way together the others aren't.
-        let after = if matches!(deed, Deed::Together) { 0 } else { after };
+        let after = if matches!(deed, Action::Together) { 0 } else { after };
         let drawn = dice.weighted(&[
-            (80, Way::Whole),
-            (5, Way::Unanswered),
-            (5, Way::Cancelled),
-            (3, Way::Begun(0)),
-            (2, Way::Begun(3)),
+            (80, CallMode::Whole),
+            (5, CallMode::Unanswered),
+            (5, CallMode::Cancelled),
+            (3, CallMode::Begun(0)),
+            (2, CallMode::Begun(3)),
         ]);
-        let way =
-            if matches!(deed, Deed::Round | Deed::Restart | Deed::Together) { Way::Whole } else { drawn };
-        if way == Way::Cancelled {
+        let way = if matches!(deed, Action::Round | Action::Restart | Action::Together) {
+            CallMode::Whole
+        } else {
+            drawn
+        };
+        if way == CallMode::Cancelled {
             self.script.arm(after, Trouble::Cancel);
         } else if dice.percent(12) {
-            self.say(format!("the transaction after {after} fails: {fault:?}"));
+            self.note(format!("the transaction after {after} fails: {fault:?}"));
             self.script.arm(after, Trouble::Once(fault));
         }
-        if way != Way::Whole {
-            self.say(format!("{way:?}"));
+        if way != CallMode::Whole {
+            self.note(format!("{way:?}"));
         }
         way
     }
 
-    async fn play(&mut self, dice: &mut Dice, way: Way) -> Verdict {
+    async fn play(&mut self, dice: &mut Dice, way: CallMode) -> Verdict {
         let index = dice.below(self.players.len());
         let session = self.players[index].session.as_mut();
         match session {
@@ -124,7 +129,7 @@ impl World {
                 if dice.percent(3) {
                     it.silent = true;
                     let client = it.client;
-                    self.say(format!("client {client} falls silent"));
+                    self.note(format!("client {client} falls silent"));
                     return Ok(());
                 }
                 if dice.percent(5) {
@@ -137,32 +142,33 @@ impl World {
         }
     }
 
-    async fn serve(&mut self, dice: &mut Dice, way: Way) -> Verdict {
+    async fn serve(&mut self, dice: &mut Dice, way: CallMode) -> Verdict {
         self.meet_servers();
         let living = self.living();
         let Some(attempt) = dice.pick(&living).copied() else { return Ok(()) };
         self.poll(attempt, Some(dice), way).await
     }
 
-    async fn work(&mut self, dice: &mut Dice, way: Way) -> Verdict {
-        let index = dice.below(self.backend().duties.len());
+    async fn work(&mut self, dice: &mut Dice, way: CallMode) -> Verdict {
+        let index = dice.below(self.backend().drivers.len());
         let script = self.script.clone();
-        let duty = &mut self.backend_mut().duties[index];
-        let name = duty.name();
-        // A duty isn't cancelled while its process lives.
-        let way = if way == Way::Unanswered { Way::Whole } else { way };
-        let done = Self::call(&script, way, duty.run_once()).await;
-        self.say(format!("{name}: {:?}", done.as_ref().map(|it| it.as_ref().map_err(ToString::to_string))));
+        let now = self.backend().clock.ticks();
+        let worker = &mut self.backend_mut().drivers[index];
+        let name = worker.name();
+        // A worker isn't cancelled while its process lives.
+        let way = if way == CallMode::Unanswered { CallMode::Whole } else { way };
+        let done = Self::call(&script, way, worker.run(now)).await;
+        self.note(format!("{name}: {:?}", done.as_ref().map(|it| it.as_ref().map_err(ToString::to_string))));
         match done {
             Some(_) => Ok(()),
             None => {
-                self.say("the backend is killed in the middle of it");
+                self.note("the backend is killed in the middle of it");
                 self.kill().await
             }
         }
     }
 
-    /// A duty, a player and a game server at the same time, and sometimes a developer.
+    /// A worker, a player and a game server at the same time, and sometimes a developer.
     async fn together(&mut self, dice: &mut Dice) -> Verdict {
         self.meet_servers();
         let living = self.living();
@@ -170,8 +176,8 @@ impl World {
         let mut server = attempt.and_then(|it| self.take_server(it));
         let polling = server.as_mut().map(|it| self.polling(it, Some(&mut *dice)));
         let index = dice.below(self.players.len());
-        let (fresh, duty) =
-            (1 + u64::try_from(dice.below(2)).unwrap(), dice.below(self.backend().duties.len()));
+        let (fresh, at) =
+            (1 + u64::try_from(dice.below(2)).unwrap(), dice.below(self.backend().drivers.len()));
         let active = self.players[index].session.as_ref().is_some_and(|it| !it.is_over() && !it.silent);
         let (mut entering, mut exchanging) = (None, None);
         let mut said = Vec::new();
@@ -182,10 +188,10 @@ impl World {
             entering = Some(self.entering(index));
         }
         let deleting = if dice.percent(20) { self.deleting_lobby(dice).await } else { None };
-        let at = duty;
-        let mut duty = self.backend_mut().duties.remove(at);
-        let name = duty.name();
-        self.say(format!(
+        let now = self.backend().clock.ticks();
+        let mut worker = self.backend_mut().drivers.remove(at);
+        let name = worker.name();
+        self.note(format!(
             "together: {name}, player {index}, {attempt:?}, deletes a lobby: {}",
             deleting.is_some()
         ));
@@ -194,10 +200,10 @@ impl World {
             OptionFuture::from(entering),
             OptionFuture::from(exchanging),
             OptionFuture::from(deleting),
-            duty.run_once(),
+            worker.run(now),
         );
-        self.backend_mut().duties.insert(at, duty);
-        self.say(format!("{name}: {:?}, lobby deleted: {deleted:?}", done.map_err(|it| it.to_string())));
+        self.backend_mut().drivers.insert(at, worker);
+        self.note(format!("{name}: {:?}, lobby deleted: {deleted:?}", done.map_err(|it| it.to_string())));
         // What the backend answers before it lets a session end is not seen by a player whose session has ended.
         if let Some(mut server) = server {
             let verdict = self.polled(&mut server, polled, false);
@@ -230,7 +236,7 @@ impl World {
             .collect();
         let (lobby, runtime) = dice.pick(&lobbies).copied()?;
         self.doomed_runtimes.insert(runtime);
-        self.say(format!("the lobby of {runtime} is to be deleted"));
+        self.note(format!("the lobby of {runtime} is to be deleted"));
         let matchmaking = Arc::clone(&self.backend().matchmaking);
         Some(async move { matchmaking.delete_lobby(&SYSTEM, lobby).await })
     }
@@ -239,42 +245,44 @@ impl World {
     async fn end_life(&mut self, dice: &mut Dice) -> Verdict {
         match dice.below(4) {
             0 => {
-                self.say("the backend restarts in order");
+                self.note("the backend restarts in order");
                 self.restart().await
             }
             1 => {
-                self.say("the backend is killed");
+                self.note("the backend is killed");
                 self.kill().await
             }
             2 => {
-                let (index, after) = (dice.below(self.backend().duties.len()), dice.below(5));
+                let (index, after) = (dice.below(self.backend().drivers.len()), dice.below(5));
                 let fault = any_fault(dice);
                 self.script.arm(after, Trouble::AndAllAfter(fault));
-                let duty = &mut self.backend_mut().duties[index];
-                let name = duty.name();
-                let _whatever = duty.run_once().await;
-                self.say(format!("the backend is killed in {name}, {fault:?} after {after} transactions"));
+                let now = self.backend().clock.ticks();
+                let worker = &mut self.backend_mut().drivers[index];
+                let name = worker.name();
+                let _whatever = worker.run(now).await;
+                self.note(format!("the backend is killed in {name}, {fault:?} after {after} transactions"));
                 self.kill().await
             }
             _ => {
-                let (index, turns) = (dice.below(self.backend().duties.len()), dice.below(6));
-                let duty = &mut self.backend_mut().duties[index];
-                let name = duty.name();
-                let _whatever = begin_only(duty.run_once(), turns).await;
-                self.say(format!("the backend is killed in {name} after {turns} turns"));
+                let (index, turns) = (dice.below(self.backend().drivers.len()), dice.below(6));
+                let now = self.backend().clock.ticks();
+                let worker = &mut self.backend_mut().drivers[index];
+                let name = worker.name();
+                let _whatever = begin_only(worker.run(now), turns).await;
+                self.note(format!("the backend is killed in {name} after {turns} turns"));
                 self.kill().await
             }
         }
     }
 
-    async fn develop(&mut self, dice: &mut Dice, way: Way) {
+    async fn develop(&mut self, dice: &mut Dice, way: CallMode) {
         let script = self.script.clone();
         let newest = self.backend().deployments.newest(self.stage).await.ok().map(|it| it.deployment.id);
         match dice.weighted(&[(10, 0), (6, 1), (4, 2), (6, 3), (4, 4), (1, 5), (4, 6)]) {
             0 => {
                 let version = dice.below(self.versions.len());
                 let done = self.deploy(version, way).await;
-                self.say(format!(
+                self.note(format!(
                     "a version is deployed: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
                 ));
@@ -282,26 +290,29 @@ impl World {
             1 => {
                 let Some(work) = self.deleting_lobby(dice).await else { return };
                 let done = Self::call(&script, way, work).await;
-                self.say(format!("a lobby is deleted: {:?}", done.map(|it| it.map_err(|it| it.to_string()))));
+                self.note(format!(
+                    "a lobby is deleted: {:?}",
+                    done.map(|it| it.map_err(|it| it.to_string()))
+                ));
             }
             2 => {
                 let Some(id) = newest else { return };
                 self.doomed_deployments.insert(id);
                 let work = self.backend().deployments.delete(&SYSTEM, self.tenant, id);
                 let done = Self::call(&script, way, work).await;
-                self.say(format!(
+                self.note(format!(
                     "deployment {id} is deleted: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
                 ));
                 // Players want to go on.
                 self.script.disarm().await;
-                let _done = self.deploy(0, Way::Whole).await;
+                let _done = self.deploy(0, CallMode::Whole).await;
             }
             3 => {
                 let Some(id) = newest else { return };
                 let work = self.backend().matchmaking.request_lobby(&SYSTEM, self.tenant, id);
                 let done = Self::call(&script, way, work).await;
-                self.say(format!(
+                self.note(format!(
                     "a lobby is requested: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
                 ));
@@ -310,7 +321,7 @@ impl World {
                 let Some(id) = newest else { return };
                 let work = self.backend().matchmaking.request_matchmaker(&SYSTEM, self.tenant, id);
                 let done = Self::call(&script, way, work).await;
-                self.say(format!(
+                self.note(format!(
                     "a matchmaker is requested: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
                 ));
@@ -331,7 +342,7 @@ impl World {
                 };
                 let done = Self::call(&script, way, work).await;
                 let done = done.map(|it| it.map_err(|it| it.to_string()));
-                self.say(format!("the stage is deleted, or what it is in: {done:?}"));
+                self.note(format!("the stage is deleted, or what it is in: {done:?}"));
             }
         }
     }
@@ -362,7 +373,7 @@ impl World {
             }
             _ => host.fail_next(call, fault.clone()),
         }
-        self.say(format!("host {index} has trouble or loses it: {call:?} {fault:?}"));
+        self.note(format!("host {index} has trouble or loses it: {call:?} {fault:?}"));
     }
 
     fn trouble_container(&mut self, dice: &mut Dice) {
@@ -403,7 +414,7 @@ impl World {
             "hangs",
             "hangs",
         ];
-        self.say(format!("game server {attempt} {}", words[what]));
+        self.note(format!("game server {attempt} {}", words[what]));
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     modes,
     player::Session,
-    world::{Verdict, World},
+    simulation::{Simulation, Verdict},
 };
 
 /// A ticket.
@@ -54,7 +54,7 @@ pub(crate) struct Records {
     started: BTreeSet<i64>,
 }
 
-impl World {
+impl Simulation {
     async fn see(&self) -> Seen {
         let query = "select id, deployment_id, matchmaker_id, mode, body, match_id, group_index, \
                      ending is not null from matchmaking.ticket";

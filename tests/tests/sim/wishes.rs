@@ -7,12 +7,12 @@ use omgservers_core::Caller;
 
 use crate::{
     dice::Dice,
-    world::{SYSTEM, Verdict, Way, World},
+    simulation::{CallMode, SYSTEM, Simulation, Verdict},
 };
 
-impl World {
+impl Simulation {
     /// A player takes its wish to be matched back.
-    pub(crate) async fn take_back(&mut self, index: usize, way: Way) -> Verdict {
+    pub(crate) async fn take_back(&mut self, index: usize, way: CallMode) -> Verdict {
         let player = &self.players[index];
         let Some(client) = player.session.as_ref().map(|it| it.client) else { return Ok(()) };
         let caller = Caller::User { id: player.user, role: Role::Player };
@@ -20,7 +20,7 @@ impl World {
         let work = async move { matchmaking.cancel_own_ticket(&caller, client).await };
         let done = Self::call(&self.script, way, work).await;
         let had = done.as_ref().and_then(|it| it.as_ref().ok()).copied();
-        self.say(format!(
+        self.note(format!(
             "client {client} takes its wish back: {:?}",
             done.map(|it| it.map_err(|it| it.to_string()))
         ));
@@ -54,15 +54,20 @@ impl World {
         let rows = self.sql.query(query, &[&deployment.get()]).await.unwrap();
         let ids: Vec<i64> = rows.iter().map(|it| it.get(0)).collect();
         let id = MatchmakerId::from_i64(*dice.pick(&ids)?).unwrap();
-        self.say(format!("matchmaker {id} is to be deleted"));
+        self.note(format!("matchmaker {id} is to be deleted"));
         let matchmaking = Arc::clone(&self.backend().matchmaking);
         Some(async move { matchmaking.delete_matchmaker(&SYSTEM, id).await })
     }
 
     /// A developer deletes a matchmaker of a deployment, the only one perhaps.
-    pub(crate) async fn delete_matchmaker(&mut self, dice: &mut Dice, deployment: DeploymentId, way: Way) {
+    pub(crate) async fn delete_matchmaker(
+        &mut self,
+        dice: &mut Dice,
+        deployment: DeploymentId,
+        way: CallMode,
+    ) {
         let Some(work) = self.deleting_matchmaker(dice, deployment).await else { return };
         let done = Self::call(&self.script, way, work).await;
-        self.say(format!("a matchmaker is deleted: {:?}", done.map(|it| it.map_err(|it| it.to_string()))));
+        self.note(format!("a matchmaker is deleted: {:?}", done.map(|it| it.map_err(|it| it.to_string()))));
     }
 }

@@ -1,7 +1,8 @@
 use omgservers_accounts::{Accounts as _, PgAccounts};
 use omgservers_api::{Ref, Role, UserId, problem::codes};
+use omgservers_fixtures::{Fixture, alias, support, system};
 
-use crate::bed::{Bed, alias, nobody, support, system};
+use crate::fixture::{elsewhere, nobody, number, player, secrets, watched};
 
 async fn refusal(
     accounts: &PgAccounts,
@@ -16,11 +17,11 @@ async fn refusal(
 
 #[tokio::test]
 async fn unknown_users_wrong_passwords_and_other_roles_get_one_answer() {
-    let bed = Bed::new().await;
-    let (player, developer) = (bed.player().await, bed.developer().await);
-    bed.accounts.create_alias(&support(), Role::Developer, developer.id, "ada").await.unwrap();
-    bed.accounts.ensure("admin", Role::Admin, Some("operator's own")).await.unwrap();
-    let accounts = &bed.accounts;
+    let fixture = Fixture::new().await;
+    let (player, developer) = (player(&fixture).await, fixture.new_developer().await);
+    fixture.accounts.create_alias(&support(), Role::Developer, developer.id, "ada").await.unwrap();
+    fixture.accounts.ensure("admin", Role::Admin, Some("operator's own")).await.unwrap();
+    let accounts = &fixture.accounts;
     let expected = refusal(accounts, &[Role::Developer], nobody(), "any").await;
     let answers = [
         refusal(accounts, &[Role::Developer], developer.id, "wrong").await,
@@ -47,35 +48,35 @@ async fn unknown_users_wrong_passwords_and_other_roles_get_one_answer() {
 
 #[tokio::test]
 async fn the_right_password_opens_for_each_role_that_is_asked_for() {
-    let bed = Bed::new().await;
-    let developer = bed.developer().await;
-    bed.accounts.create_alias(&support(), Role::Developer, developer.id, "ada").await.unwrap();
-    let player = bed.player().await;
+    let fixture = Fixture::new().await;
+    let developer = fixture.new_developer().await;
+    fixture.accounts.create_alias(&support(), Role::Developer, developer.id, "ada").await.unwrap();
+    let player = player(&fixture).await;
     for user in [developer.id.into(), alias("ada")] {
         let roles = [Role::Admin, Role::Developer];
-        let found = bed.accounts.verify(&roles, &user, &developer.password).await.unwrap();
+        let found = fixture.accounts.verify(&roles, &user, &developer.password).await.unwrap();
         assert_eq!((found.id, found.role), (developer.id, Role::Developer));
     }
-    let found = bed.accounts.verify(Role::ALL, &player.id.into(), &player.password).await.unwrap();
+    let found = fixture.accounts.verify(Role::ALL, &player.id.into(), &player.password).await.unwrap();
     assert_eq!(found.id, player.id);
-    refusal(&bed.accounts, Role::ALL, player.id, "wrong").await;
+    refusal(&fixture.accounts, Role::ALL, player.id, "wrong").await;
 }
 
 #[tokio::test]
 async fn a_stored_hash_is_no_password() {
-    let bed = Bed::new().await;
-    let player = bed.player().await;
-    let digest = bed.secrets().digest(&player.password);
+    let fixture = Fixture::new().await;
+    let player = player(&fixture).await;
+    let digest = secrets(&fixture).digest(&player.password);
     let kept = format!("select count(*) from accounts.account where secret = '{digest}'");
-    assert_eq!(bed.number(&kept).await, 1);
-    refusal(&bed.accounts, &[Role::Player], player.id, &digest).await;
-    refusal(&bed.elsewhere(4), &[Role::Player], player.id, &digest).await;
+    assert_eq!(number(&fixture, &kept).await, 1);
+    refusal(&fixture.accounts, &[Role::Player], player.id, &digest).await;
+    refusal(&elsewhere(&fixture, 4), &[Role::Player], player.id, &digest).await;
 }
 
 #[tokio::test]
 async fn nobody_learns_from_the_time_who_exists() {
-    let bed = Bed::new().await;
-    let (accounts, passwords) = bed.watched();
+    let fixture = Fixture::new().await;
+    let (accounts, passwords) = watched(&fixture);
     let developer = accounts.create(&support(), Role::Developer).await.unwrap();
     let player = accounts.create(&system(), Role::Player).await.unwrap();
     let long = "x".repeat(100);
@@ -94,8 +95,8 @@ async fn nobody_learns_from_the_time_who_exists() {
 
 #[tokio::test]
 async fn players_cost_no_slow_hash() {
-    let bed = Bed::new().await;
-    let (accounts, passwords) = bed.watched();
+    let fixture = Fixture::new().await;
+    let (accounts, passwords) = watched(&fixture);
     for _ in 0..20 {
         let new = accounts.create(&system(), Role::Player).await.unwrap();
         accounts.verify(&[Role::Player], &new.id.into(), &new.password).await.unwrap();

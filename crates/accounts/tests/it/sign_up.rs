@@ -10,58 +10,64 @@ use futures_util::future::join_all;
 use omgservers_accounts::Accounts as _;
 use omgservers_api::{Role, ids::Id as _, problem::codes};
 use omgservers_core::db::Fault;
+use omgservers_fixtures::{Fixture, support, system, user};
 
-use crate::bed::{Bed, nobody, stranger, strangers, support, system, user};
+use crate::fixture::{counted, elsewhere, faulty, nobody, number, player, stranger, strangers};
 
 #[tokio::test]
 async fn a_player_signs_up_and_comes_back_with_the_password() {
-    let bed = Bed::new().await;
-    let new = bed.player().await;
+    let fixture = Fixture::new().await;
+    let new = player(&fixture).await;
     assert_eq!(new.password.len(), 32);
-    let found = bed.accounts.verify(&[Role::Player], &new.id.into(), &new.password).await.unwrap();
+    let found = fixture.accounts.verify(&[Role::Player], &new.id.into(), &new.password).await.unwrap();
     assert_eq!((found.id, found.role), (new.id, Role::Player));
     // Another process has to read what this one wrote.
-    let found = bed.elsewhere(4).verify(&[Role::Player], &new.id.into(), &new.password).await.unwrap();
+    let found = elsewhere(&fixture, 4).verify(&[Role::Player], &new.id.into(), &new.password).await.unwrap();
     assert_eq!(found.id, new.id);
 }
 
 #[tokio::test]
 async fn anybody_may_sign_up() {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     for caller in strangers() {
-        bed.accounts.create(&caller, Role::Player).await.unwrap();
+        fixture.accounts.create(&caller, Role::Player).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn developers_are_made_by_support_only() {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     for caller in strangers() {
-        let refused = bed.accounts.create(&caller, Role::Developer).await.unwrap_err();
+        let refused = fixture.accounts.create(&caller, Role::Developer).await.unwrap_err();
         assert!(refused.is(codes::WRONG_ROLE), "{caller:?}");
     }
     for caller in [support(), system()] {
-        let new = bed.accounts.create(&caller, Role::Developer).await.unwrap();
-        bed.accounts.verify(&[Role::Developer], &new.id.into(), &new.password).await.unwrap();
+        let new = fixture.accounts.create(&caller, Role::Developer).await.unwrap();
+        fixture.accounts.verify(&[Role::Developer], &new.id.into(), &new.password).await.unwrap();
     }
-    assert_eq!(bed.number("select count(*) from accounts.account").await, 2);
+    assert_eq!(number(&fixture, "select count(*) from accounts.account").await, 2);
 }
 
 #[tokio::test]
 async fn nobody_is_made_an_operator_over_the_api() {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     for role in [Role::Admin, Role::Support, Role::Service] {
-        for caller in [support(), user(Role::Admin), user(Role::Developer), user(Role::Player)] {
-            assert!(bed.accounts.create(&caller, role).await.unwrap_err().is(codes::WRONG_ROLE));
+        for caller in [
+            support(),
+            user(Role::Admin, nobody()),
+            user(Role::Developer, nobody()),
+            user(Role::Player, nobody()),
+        ] {
+            assert!(fixture.accounts.create(&caller, role).await.unwrap_err().is(codes::WRONG_ROLE));
         }
     }
-    assert_eq!(bed.number("select count(*) from accounts.account").await, 0);
+    assert_eq!(number(&fixture, "select count(*) from accounts.account").await, 0);
 }
 
 #[tokio::test]
 async fn who_signs_up_at_the_same_time_shares_commits() {
-    let bed = Bed::new().await;
-    let (accounts, transactions) = bed.counted();
+    let fixture = Fixture::new().await;
+    let (accounts, transactions) = counted(&fixture);
     let signing_up = (0..200).map(|_| {
         let accounts = Arc::clone(&accounts);
         tokio::spawn(async move { accounts.create(&stranger(), Role::Player).await.unwrap() })
@@ -71,8 +77,8 @@ async fn who_signs_up_at_the_same_time_shares_commits() {
     assert!(used <= 20, "200 players took {used} transactions");
     assert_eq!(all.iter().map(|it| it.id).collect::<HashSet<_>>().len(), 200);
     assert_eq!(all.iter().map(|it| &it.password).collect::<HashSet<_>>().len(), 200);
-    assert_eq!(bed.number("select count(*) from accounts.account where role = 'player'").await, 200);
-    let elsewhere = bed.elsewhere(4);
+    assert_eq!(number(&fixture, "select count(*) from accounts.account where role = 'player'").await, 200);
+    let elsewhere = elsewhere(&fixture, 4);
     for it in &all {
         accounts.verify(&[Role::Player], &it.id.into(), &it.password).await.unwrap();
         elsewhere.verify(&[Role::Player], &it.id.into(), &it.password).await.unwrap();
@@ -83,39 +89,37 @@ async fn who_signs_up_at_the_same_time_shares_commits() {
 
 #[tokio::test]
 async fn a_failed_commit_is_told_to_who_waits_and_the_next_one_works() {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     for fault in [Fault::BeforeBegin, Fault::BeforeCommit] {
         let armed = Arc::new(AtomicBool::new(true));
-        let accounts = bed.faulty(move || armed.swap(false, Ordering::SeqCst).then_some(fault));
+        let accounts = faulty(&fixture, move || armed.swap(false, Ordering::SeqCst).then_some(fault));
         accounts.create(&stranger(), Role::Player).await.unwrap_err();
         let new = accounts.create(&stranger(), Role::Player).await.unwrap();
         accounts.verify(&[Role::Player], &new.id.into(), &new.password).await.unwrap();
     }
-    assert_eq!(bed.number("select count(*) from accounts.account").await, 2);
+    assert_eq!(number(&fixture, "select count(*) from accounts.account").await, 2);
 }
 
 #[tokio::test]
 async fn no_password_is_in_the_database() {
-    let bed = Bed::new().await;
-    for new in [bed.player().await, bed.developer().await] {
-        let found = bed
-            .number(&format!("select count(*) from accounts.account where secret like '%{}%'", new.password))
-            .await;
-        assert_eq!(found, 0);
+    let fixture = Fixture::new().await;
+    for new in [player(&fixture).await, fixture.new_developer().await] {
+        let kept = format!("select count(*) from accounts.account where secret like '%{}%'", new.password);
+        assert_eq!(number(&fixture, &kept).await, 0);
     }
     let hashed = "select count(*) from accounts.account where secret like '$2b$%' and not keyed";
-    assert_eq!(bed.number(hashed).await, 1);
+    assert_eq!(number(&fixture, hashed).await, 1);
 }
 
 #[tokio::test]
 async fn users_are_found_by_id() {
-    let bed = Bed::new().await;
-    let (player, developer) = (bed.player().await.id, bed.developer().await.id);
-    let found = bed.accounts.find(&developer.into()).await.unwrap();
+    let fixture = Fixture::new().await;
+    let (player, developer) = (player(&fixture).await.id, fixture.new_developer().await.id);
+    let found = fixture.accounts.find(&developer.into()).await.unwrap();
     assert_eq!((found.id, found.role), (developer, Role::Developer));
-    let missing = bed.accounts.find(&nobody().into()).await.unwrap_err();
+    let missing = fixture.accounts.find(&nobody().into()).await.unwrap_err();
     assert!(missing.is(omgservers_accounts::problems::NOT_FOUND));
-    let exist = bed.accounts.exist(&[player, nobody(), developer, player]).await.unwrap();
+    let exist = fixture.accounts.exist(&[player, nobody(), developer, player]).await.unwrap();
     assert_eq!(exist, HashSet::from([player, developer]));
-    assert!(bed.accounts.exist(&[]).await.unwrap().is_empty());
+    assert!(fixture.accounts.exist(&[]).await.unwrap().is_empty());
 }

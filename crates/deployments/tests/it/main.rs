@@ -1,8 +1,8 @@
 //! Deployments on a real database, with the real crates to their left.
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up must fail at once")]
 
-mod bed;
 mod checks;
 mod deletion;
+mod fixture;
 mod newest;
 mod pins;

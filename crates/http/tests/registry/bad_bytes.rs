@@ -3,16 +3,17 @@
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::house::{House, OCI_IMAGE, digest, error, header};
+use crate::fixture::{OCI_IMAGE, RegistryFixture, digest, error, header};
+use omgservers_versions::Versions as _;
 
 const TOKEN: &str = "/service/v1/entrypoint/docker/request/create-token";
 const EVENTS: &str = "/service/v1/entrypoint/registry/request/handle-events";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_no_name_has_are_refused_wherever_a_name_is_asked_for() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let owner = house.owner(place.universal());
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
+    let owner = fixture.owner(place.universal());
     let (image, _) = owner.image(&place.version.to_string(), "a layer").await;
     for bytes in ["%00", "a%00b", "%01", "%7F", "%FF", "%E2%82", "%F0%9F%8E%AE", "%0D%0A", "%22", "%20"] {
         for (method, path, status) in [
@@ -37,14 +38,14 @@ async fn bytes_that_no_name_has_are_refused_wherever_a_name_is_asked_for() {
             refused(sent.body("{}").send().await.unwrap(), &method, &path, status).await;
         }
         let name = format!("/v2/omgservers/{}/{bytes}/universal/tags/list", place.tenant);
-        let answer = house.request(Method::GET, &name).bearer_auth(&owner.token).send().await.unwrap();
+        let answer = fixture.request(Method::GET, &name).bearer_auth(&owner.token).send().await.unwrap();
         refused(answer, &Method::GET, &name, 400).await;
     }
     for bytes in ["%00", "a%00b", "%01", "%7F", "%0D%0A", "%F0%9F%8E%AE"] {
         let path = format!("referrers/{image}?artifactType={bytes}");
         refused(owner.get(&path).await, &Method::GET, &path, 400).await;
     }
-    assert_eq!(house.files(), (3, 0), "manifest, configuration, layer");
+    assert_eq!(fixture.files(), (3, 0), "manifest, configuration, layer");
 }
 
 async fn refused(answer: Response, method: &Method, path: &str, status: u16) {
@@ -59,9 +60,9 @@ async fn refused(answer: Response, method: &Method, path: &str, status: u16) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_with_a_nul_in_what_is_kept_of_it_is_refused() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let owner = house.owner(place.universal());
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
+    let owner = fixture.owner(place.universal());
     let config = owner.part("{}").await;
     let (mut odd, subject) = (config.clone(), digest(b"missing").to_string());
     odd["mediaType"] = "a/b\0".into();
@@ -82,37 +83,37 @@ async fn a_manifest_with_a_nul_in_what_is_kept_of_it_is_refused() {
         }
     }
     assert_eq!(owner.get("tags/list").await.json::<Value>().await.unwrap()["tags"], json!([]));
-    assert!(house.versions.images(place.version).await.unwrap().is_empty());
+    assert!(fixture.versions.images(place.version).await.unwrap().is_empty());
     let referrers: Value = owner.get(&format!("referrers/{subject}")).await.json().await.unwrap();
     assert_eq!(referrers["manifests"], json!([]));
-    assert_eq!(house.files(), (1, 0), "the configuration");
+    assert_eq!(fixture.files(), (1, 0), "the configuration");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_token_service_takes_no_nul_for_a_user() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let (user, password) = house.developer(place).await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
+    let (user, password) = fixture.developer(place).await;
     for user in ["\0".to_owned(), format!("{user}\0"), "support\0".to_owned()] {
-        let by_query = house.request(Method::GET, TOKEN).basic_auth(&user, Some(&password));
+        let by_query = fixture.request(Method::GET, TOKEN).basic_auth(&user, Some(&password));
         let form = [("grant_type", "password"), ("username", user.as_str()), ("password", password.as_str())];
-        for asked in [by_query, house.request(Method::POST, TOKEN).form(&form)] {
+        for asked in [by_query, fixture.request(Method::POST, TOKEN).form(&form)] {
             let answer = asked.send().await.unwrap();
             assert_eq!(answer.status(), 401, "{user:?}");
             assert_eq!(answer.json::<Value>().await.unwrap()["qualifier"], "WRONG_CREDENTIALS");
         }
     }
     let scope = format!("{TOKEN}?service=%00&scope=repository:{}%00:pull&account=%00", place.universal());
-    let asked = house.request(Method::GET, &scope).basic_auth(user, Some(&password)).send().await.unwrap();
+    let asked = fixture.request(Method::GET, &scope).basic_auth(user, Some(&password)).send().await.unwrap();
     assert_eq!(asked.status(), 200);
     let token = asked.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
-    assert!(house.tokens.verify_registry(&token).unwrap().access.is_empty());
+    assert!(fixture.tokens.verify_registry(&token).unwrap().access.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn push_events_with_odd_bytes_are_left_out() {
-    let house = House::new().await;
-    let place = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let name = place.universal().to_string();
     let (tag, image) = (place.version.to_string(), digest(b"an image").to_string());
     let event = |repository: &str, tag: &str, digest: &str| json!({"action": "push", "target": {"repository": repository, "tag": tag, "digest": digest}});
@@ -123,18 +124,18 @@ async fn push_events_with_odd_bytes_are_left_out() {
         event(&name, &tag, &format!("{image}\0")),
         event(&name, "latest", &image),
     ];
-    let sent = house.request(Method::POST, EVENTS).bearer_auth(crate::house::SECRET);
+    let sent = fixture.request(Method::POST, EVENTS).bearer_auth(crate::fixture::SECRET);
     assert_eq!(sent.json(&json!({"events": events})).send().await.unwrap().status(), 204);
-    assert!(house.versions.images(place.version).await.unwrap().is_empty());
+    assert!(fixture.versions.images(place.version).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_carries_the_id_of_its_request() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     for (asked, word) in [
-        (house.request(Method::GET, TOKEN), "UNAUTHORIZED"),
-        (house.request(Method::GET, "/v2/"), "UNAUTHORIZED"),
+        (fixture.request(Method::GET, TOKEN), "UNAUTHORIZED"),
+        (fixture.request(Method::GET, "/v2/"), "UNAUTHORIZED"),
         (owner.request(Method::GET, "manifests/nothing"), "MANIFEST_UNKNOWN"),
     ] {
         for given in [Some("from-the-client"), None, Some("no id at all")] {

@@ -7,7 +7,7 @@ use omgservers_versions::Repository;
 use reqwest::{Method, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::house::{Client, House, OCI_IMAGE, OCI_INDEX, digest, header};
+use crate::fixture::{Client, OCI_IMAGE, OCI_INDEX, RegistryFixture, digest, header};
 
 /// What the suite takes for a manifest that isn't there; it is no tag either.
 const NO_MANIFEST: &str = "manifests/.INVALID_MANIFEST_NAME";
@@ -64,8 +64,8 @@ async fn tags(owner: &Client<'_>, name: &str, query: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_pull() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let manifest = image(&owner, "pull").await;
     let config = manifest["config"]["digest"].as_str().unwrap().to_owned();
     let (manifest, _) = owner.manifest("tagtest0", OCI_IMAGE, &manifest).await;
@@ -102,8 +102,8 @@ async fn workflow_pull() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_push_of_blobs_streamed_and_monolithic() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let started = located("POST starts a streamed upload", post(&owner, "").await, 202).await;
     let stream = owner.at(Method::PATCH, &started).header("content-type", "application/octet-stream");
     let stream = stream.body("blob a").send().await.unwrap();
@@ -128,8 +128,8 @@ async fn workflow_push_of_blobs_streamed_and_monolithic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_push_of_blobs_in_chunks() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let start = async || {
         let empty = owner.request(Method::POST, "blobs/uploads/").header("content-length", "0");
         located("POST starts a chunked upload", empty.send().await.unwrap(), 202).await
@@ -157,12 +157,12 @@ async fn workflow_push_of_blobs_in_chunks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_push_by_mount() {
-    let house = House::new().await;
-    let place = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let (from, to) = (place.universal(), place.of(ImageQualifier::Match));
-    let blob = house.owner(from).blob(b"blob a").await;
-    let mut owner = house.owner(to);
-    owner.token = house.token(&[from, to], "pull,push,delete");
+    let blob = fixture.owner(from).blob(b"blob a").await;
+    let mut owner = fixture.owner(to);
+    owner.token = fixture.token(&[from, to], "pull,push,delete");
     let uploads = format!("/v2/{to}/blobs/uploads/");
 
     let dummy = digest(b"hello world");
@@ -184,8 +184,8 @@ async fn workflow_push_by_mount() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_push_of_manifests() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let manifest = image(&owner, "push").await;
     check("GET of a manifest that isn't there", owner.get(NO_MANIFEST).await, 404).await;
     for tag in ["test0", "test1", "test2", "test3"] {
@@ -210,8 +210,8 @@ async fn workflow_push_of_manifests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_content_discovery_of_tags() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let manifest = image(&owner, "discovery").await.to_string();
     for tag in ["test0", "test1", "test2", "test3"] {
         located("PUT of a manifest", owner.put(tag, OCI_IMAGE, &manifest).await, 201).await;
@@ -247,8 +247,8 @@ async fn referrers(owner: &Client<'_>, name: &str, of: &str) -> (HeaderMap, Vec<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_content_discovery_of_referrers() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let subject = image(&owner, "referred").await;
     let of = digest(subject.to_string().as_bytes()).to_string();
     let (a, b) = ("application/vnd.test.a", "application/vnd.test.b");
@@ -294,9 +294,9 @@ async fn delete_twice(owner: &Client<'_>, path: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_content_management() {
-    let house = House::new().await;
-    let place: Repository = house.place().await.universal();
-    let owner = house.owner(place);
+    let fixture = RegistryFixture::new().await;
+    let place: Repository = fixture.version_path().await.universal();
+    let owner = fixture.owner(place);
     let manifest = image(&owner, "management").await;
     let (digest, _) = owner.manifest("tagtest0", OCI_IMAGE, &manifest).await;
     assert_eq!(tags(&owner, "one tag before anything is deleted", "").await.len(), 1);

@@ -4,25 +4,25 @@ use omgservers_registry::Digest;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::{Client, House, OCI_IMAGE, OCI_INDEX, digest, error, header};
+use crate::fixture::{Client, OCI_IMAGE, OCI_INDEX, RegistryFixture, digest, error, header};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tags_are_listed_in_order_and_in_pages() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let owner = house.owner(place.universal());
+    let fixture = RegistryFixture::new().await;
+    let path = fixture.version_path().await;
+    let owner = fixture.owner(path.universal());
     assert_eq!(error(owner.get("tags/list").await).await.1, "NAME_UNKNOWN");
     let (_, text) = owner.image("", "a layer").await;
     assert_eq!(owner.get("tags/list").await.json::<Value>().await.unwrap()["tags"], json!([]));
     let mut tags = Vec::new();
     for _ in 0..5 {
-        let tag = house.version(place.tenant, place.project).await.to_string();
+        let tag = fixture.version(path.tenant, path.project).await.to_string();
         assert_eq!(owner.put(&tag, OCI_IMAGE, &text).await.status(), 201);
         tags.push(tag);
     }
     tags.sort();
     let list: Value = owner.get("tags/list").await.json().await.unwrap();
-    assert_eq!(list, json!({"name": place.universal().to_string(), "tags": tags}));
+    assert_eq!(list, json!({"name": path.universal().to_string(), "tags": tags}));
 
     let first = owner.get("tags/list?n=2").await;
     let link = header(first.headers(), "link");
@@ -64,9 +64,9 @@ async fn refer(owner: &Client<'_>, kind: &str, to: &Digest, note: &str) -> Diges
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_refers_to_a_manifest_is_listed_and_filtered() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let owner = house.owner(place.universal());
+    let fixture = RegistryFixture::new().await;
+    let path = fixture.version_path().await;
+    let owner = fixture.owner(path.universal());
     // The subject may come later, or never.
     let missing = digest(b"missing");
     let list = owner.get(&format!("referrers/{missing}")).await;
@@ -75,7 +75,7 @@ async fn what_refers_to_a_manifest_is_listed_and_filtered() {
     let list: Value = list.json().await.unwrap();
     assert_eq!(list, json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}));
 
-    let (subject, _) = owner.image(&place.version.to_string(), "a layer").await;
+    let (subject, _) = owner.image(&path.version.to_string(), "a layer").await;
     let signature = refer(&owner, "application/vnd.test.signature", &subject, "signed").await;
     let bill = refer(&owner, "application/vnd.test.sbom+json", &subject, "counted").await;
     refer(&owner, "application/vnd.test.signature", &missing, "early").await;

@@ -16,7 +16,8 @@ use tokio::{
     process::Command,
 };
 
-use crate::house::{House, error, header};
+use crate::fixture::{RegistryFixture, error, header};
+use omgservers_versions::Versions as _;
 
 /// One user's `docker`, with what it made in the daemon.
 struct Docker {
@@ -47,9 +48,9 @@ impl Docker {
         text(&output)
     }
 
-    async fn login(&self, house: &House, (user, password): &(UserId, String)) {
+    async fn login(&self, fixture: &RegistryFixture, (user, password): &(UserId, String)) {
         let user = user.to_string();
-        self.ok(&["login", "-u", &user, "-p", password, &house.host]).await;
+        self.ok(&["login", "-u", &user, "-p", password, &fixture.host]).await;
     }
 
     /// An image with one file of these bytes.
@@ -81,36 +82,36 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn name(house: &House, repository: Repository, tag: impl ToString) -> String {
-    format!("{}/{repository}:{}", house.host, tag.to_string())
+fn name(fixture: &RegistryFixture, repository: Repository, tag: impl ToString) -> String {
+    format!("{}/{repository}:{}", fixture.host, tag.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_keeps_a_token_and_a_wrong_one_says_why() {
-    let house = House::new().await;
-    let (user, password) = house.developer(house.place().await).await;
+    let fixture = RegistryFixture::new().await;
+    let (user, password) = fixture.developer(fixture.version_path().await).await;
     let docker = Docker::new();
     let user = user.to_string();
-    let refused = docker.fails(&["login", "-u", &user, "-p", "wrong", &house.host]).await;
+    let refused = docker.fails(&["login", "-u", &user, "-p", "wrong", &fixture.host]).await;
     assert!(refused.contains("no user of this role has these credentials"), "{refused}");
-    docker.ok(&["login", "-u", &user, "-p", &password, &house.host]).await;
+    docker.ok(&["login", "-u", &user, "-p", &password, &fixture.host]).await;
     let kept = std::fs::read_to_string(docker.config.path().join("config.json")).unwrap();
     assert!(kept.contains("identitytoken") && !kept.contains(&password), "{kept}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_pushed_mounted_and_pulled() {
-    let house = House::new().await;
-    let place = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let docker = Docker::new();
-    docker.login(&house, &house.developer(place).await).await;
-    let image = name(&house, place.universal(), place.version);
+    docker.login(&fixture, &fixture.developer(place).await).await;
+    let image = name(&fixture, place.universal(), place.version);
     docker.import(&image, b"a game server").await;
     let pushed = docker.ok(&["push", &image]).await;
-    let attached = house.versions.images(place.version).await.unwrap();
+    let attached = fixture.versions.images(place.version).await.unwrap();
     assert!(pushed.contains(&attached[0].digest), "{pushed}");
 
-    let second = name(&house, place.of(ImageQualifier::Lobby), place.version);
+    let second = name(&fixture, place.of(ImageQualifier::Lobby), place.version);
     docker.ok(&["tag", &image, &second]).await;
     docker.images.lock().unwrap().push(second.clone());
     let mounted = docker.ok(&["push", &second]).await;
@@ -124,12 +125,12 @@ async fn an_image_is_pushed_mounted_and_pulled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_to_where_one_may_not_push_says_why() {
-    let house = House::new().await;
-    let (mine, foreign) = (house.place().await, house.place().await);
+    let fixture = RegistryFixture::new().await;
+    let (mine, foreign) = (fixture.version_path().await, fixture.version_path().await);
     let docker = Docker::new();
-    let developer = house.developer(mine).await;
-    docker.login(&house, &developer).await;
-    let image = name(&house, foreign.universal(), foreign.version);
+    let developer = fixture.developer(mine).await;
+    docker.login(&fixture, &developer).await;
+    let image = name(&fixture, foreign.universal(), foreign.version);
     docker.import(&image, b"an intruder").await;
     let refused = docker.fails(&["push", &image]).await;
     assert!(refused.contains("denied"), "{refused}");
@@ -137,23 +138,23 @@ async fn a_push_to_where_one_may_not_push_says_why() {
     assert!(pulled.contains("denied"), "{pulled}");
 
     for (tag, word) in [("12345", "id of a version"), (&foreign.version.to_string(), "another project")] {
-        let image = name(&house, mine.universal(), tag);
+        let image = name(&fixture, mine.universal(), tag);
         docker.import(&image, b"a stray").await;
         let refused = docker.fails(&["push", &image]).await;
         assert!(refused.contains(word), "{refused}");
     }
-    let elsewhere = format!("{}/library/game:1", house.host);
+    let elsewhere = format!("{}/library/game:1", fixture.host);
     docker.import(&elsewhere, b"a stray").await;
     let refused = docker.fails(&["push", &elsewhere]).await;
     assert!(refused.contains("omgservers/<tenant id>/<project id>"), "{refused}");
     for place in [mine, foreign] {
-        assert!(house.versions.images(place.version).await.unwrap().is_empty());
+        assert!(fixture.versions.images(place.version).await.unwrap().is_empty());
     }
 
     // Support may look and not touch.
     let support = Docker::new();
-    support.login(&house, &house.user(Role::Support).await).await;
-    let image = name(&house, mine.universal(), mine.version);
+    support.login(&fixture, &fixture.user(Role::Support).await).await;
+    let image = name(&fixture, mine.universal(), mine.version);
     docker.import(&image, b"mine").await;
     docker.ok(&["push", &image]).await;
     support.ok(&["pull", &image]).await;
@@ -169,23 +170,23 @@ async fn a_push_to_where_one_may_not_push_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_is_pushed_again() {
-    let house = House::new().await;
-    let place = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let docker = Docker::new();
-    docker.login(&house, &house.developer(place).await).await;
-    let image = name(&house, place.universal(), place.version);
+    docker.login(&fixture, &fixture.developer(place).await).await;
+    let image = name(&fixture, place.universal(), place.version);
     let mut digests = Vec::new();
     for content in ["first", "second"] {
         docker.import(&image, content.as_bytes()).await;
         docker.ok(&["push", &image]).await;
-        let images = house.versions.images(place.version).await.unwrap();
+        let images = fixture.versions.images(place.version).await.unwrap();
         assert_eq!(images.len(), 1);
         digests.push(images[0].digest.clone());
     }
     assert_ne!(digests[0], digests[1]);
-    let head = house.owner(place.universal()).head(&format!("manifests/{}", place.version)).await;
+    let head = fixture.owner(place.universal()).head(&format!("manifests/{}", place.version)).await;
     assert_eq!(header(head.headers(), "docker-content-digest"), digests[1]);
-    let old = format!("{}/{}@{}", house.host, place.universal(), digests[0]);
+    let old = format!("{}/{}@{}", fixture.host, place.universal(), digests[0]);
     docker.images.lock().unwrap().push(old.clone());
     docker.ok(&["pull", &old]).await;
 }
@@ -205,11 +206,11 @@ fn memory() -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_layer_goes_through_little_memory() {
     const SIZE: u64 = 64 << 20;
-    let house = House::new().await;
-    let place = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let docker = Docker::new();
-    docker.login(&house, &house.developer(place).await).await;
-    let image = name(&house, place.universal(), place.version);
+    docker.login(&fixture, &fixture.developer(place).await).await;
+    let image = name(&fixture, place.universal(), place.version);
     let dir = tempfile::tempdir().unwrap();
     let mut random = std::fs::File::open("/dev/urandom").unwrap().take(SIZE);
     std::io::copy(&mut random, &mut std::fs::File::create(dir.path().join("file")).unwrap()).unwrap();
@@ -225,26 +226,26 @@ async fn a_large_layer_goes_through_little_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_without_a_login_pulls_with_a_token_of_the_backend() {
-    let house = House::new().await;
-    let place = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let docker = Docker::new();
-    docker.login(&house, &house.developer(place).await).await;
-    let image = name(&house, place.universal(), place.version);
+    docker.login(&fixture, &fixture.developer(place).await).await;
+    let image = name(&fixture, place.universal(), place.version);
     docker.import(&image, b"a game server of its own").await;
     docker.ok(&["push", &image]).await;
     docker.ok(&["rmi", &image]).await;
-    let digest = house.versions.images(place.version).await.unwrap().remove(0).digest;
-    let repository = format!("{}/{}", house.host, place.universal());
+    let digest = fixture.versions.images(place.version).await.unwrap().remove(0).digest;
+    let repository = format!("{}/{}", fixture.host, place.universal());
     docker.images.lock().unwrap().push(format!("{repository}@{digest}"));
 
-    let token = house.docker.pull_token(&place.universal().to_string()).unwrap();
+    let token = fixture.docker.pull_token(&place.universal().to_string()).unwrap();
     let pulled = create_image(&repository, &digest, &token).await;
     assert!(pulled.contains("Status: Downloaded newer image"), "{pulled}");
     docker.ok(&["rmi", &format!("{repository}@{digest}")]).await;
-    let other = house.docker.pull_token(&place.of(ImageQualifier::Match).to_string()).unwrap();
+    let other = fixture.docker.pull_token(&place.of(ImageQualifier::Match).to_string()).unwrap();
     let refused = create_image(&repository, &digest, &other).await;
     assert!(!refused.contains("Downloaded"), "{refused}");
-    let anonymous = house.request(reqwest::Method::GET, "/v2/").send().await.unwrap();
+    let anonymous = fixture.request(reqwest::Method::GET, "/v2/").send().await.unwrap();
     assert_eq!(error(anonymous).await.0, 401);
 }
 

@@ -2,17 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::house::{House, SYSTEM, digest, error};
+use crate::fixture::{RegistryFixture, SYSTEM, digest, error};
+use omgservers_deployments::Deployments as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tags_manifests_and_blobs_are_deleted() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let owner = house.owner(place.universal());
-    let second = house.version(place.tenant, place.project).await.to_string();
-    let first = place.version.to_string();
+    let fixture = RegistryFixture::new().await;
+    let path = fixture.version_path().await;
+    let owner = fixture.owner(path.universal());
+    let second = fixture.version(path.tenant, path.project).await.to_string();
+    let first = path.version.to_string();
     let (image, text) = owner.image(&first, "a layer").await;
-    assert_eq!(owner.put(&second, crate::house::OCI_IMAGE, &text).await.status(), 201);
+    assert_eq!(owner.put(&second, crate::fixture::OCI_IMAGE, &text).await.status(), 201);
     let layer = digest(b"a layer");
 
     assert_eq!(owner.delete(&format!("manifests/{first}")).await.status(), 202);
@@ -36,16 +37,17 @@ async fn tags_manifests_and_blobs_are_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_deployment_runs_is_not_deleted() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let owner = house.owner(place.universal());
-    let (image, _) = owner.image(&place.version.to_string(), "a layer").await;
-    let (tenant, project, stage, version) = (place.tenant, place.project, place.stage, place.version);
-    let deployment = house.deployments.deploy(&SYSTEM, tenant, project, stage, version, None).await.unwrap();
+    let fixture = RegistryFixture::new().await;
+    let path = fixture.version_path().await;
+    let owner = fixture.owner(path.universal());
+    let (image, _) = owner.image(&path.version.to_string(), "a layer").await;
+    let (tenant, project, stage, version) = (path.tenant, path.project, path.stage, path.version);
+    let deployment =
+        fixture.deployments.deploy(&SYSTEM, tenant, project, stage, version, None).await.unwrap();
     let (status, code, message) = error(owner.delete(&format!("manifests/{image}")).await).await;
     assert_eq!((status, code.as_str()), (403, "DENIED"));
     assert!(message.contains("deployment"), "{message}");
     assert_eq!(owner.head(&format!("manifests/{image}")).await.status(), 200);
-    house.deployments.delete(&SYSTEM, tenant, deployment).await.unwrap();
+    fixture.deployments.delete(&SYSTEM, tenant, deployment).await.unwrap();
     assert_eq!(owner.delete(&format!("manifests/{image}")).await.status(), 202);
 }

@@ -2,12 +2,12 @@
 
 use reqwest::Method;
 
-use crate::house::{House, digest, error, header};
+use crate::fixture::{RegistryFixture, digest, error, header};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_read_and_asked_for() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let digest = owner.blob(b"0123456789").await;
     let path = format!("blobs/{digest}");
     let head = owner.head(&path).await;
@@ -24,8 +24,8 @@ async fn a_blob_is_read_and_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_blob_are_read_by_range() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let path = format!("blobs/{}", owner.blob(b"0123456789").await);
     for (range, part, shown) in [
         ("bytes=2-4", "234", "bytes 2-4/10"),
@@ -48,9 +48,9 @@ async fn parts_of_a_blob_are_read_by_range() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_answered_in_the_words_of_the_specification() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let owner = house.owner(place.universal());
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
+    let owner = fixture.owner(place.universal());
     let unknown = digest(b"unknown");
     assert_eq!(owner.head(&format!("blobs/{unknown}")).await.status(), 404);
     assert_eq!(owner.head("manifests/nothing").await.status(), 404);
@@ -68,7 +68,7 @@ async fn what_is_not_there_is_answered_in_the_words_of_the_specification() {
     for (path, code) in
         [("library/ubuntu/tags/list", "NAME_UNKNOWN"), ("Not/A_Name_/tags/list", "NAME_INVALID")]
     {
-        let answer = house.request(Method::GET, &format!("/v2/{path}")).bearer_auth(&owner.token);
+        let answer = fixture.request(Method::GET, &format!("/v2/{path}")).bearer_auth(&owner.token);
         assert_eq!(error(answer.send().await.unwrap()).await.1, code);
     }
     let method = owner.request(Method::PATCH, &format!("blobs/{unknown}")).send().await.unwrap();
@@ -77,35 +77,36 @@ async fn what_is_not_there_is_answered_in_the_words_of_the_specification() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_token_is_told_where_to_get_one() {
-    let house = House::new().await;
-    let place = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let name = place.universal();
     for path in ["/v2/", "/v2"] {
-        let answer = house.request(Method::GET, path).send().await.unwrap();
+        let answer = fixture.request(Method::GET, path).send().await.unwrap();
         let challenge = header(answer.headers(), "www-authenticate");
-        let realm = format!("http://{}/service/v1/entrypoint/docker/request/create-token", house.host);
+        let realm = format!("http://{}/service/v1/entrypoint/docker/request/create-token", fixture.host);
         assert_eq!(challenge, format!("Bearer realm=\"{realm}\",service=\"registry\""));
         let (status, code, _) = error(answer).await;
         assert_eq!((status, code.as_str()), (401, "UNAUTHORIZED"));
     }
-    let answer = house.request(Method::POST, &format!("/v2/{name}/blobs/uploads/")).send().await.unwrap();
+    let answer = fixture.request(Method::POST, &format!("/v2/{name}/blobs/uploads/")).send().await.unwrap();
     let challenge = header(answer.headers(), "www-authenticate");
     assert!(challenge.ends_with(&format!(",scope=\"repository:{name}:pull,push\"")), "{challenge}");
-    let any = house.request(Method::GET, "/v2/").bearer_auth(house.token(&[], "pull")).send().await.unwrap();
+    let any =
+        fixture.request(Method::GET, "/v2/").bearer_auth(fixture.token(&[], "pull")).send().await.unwrap();
     assert_eq!(any.status(), 200);
-    let forged = house.request(Method::GET, "/v2/").bearer_auth("a.b.c").send().await.unwrap();
+    let forged = fixture.request(Method::GET, "/v2/").bearer_auth("a.b.c").send().await.unwrap();
     assert!(header(forged.headers(), "www-authenticate").ends_with("error=\"invalid_token\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_opens_what_it_names_and_nothing_else() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let other = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
+    let other = fixture.version_path().await;
     let repository = place.universal();
-    let digest = house.owner(repository).blob(b"mine").await;
+    let digest = fixture.owner(repository).blob(b"mine").await;
     let blob = format!("blobs/{digest}");
-    let mut client = house.owner(repository);
+    let mut client = fixture.owner(repository);
     let tags = (Method::GET, "tags/list".to_owned());
     let (read, start) = ((Method::GET, blob.clone()), (Method::POST, "blobs/uploads/".to_owned()));
     let delete = (Method::DELETE, blob);
@@ -117,7 +118,7 @@ async fn a_token_opens_what_it_names_and_nothing_else() {
         (vec![other.universal()], "pull,push,delete", vec![&read, &start, &delete, &tags]),
         (vec![], "pull", vec![&read, &start, &delete]),
     ] {
-        client.token = house.token(&repositories, actions);
+        client.token = fixture.token(&repositories, actions);
         for (method, path) in requests {
             let answer = client.request(method.clone(), path).send().await.unwrap();
             let challenge = header(answer.headers(), "www-authenticate");
@@ -127,10 +128,10 @@ async fn a_token_opens_what_it_names_and_nothing_else() {
         }
     }
     // Tokens of other kinds open nothing.
-    let (developer, _) = house.developer(place).await;
+    let (developer, _) = fixture.developer(place).await;
     for token in [
-        house.tokens.user(developer, omgservers_api::Role::Developer).unwrap(),
-        house.tokens.registry_refresh(developer).unwrap(),
+        fixture.tokens.user(developer, omgservers_api::Role::Developer).unwrap(),
+        fixture.tokens.registry_refresh(developer).unwrap(),
     ] {
         client.token = token;
         assert_eq!(client.get("tags/list").await.status(), 401);

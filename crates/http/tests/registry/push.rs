@@ -4,12 +4,12 @@ use omgservers_api::roles::ImageQualifier;
 use omgservers_registry::Algorithm;
 use reqwest::Method;
 
-use crate::house::{House, broken, digest, error, header};
+use crate::fixture::{RegistryFixture, broken, digest, error, header};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_pushed_by_post_and_put() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let digest = digest(b"a layer");
     let location = owner.start().await;
     let finished = owner.finish(&location, &digest, b"a layer").await;
@@ -17,26 +17,26 @@ async fn a_blob_is_pushed_by_post_and_put() {
     assert_eq!(header(finished.headers(), "docker-content-digest"), digest.to_string());
     let blob = header(finished.headers(), "location");
     assert_eq!(owner.at(Method::GET, &blob).send().await.unwrap().text().await.unwrap(), "a layer");
-    assert_eq!(house.files(), (1, 0), "the upload is over");
+    assert_eq!(fixture.files(), (1, 0), "the upload is over");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_pushed_by_a_single_post() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let path = format!("blobs/uploads/?digest={}", digest(b"at once"));
     let made = owner.request(Method::POST, &path).body("at once").send().await.unwrap();
     assert_eq!(made.status(), 201);
     assert_eq!(owner.head(&format!("blobs/{}", digest(b"at once"))).await.status(), 200);
     let wrong = owner.request(Method::POST, &path).body("something else").send().await.unwrap();
     assert_eq!(error(wrong).await.1, "DIGEST_INVALID");
-    assert_eq!(house.files(), (1, 0));
+    assert_eq!(fixture.files(), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_pushed_in_chunks_and_in_no_other_order() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let location = owner.start().await;
     let gap = owner.chunk(&location, 4, b"four").await;
     assert_eq!(gap.status(), 416, "the first chunk starts at 0");
@@ -64,8 +64,8 @@ async fn a_blob_is_pushed_in_chunks_and_in_no_other_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_contradicts_its_range_is_not_taken() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let location = owner.start().await;
     let wrong = owner.at(Method::PATCH, &location).header("content-range", "0-9").body("four");
     assert_eq!(error(wrong.send().await.unwrap()).await.1, "SIZE_INVALID");
@@ -84,14 +84,14 @@ async fn a_chunk_that_contradicts_its_range_is_not_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_digest_is_refused_and_ends_the_upload() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let location = owner.start().await;
     let refused = owner.finish(&location, &digest(b"what was meant"), b"what came").await;
     let (status, code, message) = error(refused).await;
     assert_eq!((status, code.as_str()), (400, "DIGEST_INVALID"));
     assert!(message.contains(&digest(b"what came").to_string()), "{message}");
-    assert_eq!(house.files(), (0, 0));
+    assert_eq!(fixture.files(), (0, 0));
     let over = owner.finish(&location, &digest(b"what came"), b"what came").await;
     assert_eq!(error(over).await.1, "BLOB_UPLOAD_UNKNOWN");
 
@@ -109,8 +109,8 @@ async fn a_wrong_digest_is_refused_and_ends_the_upload() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_may_be_known_by_sha512() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let long = Algorithm::Sha512.of(b"a layer");
     let location = owner.start().await;
     assert_eq!(owner.finish(&location, &long, b"a layer").await.status(), 201);
@@ -121,16 +121,16 @@ async fn a_blob_may_be_known_by_sha512() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_after_a_restart() {
-    let mut house = House::new().await;
-    let place = house.place().await;
+    let mut fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let location = {
-        let owner = house.owner(place.universal());
+        let owner = fixture.owner(place.universal());
         let location = owner.start().await;
         assert_eq!(owner.chunk(&location, 0, b"before ").await.status(), 202);
         location
     };
-    house.restart().await;
-    let owner = house.owner(place.universal());
+    fixture.restart().await;
+    let owner = fixture.owner(place.universal());
     let status = owner.at(Method::GET, &location).send().await.unwrap();
     assert_eq!((status.status().as_u16(), header(status.headers(), "range")), (204, "0-6".to_owned()));
     assert_eq!(owner.chunk(&location, 7, b"and after").await.status(), 202);
@@ -140,8 +140,8 @@ async fn an_upload_goes_on_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_before_a_body_broke_off_stays() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let location = owner.start().await;
     assert!(owner.at(Method::PATCH, &location).body(broken(b"half of ")).send().await.is_err());
     let status = owner.at(Method::GET, &location).send().await.unwrap();
@@ -152,12 +152,12 @@ async fn what_came_before_a_body_broke_off_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_can_be_cancelled() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let location = owner.start().await;
     owner.chunk(&location, 0, b"some").await;
     assert_eq!(owner.at(Method::DELETE, &location).send().await.unwrap().status(), 204);
-    assert_eq!(house.files(), (0, 0));
+    assert_eq!(fixture.files(), (0, 0));
     for method in [Method::GET, Method::PATCH, Method::PUT, Method::DELETE] {
         let digest = digest(b"");
         let gone = owner.at(method.clone(), &format!("{location}?digest={digest}")).send().await.unwrap();
@@ -175,10 +175,10 @@ async fn an_upload_can_be_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_belongs_to_its_repository() {
-    let house = House::new().await;
-    let place = house.place().await;
-    let owner = house.owner(place.universal());
-    let other = house.owner(place.of(ImageQualifier::Lobby));
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
+    let owner = fixture.owner(place.universal());
+    let other = fixture.owner(place.of(ImageQualifier::Lobby));
     let location = owner.start().await.replace("/universal/", "/lobby/");
     let stolen = other.at(Method::PATCH, &location).body("mine").send().await.unwrap();
     assert_eq!(error(stolen).await.1, "BLOB_UPLOAD_UNKNOWN");
@@ -186,8 +186,8 @@ async fn an_upload_belongs_to_its_repository() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_larger_than_allowed_is_refused() {
-    let house = House::new().await;
-    let owner = house.owner(house.place().await.universal());
+    let fixture = RegistryFixture::new().await;
+    let owner = fixture.owner(fixture.version_path().await.universal());
     let location = owner.start().await;
     let piece = bytes::Bytes::from(vec![7u8; 1 << 20]);
     let pieces = futures_util::stream::iter((0..81).map(move |_| Ok::<_, std::io::Error>(piece.clone())));
@@ -202,25 +202,25 @@ async fn a_blob_larger_than_allowed_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_mounted_from_a_repository_that_the_token_may_pull() {
-    let house = House::new().await;
-    let place = house.place().await;
+    let fixture = RegistryFixture::new().await;
+    let place = fixture.version_path().await;
     let (from, to) = (place.of(ImageQualifier::Lobby), place.of(ImageQualifier::Match));
-    let digest = house.owner(from).blob(b"shared").await;
+    let digest = fixture.owner(from).blob(b"shared").await;
     let path = format!("blobs/uploads/?mount={digest}&from={from}");
 
-    let only_to = house.owner(to);
+    let only_to = fixture.owner(to);
     let started = only_to.request(Method::POST, &path).send().await.unwrap();
     assert_eq!(started.status(), 202, "without the right to pull `from` it is an upload like any other");
     assert_eq!(only_to.head(&format!("blobs/{digest}")).await.status(), 404);
 
-    let mut both = house.owner(to);
-    both.token = house.token(&[from, to], "pull,push");
+    let mut both = fixture.owner(to);
+    both.token = fixture.token(&[from, to], "pull,push");
     let mounted = both.request(Method::POST, &path).send().await.unwrap();
     assert_eq!(mounted.status(), 201);
     assert_eq!(header(mounted.headers(), "location"), format!("/v2/{to}/blobs/{digest}"));
     assert_eq!(both.get(&format!("blobs/{digest}")).await.text().await.unwrap(), "shared");
 
-    let unknown = format!("blobs/uploads/?mount={}&from={from}", crate::house::digest(b"unknown"));
+    let unknown = format!("blobs/uploads/?mount={}&from={from}", crate::fixture::digest(b"unknown"));
     let started = both.request(Method::POST, &unknown).send().await.unwrap();
     assert_eq!(started.status(), 202);
     assert!(!header(started.headers(), "location").is_empty());

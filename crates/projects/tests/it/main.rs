@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up must fail at once")]
 
 mod aliases;
-mod bed;
 mod deletion;
+mod fixture;
 mod gates;
 mod permissions;
 mod places;

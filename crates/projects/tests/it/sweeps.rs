@@ -3,95 +3,99 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use omgservers_accounts::Accounts as _;
 use omgservers_api::Role;
 use omgservers_core::{Worker as _, db::Fault};
+use omgservers_fixtures::{Fixture, alias, support, was_rung};
 use omgservers_projects::{Projects as _, SweepOrphans};
+use omgservers_tenants::Tenants as _;
 
-use crate::bed::{Bed, named, support, was_rung};
+use crate::fixture::{sweep_orphans, sweep_permissions};
 
 #[tokio::test]
 async fn the_projects_of_a_deleted_tenant_follow_it() {
-    let bed = Bed::new().await;
-    let (gone, stays, id) = (bed.place().await, bed.place().await, bed.developer().await);
-    let beside = bed.place_in(gone.tenant).await;
+    let fixture = Fixture::new().await;
+    let (gone, stays, id) = (fixture.stage().await, fixture.stage().await, fixture.developer().await);
+    let beside = fixture.stage_in(gone.tenant).await;
     for at in [gone, stays] {
-        bed.projects.create_alias(&support(), at.tenant, at.project, "game").await.unwrap();
-        bed.projects.create_stage_alias(&support(), at.tenant, at.stage, "prod").await.unwrap();
-        bed.grant_all_but(id, at, &[]).await;
+        fixture.projects.create_alias(&support(), at.tenant, at.project, "game").await.unwrap();
+        fixture.projects.create_stage_alias(&support(), at.tenant, at.stage, "prod").await.unwrap();
+        fixture.grant_all_but(id, at, &[]).await;
     }
-    let mut sweep = bed.sweep_orphans();
+    let mut sweep = sweep_orphans(&fixture);
     assert_eq!(sweep.run_once().await.unwrap().changed, 0);
-    assert!(!bed.were_heirs_woken().await && !was_rung(&bed.sweep_bell).await);
+    assert!(!fixture.was_project_deletion_announced().await && !was_rung(&fixture.tenant_deleted).await);
 
-    assert!(bed.tenants.delete(&support(), &gone.tenant.into()).await.unwrap());
-    assert!(was_rung(&bed.sweep_bell).await);
+    assert!(fixture.tenants.delete(&support(), &gone.tenant.into()).await.unwrap());
+    assert!(was_rung(&fixture.tenant_deleted).await);
     assert_eq!(sweep.run_once().await.unwrap().changed, 2);
-    assert!(bed.were_heirs_woken().await);
-    let found = bed.projects.exist(&[gone.project, beside.project, stays.project]).await.unwrap();
+    assert!(fixture.was_project_deletion_announced().await);
+    let found = fixture.projects.exist(&[gone.project, beside.project, stays.project]).await.unwrap();
     assert_eq!(found, [stays.project].into());
-    let found = bed.projects.stages_exist(&[gone.stage, beside.stage, stays.stage]).await.unwrap();
+    let found = fixture.projects.stages_exist(&[gone.stage, beside.stage, stays.stage]).await.unwrap();
     assert_eq!(found, [stays.stage].into());
-    assert_eq!(bed.projects.find(stays.tenant, &named("game")).await.unwrap(), stays.project);
-    let (_, grants, _) = bed.projects.get(&support(), stays.tenant, stays.project).await.unwrap();
+    assert_eq!(fixture.projects.find(stays.tenant, &alias("game")).await.unwrap(), stays.project);
+    let (_, grants, _) = fixture.projects.get(&support(), stays.tenant, stays.project).await.unwrap();
     assert_eq!(grants.len(), 3);
 
     assert_eq!(sweep.run_once().await.unwrap().changed, 0);
-    assert!(!bed.were_heirs_woken().await);
+    assert!(!fixture.was_project_deletion_announced().await);
 }
 
 #[tokio::test]
 async fn more_projects_than_fit_in_a_batch_and_more_tenants_than_fit_on_a_page_go_in_one_run() {
-    let bed = Bed::new().await;
-    let crowded = bed.tenant().await;
+    let fixture = Fixture::new().await;
+    let crowded = fixture.tenant().await;
     for _ in 0..101 {
-        bed.place_in(crowded).await;
+        fixture.stage_in(crowded).await;
     }
     let mut tenants = vec![crowded];
     for _ in 0..500 {
-        tenants.push(bed.place().await.tenant);
+        tenants.push(fixture.stage().await.tenant);
     }
-    let stays = bed.place().await;
+    let stays = fixture.stage().await;
     for tenant in tenants {
-        assert!(bed.tenants.delete(&support(), &tenant.into()).await.unwrap());
+        assert!(fixture.tenants.delete(&support(), &tenant.into()).await.unwrap());
     }
-    assert_eq!(bed.sweep_orphans().run_once().await.unwrap().changed, 601);
-    assert!(bed.projects.find(stays.tenant, &stays.project.into()).await.is_ok());
+    assert_eq!(sweep_orphans(&fixture).run_once().await.unwrap().changed, 601);
+    assert!(fixture.projects.find(stays.tenant, &stays.project.into()).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_tenant_whose_projects_can_not_be_deleted_does_not_stop_the_others() {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     for _ in 0..3 {
-        let tenant = bed.place().await.tenant;
-        assert!(bed.tenants.delete(&support(), &tenant.into()).await.unwrap());
+        let tenant = fixture.stage().await.tenant;
+        assert!(fixture.tenants.delete(&support(), &tenant.into()).await.unwrap());
     }
     let armed = AtomicBool::new(true);
     let faults = Arc::new(move || armed.swap(false, Ordering::SeqCst).then_some(Fault::BeforeCommit));
-    let mut sweep = SweepOrphans { db: bed.ground.db.with_faults(faults), ..bed.sweep_orphans() };
+    let mut sweep = SweepOrphans::new(fixture.projects_on(&fixture.ground.db.with_faults(faults)));
     assert!(sweep.run_once().await.is_err(), "the failure is told");
-    assert!(bed.were_heirs_woken().await);
+    assert!(fixture.was_project_deletion_announced().await);
     assert_eq!(sweep.run_once().await.unwrap().changed, 1, "the other two went before");
 }
 
 #[tokio::test]
 async fn the_permissions_of_a_deleted_user_go_and_those_of_others_stay() {
-    let bed = Bed::new().await;
-    let at = bed.place().await;
-    let (leaves, stays, visits) = (bed.developer().await, bed.developer().await, bed.developer().await);
+    let fixture = Fixture::new().await;
+    let at = fixture.stage().await;
+    let (leaves, stays, visits) =
+        (fixture.developer().await, fixture.developer().await, fixture.developer().await);
     for id in [leaves, stays] {
-        bed.grant_all_but(id, at, &[]).await;
+        fixture.grant_all_but(id, at, &[]).await;
     }
     let of_projects = ["STAGE_MANAGER", "VERSION_MANAGER", "PROJECT_VIEWER"];
-    bed.grant_all_but(visits, at, &of_projects).await;
-    let mut sweep = bed.sweep_permissions();
+    fixture.grant_all_but(visits, at, &of_projects).await;
+    let mut sweep = sweep_permissions(&fixture);
     assert_eq!(sweep.run_once().await.unwrap().changed, 0);
     for id in [leaves, visits] {
-        assert!(bed.accounts.delete(&support(), Role::Developer, &id.into()).await.unwrap());
+        assert!(fixture.accounts.delete(&support(), Role::Developer, &id.into()).await.unwrap());
     }
     assert_eq!(sweep.run_once().await.unwrap().changed, 5 + 2);
-    let (_, grants, _) = bed.projects.get(&support(), at.tenant, at.project).await.unwrap();
+    let (_, grants, _) = fixture.projects.get(&support(), at.tenant, at.project).await.unwrap();
     assert!(grants.len() == 3 && grants.iter().all(|it| it.user_id == stays));
-    let (_, grants) = bed.projects.get_stage(&support(), at.tenant, at.project, at.stage).await.unwrap();
+    let (_, grants) = fixture.projects.get_stage(&support(), at.tenant, at.project, at.stage).await.unwrap();
     assert!(grants.len() == 2 && grants.iter().all(|it| it.user_id == stays));
     assert_eq!(sweep.run_once().await.unwrap().changed, 0);
 }

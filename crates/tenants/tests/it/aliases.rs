@@ -2,9 +2,8 @@ use std::time::Duration;
 
 use omgservers_api::{Kind, Ref, Role, TenantId, ids::Id as _, problem::codes, roles::AliasQualifier};
 use omgservers_core::Clock as _;
+use omgservers_fixtures::{Fixture, strangers, support, user};
 use omgservers_tenants::{Tenants as _, problems};
-
-use crate::bed::{Bed, strangers, support, user};
 
 fn named(name: &str) -> Ref<TenantId> {
     Ref::Alias(name.to_owned())
@@ -12,50 +11,50 @@ fn named(name: &str) -> Ref<TenantId> {
 
 #[tokio::test]
 async fn a_tenant_is_found_by_its_id_and_by_each_of_its_names() {
-    let bed = Bed::new().await;
-    let tenant = bed.tenant().await;
-    bed.tenants.create_alias(&support(), tenant, "acme").await.unwrap();
-    bed.tenants.create_alias(&support(), tenant, "acme games").await.unwrap();
+    let fixture = Fixture::new().await;
+    let tenant = fixture.tenant().await;
+    fixture.tenants.create_alias(&support(), tenant, "acme").await.unwrap();
+    fixture.tenants.create_alias(&support(), tenant, "acme games").await.unwrap();
     for name in [Ref::Id(tenant), named("acme"), named("acme games")] {
-        assert_eq!(bed.tenants.find(&name).await.unwrap(), tenant);
+        assert_eq!(fixture.tenants.find(&name).await.unwrap(), tenant);
     }
 }
 
 #[tokio::test]
 async fn a_tenant_that_never_was_is_not_found_by_a_number_either() {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     for value in [99, 5 << 51, i64::MAX] {
         let missing = TenantId::from_i64(value).unwrap();
-        let problem = bed.tenants.find(&Ref::Id(missing)).await.unwrap_err();
+        let problem = fixture.tenants.find(&Ref::Id(missing)).await.unwrap_err();
         assert!(problem.is(problems::NOT_FOUND));
         assert_eq!((problem.qualifier(), problem.kind()), ("OBJECT_NOT_FOUND", Kind::NotFound));
-        let problem = bed.tenants.create_alias(&support(), missing, "ghost").await.unwrap_err();
+        let problem = fixture.tenants.create_alias(&support(), missing, "ghost").await.unwrap_err();
         assert!(problem.is(problems::NOT_FOUND));
     }
-    assert!(bed.tenants.find(&named("ghost")).await.unwrap_err().is(problems::NOT_FOUND));
+    assert!(fixture.tenants.find(&named("ghost")).await.unwrap_err().is(problems::NOT_FOUND));
 }
 
 #[tokio::test]
 async fn a_second_tenant_with_the_same_alias_is_refused() {
-    let bed = Bed::new().await;
-    let (first, second) = (bed.tenant().await, bed.tenant().await);
-    bed.tenants.create_alias(&support(), first, "acme").await.unwrap();
+    let fixture = Fixture::new().await;
+    let (first, second) = (fixture.tenant().await, fixture.tenant().await);
+    fixture.tenants.create_alias(&support(), first, "acme").await.unwrap();
     for tenant in [first, second] {
-        let problem = bed.tenants.create_alias(&support(), tenant, "acme").await.unwrap_err();
+        let problem = fixture.tenants.create_alias(&support(), tenant, "acme").await.unwrap_err();
         assert!(problem.is(problems::ALIAS_TAKEN));
         assert_eq!((problem.qualifier(), problem.kind()), ("DB_CONSTRAINT_VIOLATED", Kind::Invalid));
     }
-    assert_eq!(bed.tenants.find(&named("acme")).await.unwrap(), first);
-    bed.tenants.create_alias(&support(), second, "Acme").await.unwrap();
+    assert_eq!(fixture.tenants.find(&named("acme")).await.unwrap(), first);
+    fixture.tenants.create_alias(&support(), second, "Acme").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_want_a_name_at_the_same_time_one_gets_it() {
-    let bed = Bed::new().await;
-    let tenants = bed.tenants_on(&bed.ground.test_db.pool(8).await);
+    let fixture = Fixture::new().await;
+    let tenants = fixture.tenants_on(&fixture.ground.test_db.pool(8).await);
     let mut attempts = tokio::task::JoinSet::new();
     for _ in 0..16 {
-        let (tenants, tenant) = (tenants.clone(), bed.tenant().await);
+        let (tenants, tenant) = (tenants.clone(), fixture.tenant().await);
         attempts.spawn(async move { (tenant, tenants.create_alias(&support(), tenant, "acme").await) });
     }
     let (mut winners, mut losers) = (Vec::new(), 0);
@@ -74,43 +73,46 @@ async fn of_many_who_want_a_name_at_the_same_time_one_gets_it() {
 
 #[tokio::test]
 async fn names_are_texts_and_nothing_else() {
-    let bed = Bed::new().await;
-    let tenant = bed.tenant().await;
+    let fixture = Fixture::new().await;
+    let tenant = fixture.tenant().await;
     let names =
         ["'; drop table tenants.tenant; --", "%", "_", "a\\b", "\"q\"", "Ünïcødé 🎮", "名前", "$1", "null"];
     for name in names {
-        bed.tenants.create_alias(&support(), tenant, name).await.unwrap();
-        assert_eq!(bed.tenants.find(&named(name)).await.unwrap(), tenant, "{name}");
+        fixture.tenants.create_alias(&support(), tenant, name).await.unwrap();
+        assert_eq!(fixture.tenants.find(&named(name)).await.unwrap(), tenant, "{name}");
     }
     for unknown in ["__", "%%", "Ünïcødé", "NULL"] {
-        assert!(bed.tenants.find(&named(unknown)).await.unwrap_err().is(problems::NOT_FOUND), "{unknown}");
+        assert!(
+            fixture.tenants.find(&named(unknown)).await.unwrap_err().is(problems::NOT_FOUND),
+            "{unknown}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_can_not_be_a_name_is_refused_and_never_found() {
-    let bed = Bed::new().await;
-    let tenant = bed.tenant().await;
+    let fixture = Fixture::new().await;
+    let tenant = fixture.tenant().await;
     let bad = ["", "  ", "12", "-1", "a\0b", "a\nb", &"x".repeat(65), &"ä".repeat(100_000)];
     for name in bad {
-        let problem = bed.tenants.create_alias(&support(), tenant, name).await.unwrap_err();
+        let problem = fixture.tenants.create_alias(&support(), tenant, name).await.unwrap_err();
         assert!(problem.is(codes::VALIDATION), "{problem:?}");
-        assert!(bed.tenants.find(&named(name)).await.unwrap_err().is(problems::NOT_FOUND));
-        assert!(!bed.tenants.delete(&support(), &named(name)).await.unwrap());
+        assert!(fixture.tenants.find(&named(name)).await.unwrap_err().is(problems::NOT_FOUND));
+        assert!(!fixture.tenants.delete(&support(), &named(name)).await.unwrap());
     }
-    bed.tenants.create_alias(&support(), tenant, &"ä".repeat(64)).await.unwrap();
+    fixture.tenants.create_alias(&support(), tenant, &"ä".repeat(64)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_viewer_sees_the_names_in_the_order_of_their_making() {
-    let bed = Bed::new().await;
-    let born = bed.ground.clock.now();
-    let tenant = bed.tenant().await;
+    let fixture = Fixture::new().await;
+    let born = fixture.ground.clock.now();
+    let tenant = fixture.tenant().await;
     for name in ["zebra", "ant"] {
-        bed.ground.clock.advance(Duration::from_secs(60));
-        bed.tenants.create_alias(&support(), tenant, name).await.unwrap();
+        fixture.ground.clock.advance(Duration::from_secs(60));
+        fixture.tenants.create_alias(&support(), tenant, name).await.unwrap();
     }
-    let (shown, grants) = bed.tenants.get(&support(), tenant).await.unwrap();
+    let (shown, grants) = fixture.tenants.get(&support(), tenant).await.unwrap();
     assert_eq!((shown.id, shown.created), (tenant, born));
     assert_eq!(grants, []);
     let names: Vec<_> =
@@ -120,21 +122,21 @@ async fn a_viewer_sees_the_names_in_the_order_of_their_making() {
         names,
         [("zebra", tenant_id, AliasQualifier::Tenant), ("ant", tenant_id, AliasQualifier::Tenant)]
     );
-    assert_eq!(shown.aliases[1].created, bed.ground.clock.now());
+    assert_eq!(shown.aliases[1].created, fixture.ground.clock.now());
     assert!(shown.aliases.iter().all(|it| it.id.slot() == tenant.slot()));
 }
 
 #[tokio::test]
 async fn only_support_makes_and_names_tenants() {
-    let bed = Bed::new().await;
-    let (tenant, id) = (bed.tenant().await, bed.developer().await);
+    let fixture = Fixture::new().await;
+    let (tenant, id) = (fixture.tenant().await, fixture.developer().await);
     for stranger in strangers(id) {
-        assert!(bed.tenants.create(&stranger).await.unwrap_err().is(codes::WRONG_ROLE));
-        let named = bed.tenants.create_alias(&stranger, tenant, "mine").await;
+        assert!(fixture.tenants.create(&stranger).await.unwrap_err().is(codes::WRONG_ROLE));
+        let named = fixture.tenants.create_alias(&stranger, tenant, "mine").await;
         assert!(named.unwrap_err().is(codes::WRONG_ROLE));
     }
     for trusted in [omgservers_core::Caller::System("test"), user(Role::Service, id)] {
-        bed.tenants.create(&trusted).await.unwrap();
+        fixture.tenants.create(&trusted).await.unwrap();
     }
-    bed.tenants.create_alias(&support(), tenant, "mine").await.unwrap();
+    fixture.tenants.create_alias(&support(), tenant, "mine").await.unwrap();
 }

@@ -2,6 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up must fail at once")]
 
 mod aliases;
-mod bed;
 mod deletion;
 mod permissions;

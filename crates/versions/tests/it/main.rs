@@ -1,7 +1,7 @@
 //! Versions on a real database, with the real crates to their left.
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up must fail at once")]
 
-mod bed;
 mod configs;
 mod deletion;
+mod fixture;
 mod images;

@@ -1,6 +1,6 @@
 //! A registry with everything to its left on a real database, and an HTTP server in front of it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ops::Deref, path::Path, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpServer,
@@ -8,36 +8,35 @@ use actix_web::{
     web::{self, Data},
 };
 use bytes::Bytes;
-use omgservers_accounts::{Accounts, PgAccounts};
+use omgservers_accounts::Accounts as _;
 use omgservers_api::{
     ProjectId, ProjectPermission, Role, StageId, TenantId, UserId, VersionId, roles::ImageQualifier,
 };
-use omgservers_auth::{Access, Keys, Passwords, Secrets, TokenConfig, Tokens};
-use omgservers_core::{Caller, Worker as _};
-use omgservers_deployments::{Deployments, PgDeployments};
+use omgservers_auth::{Access, TokenConfig, Tokens};
+use omgservers_core::{Caller, Db, Worker as _};
+use omgservers_fixtures::Fixture;
 use omgservers_http::registry::{RegistryHttpConfig, routes};
-use omgservers_projects::{PgProjects, Projects};
-use omgservers_registry::{Algorithm, CollectGarbage, Digest, Registry, RegistryTokens};
-use omgservers_tenants::{PgTenants, Tenants};
-use omgservers_testkit::Ground;
-use omgservers_versions::{PgVersions, Repository, Versions};
+use omgservers_projects::Projects as _;
+use omgservers_registry::{
+    Algorithm, CollectGarbage, Digest, MAX_BLOB_BYTES, Registry, RegistryParts, RegistryTokens,
+};
+use omgservers_tenants::Tenants as _;
+use omgservers_versions::{Repository, Versions as _};
 use reqwest::{Method, RequestBuilder, Response, header::HeaderMap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The largest blob, so that a test can pass it.
+const BLOB_LIMIT: u64 = 80 << 20;
 pub(crate) const SYSTEM: Caller = Caller::System("test");
 pub(crate) const LIFE: Duration = Duration::from_secs(30 * 86_400);
 pub(crate) const SECRET: &str = "the secret of another registry";
 
-pub(crate) struct House {
-    pub(crate) ground: Ground,
-    pub(crate) accounts: Arc<dyn Accounts>,
-    pub(crate) tenants: Arc<dyn Tenants>,
-    pub(crate) projects: Arc<dyn Projects>,
-    pub(crate) versions: Arc<dyn Versions>,
-    pub(crate) deployments: Arc<dyn Deployments>,
+/// The services to the left, a registry, and an HTTP server in front of it.
+pub(crate) struct RegistryFixture {
+    services: Fixture,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) docker: RegistryTokens,
     pub(crate) registry: Registry,
@@ -47,16 +46,24 @@ pub(crate) struct House {
     server: ServerHandle,
 }
 
+impl Deref for RegistryFixture {
+    type Target = Fixture;
+
+    fn deref(&self) -> &Fixture {
+        &self.services
+    }
+}
+
 /// A project with a version, which is what can be pushed to.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct VersionPath {
     pub(crate) tenant: TenantId,
     pub(crate) project: ProjectId,
     pub(crate) stage: StageId,
     pub(crate) version: VersionId,
 }
 
-impl Place {
+impl VersionPath {
     pub(crate) fn of(&self, qualifier: ImageQualifier) -> Repository {
         Repository { tenant: self.tenant, project: self.project, qualifier }
     }
@@ -65,76 +72,43 @@ impl Place {
     }
 }
 
-impl House {
+impl RegistryFixture {
     pub(crate) async fn new() -> Self {
         // The first of many tests in a process wins.
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let ground = Ground::new(&[
-            omgservers_accounts::SCHEMA,
-            omgservers_tenants::SCHEMA,
-            omgservers_projects::SCHEMA,
-            omgservers_versions::SCHEMA,
-            omgservers_deployments::SCHEMA,
-            omgservers_registry::SCHEMA,
-        ])
-        .await;
-        let (db, mint, clock) = (|| ground.db.clone(), || ground.mint.clone(), || ground.clock());
-        let keys = Arc::new(Keys::ephemeral());
-        let (passwords, secrets) = (Arc::new(Passwords::new(4, 4)), Arc::new(Secrets::new(&keys)));
-        let accounts: Arc<dyn Accounts> =
-            Arc::new(PgAccounts::new(db(), clock(), mint(), passwords, secrets));
-        let tenants: Arc<dyn Tenants> =
-            Arc::new(PgTenants::new(db(), clock(), mint(), Arc::clone(&accounts), vec![]));
-        let (left, tenants_too) = (Arc::clone(&accounts), Arc::clone(&tenants));
-        let projects: Arc<dyn Projects> =
-            Arc::new(PgProjects::new(db(), clock(), mint(), left, tenants_too, vec![]));
-        let versions: Arc<dyn Versions> =
-            Arc::new(PgVersions::new(db(), clock(), mint(), Arc::clone(&projects), vec![]));
-        let (left, right) = (Arc::clone(&projects), Arc::clone(&versions));
-        let deployments: Arc<dyn Deployments> =
-            Arc::new(PgDeployments::new(db(), clock(), mint(), left, right, vec![]));
+        let services = Fixture::with_schemas(&[omgservers_registry::SCHEMA]).await;
         // Tests move the clock by days.
         let config = TokenConfig { registry: LIFE, ..TokenConfig::default() };
-        let tokens = Arc::new(Tokens::new(keys, clock(), config));
-        let docker =
-            RegistryTokens::new(Arc::clone(&tokens), clock(), Arc::clone(&accounts), Arc::clone(&projects));
+        let clock = || services.ground.clock();
+        let tokens = Arc::new(Tokens::new(Arc::clone(&services.keys), clock(), config));
+        let docker = RegistryTokens::new(
+            Arc::clone(&tokens),
+            clock(),
+            services.accounts.clone(),
+            Arc::new(services.projects.clone()),
+        );
         let dir = tempfile::tempdir().unwrap();
-        let registry = open(&ground, dir.path(), &versions, &deployments);
+        let registry = open(&services, &services.ground.db, dir.path(), BLOB_LIMIT);
         let (server, host) = serve(registry.clone(), &tokens, &docker).await;
-        let http = reqwest::Client::new();
-        Self {
-            ground,
-            accounts,
-            tenants,
-            projects,
-            versions,
-            deployments,
-            tokens,
-            docker,
-            registry,
-            http,
-            host,
-            dir,
-            server,
-        }
+        Self { services, tokens, docker, registry, http: reqwest::Client::new(), host, dir, server }
     }
 
     /// What a killed server leaves is its directory and its database: another one goes on with them.
     pub(crate) async fn restart(&mut self) {
         self.server.stop(false).await;
-        self.registry = open(&self.ground, self.dir.path(), &self.versions, &self.deployments);
+        self.registry = open(&self.services, &self.ground.db, self.dir.path(), BLOB_LIMIT);
         (self.server, self.host) = serve(self.registry.clone(), &self.tokens, &self.docker).await;
     }
 
-    pub(crate) async fn place(&self) -> Place {
+    pub(crate) async fn version_path(&self) -> VersionPath {
         let tenant = self.tenants.create(&SYSTEM).await.unwrap();
-        self.place_in(tenant).await
+        self.version_path_in(tenant).await
     }
 
-    pub(crate) async fn place_in(&self, tenant: TenantId) -> Place {
+    pub(crate) async fn version_path_in(&self, tenant: TenantId) -> VersionPath {
         let (project, stage) = self.projects.create(&SYSTEM, tenant).await.unwrap();
         let version = self.version(tenant, project).await;
-        Place { tenant, project, stage, version }
+        VersionPath { tenant, project, stage, version }
     }
 
     pub(crate) async fn version(&self, tenant: TenantId, project: ProjectId) -> VersionId {
@@ -148,17 +122,17 @@ impl House {
             let made = self.accounts.create(&SYSTEM, role).await.unwrap();
             return (made.id, made.password);
         }
-        let alias = format!("{role}-of-the-house");
+        let alias = format!("{role}-of-the-registry");
         self.accounts.ensure(&alias, role, Some("a password of 20 ch")).await.unwrap();
         let user = self.accounts.find(&alias.parse().unwrap()).await.unwrap();
         (user.id, "a password of 20 ch".to_owned())
     }
 
     /// A developer who may push to the project.
-    pub(crate) async fn developer(&self, place: Place) -> (UserId, String) {
+    pub(crate) async fn developer(&self, path: VersionPath) -> (UserId, String) {
         let (id, password) = self.user(Role::Developer).await;
         let held = [ProjectPermission::VersionManager];
-        self.projects.grant(&SYSTEM, place.tenant, place.project, &id.into(), &held).await.unwrap();
+        self.projects.grant(&SYSTEM, path.tenant, path.project, &id.into(), &held).await.unwrap();
         (id, password)
     }
 
@@ -176,7 +150,7 @@ impl House {
     /// Somebody who may do everything with one repository.
     pub(crate) fn owner(&self, repository: Repository) -> Client<'_> {
         let token = self.token(&[repository], "pull,push,delete");
-        Client { house: self, repository, token }
+        Client { fixture: self, repository, token }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -185,15 +159,14 @@ impl House {
 
     /// Runs the collector of garbage.
     pub(crate) async fn collect(&self) -> usize {
-        let projects = Arc::clone(&self.projects);
+        let projects = Arc::new(self.projects.clone());
         CollectGarbage { registry: self.registry.clone(), projects }.run_once().await.unwrap().changed
     }
 
     /// Another view of the same data, with connections enough for things to happen at the same time.
     pub(crate) async fn busy(&self) -> Registry {
-        let (versions, deployments) = (Arc::clone(&self.versions), Arc::clone(&self.deployments));
         let db = self.ground.test_db.pool(6).await;
-        Registry::new(db, self.ground.clock(), self.dir.path().to_owned(), versions, deployments)
+        open(&self.services, &db, self.dir.path(), MAX_BLOB_BYTES)
     }
 
     /// How many blobs and uploads there are on disk.
@@ -209,7 +182,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for RegistryFixture {
     fn drop(&mut self) {
         // Not awaited: the server ends with its worker thread.
         drop(self.server.stop(false));
@@ -220,15 +193,15 @@ fn folders(at: &Path) -> Vec<std::path::PathBuf> {
     std::fs::read_dir(at).map(|it| it.map(|it| it.unwrap().path()).collect()).unwrap_or_default()
 }
 
-fn open(
-    ground: &Ground,
-    dir: &Path,
-    versions: &Arc<dyn Versions>,
-    deployments: &Arc<dyn Deployments>,
-) -> Registry {
-    let (versions, deployments) = (Arc::clone(versions), Arc::clone(deployments));
-    let (db, clock) = (ground.db.clone(), ground.clock());
-    Registry::with_blob_limit(db, clock, dir.to_owned(), versions, deployments, 80 << 20)
+fn open(services: &Fixture, db: &Db, dir: &Path, max_blob_bytes: u64) -> Registry {
+    Registry::new(RegistryParts {
+        db: db.clone(),
+        clock: services.ground.clock(),
+        dir: dir.to_owned(),
+        versions: Arc::new(services.versions.clone()),
+        deployments: Arc::new(services.deployments.clone()),
+        max_blob_bytes,
+    })
 }
 
 async fn serve(registry: Registry, tokens: &Arc<Tokens>, docker: &RegistryTokens) -> (ServerHandle, String) {
@@ -260,7 +233,7 @@ async fn serve(registry: Registry, tokens: &Arc<Tokens>, docker: &RegistryTokens
 
 /// A client of one repository.
 pub(crate) struct Client<'a> {
-    pub(crate) house: &'a House,
+    pub(crate) fixture: &'a RegistryFixture,
     pub(crate) repository: Repository,
     pub(crate) token: String,
 }
@@ -268,7 +241,7 @@ pub(crate) struct Client<'a> {
 impl Client<'_> {
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let path = format!("/v2/{}/{path}", self.repository);
-        self.house.request(method, &path).bearer_auth(&self.token)
+        self.fixture.request(method, &path).bearer_auth(&self.token)
     }
     pub(crate) async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await.unwrap()
@@ -281,7 +254,7 @@ impl Client<'_> {
     }
     /// A request to a location that an answer gave.
     pub(crate) fn at(&self, method: Method, location: &str) -> RequestBuilder {
-        self.house.request(method, location).bearer_auth(&self.token)
+        self.fixture.request(method, location).bearer_auth(&self.token)
     }
 
     /// Starts an upload; answers its location.

@@ -1,4 +1,4 @@
-//! The world of one seed: what the backend runs in, who uses it, and what they were promised.
+//! The simulation of one seed: what the backend runs in, who uses it, and what they were promised.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,7 +19,7 @@ use omgservers_testkit::TestDb;
 use omgservers_versions::Repository;
 
 use crate::{
-    backend::{Backend, SCHEMAS, Surroundings},
+    backend::{Backend, Environment},
     dice::Dice,
     faults::{Script, begin_only},
     modes,
@@ -36,7 +36,7 @@ const MOST_LINES: usize = 80;
 
 /// How a call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum CallMode {
     /// Its answer arrives.
     Whole,
     /// It is carried out, and its answer is lost.
@@ -63,11 +63,11 @@ impl Default for Profile {
     }
 }
 
-/// The world.
-pub(crate) struct World {
+/// The simulation.
+pub(crate) struct Simulation {
     pub(crate) step: u64,
     pub(crate) script: Script,
-    pub(crate) around: Surroundings,
+    pub(crate) environment: Environment,
     pub(crate) hosts: Vec<FakeHost>,
     backend: Option<Backend>,
     /// For what the harness itself wants to know.
@@ -103,10 +103,10 @@ pub(crate) struct World {
 
 pub(crate) const SYSTEM: Caller = Caller::System("simulation");
 
-impl World {
-    /// A world with a deployed game and players who don't play yet.
+impl Simulation {
+    /// A simulation with a deployed game and players who don't play yet.
     pub(crate) async fn new(dice: &mut Dice, verbose: bool) -> Self {
-        let test_db = TestDb::new(SCHEMAS).await;
+        let test_db = TestDb::new(omgservers_server::SCHEMAS).await;
         let sound = test_db.pool(2).await;
         let script = Script::default();
         let (sql, connection) = tokio_postgres::connect(test_db.url(), tokio_postgres::NoTls).await.unwrap();
@@ -116,10 +116,11 @@ impl World {
         // Mostly enough for all; sometimes matches and lobbies wait for room.
         let least = if dice.percent(30) { 2 } else { 10 };
         let cores = least + u32::try_from(dice.below(3)).unwrap();
-        let around = Surroundings {
+        let environment = Environment {
             db: sound.with_faults(script.faults()),
             sound,
             keys: Arc::new(Keys::ephemeral()),
+            blobs: tempfile::tempdir().unwrap(),
             hosts: FakeHosts::new(uris.iter().cloned().zip(hosts.iter().cloned())),
             pool: uris
                 .iter()
@@ -127,7 +128,7 @@ impl World {
                 .collect(),
         };
         let wall = chrono::DateTime::UNIX_EPOCH + chrono::Duration::days(20_000);
-        let backend = Backend::start(&around, wall).await.unwrap();
+        let backend = Backend::start(&environment, wall).await.unwrap();
         let tenant = backend.tenants.create(&SYSTEM).await.unwrap();
         let (project, stage) = backend.projects.create(&SYSTEM, tenant).await.unwrap();
         let lobby = LobbyConfig {
@@ -145,10 +146,10 @@ impl World {
             let user = backend.accounts.create(&SYSTEM, Role::Player).await.unwrap();
             players.push(Player::new(user.id));
         }
-        let mut world = Self {
+        let mut simulation = Self {
             step: 0,
             script,
-            around,
+            environment,
             hosts,
             backend: Some(backend),
             sql,
@@ -173,11 +174,11 @@ impl World {
             _test_db: test_db,
         };
         for _ in 0..2 {
-            let version = world.make_version().await.unwrap();
-            world.versions.push(version);
+            let version = simulation.make_version().await.unwrap();
+            simulation.versions.push(version);
         }
-        world.deploy(0, Way::Whole).await.unwrap().unwrap();
-        world
+        simulation.deploy(0, CallMode::Whole).await.unwrap().unwrap();
+        simulation
     }
 
     /// The life of the backend.
@@ -185,13 +186,13 @@ impl World {
         self.backend.as_ref().unwrap()
     }
 
-    /// The same, to run its duties.
+    /// The same, to run its workers.
     pub(crate) fn backend_mut(&mut self) -> &mut Backend {
         self.backend.as_mut().unwrap()
     }
 
     /// Notes what happens.
-    pub(crate) fn say(&mut self, line: impl Display) {
+    pub(crate) fn note(&mut self, line: impl Display) {
         let line = format!(
             "{:>4} {:>8.1}s  {line}",
             self.step,
@@ -207,15 +208,15 @@ impl World {
     }
 
     /// Makes a call in some way; `None` when there is no answer.
-    pub(crate) async fn call<T>(script: &Script, way: Way, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn call<T>(script: &Script, way: CallMode, work: impl Future<Output = T>) -> Option<T> {
         match way {
-            Way::Whole => Some(work.await),
-            Way::Unanswered => {
+            CallMode::Whole => Some(work.await),
+            CallMode::Unanswered => {
                 let _lost = work.await;
                 None
             }
-            Way::Cancelled => script.until_cancelled(work).await,
-            Way::Begun(turns) => begin_only(work, turns).await,
+            CallMode::Cancelled => script.until_cancelled(work).await,
+            CallMode::Begun(turns) => begin_only(work, turns).await,
         }
     }
 
@@ -237,7 +238,7 @@ impl World {
         }
         // What fails in a process that is about to end doesn't fail in the next one.
         self.script.disarm().await;
-        let started = Backend::start(&self.around, wall).await;
+        let started = Backend::start(&self.environment, wall).await;
         self.backend = Some(started.map_err(|it| format!("the backend doesn't start again: {it:?}"))?);
         Ok(())
     }
@@ -260,7 +261,11 @@ impl World {
     }
 
     /// Deploys one of the versions.
-    pub(crate) async fn deploy(&mut self, version: usize, way: Way) -> Option<Result<DeploymentId, Problem>> {
+    pub(crate) async fn deploy(
+        &mut self,
+        version: usize,
+        way: CallMode,
+    ) -> Option<Result<DeploymentId, Problem>> {
         let version = self.versions[version % self.versions.len()];
         let (tenant, project, stage) = (self.tenant, self.project, self.stage);
         let deployments = &self.backend().deployments;

@@ -1,0 +1,61 @@
+//! The services as the HTTP API and the metrics take them.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Infrastructure, Services};
+use crate::{addresses::Addresses, config::Config, figures::Figures, settings, workers::Workers};
+
+impl Services {
+    /// Looks up the gauges when the operator's collector asks for metrics.
+    pub(crate) fn figures(&self, infrastructure: &Infrastructure) -> Figures {
+        Figures::new(&infrastructure.db, &self.messaging, &self.matchmaking, &self.dispatcher)
+    }
+
+    /// Starts all workers as tasks.
+    pub(crate) fn start_workers(&self, infrastructure: &Infrastructure, workers: &Workers) {
+        for wired in self.workers(infrastructure) {
+            workers.add(wired.worker, wired.doorbell);
+        }
+        let runtimes = self.runtimes.clone();
+        // Follows the events of the hosts, so that the reconciler learns at once of a container that exits.
+        workers.spawn(|stop| async move { runtimes.watch(stop).await });
+    }
+
+    /// The services behind the HTTP API.
+    pub(crate) fn for_http(
+        &self,
+        infrastructure: &Infrastructure,
+        config: &Config,
+        addresses: &Addresses,
+        draining: CancellationToken,
+    ) -> omgservers_http::Services {
+        omgservers_http::Services {
+            accounts: Arc::clone(&self.accounts),
+            tenants: self.tenants(),
+            projects: self.projects(),
+            versions: self.versions(),
+            deployments: self.deployments(),
+            messaging: Arc::clone(&self.messaging),
+            runtimes: self.runtimes(),
+            matchmaking: self.matchmaking.clone(),
+            registry: Arc::new(self.registry.clone()),
+            registry_tokens: Arc::new(self.registry_tokens.clone()),
+            registry_config: Arc::new(settings::registry(config)),
+            dispatcher: omgservers_http::dispatcher::Parts {
+                dispatcher: Arc::clone(&self.dispatcher),
+                messaging: Arc::clone(&self.messaging),
+                tokens: Arc::clone(&self.tokens),
+                times: omgservers_http::dispatcher::Times::default(),
+            },
+            tokens: Arc::clone(&self.tokens),
+            passwords: Arc::clone(&self.passwords),
+            mint: infrastructure.mint.clone(),
+            public_url: addresses.public_url.as_str().into(),
+            body_limit: config.server.body_limit_bytes,
+            draining,
+            streams: omgservers_http::stream::Streams::default(),
+        }
+    }
+}
