@@ -38,6 +38,9 @@ missing_packages() {
     have curl || echo curl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     have_postgres || echo postgresql
+    # The game servers of examples/ that use no SDK.
+    have python3 || echo python3
+    have node || echo nodejs
     if [ "${SETUP_TORTURE:-no}" = yes ] && ! have_fake_time; then echo libfaketime; fi
     if [ "${SETUP_DOCKER:-yes}" = yes ]; then
         have_root_program dockerd || echo docker.io

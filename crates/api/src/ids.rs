@@ -316,6 +316,19 @@ impl<'de> Deserialize<'de> for SenderSeq {
     }
 }
 
+#[cfg(feature = "schema")]
+impl utoipa::PartialSchema for SenderSeq {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::Integer)
+            .minimum(Some(0))
+            .description(Some("The sender's own counter; the backend doesn't deliver a repeated one again"))
+            .into()
+    }
+}
+#[cfg(feature = "schema")]
+impl utoipa::ToSchema for SenderSeq {}
+
 impl Serialize for SenderSeq {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(self.0)

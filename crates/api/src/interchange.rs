@@ -15,36 +15,40 @@ use crate::{
 };
 
 /// Longest time that an interchange may wait, milliseconds.
-pub const MOST_WAIT: u32 = 25_000;
+pub const MAX_WAIT_MS: u32 = 25_000;
 /// Most messages or commands, and most consumed ids, of one request.
-pub const MOST_ENTRIES: usize = 10_000;
+pub const MAX_ENTRIES: usize = 10_000;
 
 /// A player's exchange.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PlayerInterchangeRequest<'a> {
     /// The session.
     pub client_id: ClientId,
     /// What the player says.
     #[serde(borrow, deserialize_with = "list")]
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::protocol::schema::OutgoingMessage>))]
     pub outgoing_messages: Vec<Outgoing<'a>>,
     /// What the player has received.
     #[serde(deserialize_with = "list")]
     pub consumed_messages: Vec<EntryId>,
-    /// Milliseconds to wait for something to arrive when nothing waits; at most [`MOST_WAIT`].
+    /// Milliseconds to wait for something to arrive when nothing waits; at most [`MAX_WAIT_MS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<u32>,
 }
 
 /// A runtime's exchange.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RuntimeInterchangeRequest<'a> {
     /// What the runtime wants done.
     #[serde(borrow, deserialize_with = "list")]
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::protocol::schema::OutgoingCommand>))]
     pub outgoing_commands: Vec<Outgoing<'a>>,
     /// What the runtime has received.
     #[serde(deserialize_with = "list")]
     pub consumed_commands: Vec<EntryId>,
-    /// Milliseconds to wait for something to arrive when nothing waits; at most [`MOST_WAIT`].
+    /// Milliseconds to wait for something to arrive when nothing waits; at most [`MAX_WAIT_MS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<u32>,
 }
@@ -71,13 +75,13 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for ListVisitor<T> {
         type Value = Vec<T>;
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "a list of at most {MOST_ENTRIES} entries")
+            write!(f, "a list of at most {MAX_ENTRIES} entries")
         }
         fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
             let mut items = Vec::new();
             while let Some(item) = seq.next_element()? {
-                if items.len() == MOST_ENTRIES {
-                    return Err(de::Error::invalid_length(MOST_ENTRIES.saturating_add(1), &self));
+                if items.len() == MAX_ENTRIES {
+                    return Err(de::Error::invalid_length(MAX_ENTRIES.saturating_add(1), &self));
                 }
                 items.push(item);
             }
@@ -162,14 +166,17 @@ pub mod command {
 
 /// Body of `CLIENT_OUTGOING_MESSAGE`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ClientOutgoing<'a> {
     /// Anything.
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub data: &'a RawValue,
 }
 
 /// Body of `SERVER_WELCOME_MESSAGE`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ServerWelcome {
     /// The tenant.
     pub tenant_id: TenantId,
@@ -182,6 +189,7 @@ pub struct ServerWelcome {
 
 /// Body of `MATCHMAKER_ASSIGNMENT_MESSAGE`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MatchmakerAssignment {
     /// The matchmaker.
     pub matchmaker_id: MatchmakerId,
@@ -189,6 +197,7 @@ pub struct MatchmakerAssignment {
 
 /// Body of `RUNTIME_ASSIGNMENT_MESSAGE`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RuntimeAssignment {
     /// The runtime that the client is with from now on.
     pub runtime_id: RuntimeId,
@@ -227,6 +236,7 @@ pub struct DirectPort {
 
 /// What a runtime is. One of the first two is null.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RuntimeConfig {
     /// Set for a lobby.
     pub lobby_config: Option<LobbyRuntimeConfig>,
@@ -238,6 +248,7 @@ pub struct RuntimeConfig {
 
 /// Which lobby a runtime is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LobbyRuntimeConfig {
     /// The lobby.
     pub lobby_id: LobbyId,
@@ -245,6 +256,7 @@ pub struct LobbyRuntimeConfig {
 
 /// Which match a runtime is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MatchRuntimeConfig {
     /// The matchmaker that made it.
     pub matchmaker_id: MatchmakerId,
@@ -256,19 +268,23 @@ pub struct MatchRuntimeConfig {
 
 /// What the version says to runtimes and players. Players get null for `user_data`: it is the server's business.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RuntimeVersionConfig {
     /// The modes.
     pub modes: Vec<ModeConfig>,
     /// The developer's own configuration.
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub user_data: Option<Box<RawValue>>,
 }
 
 /// Body of `CONNECTION_UPGRADE_MESSAGE`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ConnectionUpgrade {
     /// Who may connect.
     pub client_id: ClientId,
     /// Always [`DISPATCHER`].
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub protocol: Cow<'static, str>,
     /// With what.
     pub web_socket_config: WebSocketConfig,
@@ -276,6 +292,7 @@ pub struct ConnectionUpgrade {
 
 /// What a WebSocket is opened with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct WebSocketConfig {
     /// The token.
     pub ws_token: String,
@@ -283,6 +300,7 @@ pub struct WebSocketConfig {
 
 /// Body of `DISCONNECTION_REASON_MESSAGE`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DisconnectionReason {
     /// Why the session ends.
     pub reason: Reason,
@@ -290,6 +308,7 @@ pub struct DisconnectionReason {
 
 /// Why a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
     /// The client wasn't heard of for too long.
@@ -302,6 +321,7 @@ pub enum Reason {
 
 /// Body of `MATCHMAKING_FAILURE_MESSAGE`: a wish to be matched ended without a match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MatchmakingFailure {
     /// The mode that was asked for.
     pub mode: String,
@@ -334,6 +354,7 @@ pub enum MatchmakingFailureReason {
 
 /// Body of `INIT_RUNTIME`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InitRuntime {
     /// What the runtime is.
     pub runtime_config: RuntimeConfig,
@@ -341,6 +362,7 @@ pub struct InitRuntime {
 
 /// Body of `ADD_CLIENT` and `ADD_MATCH_CLIENT`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AddClient {
     /// The player.
     pub user_id: UserId,
@@ -350,11 +372,13 @@ pub struct AddClient {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_name: Option<String>,
     /// The player's profile in the stage; `{}` at first.
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub profile: Box<RawValue>,
 }
 
 /// Body of `DELETE_CLIENT` and `KICK_CLIENT`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ClientRef {
     /// The session.
     pub client_id: ClientId,
@@ -362,22 +386,26 @@ pub struct ClientRef {
 
 /// Body of `RESPOND_CLIENT`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ToClient<'a> {
     /// The session.
     pub client_id: ClientId,
     /// Anything.
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub message: &'a RawValue,
 }
 
 /// Body of `MULTICAST_MESSAGE`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ToClients<'a> {
     /// The sessions.
     #[serde(alias = "client", deserialize_with = "one_or_more")]
     pub clients: Vec<ClientId>,
     /// Anything.
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub message: &'a RawValue,
 }
 
@@ -393,29 +421,35 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ClientI
 
 /// Body of `BROADCAST_MESSAGE`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ToAll<'a> {
     /// Anything.
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub message: &'a RawValue,
 }
 
 /// Body of `SET_PROFILE`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SetProfile<'a> {
     /// The session whose player it is about.
     pub client_id: ClientId,
     /// The new profile.
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schema(value_type = serde_json::Value))]
     pub profile: &'a RawValue,
 }
 
 /// Body of `REQUEST_MATCHMAKING`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RequestMatchmaking<'a> {
     /// The session.
     pub client_id: ClientId,
     /// The mode's name.
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub mode: Cow<'a, str>,
     /// The clients of its party, all of this lobby; they are matched together, into one group.
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
@@ -455,11 +489,13 @@ pub const DISPATCHER: &str = "DISPATCHER";
 
 /// Body of `UPGRADE_CONNECTION`.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct UpgradeConnection<'a> {
     /// The session.
     pub client_id: ClientId,
     /// [`DISPATCHER`].
     #[serde(borrow)]
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub protocol: Cow<'a, str>,
 }
 
@@ -476,15 +512,19 @@ pub struct Incoming {
 
 /// The answer to a player.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PlayerInterchangeResponse {
     /// What waits for the player, oldest first.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::protocol::schema::IncomingMessage>))]
     pub incoming_messages: Vec<Incoming>,
 }
 
 /// The answer to a runtime.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RuntimeInterchangeResponse {
     /// What waits for the runtime, oldest first.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::protocol::schema::IncomingCommand>))]
     pub incoming_commands: Vec<Incoming>,
     /// Commands of this request that were not carried out; the others were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -493,6 +533,7 @@ pub struct RuntimeInterchangeResponse {
 
 /// A command that was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RejectedCommand {
     /// Its place in `outgoing_commands`, from 0.
     pub index: usize,
@@ -549,7 +590,7 @@ mod tests {
 
     #[test]
     fn a_list_has_an_end() {
-        let ids = vec!["1"; MOST_ENTRIES + 1].join(",");
+        let ids = vec!["1"; MAX_ENTRIES + 1].join(",");
         let body = format!(r#"{{"client_id":1,"outgoing_messages":[],"consumed_messages":[{ids}]}}"#);
         assert!(serde_json::from_str::<PlayerInterchangeRequest<'_>>(&body).is_err());
     }

@@ -6,10 +6,12 @@
 
 pub mod config;
 pub mod details;
+pub mod dispatcher;
 pub mod entrypoint;
 pub mod ids;
 pub mod interchange;
 pub mod problem;
+pub mod protocol;
 pub mod roles;
 pub mod stream;
 pub mod time;

@@ -44,9 +44,11 @@ pub mod close {
 
 /// What a client sends.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ClientFrame<'a> {
     /// What the player says.
     #[serde(borrow, default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::protocol::schema::OutgoingMessage>))]
     pub outgoing_messages: Vec<Outgoing<'a>>,
     /// What the player has received.
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
@@ -58,9 +60,11 @@ pub struct ClientFrame<'a> {
 
 /// What the backend sends: messages, or that a frame was accepted, or that it was not.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ServerFrame {
     /// What waited for the player, oldest first.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<crate::protocol::schema::IncomingMessage>))]
     pub incoming_messages: Vec<Incoming>,
     /// The highest counter of a frame whose messages are durable; null when they had none.
     #[serde(default)]
@@ -75,6 +79,7 @@ pub struct ServerFrame {
 
 /// A problem, as the interchange would have answered it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StreamError {
     /// The HTTP status that the interchange would have answered with.
     pub status: u16,

@@ -1,13 +1,16 @@
-//! The dispatcher: frames between players and their runtime, past the mailboxes. Nothing is kept for who isn't
-//! there, and nothing is acknowledged.
+//! The dispatcher: unreliable frames between players and their game server, past the mailboxes.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use omgservers_api::{ClientId, Problem};
-use serde::{Deserialize, Serialize};
+use omgservers_api::{
+    ClientId, Problem,
+    dispatcher::{
+        Encoding, InboundFrame, MAX_MESSAGE_BYTES, OutboundFrame, PATH, PING_INTERVAL, SUB_PROTOCOL,
+    },
+};
 use tokio_tungstenite::tungstenite::{
     Error, Message,
     protocol::frame::{
@@ -22,25 +25,19 @@ use crate::{
     socket::{Refusal, Socket, broken},
 };
 
-/// Where a connection is opened.
-const PATH: &str = "/dispatcher/v1/entrypoint/websocket/endpoint";
-/// The sub-protocol that clients offer.
-const SUB_PROTOCOL: &str = "omgservers";
-
-/// The dispatcher pings every 16 s; a connection that is silent for so long is dead.
-const SILENCE: Duration = Duration::from_secs(50);
-/// The reason of an end without one.
+/// Idle time after which the connection is lost: three pings of the backend were missed.
+const MAX_IDLE: Duration = PING_INTERVAL.saturating_mul(3);
+/// Reason of a close frame without one.
 pub(crate) const CLOSED: &str = "closed";
-/// The largest piece that a message is sent in, and the largest message, bytes.
-const MOST_PIECE: usize = 60 * 1024;
-const MOST_MESSAGE: usize = 256 * 1024;
+/// Largest payload of one WebSocket frame that the SDK sends. A longer message takes several.
+const FRAGMENT_BYTES: usize = 60 * 1024;
 
-/// What goes through the dispatcher.
+/// Text or bytes that travel through the dispatcher, unreliably.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// A text.
+    /// Text: the dispatcher slows its sender down rather than drop it.
     Text(String),
-    /// Bytes.
+    /// Bytes: the dispatcher drops old ones for newer ones when a receiver is slow.
     Binary(Bytes),
 }
 
@@ -74,20 +71,20 @@ impl From<&[u8]> for Frame {
     }
 }
 
-/// A message in pieces as the dispatcher takes them. Problems: `client.value` for one that it never takes.
+/// Cuts a message into WebSocket frames. Problems: `client.value` for a message that is too large.
 pub(crate) fn pieces(frame: Frame) -> Result<Vec<Message>, Problem> {
     let (kind, bytes) = match frame {
         Frame::Text(text) => (Data::Text, Bytes::from(text)),
         Frame::Binary(bytes) => (Data::Binary, bytes),
     };
-    if bytes.len() > MOST_MESSAGE {
-        let detail = format!("a message through the dispatcher has at most {MOST_MESSAGE} bytes");
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        let detail = format!("a message through the dispatcher has at most {MAX_MESSAGE_BYTES} bytes");
         return Err(VALUE.detail(detail));
     }
     let mut pieces = Vec::new();
     let (mut rest, mut kind) = (bytes, kind);
     loop {
-        let piece = rest.split_to(rest.len().min(MOST_PIECE));
+        let piece = rest.split_to(rest.len().min(FRAGMENT_BYTES));
         let last = rest.is_empty();
         pieces.push(Message::Frame(Piece::message(piece, OpCode::Data(kind), last)));
         if last {
@@ -97,65 +94,35 @@ pub(crate) fn pieces(frame: Frame) -> Result<Vec<Message>, Problem> {
     }
 }
 
-/// What a runtime sends: whom it is for, and what.
-#[derive(Serialize)]
-pub(crate) struct OutboundFrame<'a> {
-    /// Absent for everybody in the room.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) clients: Option<&'a [ClientId]>,
-    encoding: Encoding,
-    message: String,
+/// Wraps a frame for some clients, or with `None` for every player in the room.
+pub(crate) fn outbound(clients: Option<&[ClientId]>, frame: Frame) -> OutboundFrame<'_> {
+    let (encoding, message) = match frame {
+        Frame::Text(text) => (Encoding::Text, text),
+        Frame::Binary(bytes) => (Encoding::Base64, STANDARD.encode(bytes)),
+    };
+    OutboundFrame { clients: clients.map(Cow::Borrowed), encoding, message: message.into() }
 }
 
-/// What a runtime receives: whom it is from, and what.
-#[derive(Deserialize)]
-pub(crate) struct InboundFrame {
-    pub(crate) client_id: ClientId,
-    encoding: Encoding,
-    message: String,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Encoding {
-    #[serde(rename = "TXT")]
-    Text,
-    #[serde(rename = "B64")]
-    Binary,
-}
-
-impl<'a> OutboundFrame<'a> {
-    pub(crate) fn new(clients: Option<&'a [ClientId]>, frame: Frame) -> Self {
-        match frame {
-            Frame::Text(message) => Self { clients, encoding: Encoding::Text, message },
-            Frame::Binary(bytes) => {
-                Self { clients, encoding: Encoding::Binary, message: STANDARD.encode(bytes) }
-            }
-        }
+/// Unwraps a player's frame; `None` for one that isn't base64 though it claims so.
+pub(crate) fn inbound(frame: InboundFrame<'_>) -> Option<Frame> {
+    match frame.encoding {
+        Encoding::Text => Some(Frame::Text(frame.message.into_owned())),
+        Encoding::Base64 => STANDARD.decode(&*frame.message).ok().map(|it| Frame::Binary(it.into())),
     }
 }
 
-impl InboundFrame {
-    /// What it holds; `None` when that is no base64.
-    pub(crate) fn frame(self) -> Option<Frame> {
-        match self.encoding {
-            Encoding::Text => Some(Frame::Text(self.message)),
-            Encoding::Binary => STANDARD.decode(self.message).ok().map(|it| Frame::Binary(it.into())),
-        }
-    }
-}
-
-/// Opens a connection with a token for it.
+/// Opens a connection with a dispatcher token.
 pub(crate) async fn connect(client: &Client, token: &str) -> Result<Socket, Refusal> {
     client.socket(PATH, SUB_PROTOCOL, token).await
 }
 
-/// The next frame, or why there is none any more.
+/// Receives the next frame. The error is the reason why the connection ended.
 pub(crate) async fn receive(
     messages: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
 ) -> Result<Frame, String> {
     loop {
-        let Ok(message) = tokio::time::timeout(SILENCE, messages.next()).await else {
-            return Err("it was silent for too long".to_owned());
+        let Ok(message) = tokio::time::timeout(MAX_IDLE, messages.next()).await else {
+            return Err("the backend sent nothing for too long".to_owned());
         };
         match message {
             Some(Ok(Message::Text(text))) => return Ok(Frame::Text(text.as_str().to_owned())),
@@ -171,7 +138,7 @@ pub(crate) async fn receive(
     }
 }
 
-/// The same of a connection that couldn't be opened.
+/// Returns the reason why a connection couldn't be opened.
 pub(crate) fn refused(refusal: Refusal) -> String {
     Problem::from(refusal).sentence().to_owned()
 }

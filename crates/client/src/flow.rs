@@ -11,7 +11,7 @@ use std::{
 use omgservers_api::{
     EntryId,
     ids::SenderSeq,
-    interchange::{Incoming, MOST_ENTRIES, Outgoing},
+    interchange::{Incoming, MAX_ENTRIES, Outgoing},
     stream::ClientFrame,
 };
 use serde_json::value::RawValue;
@@ -89,7 +89,7 @@ impl Flow {
             self.batch.extend(chunk);
         }
         let outgoing = self.batch.iter().map(Item::outgoing).collect();
-        (outgoing, self.received.iter().take(MOST_ENTRIES).copied().collect())
+        (outgoing, self.received.iter().take(MAX_ENTRIES).copied().collect())
     }
 
     /// The counter of entry `index` of the batch.
@@ -155,7 +155,7 @@ impl Flow {
         if chunk.is_empty() && self.received.is_empty() {
             return None;
         }
-        let many = self.received.len().min(MOST_ENTRIES);
+        let many = self.received.len().min(MAX_ENTRIES);
         let frame = ClientFrame {
             outgoing_messages: chunk.iter().map(Item::outgoing).collect(),
             consumed_messages: self.received.drain(..many).collect(),

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use omgservers_api::{
     Kind, Problem, RuntimeId, RuntimeQualifier,
     entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
-    interchange::{MOST_WAIT, RuntimeInterchangeRequest, RuntimeInterchangeResponse},
+    interchange::{MAX_WAIT_MS, RuntimeInterchangeRequest, RuntimeInterchangeResponse},
 };
 
 pub use self::{
@@ -134,7 +134,7 @@ impl Runtime {
     /// backend answers. Problems are final: the runtime is stopped (404 RUNTIME_NOT_FOUND), its credentials are
     /// refused, or the request is, whose commands are given up then.
     pub async fn exchange(&mut self, wait: Duration) -> Result<Exchanged, Problem> {
-        let milliseconds = u32::try_from(wait.as_millis()).unwrap_or(MOST_WAIT).min(MOST_WAIT);
+        let milliseconds = u32::try_from(wait.as_millis()).unwrap_or(MAX_WAIT_MS).min(MAX_WAIT_MS);
         let (outgoing_commands, consumed_commands) = self.flow.request();
         let consumed = consumed_commands.len();
         let wait = (milliseconds > 0).then_some(milliseconds);

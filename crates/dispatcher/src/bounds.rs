@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use omgservers_api::dispatcher::{MAX_CLIENTS, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES};
+
 /// The bounds of frames, of what waits for a receiver, and of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -48,9 +50,9 @@ impl Room {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            frame: 64 << 10,
-            message: 256 << 10,
-            clients: 10_000,
+            frame: MAX_FRAME_BYTES,
+            message: MAX_MESSAGE_BYTES,
+            clients: MAX_CLIENTS,
             player: Room { frames: 1_024, bytes: 1 << 20 },
             runtime: Room { frames: 16_384, bytes: 16 << 20 },
             share: Room { frames: 256, bytes: 1 << 20 },

@@ -184,7 +184,7 @@ impl Connection {
     }
 
     fn to_players(&self, text: &str) {
-        let Ok(order) = envelope::order(text, self.dispatcher.bounds.clients) else {
+        let Ok(delivery) = envelope::decode(text, self.dispatcher.bounds.clients) else {
             return self.dispatcher.meters.garbage();
         };
         if !self.peer.is_here() {
@@ -192,11 +192,11 @@ impl Connection {
             return self.dispatcher.meters.moved();
         }
         let members = self.room.read();
-        match order.clients {
-            None => members.players.values().for_each(|it| self.deliver(it, &order.frame)),
+        match delivery.clients {
+            None => members.players.values().for_each(|it| self.deliver(it, &delivery.frame)),
             Some(clients) => {
                 let known = clients.iter().filter_map(|it| members.players.get(it));
-                known.for_each(|it| self.deliver(it, &order.frame));
+                known.for_each(|it| self.deliver(it, &delivery.frame));
             }
         }
     }

@@ -1,43 +1,45 @@
-//! What is in the frames: envelopes to runtimes, orders from runtimes. Pure.
+//! Encodes and decodes the envelopes of a game server's frames. Pure.
 
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use omgservers_api::ClientId;
-use serde::{Deserialize, Deserializer, de};
+use omgservers_api::{
+    ClientId,
+    dispatcher::{Encoding, InboundHead, OutboundFrame},
+};
 
 use crate::wire::{Frame, FrameWriter, Kind};
 
-/// Room for the envelope around a message.
-const AROUND: usize = 80;
+/// Bytes that the envelope adds to a message, about.
+const ENVELOPE_BYTES: usize = 80;
 
-/// `{"client_id":"…","encoding":"TXT","message":"…"}`: a player's text as its runtime gets it.
+/// Encodes a player's text for its game server.
 pub(crate) fn text(client: ClientId, message: &str) -> Frame {
-    let mut writer = begin(client, "TXT", message.len());
+    let mut writer = begin(client, Encoding::Text, message.len());
     // Writing a string into memory doesn't fail.
     let _infallible = serde_json::to_writer(&mut writer.buffer, message);
     end(writer)
 }
 
-/// `{"client_id":"…","encoding":"B64","message":"…"}`: a player's bytes as its runtime gets them.
+/// Encodes a player's bytes for its game server.
 pub(crate) fn binary(client: ClientId, message: &[u8]) -> Frame {
-    let mut writer = begin(client, "B64", base64::encoded_len(message.len(), true).unwrap_or_default());
+    let encoded = base64::encoded_len(message.len(), true).unwrap_or_default();
+    let mut writer = begin(client, Encoding::Base64, encoded);
     writer.buffer.push(b'"');
     let start = writer.buffer.len();
-    let encoded = base64::encoded_len(message.len(), true).unwrap_or_default();
     writer.buffer.resize(start.saturating_add(encoded), 0);
-    if let Some(place) = writer.buffer.get_mut(start..) {
-        // There is exactly as much room.
-        let _infallible = STANDARD.encode_slice(message, place);
+    if let Some(target) = writer.buffer.get_mut(start..) {
+        // The target has exactly the encoded length.
+        let _infallible = STANDARD.encode_slice(message, target);
     }
     writer.buffer.push(b'"');
     end(writer)
 }
 
-fn begin(client: ClientId, encoding: &str, length: usize) -> FrameWriter {
+fn begin(client_id: ClientId, encoding: Encoding, length: usize) -> FrameWriter {
     use std::io::Write as _;
-    let mut writer = FrameWriter::new(length.saturating_add(AROUND));
-    let _infallible = write!(writer.buffer, r#"{{"client_id":"{client}","encoding":"{encoding}","message":"#);
+    let mut writer = FrameWriter::new(length.saturating_add(ENVELOPE_BYTES));
+    let _infallible = write!(writer.buffer, "{}", InboundHead { client_id, encoding });
     writer
 }
 
@@ -46,87 +48,47 @@ fn end(mut writer: FrameWriter) -> Frame {
     writer.finish(Kind::Text)
 }
 
-/// What a runtime wants to be sent.
+/// Frame of a game server, decoded for its recipients.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Order {
-    /// To whom; `None` is everybody in the room.
+pub(crate) struct Delivery {
+    /// Recipients; `None` is every player in the room.
     pub(crate) clients: Option<Vec<ClientId>>,
-    /// One for all of them.
+    /// One frame for all of them.
     pub(crate) frame: Frame,
 }
 
-/// Why a runtime's frame is dropped. It disturbs nobody.
+/// Reason why the dispatcher drops a frame of a game server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Garbage {
-    /// It isn't the JSON that it should be.
+    /// It isn't an [`OutboundFrame`].
     Json,
     /// The message isn't base64.
     Base64,
-    /// The list is too long.
+    /// The list of recipients is too long.
     Clients,
-    /// There is nothing to send.
+    /// The message is empty.
     Empty,
 }
 
-#[derive(Deserialize)]
-struct Raw<'a> {
-    #[serde(default)]
-    clients: Option<Vec<ClientId>>,
-    encoding: Encoding,
-    #[serde(borrow, deserialize_with = "unescaped")]
-    message: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-enum Encoding {
-    #[serde(rename = "TXT")]
-    Text,
-    #[serde(rename = "B64")]
-    Base64,
-}
-
-/// A text without escapes isn't copied, which `Cow` alone would do.
-fn unescaped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-    struct Text;
-    impl<'de> de::Visitor<'de> for Text {
-        type Value = Cow<'de, str>;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a text")
-        }
-        fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-            Ok(Cow::Borrowed(text))
-        }
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(text.to_owned()))
-        }
-        fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(text))
-        }
-    }
-    deserializer.deserialize_str(Text)
-}
-
-/// Reads `{"clients":["…"],"encoding":"TXT"|"B64","message":"…"}`: without `clients`, or with null, it is for
-/// everybody, `[]` is for nobody. Other fields are ignored.
-pub(crate) fn order(text: &str, most_clients: usize) -> Result<Order, Garbage> {
-    let raw: Raw<'_> = serde_json::from_str(text).map_err(|_error| Garbage::Json)?;
-    if raw.clients.as_ref().is_some_and(|it| it.len() > most_clients) {
+/// Decodes an [`OutboundFrame`]. A base64 message is decoded straight into the frame.
+pub(crate) fn decode(text: &str, max_clients: usize) -> Result<Delivery, Garbage> {
+    let outbound: OutboundFrame<'_> = serde_json::from_str(text).map_err(|_error| Garbage::Json)?;
+    if outbound.clients.as_ref().is_some_and(|it| it.len() > max_clients) {
         return Err(Garbage::Clients);
     }
-    if raw.message.is_empty() {
+    if outbound.message.is_empty() {
         return Err(Garbage::Empty);
     }
-    let frame = match raw.encoding {
-        Encoding::Text => Frame::new(Kind::Text, raw.message.as_bytes()),
+    let message = outbound.message.as_bytes();
+    let frame = match outbound.encoding {
+        Encoding::Text => Frame::new(Kind::Text, message),
         Encoding::Base64 => {
-            let mut writer = FrameWriter::new(base64::decoded_len_estimate(raw.message.len()));
-            STANDARD
-                .decode_vec(raw.message.as_bytes(), &mut writer.buffer)
-                .map_err(|_error| Garbage::Base64)?;
+            let mut writer = FrameWriter::new(base64::decoded_len_estimate(message.len()));
+            STANDARD.decode_vec(message, &mut writer.buffer).map_err(|_error| Garbage::Base64)?;
             writer.finish(Kind::Binary)
         }
     };
-    Ok(Order { clients: raw.clients, frame })
+    Ok(Delivery { clients: outbound.clients.map(Cow::into_owned), frame })
 }
 
 #[cfg(test)]
@@ -165,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_missing_list_is_everybody_and_an_empty_one_nobody() {
-        let clients = |text: &str| order(text, 3).map(|it| it.clients);
+        let clients = |text: &str| decode(text, 3).map(|it| it.clients);
         assert_eq!(clients(r#"{"encoding":"TXT","message":"x"}"#), Ok(None));
         assert_eq!(clients(r#"{"clients":null,"encoding":"TXT","message":"x"}"#), Ok(None));
         assert_eq!(clients(r#"{"clients":[],"encoding":"TXT","message":"x"}"#), Ok(Some(vec![])));
@@ -192,7 +154,7 @@ mod tests {
             (r#"{"encoding":"TXT","message":""}"#, Garbage::Empty),
             (r#"{"encoding":"B64","message":"%%%"}"#, Garbage::Base64),
         ] {
-            assert_eq!(order(text, 9), Err(why), "{text}");
+            assert_eq!(decode(text, 9), Err(why), "{text}");
         }
     }
 
@@ -208,16 +170,16 @@ mod tests {
         #[test]
         fn what_a_runtime_says_arrives_as_it_was(message in "\\PC+", bytes in prop::collection::vec(any::<u8>(), 1..300)) {
             let said = json!({"clients": ["5"], "encoding": "TXT", "message": message}).to_string();
-            let it = order(&said, 9).unwrap();
+            let it = decode(&said, 9).unwrap();
             prop_assert_eq!((payload(&it.frame), it.frame.kind()), (message.as_bytes(), Kind::Text));
             let said = json!({"encoding": "B64", "message": STANDARD.encode(&bytes)}).to_string();
-            let it = order(&said, 9).unwrap();
+            let it = decode(&said, 9).unwrap();
             prop_assert_eq!((payload(&it.frame), it.frame.kind()), (&bytes[..], Kind::Binary));
         }
 
         #[test]
         fn no_text_makes_it_panic(text in "[\\[\\]{}\":, a-z0-9\\\\]{0,60}") {
-            let _whatever = order(&text, 2);
+            let _whatever = decode(&text, 2);
         }
     }
 }

@@ -11,7 +11,11 @@ use actix_web::{
     http::{StatusCode, header},
     web::{self, Data, ServiceConfig},
 };
-use omgservers_api::{ClientId, Problem, RuntimeId, problem::codes};
+use omgservers_api::{
+    ClientId, Problem, RuntimeId,
+    dispatcher::{PATH, PING_INTERVAL},
+    problem::codes,
+};
 use omgservers_auth::{Tokens, WsClaims};
 use omgservers_core::context::inherit;
 use omgservers_dispatcher::{Assignment, Connection, Dispatcher, Refused};
@@ -20,9 +24,6 @@ use tokio::sync::watch;
 
 use self::{socket::Socket, ws_token::WsToken};
 use crate::problem::{self, HttpProblem};
-
-/// Where game servers and players connect.
-pub const PATH: &str = "/dispatcher/v1/entrypoint/websocket/endpoint";
 
 /// What rooms stand on. Cheap to clone; one for all HTTP workers.
 #[derive(Clone)]
@@ -54,7 +55,7 @@ pub struct Times {
 impl Default for Times {
     fn default() -> Self {
         Self {
-            ping: Duration::from_secs(16),
+            ping: PING_INTERVAL,
             silence: Duration::from_secs(60),
             grace: Duration::from_secs(10),
             farewell: Duration::from_secs(1),

@@ -18,7 +18,7 @@ use utoipa::{
     },
 };
 
-use crate::{admin, developer, dispatcher, player, problem, runtime, support};
+use crate::{admin, developer, player, problem, runtime, support};
 
 /// One endpoint.
 #[derive(Clone)]
@@ -131,7 +131,7 @@ pub(crate) fn document() -> OpenApi {
         paths = paths.path(it.path(), PathItem::new(HttpMethod::Post, operation(it)));
     }
     paths = paths.path(omgservers_api::stream::PATH, PathItem::new(HttpMethod::Get, stream()));
-    paths = paths.path(dispatcher::PATH, PathItem::new(HttpMethod::Get, rooms()));
+    paths = paths.path(omgservers_api::dispatcher::PATH, PathItem::new(HttpMethod::Get, rooms()));
     let info = InfoBuilder::new()
         .title("OMGSERVERS")
         .version(env!("CARGO_PKG_VERSION"))
@@ -235,7 +235,7 @@ pub(crate) fn page() -> String {
     ));
     rows.push_str(&format!(
         "<tr><td>dispatcher</td><td><code>GET {}</code></td><td>ws_token</td><td>WebSocket</td><td></td></tr>",
-        dispatcher::PATH
+        omgservers_api::dispatcher::PATH
     ));
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>OMGSERVERS API</title>\

@@ -14,7 +14,7 @@ use omgservers_api::{
             CreateUserResponse, PingServiceRequest, PingServiceResponse, TicketRequest,
         },
     },
-    interchange::PlayerInterchangeRequest,
+    interchange::{PlayerInterchangeRequest, PlayerInterchangeResponse},
 };
 use omgservers_core::Caller;
 
@@ -23,7 +23,7 @@ use crate::{
     auth::{Authenticated, Player},
     body::{Body, RawBody, decode},
     endpoints::Mount,
-    interchange::{client_messages, schema, wait},
+    interchange::{client_messages, wait},
     interchange_body,
     problem::{Answer, HttpProblem},
     token::token,
@@ -32,7 +32,7 @@ use crate::{
 const ROLE: &str = "player";
 
 pub(crate) fn mount(mount: &mut Mount<'_>) {
-    mount.post::<schema::PlayerInterchange, schema::PlayerInterchangeAnswer, _, _>(
+    mount.post::<PlayerInterchangeRequest<'static>, PlayerInterchangeResponse, _, _>(
         ROLE,
         "interchange",
         true,

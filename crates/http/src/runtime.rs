@@ -9,7 +9,7 @@ use actix_web::{
 use omgservers_api::{
     Problem,
     entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
-    interchange::RuntimeInterchangeRequest,
+    interchange::{RuntimeInterchangeRequest, RuntimeInterchangeResponse},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     auth::{Authenticated, Runtime},
     body::{Body, RawBody, decode},
     endpoints::Mount,
-    interchange::{schema, wait},
+    interchange::wait,
     interchange_body,
     problem::{Answer, HttpProblem},
 };
@@ -25,7 +25,7 @@ use crate::{
 const ROLE: &str = "runtime";
 
 pub(crate) fn mount(mount: &mut Mount<'_>) {
-    mount.post::<schema::RuntimeInterchange, schema::RuntimeInterchangeAnswer, _, _>(
+    mount.post::<RuntimeInterchangeRequest<'static>, RuntimeInterchangeResponse, _, _>(
         ROLE,
         "interchange",
         true,

@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test without a database must fail at once")]
 
 mod cluster;
+pub mod protocol;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},

@@ -97,7 +97,7 @@ async fn where_other_tokens_are_asked_for_those_of_the_api_are_worthless() {
     let not_ws =
         tokens.iter().chain(worthless.iter().filter(|it| !it.0.contains("WebSocket")).map(|it| &it.1));
     for token in not_ws {
-        let url = format!("{}{}?ws_token={token}", bench.url, omgservers_http::dispatcher::PATH);
+        let url = format!("{}{}?ws_token={token}", bench.url, omgservers_api::dispatcher::PATH);
         let request = http.get(url).header("Connection", "Upgrade").header("Upgrade", "websocket");
         let request = request.header("Sec-WebSocket-Version", "13");
         let answer = request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").send().await.unwrap();

@@ -10,5 +10,6 @@ mod bench;
 mod document;
 mod gates;
 mod lists;
+mod protocol;
 mod roles;
 mod studio;

@@ -84,7 +84,7 @@ impl<'a> Poller<'a> {
 }
 
 pub(crate) async fn connect(backend: &Backend, token: &str) -> Result<Socket, u16> {
-    let path = omgservers_http::dispatcher::PATH;
+    let path = omgservers_api::dispatcher::PATH;
     let mut request =
         format!("ws://{}{path}?ws_token={token}", backend.address()).into_client_request().unwrap();
     request.headers_mut().insert("Sec-WebSocket-Protocol", "omgservers".parse().unwrap());

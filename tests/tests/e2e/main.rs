@@ -16,6 +16,7 @@ mod flows;
 mod handover;
 mod lobbies;
 mod matches;
+mod plain;
 mod played;
 mod pool;
 mod raw;

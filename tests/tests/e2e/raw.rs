@@ -9,6 +9,7 @@ use std::{
 };
 
 use omgservers_api::RuntimeId;
+use omgservers_testkit::protocol::assert_valid;
 use omgservers_tests::{Backend, StandIn, Studio, eventually};
 use serde_json::{Value, json};
 
@@ -65,6 +66,7 @@ impl Server {
     async fn try_exchange(&mut self, outgoing: Value, wait: u32) -> Result<Value, String> {
         let body = json!({"outgoing_commands": outgoing, "consumed_commands": self.consumed, "wait": wait});
         let answer = self.send(body).await?;
+        assert_valid("RuntimeInterchangeResponse", &answer);
         let incoming = answer["incoming_commands"].as_array().unwrap();
         self.consumed = incoming.iter().map(|it| it["id"].clone()).collect();
         self.seen.extend(incoming.iter().cloned());
@@ -148,6 +150,7 @@ impl Player {
             "client_id": self.client, "outgoing_messages": outgoing, "consumed_messages": self.consumed, "wait": wait,
         });
         let answer = ask(&self.http, &self.url, &self.token, &body).await?;
+        assert_valid("PlayerInterchangeResponse", &answer);
         let incoming = answer["incoming_messages"].as_array().unwrap();
         self.consumed = incoming.iter().map(|it| it["id"].clone()).collect();
         self.seen.extend(incoming.iter().cloned());

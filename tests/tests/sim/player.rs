@@ -13,6 +13,7 @@ use omgservers_api::{
 };
 use omgservers_core::Caller;
 use omgservers_messaging::{ClientMessage, Entry};
+use omgservers_testkit::protocol::assert_entry;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -330,6 +331,7 @@ impl Simulation {
             Some(Ok(entries)) => {
                 session.to_consume.clear();
                 for entry in entries {
+                    assert_entry("IncomingMessage", entry.id, entry.qualifier, &entry.body);
                     session.hear(entry)?;
                 }
                 if session.reason.is_none() {

@@ -16,6 +16,7 @@ use omgservers_core::Caller;
 use omgservers_matchmaking::RuntimeAnswer;
 use omgservers_messaging::Entry;
 use omgservers_runtimes::host::{Attempt, fake::FakeContainer};
+use omgservers_testkit::protocol::assert_entry;
 use serde_json::value::RawValue;
 
 use crate::{
@@ -327,6 +328,7 @@ impl Simulation {
                 }
                 self.settle(me, server.kind, &orders, &answer.rejected)?;
                 for entry in &answer.incoming {
+                    assert_entry("IncomingCommand", entry.id, entry.qualifier, &entry.body);
                     server.to_consume.push(entry.id);
                     if server.seen.insert(entry.id) {
                         let mut facts = Facts {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{
     Kind, Problem,
-    interchange::{MOST_WAIT, PlayerInterchangeResponse},
+    interchange::{MAX_WAIT_MS, PlayerInterchangeResponse},
     stream::close,
 };
 use tokio::time::Instant;
@@ -220,7 +220,7 @@ impl SessionTransport {
     }
 
     async fn request(&mut self, wait: Duration) -> Result<(), Problem> {
-        let milliseconds = u32::try_from(wait.as_millis()).unwrap_or(MOST_WAIT).min(MOST_WAIT);
+        let milliseconds = u32::try_from(wait.as_millis()).unwrap_or(MAX_WAIT_MS).min(MAX_WAIT_MS);
         let (body, consumed) = self.shared.request(milliseconds)?;
         let wait = Duration::from_millis(milliseconds.into());
         let mut attempts = self.retry.start();

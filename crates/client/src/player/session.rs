@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use omgservers_api::{ClientId, Problem, ids::SenderSeq, interchange::MOST_WAIT};
+use omgservers_api::{ClientId, Problem, ids::SenderSeq, interchange::MAX_WAIT_MS};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -159,7 +159,7 @@ async fn meet(connection: &mut SessionTransport, shared: &SessionState) -> Resul
         return connection.poll(Duration::ZERO).await;
     }
     tokio::select! {
-        polled = connection.poll(Duration::from_millis(MOST_WAIT.into())) => polled,
+        polled = connection.poll(Duration::from_millis(MAX_WAIT_MS.into())) => polled,
         () = shared.unsent() => Ok(()),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use omgservers_api::{ClientId, Problem, RuntimeId, problem::UNAVAILABLE};
+use omgservers_api::{ClientId, Problem, RuntimeId, dispatcher::InboundFrame, problem::UNAVAILABLE};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::JoinHandle,
@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::create_token;
 use crate::{
-    dispatcher::{CLOSED, Frame, InboundFrame, OutboundFrame, connect, pieces, receive, refused},
+    dispatcher::{CLOSED, Frame, connect, inbound, outbound, pieces, receive, refused},
     http::Client,
     problems::{CONGESTED, NOT_CONNECTED, VALUE},
     retry::{Attempts, Retry},
@@ -107,9 +107,9 @@ impl DispatcherConnection {
     }
 
     fn enqueue(&self, clients: Option<&[ClientId]>, frame: Frame) -> Result<(), Problem> {
-        let outbound = serde_json::to_string(&OutboundFrame::new(clients, frame))
+        let envelope = serde_json::to_string(&outbound(clients, frame))
             .map_err(|error| VALUE.detail(error.to_string()))?;
-        let pieces = pieces(Frame::Text(outbound))?;
+        let pieces = pieces(Frame::Text(envelope))?;
         if !self.open.load(Ordering::Acquire) {
             return Err(NOT_CONNECTED.into());
         }
@@ -232,9 +232,9 @@ impl Reconnector {
                 Err(reason) => return reason,
             };
             // What a later dispatcher says in another way is passed over.
-            let Ok(inbound) = serde_json::from_str::<InboundFrame>(&text) else { continue };
-            let client_id = inbound.client_id;
-            let Some(frame) = inbound.frame() else { continue };
+            let Ok(envelope) = serde_json::from_str::<InboundFrame<'_>>(&text) else { continue };
+            let client_id = envelope.client_id;
+            let Some(frame) = inbound(envelope) else { continue };
             if self.events.send(Ok(DispatcherEvent::Frame { client_id, frame })).await.is_err() {
                 return CLOSED.to_owned();
             }

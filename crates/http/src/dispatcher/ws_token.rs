@@ -7,15 +7,12 @@ use actix_web::{
     http::header,
     web::{self, Query},
 };
-use omgservers_api::{Problem, problem::codes};
+use omgservers_api::{
+    Problem,
+    dispatcher::{CARRIED_AUTHORIZATION as CARRIED, CARRIER_SUB_PROTOCOL as CARRIER, SUB_PROTOCOL as OURS},
+    problem::codes,
+};
 use serde::Deserialize;
-
-/// The sub-protocol of the SDK.
-const OURS: &str = "omgservers";
-/// The sub-protocol of those who can set no other header.
-const CARRIER: &str = "bearer-token-carrier";
-/// What stands before the header that the carrier carries.
-const CARRIED: &str = "quarkus-http-upgrade#Authorization#";
 
 /// A token, and the sub-protocol to answer.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use omgservers_api::dispatcher::PATH;
 use omgservers_api::{Role, ids::Id as _};
-use omgservers_http::dispatcher::PATH;
 use omgservers_messaging::{Mailbox, Op};
 use serde_json::Value;
 use tokio::{

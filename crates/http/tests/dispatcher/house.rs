@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn};
 use futures_util::{SinkExt as _, StreamExt as _};
 use omgservers_api::{
-    ClientId, DeploymentId, RuntimeId, UserId, ids::Id as _, interchange::message, roles::Delivery,
+    ClientId, DeploymentId, RuntimeId, UserId, dispatcher::PATH, ids::Id as _, interchange::message,
+    roles::Delivery,
 };
 use omgservers_auth::{Keys, TokenConfig, Tokens};
 use omgservers_core::{Mint, Ownership};
 use omgservers_dispatcher::{Bounds, Dispatcher};
-use omgservers_http::dispatcher::{PATH, Parts, Times, routes};
+use omgservers_http::dispatcher::{Parts, Times, routes};
 use omgservers_messaging::{Bounds as MailboxBounds, Mailbox, Mailboxes, Messaging as _, Op, SCHEMA};
 use omgservers_testkit::Ground;
 use serde_json::Value;

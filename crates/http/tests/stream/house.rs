@@ -12,7 +12,7 @@ use omgservers_auth::{Keys, TokenConfig, Tokens};
 use omgservers_core::{Mint, Ownership};
 use omgservers_http::stream::{Parts, Streams, routes};
 use omgservers_messaging::{Bounds, Entry, Mailbox, Mailboxes, Messaging as _, Op, SCHEMA, To};
-use omgservers_testkit::Ground;
+use omgservers_testkit::{Ground, protocol::assert_valid};
 use serde_json::{Value, json, value::RawValue};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
@@ -259,15 +259,18 @@ impl Stream {
     }
 
     pub(crate) async fn frame(&mut self) -> Value {
-        serde_json::from_str(&self.text().await).unwrap()
+        let frame = serde_json::from_str(&self.text().await).unwrap();
+        assert_valid("ServerFrame", &frame);
+        frame
     }
 
     /// The next entries, as many as these.
     pub(crate) async fn entries(&mut self, count: usize) -> Vec<(EntryId, String)> {
         let mut entries = Vec::new();
         while entries.len() < count {
-            let frame: omgservers_api::stream::ServerFrame =
-                serde_json::from_str(&self.text().await).unwrap();
+            let text = self.text().await;
+            assert_valid("ServerFrame", &serde_json::from_str(&text).unwrap());
+            let frame: omgservers_api::stream::ServerFrame = serde_json::from_str(&text).unwrap();
             assert!(!frame.incoming_messages.is_empty(), "{frame:?}");
             entries.extend(frame.incoming_messages.into_iter().map(|it| (it.id, it.body.get().to_owned())));
         }
