@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use omgservers_accounts::{Accounts, AccountsParts, PgAccounts};
 use omgservers_api::Problem;
 use omgservers_auth::{Keys, Passwords, Secrets, TokenConfig, Tokens};
-use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Schema};
+use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Schema, WorkQueue};
 use omgservers_deployments::{DeploymentsParts, PgDeployments};
 use omgservers_dispatcher::Dispatcher;
 use omgservers_matchmaking::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
@@ -201,6 +201,7 @@ impl Services {
             Arc::clone(&accounts),
             Arc::new(projects.clone()),
         );
+        let changed = WorkQueue::new(Arc::clone(clock));
         let runtimes = PgRuntimes::new(RuntimesParts {
             db: db.clone(),
             clock: Arc::clone(clock),
@@ -211,6 +212,7 @@ impl Services {
             pull_tokens: Arc::new(OwnTokens(registry_tokens.clone())),
             config: settings.runtimes,
             hosts: Arc::clone(hosts),
+            changed: changed.clone(),
         });
         runtimes.ensure_pool(&settings.pool).await.context("pool")?;
         let players: Arc<dyn Players> = Arc::new(PgPlayers::new(PlayersParts {
@@ -234,6 +236,7 @@ impl Services {
             players: Arc::clone(&players),
             tokens: Arc::clone(&tokens),
             config: settings.matchmaking,
+            changed,
         });
         let registry = Registry::new(RegistryParts {
             db: db.clone(),

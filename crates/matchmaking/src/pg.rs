@@ -15,7 +15,7 @@ use omgservers_api::{
     problem::codes,
 };
 use omgservers_auth::Tokens;
-use omgservers_core::{Caller, Clock, Db, Mint, Ownership};
+use omgservers_core::{Caller, Clock, Db, Mint, Ownership, WorkQueue};
 use omgservers_deployments::{DeploymentFull, Deployments};
 use omgservers_messaging::{AckHandle, ClientInfo, Mailbox, Messaging, Op};
 use omgservers_players::Players;
@@ -94,6 +94,8 @@ pub struct MatchmakingParts {
     pub tokens: Arc<Tokens>,
     /// Times.
     pub config: MatchmakingConfig,
+    /// The deployments that changed, or whose runtimes did.
+    pub changed: WorkQueue<DeploymentId>,
 }
 
 /// The lobbies and matches of one database.

@@ -128,7 +128,7 @@ pub struct WatchRuntimes(pub Arc<PgMatchmaking>);
 impl WatchRuntimes {
     /// What wakes it.
     pub fn doorbell(&self) -> Doorbell {
-        self.0.parts.runtimes.changed()
+        self.0.parts.changed.doorbell()
     }
 }
 
@@ -144,11 +144,12 @@ impl Worker for WatchRuntimes {
         Duration::from_secs(10)
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let changed = self.0.parts.runtimes.take_changed();
+        let changed = self.0.parts.changed.take_due(usize::MAX);
         for deployment in &changed {
             self.0.halls.touch(*deployment);
         }
-        Ok(Outcome::changed(changed.len()))
+        let (requeue_after, backlog) = (self.0.parts.changed.next_wake(), self.0.parts.changed.backlog());
+        Ok(Outcome { changed: changed.len(), requeue_after, backlog })
     }
 }
 

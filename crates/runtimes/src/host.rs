@@ -114,20 +114,30 @@ pub const LOG_TAIL_BYTES: usize = 8 * 1024;
 /// The most lines of a log that are kept.
 pub const LOG_TAIL_LINES: usize = 40;
 
-/// What a closer look at a container shows.
+/// What an inspection of a container shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
-    /// Made, and not started.
-    Created,
-    /// It runs.
-    Running,
-    /// It came to an end.
-    Ended(Exit),
-    /// It isn't there.
-    Gone,
+pub struct Inspection {
+    /// Where it stands.
+    pub status: Status,
+    /// How it came to an end, when it is [`Status::Ended`]; otherwise empty.
+    pub exit: Exit,
 }
 
-/// Something happened to a container of ours. A hint: who hears it looks.
+impl Inspection {
+    /// A container that has ended.
+    pub(crate) fn ended(exit: Exit) -> Self {
+        Self { status: Status::Ended, exit }
+    }
+}
+
+/// A container that has no exit.
+impl From<Status> for Inspection {
+    fn from(status: Status) -> Self {
+        Self { status, exit: Exit::default() }
+    }
+}
+
+/// Something happened to a container of ours. A hint: the reconciler inspects the container before it acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostEvent {
     /// Which container.
@@ -192,18 +202,18 @@ pub trait ContainerHost: Send + Sync {
     /// them at once; [`list`](Self::list) tells the others.
     async fn start(&self, spec: &ContainerSpec) -> Result<Vec<PublishedPort>, StartError>;
 
-    /// A closer look at a container: if it came to an end, how.
-    async fn look(&self, attempt: Attempt) -> Result<Sight, HostError>;
+    /// Shows where a container stands and, if it has ended, how.
+    async fn inspect(&self, attempt: Attempt) -> Result<Inspection, HostError>;
 
     /// Removes a container that was made and never ran. `false` when it ran or isn't there: then nothing is done.
-    async fn discard(&self, attempt: Attempt) -> Result<bool, HostError>;
+    async fn remove_unstarted(&self, attempt: Attempt) -> Result<bool, HostError>;
 
     /// Ends a container, after `grace` by force, and removes it.
     async fn remove(&self, attempt: Attempt, grace: Duration) -> Result<(), HostError>;
 
-    /// Clears away what containers leave behind: networks of tenants without a container. Called after each
+    /// Removes what containers leave behind: networks of tenants without a container. Called after each
     /// [`list`](Self::list).
-    async fn tidy(&self) -> Result<(), HostError>;
+    async fn prune(&self) -> Result<(), HostError>;
 
     /// What happens to containers of this installation from now on. Ends with an error when the host goes away.
     async fn events(&self) -> Result<BoxStream<'static, Result<HostEvent, HostError>>, HostError>;

@@ -2,7 +2,6 @@
 
 mod config;
 pub mod host;
-mod inner;
 mod meters;
 mod pg;
 pub mod problems;
@@ -10,6 +9,7 @@ pub mod rules;
 pub mod scheduler;
 mod schema;
 mod service;
+mod shared;
 mod store;
 mod worker;
 

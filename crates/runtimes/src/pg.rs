@@ -14,15 +14,14 @@ use omgservers_api::{
     problem::codes,
 };
 use omgservers_auth::{ConnectKey, Secrets};
-use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership};
+use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, WorkQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Host, HostConfig, HostConnector, HostState, NewRuntime, Published, PullTokens, RuntimeState, Runtimes,
-    RuntimesConfig,
-    inner::Inner,
-    problems,
+    RuntimesConfig, problems,
     rules::{Desired, Observed},
+    shared::Shared,
     store::{self, Row},
     worker::{Reconcile, watch},
 };
@@ -47,12 +46,14 @@ pub struct RuntimesParts {
     pub config: RuntimesConfig,
     /// Reaches the hosts.
     pub hosts: Arc<dyn HostConnector>,
+    /// Receives the deployment of each runtime whose state changes: it runs, it failed, it is gone.
+    pub changed: WorkQueue<DeploymentId>,
 }
 
 /// The runtimes of one database. Cheap to clone.
 #[derive(Clone)]
 pub struct PgRuntimes {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
 /// Runtimes of different slots are written in different transactions; so many at a time.
@@ -64,7 +65,7 @@ pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(2);
 impl PgRuntimes {
     /// Serves runtimes. Nothing runs until [`reconciler`](Self::reconciler) does.
     pub fn new(parts: RuntimesParts) -> Self {
-        Self { inner: Inner::new(parts) }
+        Self { shared: Shared::new(parts) }
     }
 
     /// Makes the pool what the operator describes. Hosts that are not described any more take nothing new, and
@@ -74,23 +75,23 @@ impl PgRuntimes {
             check_host(index, host, hosts)?;
         }
         let (found, known) = {
-            let mut conn = self.inner.db.read().await?;
+            let mut conn = self.shared.db.read().await?;
             (store::pool(&mut conn).await?, store::hosts(&mut conn).await?)
         };
-        let pool = found.map_or_else(|| self.inner.mint.root(), Ok)?;
+        let pool = found.map_or_else(|| self.shared.mint.root(), Ok)?;
         let wanted: Vec<Host> = hosts
             .iter()
-            .map(|it| Ok(Host { pool, id: self.inner.mint.child(pool)?, config: it.clone() }))
+            .map(|it| Ok(Host { pool, id: self.shared.mint.child(pool)?, config: it.clone() }))
             .collect::<Result<_, Problem>>()?;
         let gone: Vec<HostId> = known
             .iter()
             .filter(|it| !hosts.iter().any(|new| new.uri == it.config.uri))
             .map(|it| it.id)
             .collect();
-        let at = self.inner.clock.now();
-        self.inner
+        let at = self.shared.clock.now();
+        self.shared
             .db
-            .write_owned(&self.inner.ownership, &[pool.slot()], async |mut tx| {
+            .write_owned(&self.shared.ownership, &[pool.slot()], async |mut tx| {
                 if found.is_none() {
                     store::insert_pool(&mut tx, pool, at).await?;
                 }
@@ -103,31 +104,31 @@ impl PgRuntimes {
                 Ok(())
             })
             .await?;
-        self.inner.reload_links().await?;
-        self.inner.bell.ring();
+        self.shared.reload_host_clients().await?;
+        self.shared.bell.ring();
         Ok(pool)
     }
 
     /// The hosts of the pool.
     pub async fn hosts(&self) -> Result<Vec<Host>, Problem> {
-        Ok(self.inner.links().await?.iter().map(|it| it.host.clone()).collect())
+        Ok(self.shared.host_clients().await?.iter().map(|it| it.host.clone()).collect())
     }
 
     /// The worker that makes containers what the rows say, to be run with [`doorbell`](Self::doorbell). One at
     /// a time.
     pub fn reconciler(&self) -> Reconcile {
-        Reconcile::new(Arc::clone(&self.inner))
+        Reconcile::new(Arc::clone(&self.shared))
     }
 
     /// Wakes the reconciler.
     pub fn doorbell(&self) -> Doorbell {
-        self.inner.bell.clone()
+        self.shared.bell.clone()
     }
 
     /// Listens to the hosts until `stop`, so that the reconciler hears of ends within moments. Without it the
     /// reconciler sees them within its period.
     pub async fn watch(&self, stop: CancellationToken) {
-        watch::run(Arc::clone(&self.inner), stop).await;
+        watch::run(Arc::clone(&self.shared), stop).await;
     }
 
     fn row(&self, new: &NewRuntime) -> Result<Row, Problem> {
@@ -143,10 +144,10 @@ impl PgRuntimes {
             qualifier: new.qualifier,
             repository: new.image.repository.clone(),
             digest: new.image.digest.clone(),
-            cpu: limit("cpu_limit", new.cpu_limit, self.inner.config.default_cpu)?,
-            memory: limit("memory_limit", new.memory_limit, self.inner.config.default_memory)?,
+            cpu: limit("cpu_limit", new.cpu_limit, self.shared.config.default_cpu)?,
+            memory: limit("memory_limit", new.memory_limit, self.shared.config.default_memory)?,
             labels: serde_json::to_value(&new.labels).map_err(Problem::internal)?,
-            created: self.inner.clock.now(),
+            created: self.shared.clock.now(),
             desired: store::RUN.into(),
             observed: store::PENDING.into(),
             epoch: 0,
@@ -167,9 +168,9 @@ impl PgRuntimes {
         if rows.is_empty() {
             return Ok(HashMap::new());
         }
-        let links = self.inner.links().await?;
+        let host_clients = self.shared.host_clients().await?;
         let published = |it: &&Row| {
-            let host = links.iter().find(|link| Some(link.host.id) == it.host_id)?;
+            let host = host_clients.iter().find(|host_client| Some(host_client.host.id) == it.host_id)?;
             let (address, connect_key) = (host.host.config.address().to_owned(), it.connect_key.clone()?);
             Some((it.id, Published { address, ports: it.published(), connect_key }))
         };
@@ -178,10 +179,10 @@ impl PgRuntimes {
 
     async fn insert(&self, slot: Slot, rows: Vec<Row>) -> Result<(), Problem> {
         let ids: Vec<RuntimeId> = rows.iter().map(|it| it.id).collect();
-        let _mark = self.inner.mark(&ids);
-        self.inner
+        let _mark = self.shared.mark(&ids);
+        self.shared
             .db
-            .write_owned(&self.inner.ownership, &[slot], async |tx| store::insert(tx, &rows).await)
+            .write_owned(&self.shared.ownership, &[slot], async |tx| store::insert(tx, &rows).await)
             .await
     }
 
@@ -191,7 +192,7 @@ impl PgRuntimes {
             (Desired::Run, Observed::Pending) => RuntimeState::Starting { failures: row.failures() },
             (Desired::Run, Observed::Running) => RuntimeState::Running {
                 started: row.started.unwrap_or(row.created),
-                since: self.inner.since(row.id),
+                since: self.shared.since(row.id),
                 published: published.map(Arc::new),
             },
             (Desired::Run, Observed::Failed) => {
@@ -242,26 +243,26 @@ impl Runtimes for PgRuntimes {
         if ids.is_empty() {
             return Ok(());
         }
-        let known = store::by_ids(&mut *self.inner.db.read().await?, ids).await?;
+        let known = store::by_ids(&mut *self.shared.db.read().await?, ids).await?;
         let mut by_slot: BTreeMap<Slot, Vec<RuntimeId>> = BTreeMap::new();
         for row in known.iter().filter(|it| it.desired() == Desired::Run) {
             by_slot.entry(row.id.slot()).or_default().push(row.id);
         }
         for (slot, ids) in by_slot {
-            let _mark = self.inner.mark(&ids);
-            self.inner
+            let _mark = self.shared.mark(&ids);
+            self.shared
                 .db
-                .write_owned(&self.inner.ownership, &[slot], async |tx| store::wish_stop(tx, &ids).await)
+                .write_owned(&self.shared.ownership, &[slot], async |tx| store::request_stop(tx, &ids).await)
                 .await?;
         }
         Ok(())
     }
 
     async fn verify(&self, runtime: RuntimeId, password: &str) -> Result<(), Problem> {
-        let rows = store::by_ids(&mut *self.inner.db.read().await?, &[runtime]).await?;
+        let rows = store::by_ids(&mut *self.shared.db.read().await?, &[runtime]).await?;
         let row = rows.first();
         let digest = row.and_then(|it| it.password_digest.as_deref()).unwrap_or_default();
-        let right = self.inner.secrets.matches(password, digest);
+        let right = self.shared.secrets.matches(password, digest);
         match row {
             Some(row) if right => match (row.desired(), row.observed()) {
                 (Desired::Run, Observed::Pending | Observed::Running) => Ok(()),
@@ -272,20 +273,20 @@ impl Runtimes for PgRuntimes {
     }
 
     async fn states(&self, ids: &[RuntimeId]) -> Result<HashMap<RuntimeId, RuntimeState>, Problem> {
-        let (mut states, write) = self.inner.known.get(ids);
+        let (mut states, write) = self.shared.known.get(ids);
         let unknown: Vec<RuntimeId> = ids.iter().copied().filter(|it| !states.contains_key(it)).collect();
         if !unknown.is_empty() {
-            let rows = store::by_ids(&mut *self.inner.db.read().await?, &unknown).await?;
+            let rows = store::by_ids(&mut *self.shared.db.read().await?, &unknown).await?;
             let mut published = self.published(&rows).await?;
             let read = rows.iter().map(|it| (it.id, self.state(it, published.remove(&it.id)))).collect();
-            self.inner.known.keep(&read, write);
+            self.shared.known.keep(&read, write);
             states.extend(read);
         }
         Ok(states)
     }
 
     async fn of_deployment(&self, deployment: DeploymentId) -> Result<Vec<RuntimeDetails>, Problem> {
-        let rows = store::of_deployment(&mut *self.inner.db.read().await?, deployment).await?;
+        let rows = store::of_deployment(&mut *self.shared.db.read().await?, deployment).await?;
         let mut published = self.published(&rows).await?;
         let of = |row: Row| {
             let direct = published.remove(&row.id).filter(|_| row.observed() == Observed::Running);
@@ -295,25 +296,18 @@ impl Runtimes for PgRuntimes {
     }
 
     async fn failures(&self, deployment: DeploymentId) -> Result<Vec<ContainerFailure>, Problem> {
-        store::failures(&mut *self.inner.db.read().await?, deployment).await
+        store::failures(&mut *self.shared.db.read().await?, deployment).await
     }
 
     async fn wanted(&self) -> Result<Vec<(RuntimeId, DeploymentId)>, Problem> {
-        store::wanted(&mut *self.inner.db.read().await?).await
-    }
-
-    fn changed(&self) -> Doorbell {
-        self.inner.changed.clone()
-    }
-
-    fn take_changed(&self) -> Vec<DeploymentId> {
-        self.inner.take_told()
+        store::wanted(&mut *self.shared.db.read().await?).await
     }
 
     async fn ping_host(&self, uri: &str) -> Result<bool, Problem> {
-        let links = self.inner.links().await?;
-        let link = links.iter().find(|it| it.host.config.uri == uri).ok_or(problems::UNKNOWN_HOST)?;
-        let Ok(client) = link.client(self.inner.connector.as_ref()) else { return Ok(false) };
+        let host_clients = self.shared.host_clients().await?;
+        let host_client =
+            host_clients.iter().find(|it| it.host.config.uri == uri).ok_or(problems::UNKNOWN_HOST)?;
+        let Ok(client) = host_client.client(self.shared.connector.as_ref()) else { return Ok(false) };
         Ok(tokio::time::timeout(PING_TIMEOUT, client.ping()).await.is_ok_and(|it| it.is_ok()))
     }
 }

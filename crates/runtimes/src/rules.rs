@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use omgservers_core::Ticks;
+use omgservers_core::{Backoff, Ticks};
 
 use crate::host::Status;
 
@@ -39,7 +39,7 @@ pub struct Life {
     /// No attempt before this.
     pub not_before: Ticks,
     /// The last attempt failed because no host had room: it may go ahead of its time when there is room again.
-    pub cramped: bool,
+    pub unschedulable: bool,
 }
 
 /// Whether a host can be relied on.
@@ -73,12 +73,12 @@ pub enum Step {
     Wait(Ticks),
     /// Begin an attempt: a host, a new epoch, a new password.
     Place,
-    /// Look at its container: it is said to have ended.
-    Look,
+    /// Inspect its container: a hint says that it has ended.
+    Inspect,
     /// Record that it runs.
     Adopt,
     /// Remove the container of an interrupted attempt, which never ran; then another attempt follows.
-    Discard,
+    RemoveUnstarted,
     /// Record that it came to an end.
     Fail(&'static str),
     /// Stop and remove its container.
@@ -102,11 +102,13 @@ pub fn next(life: Life, view: View, now: Ticks) -> Step {
         (Desired::Run, Observed::Failed) => Step::Rest,
         (Desired::Run, Observed::Running) => match view.status {
             _ if lost => Step::Fail(HOST_LOST),
-            Some(Status::Ended | Status::Gone | Status::Created) if view.health == Health::Up => Step::Look,
+            Some(Status::Ended | Status::Gone | Status::Created) if view.health == Health::Up => {
+                Step::Inspect
+            }
             _ => Step::Rest,
         },
         (Desired::Run, Observed::Pending) if !life.placed => {
-            if life.cramped || now >= life.not_before {
+            if life.unschedulable || now >= life.not_before {
                 Step::Place
             } else {
                 Step::Wait(life.not_before)
@@ -118,18 +120,15 @@ pub fn next(life: Life, view: View, now: Ticks) -> Step {
             _ if view.health != Health::Up => Step::Rest,
             None => Step::Rest,
             Some(Status::Running) => Step::Adopt,
-            Some(Status::Ended) => Step::Look,
-            Some(Status::Created) => Step::Discard,
+            Some(Status::Ended) => Step::Inspect,
+            Some(Status::Created) => Step::RemoveUnstarted,
             Some(Status::Gone) => Step::Fail(INTERRUPTED),
         },
     }
 }
 
-/// How long to wait after this many failures: 1 s, doubled each time, 60 s at most.
-pub fn pause(failures: u32) -> Duration {
-    let doubled = 1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
-    Duration::from_secs(doubled.clamp(1, 60))
-}
+/// The pauses between attempts that fail, and between operations with a container that fail.
+pub const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// A host that misses this many answers gets nothing new.
 const SUSPECT_AFTER: u32 = 3;
@@ -197,7 +196,7 @@ mod tests {
         fn any_life()(
             desired in select(&DESIRED[..]),
             observed in select(&[Observed::Pending, Observed::Running, Observed::Failed][..]),
-            placed in any::<bool>(), not_before in 0u64..100, cramped in any::<bool>(),
+            placed in any::<bool>(), not_before in 0u64..100, unschedulable in any::<bool>(),
         ) -> Life {
             // The recorder keeps this: what runs has a host, what failed has none.
             let placed = match observed {
@@ -205,7 +204,7 @@ mod tests {
                 Observed::Running => true,
                 Observed::Failed => false,
             };
-            Life { desired, observed, placed, not_before: Ticks(not_before), cramped }
+            Life { desired, observed, placed, not_before: Ticks(not_before), unschedulable }
         }
     }
 
@@ -233,21 +232,21 @@ mod tests {
                     assert_ne!(self.container, Status::Running, "a second container for one runtime");
                     self.starts += 1;
                     if start_fails {
-                        self.life.not_before = self.now.plus(pause(self.starts));
-                        self.life.cramped = false;
+                        self.life.not_before = self.now.plus(RETRY.after(self.starts));
+                        self.life.unschedulable = false;
                     } else {
                         (self.life.placed, self.container) = (true, Status::Running);
                         self.life.observed = Observed::Running;
                     }
                 }
-                Step::Look => match self.container {
+                Step::Inspect => match self.container {
                     Status::Running => {}
                     Status::Created | Status::Ended | Status::Gone => {
                         (self.life.observed, self.life.placed) = (Observed::Failed, false);
                     }
                 },
                 Step::Adopt => self.life.observed = Observed::Running,
-                Step::Discard => (self.container, self.life.placed) = (Status::Gone, false),
+                Step::RemoveUnstarted => (self.container, self.life.placed) = (Status::Gone, false),
                 Step::Fail(_) => (self.life.observed, self.life.placed) = (Observed::Failed, false),
                 Step::Remove => {
                     self.container = Status::Gone;
@@ -272,7 +271,7 @@ mod tests {
         fn an_attempt_begins_only_when_no_other_holds_a_host(life in any_life(), view in any_view(), now in 0u64..200) {
             if next(life, view, Ticks(now)) == Step::Place {
                 prop_assert!(!life.placed && life.desired == Desired::Run && life.observed == Observed::Pending);
-                prop_assert!(life.cramped || now >= life.not_before.0);
+                prop_assert!(life.unschedulable || now >= life.not_before.0);
             }
         }
 
@@ -280,7 +279,7 @@ mod tests {
         fn an_attempt_that_may_have_run_is_the_last(life in any_life(), view in any_view(), now in 0u64..200) {
             let life = Life { desired: Desired::Run, placed: true, ..life };
             // What gives the host back for another attempt needs a container that was made and never ran.
-            if next(life, view, Ticks(now)) == Step::Discard {
+            if next(life, view, Ticks(now)) == Step::RemoveUnstarted {
                 prop_assert_eq!((life.observed, view.status), (Observed::Pending, Some(Status::Created)));
             }
         }
@@ -295,7 +294,7 @@ mod tests {
         fn nothing_is_concluded_from_a_host_that_does_not_answer(life in any_life(), status in select(&STATUS[..]), now in 0u64..200) {
             for health in [Health::Unknown, Health::Suspect] {
                 let step = next(life, View { health, status }, Ticks(now));
-                prop_assert!(!matches!(step, Step::Look | Step::Fail(_) | Step::Adopt | Step::Discard), "{:?}", step);
+                prop_assert!(!matches!(step, Step::Inspect | Step::Fail(_) | Step::Adopt | Step::RemoveUnstarted), "{:?}", step);
             }
         }
 
@@ -341,16 +340,11 @@ mod tests {
             }
         }
 
-        #[test]
-        fn pauses_grow_and_stay_within_a_minute(failures in 0u32..200) {
-            prop_assert!(pause(failures) <= pause(failures + 1));
-            prop_assert!((1..=60).contains(&pause(failures).as_secs()));
-        }
     }
 
     #[test]
-    fn the_first_pauses_are_short() {
-        assert_eq!([1, 2, 3, 4, 7].map(|it| pause(it).as_secs()), [1, 2, 4, 8, 60]);
+    fn retries_begin_after_a_second_and_come_within_a_minute() {
+        assert_eq!([1, 2, 3, 4, 7].map(|it| RETRY.after(it).as_secs()), [1, 2, 4, 8, 60]);
     }
 
     #[test]

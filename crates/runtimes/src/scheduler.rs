@@ -27,7 +27,7 @@ pub struct Need {
 
 /// A host as the scheduler sees it. CPU: 100 = one core; memory: MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     /// Which host.
     pub host: HostId,
     /// Whether it takes new containers: it answers, and the operator lets it.
@@ -46,7 +46,7 @@ pub struct Room {
     pub containers: u32,
 }
 
-impl Room {
+impl Capacity {
     /// Whether `need` fits; a host can be filled exactly.
     pub fn fits(&self, need: Need) -> bool {
         self.open
@@ -72,8 +72,8 @@ impl Room {
 }
 
 /// The host for `need`, if one has room.
-pub fn place(rooms: &[Room], need: Need, strategy: Strategy) -> Option<HostId> {
-    let fitting = rooms.iter().filter(|it| it.fits(need));
+pub fn place(capacities: &[Capacity], need: Need, strategy: Strategy) -> Option<HostId> {
+    let fitting = capacities.iter().filter(|it| it.fits(need));
     let chosen = match strategy {
         Strategy::Pack => fitting.min_by_key(|it| (Reverse(it.fullness(need)), it.host)),
         Strategy::Spread => fitting.min_by_key(|it| (it.fullness(need), it.host)),
@@ -103,15 +103,15 @@ mod tests {
 
     use super::{Strategy, *};
 
-    fn room(id: i64, cpu: u32, memory: u32, max_containers: u32) -> Room {
+    fn capacity(id: i64, cpu: u32, memory: u32, max_containers: u32) -> Capacity {
         let host = HostId::from_i64(id).unwrap();
-        Room { host, open: true, cpu, memory, max_containers, used_cpu: 0, used_memory: 0, containers: 0 }
+        Capacity { host, open: true, cpu, memory, max_containers, used_cpu: 0, used_memory: 0, containers: 0 }
     }
 
-    fn fill(rooms: &mut [Room], need: Need, strategy: Strategy) -> Vec<i64> {
+    fn fill(capacities: &mut [Capacity], need: Need, strategy: Strategy) -> Vec<i64> {
         std::iter::from_fn(|| {
-            let host = place(rooms, need, strategy)?;
-            rooms.iter_mut().find(|it| it.host == host)?.take(need);
+            let host = place(capacities, need, strategy)?;
+            capacities.iter_mut().find(|it| it.host == host)?.take(need);
             Some(host.get())
         })
         .collect()
@@ -119,23 +119,23 @@ mod tests {
 
     #[test]
     fn eight_cores_are_filled_exactly_and_no_more() {
-        let mut rooms = [room(1, 800, 8192, 1000)];
-        assert_eq!(fill(&mut rooms, Need { cpu: 100, memory: 512 }, Strategy::Pack).len(), 8);
-        assert_eq!((rooms[0].used_cpu, rooms[0].used_memory), (800, 4096));
+        let mut capacities = [capacity(1, 800, 8192, 1000)];
+        assert_eq!(fill(&mut capacities, Need { cpu: 100, memory: 512 }, Strategy::Pack).len(), 8);
+        assert_eq!((capacities[0].used_cpu, capacities[0].used_memory), (800, 4096));
     }
 
     #[test]
     fn packing_fills_one_host_first_and_spreading_takes_turns() {
         let need = Need { cpu: 100, memory: 1 };
-        let rooms = [room(1, 200, 1000, 10), room(2, 200, 1000, 10)];
-        assert_eq!(fill(&mut rooms.clone(), need, Strategy::Pack), [1, 1, 2, 2]);
-        assert_eq!(fill(&mut rooms.clone(), need, Strategy::Spread), [1, 2, 1, 2]);
+        let capacities = [capacity(1, 200, 1000, 10), capacity(2, 200, 1000, 10)];
+        assert_eq!(fill(&mut capacities.clone(), need, Strategy::Pack), [1, 1, 2, 2]);
+        assert_eq!(fill(&mut capacities.clone(), need, Strategy::Spread), [1, 2, 1, 2]);
     }
 
     #[test]
     fn containers_are_counted_too() {
-        let mut rooms = [room(1, 800, 8192, 3)];
-        assert_eq!(fill(&mut rooms, Need { cpu: 1, memory: 1 }, Strategy::Spread).len(), 3);
+        let mut capacities = [capacity(1, 800, 8192, 3)];
+        assert_eq!(fill(&mut capacities, Need { cpu: 1, memory: 1 }, Strategy::Spread).len(), 3);
     }
 
     #[test]
@@ -158,23 +158,23 @@ mod tests {
 
     prop_compose! {
         fn any_room()(id in 1i64..50, open in any::<bool>(), cpu in 0u32..2000, memory in 0u32..20_000,
-                      max in 0u32..20, used_cpu in 0u64..2500, used_memory in 0u64..25_000, containers in 0u32..25) -> Room {
-            Room { open, used_cpu, used_memory, containers, ..room(id, cpu, memory, max) }
+                      max in 0u32..20, used_cpu in 0u64..2500, used_memory in 0u64..25_000, containers in 0u32..25) -> Capacity {
+            Capacity { open, used_cpu, used_memory, containers, ..capacity(id, cpu, memory, max) }
         }
     }
 
     proptest! {
         #[test]
         fn a_chosen_host_has_room_and_without_a_choice_none_has(
-            rooms in proptest::collection::vec(any_room(), 0..8), cpu in 0u32..2000, memory in 0u32..20_000, pack in any::<bool>(),
+            capacities in proptest::collection::vec(any_room(), 0..8), cpu in 0u32..2000, memory in 0u32..20_000, pack in any::<bool>(),
         ) {
             let need = Need { cpu, memory };
-            match place(&rooms, need, if pack { Strategy::Pack } else { Strategy::Spread }) {
+            match place(&capacities, need, if pack { Strategy::Pack } else { Strategy::Spread }) {
                 Some(host) => {
                     // Ids may repeat here: one of that id must fit.
-                    prop_assert!(rooms.iter().any(|it| it.host == host && it.fits(need)));
+                    prop_assert!(capacities.iter().any(|it| it.host == host && it.fits(need)));
                 }
-                None => prop_assert!(!rooms.iter().any(|it| it.fits(need))),
+                None => prop_assert!(!capacities.iter().any(|it| it.fits(need))),
             }
         }
 
@@ -182,14 +182,14 @@ mod tests {
         fn no_sequence_of_placements_overfills_a_host(
             needs in proptest::collection::vec((1u32..400, 1u32..4000), 0..60), pack in any::<bool>(),
         ) {
-            let mut rooms = [room(1, 800, 8000, 12), room(2, 400, 16_000, 7), room(3, 1600, 2000, 30)];
+            let mut capacities = [capacity(1, 800, 8000, 12), capacity(2, 400, 16_000, 7), capacity(3, 1600, 2000, 30)];
             for (cpu, memory) in needs {
                 let need = Need { cpu, memory };
                 let strategy = if pack { Strategy::Pack } else { Strategy::Spread };
-                if let Some(host) = place(&rooms, need, strategy) {
-                    rooms.iter_mut().find(|it| it.host == host).unwrap().take(need);
+                if let Some(host) = place(&capacities, need, strategy) {
+                    capacities.iter_mut().find(|it| it.host == host).unwrap().take(need);
                 }
-                for it in &rooms {
+                for it in &capacities {
                     prop_assert!(it.used_cpu <= it.cpu.into() && it.used_memory <= it.memory.into());
                     prop_assert!(it.containers <= it.max_containers);
                 }
@@ -197,8 +197,8 @@ mod tests {
         }
 
         #[test]
-        fn closed_hosts_get_nothing(rooms in proptest::collection::vec(any_room(), 0..8)) {
-            let closed: Vec<Room> = rooms.into_iter().map(|it| Room { open: false, ..it }).collect();
+        fn closed_hosts_get_nothing(capacities in proptest::collection::vec(any_room(), 0..8)) {
+            let closed: Vec<Capacity> = capacities.into_iter().map(|it| Capacity { open: false, ..it }).collect();
             prop_assert_eq!(place(&closed, Need::default(), Strategy::Spread), None);
         }
     }

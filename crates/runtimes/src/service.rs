@@ -7,7 +7,7 @@ use omgservers_api::{
     details::{ContainerFailure, RuntimeDetails},
     interchange::DirectPort,
 };
-use omgservers_core::{Doorbell, Ticks};
+use omgservers_core::Ticks;
 use omgservers_versions::PinnedImage;
 
 /// A runtime that should run.
@@ -95,13 +95,6 @@ pub trait Runtimes: Send + Sync {
 
     /// The runtimes that should run, of all deployments, with their deployment; for sweeps.
     async fn wanted(&self) -> Result<Vec<(RuntimeId, DeploymentId)>, Problem>;
-
-    /// Rings when the state of a runtime has changed: it runs, it failed.
-    fn changed(&self) -> Doorbell;
-
-    /// The deployments of runtimes whose state has changed since this was last asked; for the one who waits for
-    /// [`changed`](Self::changed).
-    fn take_changed(&self) -> Vec<DeploymentId>;
 
     /// Whether a Docker host of the pool answers. Other URIs than those of the pool are refused. Problems:
     /// `runtimes.unknown_host`.

@@ -144,7 +144,7 @@ pub(crate) async fn wanted(conn: &mut Conn) -> Result<Vec<(RuntimeId, Deployment
 }
 
 /// Wishes that runtimes stop.
-pub(crate) async fn wish_stop(mut tx: FencedTx<'_>, ids: &[RuntimeId]) -> Result<usize, Problem> {
+pub(crate) async fn request_stop(mut tx: FencedTx<'_>, ids: &[RuntimeId]) -> Result<usize, Problem> {
     let some = runtime::table.filter(runtime::id.eq_any(ids)).filter(runtime::desired.ne(STOP));
     Ok(diesel::update(some).set(runtime::desired.eq(STOP)).execute(tx.conn()).await?)
 }

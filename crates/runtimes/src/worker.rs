@@ -1,11 +1,11 @@
 //! The duties of this crate.
 
-mod ops;
+mod host_tasks;
+mod host_view;
 mod ports;
 mod reconcile;
 mod record;
-mod seat;
-mod settle;
+mod results;
 mod steps;
 mod sweep;
 pub(crate) mod watch;

@@ -350,7 +350,7 @@ impl Simulation {
     fn trouble_host(&mut self, dice: &mut Dice) {
         let index = dice.below(self.hosts.len());
         let host = self.hosts[index].clone();
-        let calls = [Call::Pull, Call::Create, Call::Start, Call::Look, Call::Remove, Call::List];
+        let calls = [Call::Pull, Call::Create, Call::Start, Call::Inspect, Call::Remove, Call::List];
         let call = *dice.pick(&calls).unwrap();
         let fault = match dice.below(4) {
             0 => Fault::Refuse("no".into()),

@@ -33,7 +33,7 @@ use omgservers_api::{RuntimeId, TenantId};
 use self::network::Networks;
 use super::{
     Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    Piece, PublishedPort, PullTokens, Sight, StartError, Status, log_tail,
+    Inspection, Piece, PublishedPort, PullTokens, StartError, Status, log_tail,
 };
 use crate::{Host, HostConfig};
 
@@ -178,7 +178,7 @@ impl DockerHost {
         pulled.try_for_each(|_progress| async { Ok(()) }).await.map_err(|it| host_error(&it))
     }
 
-    async fn inspect(&self, name: &str) -> Result<Option<ContainerInspectResponse>, HostError> {
+    async fn read_container(&self, name: &str) -> Result<Option<ContainerInspectResponse>, HostError> {
         match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
             Ok(it) => Ok(Some(it)),
             Err(error) if status_of(&error) == Some(404) => Ok(None),
@@ -193,7 +193,8 @@ impl DockerHost {
         let Err(error) = self.docker.create_container(options(), body.clone()).await else { return Ok(()) };
         match status_of(&error) {
             Some(409) => {
-                let there = self.inspect(name).await?.and_then(|it| it.config?.env).unwrap_or_default();
+                let there =
+                    self.read_container(name).await?.and_then(|it| it.config?.env).unwrap_or_default();
                 if body.env.iter().flatten().all(|it| there.contains(it)) {
                     return Ok(());
                 }
@@ -321,25 +322,27 @@ impl ContainerHost for DockerHost {
             return Ok(Vec::new());
         }
         // It runs; what can't be read now is told by the next list.
-        let settings = self.inspect(&name).await.ok().flatten().and_then(|it| it.network_settings);
+        let settings = self.read_container(&name).await.ok().flatten().and_then(|it| it.network_settings);
         Ok(settings.and_then(|it| it.ports).map(|it| ports::inspected(&it)).unwrap_or_default())
     }
 
-    async fn look(&self, attempt: Attempt) -> Result<Sight, HostError> {
+    async fn inspect(&self, attempt: Attempt) -> Result<Inspection, HostError> {
         let name = self.name(attempt);
-        let Some(state) = self.inspect(&name).await?.map(|it| it.state.unwrap_or_default()) else {
-            return Ok(Sight::Gone);
+        let Some(state) = self.read_container(&name).await?.map(|it| it.state.unwrap_or_default()) else {
+            return Ok(Status::Gone.into());
         };
         Ok(match state.status {
-            Some(Now::CREATED) => Sight::Created,
-            Some(Now::EXITED | Now::DEAD | Now::REMOVING) => Sight::Ended(self.exit(&name, &state).await),
-            _ => Sight::Running,
+            Some(Now::CREATED) => Status::Created.into(),
+            Some(Now::EXITED | Now::DEAD | Now::REMOVING) => {
+                Inspection::ended(self.exit(&name, &state).await)
+            }
+            _ => Status::Running.into(),
         })
     }
 
-    async fn discard(&self, attempt: Attempt) -> Result<bool, HostError> {
+    async fn remove_unstarted(&self, attempt: Attempt) -> Result<bool, HostError> {
         let name = self.name(attempt);
-        let state = self.inspect(&name).await?.and_then(|it| it.state);
+        let state = self.read_container(&name).await?.and_then(|it| it.state);
         if state.and_then(|it| it.status) != Some(Now::CREATED) {
             return Ok(false);
         }
@@ -368,9 +371,9 @@ impl ContainerHost for DockerHost {
         self.remove_now(&name).await
     }
 
-    async fn tidy(&self) -> Result<(), HostError> {
+    async fn prune(&self) -> Result<(), HostError> {
         let used = self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.networks.tidy(&used).await
+        self.networks.prune(&used).await
     }
 
     async fn events(&self) -> Result<BoxStream<'static, Result<HostEvent, HostError>>, HostError> {

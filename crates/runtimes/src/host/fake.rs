@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    PublishedPort, PullTokens, Sight, StartError, Status,
+    Inspection, PublishedPort, PullTokens, StartError, Status,
 };
 use crate::Host;
 
@@ -28,7 +28,7 @@ pub enum Call {
     /// Starting a container that was made.
     Start,
     /// Looking at a container.
-    Look,
+    Inspect,
     /// Stopping and removing a container.
     Remove,
     /// Listing containers.
@@ -375,22 +375,21 @@ impl ContainerHost for FakeHost {
         Ok(self.state().containers.get(&spec.attempt).map(|it| it.ports.clone()).unwrap_or_default())
     }
 
-    async fn look(&self, attempt: Attempt) -> Result<Sight, HostError> {
-        let lost = self.meet(Call::Look).await?;
-        let sight = match self.state().containers.get(&attempt) {
-            None => Sight::Gone,
-            Some(it) => match it.status {
-                Status::Created => Sight::Created,
-                Status::Running => Sight::Running,
-                Status::Ended | Status::Gone => Sight::Ended(it.exit.clone().unwrap_or_default()),
+    async fn inspect(&self, attempt: Attempt) -> Result<Inspection, HostError> {
+        let lost = self.meet(Call::Inspect).await?;
+        let inspection = match self.state().containers.get(&attempt) {
+            None => Status::Gone.into(),
+            Some(found) => match found.status {
+                Status::Created | Status::Running => found.status.into(),
+                Status::Ended | Status::Gone => Inspection::ended(found.exit.clone().unwrap_or_default()),
             },
         };
-        self.answer(lost).await.map(|()| sight)
+        self.answer(lost).await.map(|()| inspection)
     }
 
-    async fn discard(&self, attempt: Attempt) -> Result<bool, HostError> {
+    async fn remove_unstarted(&self, attempt: Attempt) -> Result<bool, HostError> {
         let lost = self.meet(Call::Remove).await?;
-        let discarded = {
+        let removed = {
             let mut state = self.state();
             let made = state.containers.get(&attempt).is_some_and(|it| it.status == Status::Created);
             if made {
@@ -398,7 +397,7 @@ impl ContainerHost for FakeHost {
             }
             made
         };
-        self.answer(lost).await.map(|()| discarded)
+        self.answer(lost).await.map(|()| removed)
     }
 
     async fn remove(&self, attempt: Attempt, _grace: Duration) -> Result<(), HostError> {
@@ -407,7 +406,7 @@ impl ContainerHost for FakeHost {
         self.answer(lost).await
     }
 
-    async fn tidy(&self) -> Result<(), HostError> {
+    async fn prune(&self) -> Result<(), HostError> {
         let mut state = self.state();
         let used: BTreeSet<TenantId> = state.containers.values().map(|it| it.spec.tenant).collect();
         state.networks.retain(|it| used.contains(it));

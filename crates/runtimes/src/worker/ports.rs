@@ -4,7 +4,7 @@ use omgservers_api::{HostId, RuntimeId, config::PortConfig, interchange::DirectP
 use omgservers_core::Ticks;
 use serde_json::Value;
 
-use super::{reconcile::Reconcile, seat::Seat};
+use super::{host_view::HostView, reconcile::Reconcile};
 use crate::{
     host::{Attempt, PublishedPort},
     rules::{Desired, Observed},
@@ -17,7 +17,7 @@ impl Reconcile {
         let Some(row) = self.entries.get(&id).map(|it| &it.row) else { return };
         let mut known = None;
         if row.has_ports() {
-            known = self.seats.get(&host).and_then(|it| published(row, it, attempt));
+            known = self.views.get(&host).and_then(|it| published(row, it, attempt));
             if known.is_none() {
                 return;
             }
@@ -28,10 +28,10 @@ impl Reconcile {
     /// Records ports that are elsewhere than they were: a daemon that restarts may move them.
     pub(super) async fn follow_ports(&mut self, now: Ticks) {
         let moved = |row: &Row| {
-            let seat = self.seats.get(&row.host_id?)?;
+            let view = self.views.get(&row.host_id?)?;
             let runs = (row.desired(), row.observed()) == (Desired::Run, Observed::Running);
             let attempt = Attempt { runtime: row.id, epoch: row.epoch() };
-            let ports = (runs && row.has_ports()).then(|| published(row, seat, attempt))??;
+            let ports = (runs && row.has_ports()).then(|| published(row, view, attempt))??;
             (row.published.as_ref() != Some(&ports)).then_some((row.id, ports))
         };
         let moved: Vec<(RuntimeId, Value)> = self.entries.values().filter_map(|it| moved(&it.row)).collect();
@@ -42,8 +42,8 @@ impl Reconcile {
 }
 
 /// The ports of an attempt as the row keeps them; `None` as long as one is missing.
-fn published(row: &Row, seat: &Seat, attempt: Attempt) -> Option<Value> {
-    let ports = named(&row.ports(), seat.ports(attempt))?;
+fn published(row: &Row, view: &HostView, attempt: Attempt) -> Option<Value> {
+    let ports = named(&row.ports(), view.ports(attempt))?;
     serde_json::to_value(ports).ok()
 }
 

@@ -13,15 +13,15 @@ use omgservers_api::{HostId, Problem, RuntimeId};
 use omgservers_core::{Backlog, Outcome, Ticks, Worker};
 
 use super::{
-    ops::{Done, Job, Ops},
-    seat::Seat,
+    host_tasks::{HostOp, HostTasks},
+    host_view::HostView,
 };
 use crate::{
     host::Attempt,
-    inner::Inner,
     meters::Meters,
     rules::{Health, Life},
     scheduler::Need,
+    shared::Shared,
     store::{self, Row, unsigned},
 };
 
@@ -36,12 +36,12 @@ const MOST_TURNS: usize = 10_000;
 
 /// The worker `runtimes.reconcile`. Made by [`PgRuntimes::reconciler`](crate::PgRuntimes::reconciler).
 pub struct Reconcile {
-    pub(super) inner: Arc<Inner>,
+    pub(super) shared: Arc<Shared>,
     pub(super) entries: BTreeMap<RuntimeId, Entry>,
-    pub(super) seats: BTreeMap<HostId, Seat>,
-    pub(super) ops: Ops,
+    pub(super) views: BTreeMap<HostId, HostView>,
+    pub(super) tasks: HostTasks,
     /// The first thing that went wrong in this run.
-    pub(super) trouble: Option<Problem>,
+    pub(super) problem: Option<Problem>,
     /// Something is to be read again at once.
     pub(super) again: bool,
     pub(super) changed: usize,
@@ -55,14 +55,14 @@ pub(super) struct Entry {
     /// No attempt before this.
     pub(super) not_before: Ticks,
     /// The last attempt found no room.
-    pub(super) cramped: bool,
+    pub(super) unschedulable: bool,
     /// The host that waits for its image, or that it waits for.
     pub(super) reserved: Option<HostId>,
 }
 
 impl Entry {
     fn new(row: Row, now: Ticks) -> Self {
-        Self { row, not_before: now, cramped: false, reserved: None }
+        Self { row, not_before: now, unschedulable: false, reserved: None }
     }
 
     pub(super) fn attempt(&self) -> Attempt {
@@ -75,7 +75,7 @@ impl Entry {
             observed: self.row.observed(),
             placed: self.row.host_id.is_some(),
             not_before: self.not_before,
-            cramped: self.cramped,
+            unschedulable: self.unschedulable,
         }
     }
 
@@ -85,14 +85,14 @@ impl Entry {
 }
 
 impl Reconcile {
-    pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        let ops = Ops::new(inner.bell.clone());
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let tasks = HostTasks::new(shared.bell.clone());
         Self {
-            inner,
+            shared,
             entries: BTreeMap::new(),
-            seats: BTreeMap::new(),
-            ops,
-            trouble: None,
+            views: BTreeMap::new(),
+            tasks,
+            problem: None,
             again: false,
             changed: 0,
             loaded: None,
@@ -100,54 +100,57 @@ impl Reconcile {
         }
     }
 
-    async fn turn(&mut self, look_everywhere: bool) -> Result<(), Problem> {
-        let now = self.inner.clock.ticks();
+    async fn turn(&mut self, list_all: bool) -> Result<(), Problem> {
+        let now = self.shared.clock.ticks();
         self.load_hosts(now).await?;
-        let dirty = self.hear(now);
+        let dirty = self.receive_signals(now);
         self.load_rows(dirty, now).await?;
-        for (job, result) in self.ops.ended(now) {
-            self.settle(job, result, now).await;
+        for (host, result) in self.tasks.take_results(now) {
+            self.record_result(host, result, now).await;
         }
-        self.probe(now, look_everywhere);
+        self.probe(now, list_all);
         self.follow(now).await;
         self.start_waiting(now).await;
         self.sweep_strays(now).await;
-        self.meters.show(self.entries.values().map(|it| it.row.observed()), self.ops.under_way());
+        self.meters.show(self.entries.values().map(|it| it.row.observed()), self.tasks.under_way());
         Ok(())
     }
 
     async fn load_hosts(&mut self, now: Ticks) -> Result<(), Problem> {
-        let links = self.inner.links().await?;
-        self.seats.retain(|id, _| links.iter().any(|it| it.host.id == *id));
-        for link in links {
-            let seat = self.seats.entry(link.host.id).or_insert_with(|| Seat::new(Arc::clone(&link), now));
+        let host_clients = self.shared.host_clients().await?;
+        self.views.retain(|id, _| host_clients.iter().any(|it| it.host.id == *id));
+        for host_client in host_clients {
+            let view = self
+                .views
+                .entry(host_client.host.id)
+                .or_insert_with(|| HostView::new(Arc::clone(&host_client), now));
             // The operator may have described it anew.
-            seat.link = link;
+            view.host_client = host_client;
         }
         Ok(())
     }
 
     /// Takes what was told; returns the rows to read.
-    fn hear(&mut self, now: Ticks) -> HashSet<RuntimeId> {
-        let signals = self.inner.take_signals();
+    fn receive_signals(&mut self, now: Ticks) -> HashSet<RuntimeId> {
+        let signals = self.shared.take_signals();
         for (host, answered) in signals.pulses {
-            if let Some(seat) = self.seats.get_mut(&host) {
-                if answered { seat.pulse.answered(now) } else { seat.pulse.silent(now) }
+            if let Some(view) = self.views.get_mut(&host) {
+                if answered { view.pulse.answered(now) } else { view.pulse.silent(now) }
             }
         }
         for host in signals.relist {
-            if let Some(seat) = self.seats.get_mut(&host) {
-                seat.list_at = now;
+            if let Some(view) = self.views.get_mut(&host) {
+                view.list_at = now;
             }
         }
         for ((host, attempt), status) in signals.seen {
             let ours = self.entries.get(&attempt.runtime).is_some_and(|it| it.attempt() == attempt);
-            if let Some(seat) = self.seats.get_mut(&host) {
-                if ours || seat.knows(attempt) {
-                    seat.note(attempt, status);
+            if let Some(view) = self.views.get_mut(&host) {
+                if ours || view.knows(attempt) {
+                    view.note(attempt, status);
                 } else {
                     // Somebody else's doing: a list tells whether it is to be removed.
-                    seat.list_at = now;
+                    view.list_at = now;
                 }
             }
         }
@@ -160,7 +163,7 @@ impl Reconcile {
         let rows = match read {
             Ok(rows) => rows,
             Err(problem) => {
-                self.inner.put_back(dirty);
+                self.shared.requeue(dirty);
                 return Err(problem);
             }
         };
@@ -184,7 +187,7 @@ impl Reconcile {
         loop {
             let after = all.last().map(|it| it.id);
             let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-            let page = store::page(&mut *self.inner.db.read().await?, after, limit).await?;
+            let page = store::page(&mut *self.shared.db.read().await?, after, limit).await?;
             let last = page.len() < PAGE;
             all.extend(page);
             if last {
@@ -197,7 +200,7 @@ impl Reconcile {
         let ids: Vec<RuntimeId> = dirty.iter().copied().collect();
         let mut rows = Vec::with_capacity(ids.len());
         for ids in ids.chunks(PAGE) {
-            rows.extend(store::by_ids(&mut *self.inner.db.read().await?, ids).await?);
+            rows.extend(store::by_ids(&mut *self.shared.db.read().await?, ids).await?);
         }
         Ok(rows)
     }
@@ -214,30 +217,29 @@ impl Reconcile {
 
     pub(super) fn health(&self, host: HostId, now: Ticks) -> Health {
         // A host that left the pool can't tell anything any more.
-        self.seats.get(&host).map_or(Health::Lost, |it| it.health(now, self.inner.config.lost_after))
+        self.views.get(&host).map_or(Health::Lost, |it| it.health(now, self.shared.config.lost_after))
     }
 
     /// Lists hosts that are due.
-    fn probe(&mut self, now: Ticks, look_everywhere: bool) {
-        for (host, seat) in &mut self.seats {
-            if seat.health(now, self.inner.config.lost_after) == Health::Lost {
-                seat.forget();
+    fn probe(&mut self, now: Ticks, list_all: bool) {
+        for (host, view) in &mut self.views {
+            if view.health(now, self.shared.config.lost_after) == Health::Lost {
+                view.forget();
             }
-            let job = Job::List(*host);
-            if (now < seat.list_at && !look_everywhere) || self.ops.is_under_way(&job) {
+            if (now < view.list_at && !list_all) || self.tasks.is_under_way(*host, &HostOp::List) {
                 continue;
             }
-            seat.list_begins(now);
-            match seat.link.client(self.inner.connector.as_ref()) {
-                Ok(client) => self.ops.begin(job, now, LIST_LIMIT, async move {
+            view.list_begins(now);
+            match view.host_client.client(self.shared.connector.as_ref()) {
+                Ok(client) => self.tasks.list(*host, now, LIST_LIMIT, async move {
                     let list = client.list().await?;
-                    // What can't be tidied now is tidied later.
-                    let _tidied = client.tidy().await;
-                    Ok(Done::Listed(list))
+                    // What can't be pruned now is pruned later.
+                    let _pruned = client.prune().await;
+                    Ok(list)
                 }),
                 Err(error) => {
-                    tracing::warn!(host.uri = seat.link.host.config.uri, %error, "no way to the Docker host");
-                    seat.pulse.silent(now);
+                    tracing::warn!(host.uri = view.host_client.host.config.uri, %error, "no way to the Docker host");
+                    view.pulse.silent(now);
                 }
             }
         }
@@ -246,8 +248,8 @@ impl Reconcile {
     /// The next moment at which there is something to do without a ring.
     fn next_moment(&self, now: Ticks) -> Option<Ticks> {
         let pauses = self.entries.values().map(|it| it.not_before).filter(|it| *it > now);
-        let quiet = self.seats.values().filter_map(|it| it.next_try(now));
-        pauses.chain(quiet).chain(self.ops.next_deadline()).min()
+        let backing_off = self.views.values().filter_map(|it| it.next_try(now));
+        pauses.chain(backing_off).chain(self.tasks.next_deadline()).min()
     }
 
     /// When to run again without a ring.
@@ -255,7 +257,7 @@ impl Reconcile {
         if std::mem::take(&mut self.again) {
             return Some(Duration::ZERO);
         }
-        let now = self.inner.clock.ticks();
+        let now = self.shared.clock.ticks();
         // A little later rather than a little too early.
         self.next_moment(now).map(|at| at.since(now).saturating_add(Duration::from_millis(2)))
     }
@@ -276,21 +278,21 @@ impl Worker for Reconcile {
 
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         self.changed = 0;
-        self.turn(self.inner.config.inline.is_some()).await?;
-        if let Some(patience) = self.inner.config.inline {
+        self.turn(self.shared.config.inline.is_some()).await?;
+        if let Some(patience) = self.shared.config.inline {
             for _turn in 0..MOST_TURNS {
-                if !std::mem::take(&mut self.again) && !self.ops.wait(patience).await {
+                if !std::mem::take(&mut self.again) && !self.tasks.wait(patience).await {
                     break;
                 }
                 self.turn(false).await?;
             }
         }
-        match self.trouble.take() {
+        match self.problem.take() {
             Some(problem) => Err(problem),
             None => Ok(Outcome {
                 changed: self.changed,
                 requeue_after: self.requeue_after(),
-                backlog: Backlog { due: self.ops.under_way(), ..Backlog::default() },
+                backlog: Backlog { due: self.tasks.under_way(), ..Backlog::default() },
             }),
         }
     }

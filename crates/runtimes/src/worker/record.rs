@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::reconcile::Reconcile;
 use crate::{
-    rules,
+    rules::RETRY,
     store::{self, Row},
 };
 
@@ -23,16 +23,16 @@ impl Reconcile {
             + Send,
     {
         let ids = [id];
-        let _stale = self.inner.known.stale(&ids);
-        self.inner.db.write_owned(&self.inner.ownership, &[id.slot()], work).await
+        let _stale = self.shared.known.stale(&ids);
+        self.shared.db.write_owned(&self.shared.ownership, &[id.slot()], work).await
     }
 
     /// Reads a row and makes sure that this process still owns it: a process that lost its slots must not remove
     /// the containers of its successor.
     pub(super) async fn read_fenced(&self, id: RuntimeId) -> Result<Option<Row>, Problem> {
-        self.inner
+        self.shared
             .db
-            .write_owned(&self.inner.ownership, &[id.slot()], async |mut tx| {
+            .write_owned(&self.shared.ownership, &[id.slot()], async |mut tx| {
                 Ok(store::by_ids(tx.conn(), &[id]).await?.pop())
             })
             .await
@@ -46,27 +46,27 @@ impl Reconcile {
         now: Ticks,
     ) -> Option<Row> {
         let row = self.entries.get(&id)?.row.clone();
-        let digest = self.inner.secrets.digest(password);
-        let key = row.has_ports().then_some(self.inner.connect_key.kid.as_str());
+        let digest = self.shared.secrets.digest(password);
+        let key = row.has_ports().then_some(self.shared.connect_key.kid.as_str());
         let written = self.write(id, async |tx| store::begin(tx, &row, host, &digest, key).await).await;
         let row = self.recorded(id, written, now)?;
         if let Some(entry) = self.entries.get_mut(&id) {
-            (entry.reserved, entry.cramped) = (None, false);
+            (entry.reserved, entry.unschedulable) = (None, false);
         }
         Some(row)
     }
 
     pub(super) async fn record_running(&mut self, id: RuntimeId, published: Option<Value>, now: Ticks) {
         let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
-        let started = self.inner.clock.now();
+        let started = self.shared.clock.now();
         let deployment = row.deployment_id;
         // Before the row says so: who reads the row finds the moment.
-        self.inner.set_since(id, Some(now));
+        self.shared.set_since(id, Some(now));
         let written =
             self.write(id, async |tx| store::set_running(tx, &row, started, published.as_ref()).await).await;
         if self.recorded(id, written, now).is_some() {
             self.meters.started.increment(1);
-            self.inner.tell(deployment);
+            self.shared.changed.enqueue(deployment);
         }
     }
 
@@ -76,7 +76,7 @@ impl Reconcile {
         let written = self.write(id, async |tx| store::set_published(tx, &row, published).await).await;
         if let Some(row) = self.recorded(id, written, now) {
             tracing::warn!(runtime.id = %id, "the ports of a runtime are elsewhere now");
-            self.inner.tell(row.deployment_id);
+            self.shared.changed.enqueue(row.deployment_id);
         }
     }
 
@@ -92,13 +92,13 @@ impl Reconcile {
         match written {
             Ok(_) => {
                 let entry = self.entries.remove(&id);
-                self.inner.set_since(id, None);
+                self.shared.set_since(id, None);
                 self.changed = self.changed.saturating_add(1);
                 if let Some(entry) = entry {
-                    self.inner.tell(entry.row.deployment_id);
+                    self.shared.changed.enqueue(entry.row.deployment_id);
                 }
             }
-            Err(problem) => self.troubled(id, problem, now),
+            Err(problem) => self.record_problem(id, problem, now),
         }
     }
 
@@ -107,21 +107,21 @@ impl Reconcile {
         &mut self,
         id: RuntimeId,
         failure: ContainerFailure,
-        cramped: bool,
+        unschedulable: bool,
         now: Ticks,
     ) {
         if let Some(row) = self.record_failure(id, &failure, false, now).await
             && let Some(entry) = self.entries.get_mut(&id)
         {
-            entry.not_before = now.plus(rules::pause(row.failures()));
-            (entry.cramped, entry.reserved) = (cramped, None);
+            entry.not_before = now.plus(RETRY.after(row.failures()));
+            (entry.unschedulable, entry.reserved) = (unschedulable, None);
         }
     }
 
     /// Records that a runtime came to an end.
     pub(super) async fn fail(&mut self, id: RuntimeId, failure: ContainerFailure, now: Ticks) {
         if self.record_failure(id, &failure, true, now).await.is_some() {
-            self.inner.set_since(id, None);
+            self.shared.set_since(id, None);
         }
     }
 
@@ -134,7 +134,7 @@ impl Reconcile {
     ) -> Option<Row> {
         let row = self.entries.get(&id)?.row.clone();
         let body = serde_json::to_value(failure).ok()?;
-        let (db, ownership) = (&self.inner.db, &self.inner.ownership);
+        let (db, ownership) = (&self.shared.db, &self.shared.ownership);
         // The note lives with the deployment, in another slot perhaps. It comes first and may come twice.
         let noted = db
             .write_owned(ownership, &[row.deployment_id.slot()], async |tx| {
@@ -159,7 +159,7 @@ impl Reconcile {
         failures.increment(1);
         tracing::warn!(runtime.id = %id, deployment.id = %row.deployment_id, failures = row.failures,
             reason = failure.reason, exit_code = failure.exit_code, "a runtime failed");
-        self.inner.tell(row.deployment_id);
+        self.shared.changed.enqueue(row.deployment_id);
         Some(row)
     }
 
@@ -172,24 +172,24 @@ impl Reconcile {
                 Some(row)
             }
             Ok(None) => {
-                self.inner.put_back([id]);
+                self.shared.requeue([id]);
                 self.again = true;
                 None
             }
             Err(problem) => {
-                self.troubled(id, problem, now);
+                self.record_problem(id, problem, now);
                 None
             }
         }
     }
 
-    fn troubled(&mut self, id: RuntimeId, problem: Problem, now: Ticks) {
+    fn record_problem(&mut self, id: RuntimeId, problem: Problem, now: Ticks) {
         // It may have been written all the same.
-        self.inner.put_back([id]);
+        self.shared.requeue([id]);
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.not_before = entry.not_before.max(now.plus(DB_PAUSE));
-            entry.cramped = false;
+            entry.unschedulable = false;
         }
-        self.trouble.get_or_insert(problem);
+        self.problem.get_or_insert(problem);
     }
 }

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     host::{ContainerHost, HostError},
-    inner::{Inner, Link},
     pg::PING_TIMEOUT,
+    shared::{HostClient, Shared},
 };
 
 /// How often a host is asked whether it is there. A cut network tells nothing by itself.
@@ -20,10 +20,10 @@ const RECONNECT: Duration = Duration::from_millis(500);
 const MOST_SILENCE: u32 = 3;
 
 /// Listens to all hosts of the pool until `stop`.
-pub(crate) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
-    let links = loop {
-        match inner.links().await {
-            Ok(links) => break links,
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let host_clients = loop {
+        match shared.host_clients().await {
+            Ok(host_clients) => break host_clients,
             Err(problem) => {
                 tracing::error!(?problem, "the hosts of the pool can't be read; trying again");
                 tokio::select! {
@@ -33,39 +33,39 @@ pub(crate) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             }
         }
     };
-    let all = join_all(links.into_iter().map(|it| listen(&inner, it)));
+    let all = join_all(host_clients.into_iter().map(|it| listen(&shared, it)));
     tokio::select! {
         () = stop.cancelled() => {}
         _never = all => {}
     }
 }
 
-async fn listen(inner: &Inner, link: Arc<Link>) {
+async fn listen(shared: &Shared, host_client: Arc<HostClient>) {
     let mut reported = None;
     loop {
-        let error = match link.client(inner.connector.as_ref()) {
-            Ok(client) => follow(inner, &link, client.as_ref(), &mut reported).await,
+        let error = match host_client.client(shared.connector.as_ref()) {
+            Ok(client) => follow(shared, &host_client, client.as_ref(), &mut reported).await,
             Err(error) => error,
         };
         // Said once for each reason, not twice a second.
         let text = error.to_string();
         if reported.as_ref() != Some(&text) {
-            tracing::warn!(host.uri = link.host.config.uri, %error, "the Docker host is not to be heard; trying again");
+            tracing::warn!(host.uri = host_client.host.config.uri, %error, "the Docker host is not to be heard; trying again");
             reported = Some(text);
         }
-        inner.signal(|it| it.missed(link.host.id));
+        shared.signal(|it| it.missed(host_client.host.id));
         tokio::time::sleep(RECONNECT).await;
     }
 }
 
 /// Passes on what the host says, until it falls silent.
 async fn follow(
-    inner: &Inner,
-    link: &Link,
+    shared: &Shared,
+    host_client: &HostClient,
     client: &dyn ContainerHost,
     reported: &mut Option<String>,
 ) -> HostError {
-    let host = link.host.id;
+    let host = host_client.host.id;
     let mut events = match client.events().await {
         Ok(events) => events,
         Err(error) => return error,
@@ -79,24 +79,24 @@ async fn follow(
             // The subscription is sent before the first ping.
             biased;
             event = events.next() => match event {
-                Some(Ok(event)) => inner.signal_event(host, event),
+                Some(Ok(event)) => shared.signal_event(host, event),
                 Some(Err(error)) => return error,
                 None => return HostError::Unreachable("the stream of events ended".into()),
             },
             _ = ping.tick() => {
                 let answer = timeout(PING_TIMEOUT, client.ping()).await;
                 if matches!(answer, Ok(Ok(()))) {
-                    inner.note_answer(host);
+                    shared.note_answer(host);
                     if !caught_up || silence > 0 {
-                        inner.signal(|it| it.list(host));
+                        shared.signal(|it| it.list(host));
                         if reported.take().is_some() {
-                            tracing::info!(host.uri = link.host.config.uri, "the Docker host is back");
+                            tracing::info!(host.uri = host_client.host.config.uri, "the Docker host is back");
                         }
                     }
                     (caught_up, silence) = (true, 0);
                 } else {
                     silence = silence.saturating_add(1);
-                    inner.signal(|it| it.missed(host));
+                    shared.signal(|it| it.missed(host));
                     if silence >= MOST_SILENCE {
                         return HostError::Unreachable(format!("no answer to {silence} pings"));
                     }

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use omgservers_api::Problem;
 use omgservers_runtimes::{
     ContainerHost as _, DockerHost, HostConfig, PullTokens,
-    host::{HostError, HostEvent, ImageName, Sight, Status},
+    host::{HostError, HostEvent, ImageName, Inspection, Status},
 };
 
 use crate::installation::{Installation, Mode, local};
@@ -42,11 +42,11 @@ async fn a_container_is_started_seen_stopped_and_removed() {
         list.iter().map(|it| (it.attempt, it.status)).collect::<Vec<_>>(),
         [(spec.attempt, Status::Running)]
     );
-    assert_eq!(host.look(spec.attempt).await.unwrap(), Sight::Running);
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Running);
     let begin = Instant::now();
     host.remove(spec.attempt, GRACE).await.unwrap();
     assert!(begin.elapsed() < GRACE, "SIGTERM is enough");
-    assert_eq!(host.look(spec.attempt).await.unwrap(), Sight::Gone);
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Gone);
     host.remove(spec.attempt, GRACE).await.unwrap();
     assert_eq!(host.list().await.unwrap(), []);
 }
@@ -122,8 +122,8 @@ async fn ended(installation: &Installation, mode: Mode) -> omgservers_runtimes::
     let begin = Instant::now();
     loop {
         // Out of memory is told a moment before the end.
-        match host.look(attempt).await.unwrap() {
-            Sight::Ended(exit) => return exit,
+        match host.inspect(attempt).await.unwrap() {
+            Inspection { status: Status::Ended, exit } => return exit,
             other => assert!(begin.elapsed() < Duration::from_secs(5), "{other:?}"),
         }
     }
@@ -162,11 +162,11 @@ async fn the_same_attempt_twice_is_one_container_and_another_password_replaces_i
 }
 
 #[tokio::test]
-async fn only_a_container_that_never_ran_is_discarded() {
+async fn only_a_container_that_never_ran_is_removed_as_unstarted() {
     let Some(installation) = Installation::new() else { return };
     let host = installation.host();
     let spec = installation.spec(Mode::Short, 51).await;
-    assert!(!host.discard(spec.attempt).await.unwrap(), "there is none");
+    assert!(!host.remove_unstarted(spec.attempt).await.unwrap(), "there is none");
     let options = CreateContainerOptionsBuilder::default().name(&installation.name(spec.attempt)).build();
     let body = ContainerCreateBody {
         image: Some(spec.image.digest.clone()),
@@ -174,18 +174,18 @@ async fn only_a_container_that_never_ran_is_discarded() {
         ..ContainerCreateBody::default()
     };
     installation.docker.create_container(Some(options), body).await.unwrap();
-    assert_eq!(host.look(spec.attempt).await.unwrap(), Sight::Created);
-    assert!(host.discard(spec.attempt).await.unwrap());
-    assert_eq!(host.look(spec.attempt).await.unwrap(), Sight::Gone);
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Created);
+    assert!(host.remove_unstarted(spec.attempt).await.unwrap());
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Gone);
     host.start(&spec).await.unwrap();
-    assert!(!host.discard(spec.attempt).await.unwrap(), "it runs");
+    assert!(!host.remove_unstarted(spec.attempt).await.unwrap(), "it runs");
     let begin = Instant::now();
-    while host.look(spec.attempt).await.unwrap() == Sight::Running {
+    while host.inspect(spec.attempt).await.unwrap().status == Status::Running {
         assert!(begin.elapsed() < Duration::from_secs(10));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(!host.discard(spec.attempt).await.unwrap(), "it ran");
-    assert!(matches!(host.look(spec.attempt).await.unwrap(), Sight::Ended(_)));
+    assert!(!host.remove_unstarted(spec.attempt).await.unwrap(), "it ran");
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Ended);
 }
 
 #[tokio::test]
@@ -222,17 +222,17 @@ async fn a_tenant_has_one_network_as_long_as_it_has_containers() {
     assert_eq!(installation.networks().await.len(), 1);
     let network = installation.docker.inspect_network(&installation.networks().await[0], None).await.unwrap();
     assert_eq!(network.options.unwrap()["com.docker.network.bridge.enable_icc"], "false");
-    let tidy = async || {
+    let prune = async || {
         for _ in 0..3 {
             host.list().await.unwrap();
-            host.tidy().await.unwrap();
+            host.prune().await.unwrap();
         }
     };
     host.remove(specs[0].attempt, GRACE).await.unwrap();
-    tidy().await;
+    prune().await;
     assert_eq!(installation.networks().await.len(), 1, "there is one left");
     host.remove(specs[1].attempt, GRACE).await.unwrap();
-    tidy().await;
+    prune().await;
     assert_eq!(installation.networks().await.len(), 0);
     host.start(&specs[0]).await.unwrap();
     assert_eq!(installation.networks().await.len(), 1, "and comes back");
@@ -262,7 +262,7 @@ async fn installations_dont_see_each_other() {
     two.host().start(&theirs).await.unwrap();
     assert_eq!((one.containers().await.len(), two.containers().await.len()), (1, 1));
     two.host().remove(theirs.attempt, GRACE).await.unwrap();
-    assert_eq!(one.host().look(spec.attempt).await.unwrap(), Sight::Running);
+    assert_eq!(one.host().inspect(spec.attempt).await.unwrap().status, Status::Running);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
 
 use omgservers_api::{Problem, RuntimeId, RuntimeQualifier, roles::ImageQualifier};
 use omgservers_auth::{Keys, Secrets};
-use omgservers_core::{SystemClock, WorkerRegistry, worker};
+use omgservers_core::{SystemClock, WorkQueue, WorkerRegistry, worker};
 use omgservers_runtimes::{
     DockerConnector, HostConfig, NewRuntime, PgRuntimes, PullTokens, RuntimeState, Runtimes as _,
     RuntimesConfig, RuntimesParts, SCHEMA,
@@ -133,6 +133,7 @@ fn serve(ground: &Ground, secrets: &Secrets, installation: &Installation) -> PgR
         pull_tokens: Arc::new(NoTokens),
         config: RuntimesConfig { stop_grace: Duration::from_secs(1), ..RuntimesConfig::default() },
         hosts: Arc::new(DockerConnector::new(installation.config())),
+        changed: WorkQueue::new(ground.clock()),
     })
 }
 

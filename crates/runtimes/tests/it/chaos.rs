@@ -19,7 +19,7 @@ use omgservers_runtimes::{
     },
 };
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 /// A small generator of our own: the same seed tells the same story.
 struct Dice(AtomicU64);
@@ -36,10 +36,10 @@ impl Dice {
 }
 
 async fn story(seed: u64) {
-    let mut world = World::new().await;
+    let mut fixture = Fixture::new().await;
     let dice = Arc::new(Dice(AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)));
     let trouble = Arc::new(AtomicBool::new(true));
-    world.ground.db = world.ground.db.with_faults({
+    fixture.ground.db = fixture.ground.db.with_faults({
         let (dice, trouble) = (Arc::clone(&dice), Arc::clone(&trouble));
         Arc::new(move || {
             let faults = [DbFault::BeforeBegin, DbFault::BeforeCommit, DbFault::AfterCommit];
@@ -47,31 +47,31 @@ async fn story(seed: u64) {
                 .then(|| faults[usize::try_from(dice.roll(3)).unwrap()])
         })
     });
-    world.restart();
+    fixture.restart();
     let (mut wanted, mut stopped): (Vec<RuntimeId>, Vec<RuntimeId>) = (Vec::new(), Vec::new());
     for _ in 0..60 {
-        act(&mut world, &dice, &mut wanted, &mut stopped).await;
-        let _failed = world.reconciler.run_once().await;
-        world.ground.clock.advance(Duration::from_millis(dice.roll(3000)));
+        act(&mut fixture, &dice, &mut wanted, &mut stopped).await;
+        let _failed = fixture.reconciler.run_once().await;
+        fixture.ground.clock.advance(Duration::from_millis(dice.roll(3000)));
     }
     trouble.store(false, Ordering::SeqCst);
-    world.host.heal();
+    fixture.host.heal();
     // Stops that the database refused are asked for again, as who owns a runtime does.
-    world.runtimes.stop(&stopped).await.unwrap();
-    world.pass(130).await;
-    check(&world, &wanted, &stopped, seed).await;
+    fixture.runtimes.stop(&stopped).await.unwrap();
+    fixture.pass(130).await;
+    check(&fixture, &wanted, &stopped, seed).await;
 }
 
-async fn act(world: &mut World, dice: &Dice, wanted: &mut Vec<RuntimeId>, stopped: &mut Vec<RuntimeId>) {
+async fn act(fixture: &mut Fixture, dice: &Dice, wanted: &mut Vec<RuntimeId>, stopped: &mut Vec<RuntimeId>) {
     let pick = |from: &[RuntimeId]| {
         let count = u64::try_from(from.len()).unwrap();
         (count > 0).then(|| from[usize::try_from(dice.roll(count)).unwrap()])
     };
     match dice.roll(12) {
         0..=2 => {
-            let new = NewRuntime { cpu_limit: 10, memory_limit: 20, ..world.lobby() };
+            let new = NewRuntime { cpu_limit: 10, memory_limit: 20, ..fixture.lobby() };
             for _attempt in 0..20 {
-                if world.runtimes.create(std::slice::from_ref(&new)).await.is_ok() {
+                if fixture.runtimes.create(std::slice::from_ref(&new)).await.is_ok() {
                     wanted.push(new.id);
                     break;
                 }
@@ -79,51 +79,51 @@ async fn act(world: &mut World, dice: &Dice, wanted: &mut Vec<RuntimeId>, stoppe
         }
         3 => {
             if let Some(id) = pick(wanted) {
-                let _refused = world.runtimes.stop(&[id]).await;
+                let _refused = fixture.runtimes.stop(&[id]).await;
                 wanted.retain(|it| *it != id);
                 stopped.push(id);
             }
         }
-        4 => drop(pick(wanted).map(|it| world.host.exit(it, Exit { code: 1, ..Exit::default() }))),
-        5 => drop(pick(wanted).map(|it| world.host.vanish(it))),
+        4 => drop(pick(wanted).map(|it| fixture.host.exit(it, Exit { code: 1, ..Exit::default() }))),
+        5 => drop(pick(wanted).map(|it| fixture.host.vanish(it))),
         6 => {
-            let calls = [Call::Pull, Call::Create, Call::Start, Call::Look, Call::Remove, Call::List];
+            let calls = [Call::Pull, Call::Create, Call::Start, Call::Inspect, Call::Remove, Call::List];
             let faults = [Fault::Refuse("no".into()), Fault::LoseAnswer, Fault::Hang];
             let call = calls[usize::try_from(dice.roll(6)).unwrap()];
-            world.host.fail_next(call, faults[usize::try_from(dice.roll(3)).unwrap()].clone());
+            fixture.host.fail_next(call, faults[usize::try_from(dice.roll(3)).unwrap()].clone());
         }
-        7 => world.host.set_reachable(dice.roll(2) == 0),
-        8 => world.host.release(),
-        9 => world.restart(),
+        7 => fixture.host.set_reachable(dice.roll(2) == 0),
+        8 => fixture.host.release(),
+        9 => fixture.restart(),
         10 => {
             if let Some(id) = pick(wanted) {
                 let epoch = u32::try_from(dice.roll(4)).unwrap();
-                if world.host.containers().iter().all(|it| it.spec.attempt.runtime != id) {
-                    world.host.appear(world.foreign(id, epoch + 40));
+                if fixture.host.containers().iter().all(|it| it.spec.attempt.runtime != id) {
+                    fixture.host.appear(fixture.foreign(id, epoch + 40));
                 }
             }
         }
-        _ => world.host.forget_images(),
+        _ => fixture.host.forget_images(),
     }
 }
 
-async fn check(world: &World, wanted: &[RuntimeId], stopped: &[RuntimeId], seed: u64) {
-    let states = world.states(wanted).await;
+async fn check(fixture: &Fixture, wanted: &[RuntimeId], stopped: &[RuntimeId], seed: u64) {
+    let states = fixture.states(wanted).await;
     for id in wanted {
-        let containers = world.host.running(*id);
+        let containers = fixture.host.running(*id);
         match &states[id] {
             RuntimeState::Running { .. } => {
                 assert_eq!(containers.len(), 1, "seed {seed}: {id} has one container");
                 let password = &containers[0].spec.env["OMGSERVERS_PASSWORD"];
-                assert!(world.runtimes.verify(*id, password).await.is_ok(), "seed {seed}: {id} is let in");
+                assert!(fixture.runtimes.verify(*id, password).await.is_ok(), "seed {seed}: {id} is let in");
             }
             RuntimeState::Failed(_) => assert_eq!(containers.len(), 0, "seed {seed}: {id} failed"),
             other => panic!("seed {seed}: {id} is {other:?}"),
         }
     }
-    assert!(world.states(stopped).await.is_empty(), "seed {seed}: what was stopped is gone");
+    assert!(fixture.states(stopped).await.is_empty(), "seed {seed}: what was stopped is gone");
     let running = states.values().filter(|it| matches!(it, RuntimeState::Running { .. })).count();
-    assert_eq!(world.host.containers().len(), running, "seed {seed}: nothing else is there");
+    assert_eq!(fixture.host.containers().len(), running, "seed {seed}: nothing else is there");
 }
 
 #[tokio::test]

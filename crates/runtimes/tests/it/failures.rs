@@ -12,7 +12,7 @@ use omgservers_runtimes::{
     },
 };
 
-use crate::world::World;
+use crate::fixture::Fixture;
 
 fn refuse(reason: &str) -> Fault {
     Fault::Refuse(reason.into())
@@ -20,212 +20,212 @@ fn refuse(reason: &str) -> Fault {
 
 #[tokio::test]
 async fn a_pull_that_fails_is_told_and_tried_again() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Pull, refuse("manifest unknown"));
-    let id = world.wanted_lobby().await;
-    world.run().await;
-    assert_eq!(world.attempts(id).await, 1);
-    let details = world.runtimes.of_deployment(world.deployment).await.unwrap().remove(0);
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Pull, refuse("manifest unknown"));
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
+    assert_eq!(fixture.attempts(id).await, 1);
+    let details = fixture.runtimes.of_deployment(fixture.deployment).await.unwrap().remove(0);
     assert_eq!((details.state.as_str(), details.failures), ("starting", 1));
     let reason = details.last_failure.unwrap().reason;
     assert!(reason.contains("manifest unknown") && reason.contains("pull"), "{reason}");
-    world.run().await;
-    assert_eq!(world.host.count(Call::Pull), 1, "not before the pause is over");
-    world.pass(1).await;
-    assert!(world.is_running(id).await);
+    fixture.run().await;
+    assert_eq!(fixture.host.count(Call::Pull), 1, "not before the pause is over");
+    fixture.pass(1).await;
+    assert!(fixture.is_running(id).await);
 }
 
 #[tokio::test]
 async fn one_pull_that_fails_fails_all_who_wait_for_it() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Pull, refuse("no space left"));
-    let ids = [world.wanted_lobby().await, world.wanted_lobby().await];
-    world.run().await;
-    assert_eq!(world.host.count(Call::Pull), 1);
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Pull, refuse("no space left"));
+    let ids = [fixture.wanted_lobby().await, fixture.wanted_lobby().await];
+    fixture.run().await;
+    assert_eq!(fixture.host.count(Call::Pull), 1);
     for id in ids {
-        assert_eq!(world.attempts(id).await, 1);
+        assert_eq!(fixture.attempts(id).await, 1);
     }
-    world.pass(1).await;
-    assert!(world.is_running(ids[0]).await && world.is_running(ids[1]).await);
+    fixture.pass(1).await;
+    assert!(fixture.is_running(ids[0]).await && fixture.is_running(ids[1]).await);
 }
 
 #[tokio::test]
 async fn a_container_that_cant_be_made_is_told_and_tried_again() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Create, refuse("invalid mount"));
-    let id = world.wanted_lobby().await;
-    world.run().await;
-    assert_eq!(world.attempts(id).await, 1);
-    let failures = world.runtimes.failures(world.deployment).await.unwrap();
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Create, refuse("invalid mount"));
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
+    assert_eq!(fixture.attempts(id).await, 1);
+    let failures = fixture.runtimes.failures(fixture.deployment).await.unwrap();
     assert!(failures[0].reason.contains("invalid mount"), "{failures:?}");
-    world.pass(1).await;
-    assert!(world.is_running(id).await);
+    fixture.pass(1).await;
+    assert!(fixture.is_running(id).await);
 }
 
 #[tokio::test]
 async fn every_attempt_has_a_password_of_its_own_and_only_the_last_is_right() {
-    let mut world = World::new().await;
+    let mut fixture = Fixture::new().await;
     // It was made, and nobody told it to run.
-    world.host.fail_next(Call::Create, Fault::LoseAnswer);
-    world.host.fail_always(Call::Remove, Some(refuse("busy")));
-    let id = world.wanted_lobby().await;
-    world.run().await;
-    let first = world.host.containers().remove(0).spec.env["OMGSERVERS_PASSWORD"].clone();
-    assert_eq!(world.attempts(id).await, 1);
-    assert_eq!(world.runtimes.verify(id, &first).await.unwrap_err().code(), "auth.credentials");
-    world.pass(1).await;
-    let second = world.password(id);
+    fixture.host.fail_next(Call::Create, Fault::LoseAnswer);
+    fixture.host.fail_always(Call::Remove, Some(refuse("busy")));
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
+    let first = fixture.host.containers().remove(0).spec.env["OMGSERVERS_PASSWORD"].clone();
+    assert_eq!(fixture.attempts(id).await, 1);
+    assert_eq!(fixture.runtimes.verify(id, &first).await.unwrap_err().code(), "auth.credentials");
+    fixture.pass(1).await;
+    let second = fixture.password(id);
     assert_ne!(first, second);
-    assert_eq!(world.runtimes.verify(id, &first).await.unwrap_err().code(), "auth.credentials");
-    world.runtimes.verify(id, &second).await.unwrap();
+    assert_eq!(fixture.runtimes.verify(id, &first).await.unwrap_err().code(), "auth.credentials");
+    fixture.runtimes.verify(id, &second).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_start_whose_answer_is_lost_is_the_last() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Start, Fault::LoseAnswer);
-    let id = world.wanted_lobby().await;
-    world.run().await;
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Start, Fault::LoseAnswer);
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
     // The container ran, and its game server may have got what another one would wait for in vain.
-    let reason = world.failure(id).await.reason;
+    let reason = fixture.failure(id).await.reason;
     assert!(reason.contains("isn't known") && reason.contains("the answer was lost"), "{reason}");
-    assert_eq!(world.host.containers().len(), 0, "it is cleared away");
-    world.pass(70).await;
-    assert_eq!((world.host.count(Call::Start), world.host.containers().len()), (1, 0));
+    assert_eq!(fixture.host.containers().len(), 0, "it is cleared away");
+    fixture.pass(70).await;
+    assert_eq!((fixture.host.count(Call::Start), fixture.host.containers().len()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_container_that_was_made_without_an_answer_is_followed_by_another() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Create, Fault::LoseAnswer);
-    let id = world.wanted_lobby().await;
-    world.run().await;
-    assert_eq!((world.attempts(id).await, world.host.containers().len()), (1, 0));
-    world.pass(1).await;
-    assert!(world.is_running(id).await);
-    assert_eq!((world.host.count(Call::Start), world.host.containers().len()), (1, 1));
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Create, Fault::LoseAnswer);
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
+    assert_eq!((fixture.attempts(id).await, fixture.host.containers().len()), (1, 0));
+    fixture.pass(1).await;
+    assert!(fixture.is_running(id).await);
+    assert_eq!((fixture.host.count(Call::Start), fixture.host.containers().len()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_start_without_an_answer_counts_as_failed_after_a_while() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Start, Fault::Hang);
-    let id = world.wanted_lobby().await;
-    world.run().await;
-    world.pass(59).await;
-    assert_eq!(world.attempts(id).await, 0);
-    world.pass(1).await;
-    assert!(world.failure(id).await.reason.contains("no answer within 60 s"));
-    world.pass(3).await;
-    assert_eq!(world.host.containers().len(), 0, "what hung is removed");
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Start, Fault::Hang);
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
+    fixture.pass(59).await;
+    assert_eq!(fixture.attempts(id).await, 0);
+    fixture.pass(1).await;
+    assert!(fixture.failure(id).await.reason.contains("no answer within 60 s"));
+    fixture.pass(3).await;
+    assert_eq!(fixture.host.containers().len(), 0, "what hung is removed");
 }
 
 #[tokio::test]
 async fn pauses_grow_and_nothing_runs_hot() {
-    let mut world = World::new().await;
-    world.host.fail_always(Call::Start, Some(refuse("exec /rt: no such file or directory")));
-    let id = world.wanted_lobby().await;
-    world.run().await;
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_always(Call::Start, Some(refuse("exec /rt: no such file or directory")));
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
     let mut at = vec![0];
     for second in 1..=130 {
-        let before = world.host.count(Call::Start);
-        world.pass(1).await;
+        let before = fixture.host.count(Call::Start);
+        fixture.pass(1).await;
         // Being rung changes nothing.
         for _ in 0..3 {
-            world.run().await;
+            fixture.run().await;
         }
-        match world.host.count(Call::Start) - before {
+        match fixture.host.count(Call::Start) - before {
             0 => {}
             1 => at.push(second),
             more => panic!("{more} attempts in one second"),
         }
     }
     assert_eq!(at, [0, 1, 3, 7, 15, 31, 63, 123]);
-    assert_eq!(world.attempts(id).await, 8);
-    assert_eq!(world.host.containers().len(), 0);
-    world.host.fail_always(Call::Start, None);
-    world.pass(60).await;
-    assert!(world.is_running(id).await);
+    assert_eq!(fixture.attempts(id).await, 8);
+    assert_eq!(fixture.host.containers().len(), 0);
+    fixture.host.fail_always(Call::Start, None);
+    fixture.pass(60).await;
+    assert!(fixture.is_running(id).await);
 }
 
 #[tokio::test]
 async fn the_newest_twenty_failures_of_a_deployment_are_kept() {
-    let mut world = World::new().await;
-    world.host.fail_always(Call::Create, Some(refuse("out of order")));
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_always(Call::Create, Some(refuse("out of order")));
     for _ in 0..3 {
-        world.wanted_lobby().await;
+        fixture.wanted_lobby().await;
     }
-    world.pass(64).await;
-    let mut failures = world.runtimes.failures(world.deployment).await.unwrap();
+    fixture.pass(64).await;
+    let mut failures = fixture.runtimes.failures(fixture.deployment).await.unwrap();
     assert_eq!(failures.len(), 20);
     assert!(failures.is_sorted_by(|a, b| a.at >= b.at));
     let newest = failures.remove(0);
-    world.pass(64).await;
-    assert!(world.runtimes.failures(world.deployment).await.unwrap()[0].at > newest.at);
-    let other: DeploymentId = world.ground.mint.root().unwrap();
-    assert!(world.runtimes.failures(other).await.unwrap().is_empty());
+    fixture.pass(64).await;
+    assert!(fixture.runtimes.failures(fixture.deployment).await.unwrap()[0].at > newest.at);
+    let other: DeploymentId = fixture.ground.mint.root().unwrap();
+    assert!(fixture.runtimes.failures(other).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_runtime_that_fits_nowhere_is_told_and_starts_when_there_is_room() {
-    let mut world = World::new().await;
-    let full = [world.running_lobby().await, world.running_lobby().await];
-    let id = world.wanted_lobby().await;
-    world.run().await;
-    assert_eq!(world.attempts(id).await, 1);
-    let reason = world.runtimes.failures(world.deployment).await.unwrap().remove(0).reason;
+    let mut fixture = Fixture::new().await;
+    let full = [fixture.running_lobby().await, fixture.running_lobby().await];
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
+    assert_eq!(fixture.attempts(id).await, 1);
+    let reason = fixture.runtimes.failures(fixture.deployment).await.unwrap().remove(0).reason;
     assert!(reason.contains("room") && reason.contains("512"), "{reason}");
-    world.pass(40).await;
-    assert_eq!(world.attempts(id).await, 6, "with growing pauses");
-    world.runtimes.stop(&full[..1]).await.unwrap();
-    world.run().await;
-    assert!(world.is_running(id).await, "without waiting for the pause to end");
+    fixture.pass(40).await;
+    assert_eq!(fixture.attempts(id).await, 6, "with growing pauses");
+    fixture.runtimes.stop(&full[..1]).await.unwrap();
+    fixture.run().await;
+    assert!(fixture.is_running(id).await, "without waiting for the pause to end");
 }
 
 #[tokio::test]
 async fn what_is_too_large_doesnt_block_what_fits() {
-    let mut world = World::new().await;
-    let large = NewRuntime { memory_limit: 100_000, ..world.lobby() };
-    world.runtimes.create(std::slice::from_ref(&large)).await.unwrap();
-    let small = world.wanted_lobby().await;
-    world.run().await;
-    assert!(world.is_running(small).await);
-    assert_eq!(world.state(large.id).await, Some(RuntimeState::Starting { failures: 1 }));
+    let mut fixture = Fixture::new().await;
+    let large = NewRuntime { memory_limit: 100_000, ..fixture.lobby() };
+    fixture.runtimes.create(std::slice::from_ref(&large)).await.unwrap();
+    let small = fixture.wanted_lobby().await;
+    fixture.run().await;
+    assert!(fixture.is_running(small).await);
+    assert_eq!(fixture.state(large.id).await, Some(RuntimeState::Starting { failures: 1 }));
 }
 
 #[tokio::test]
 async fn a_log_of_anything_can_be_kept() {
-    let mut world = World::new().await;
-    let id = world.running_lobby().await;
+    let mut fixture = Fixture::new().await;
+    let id = fixture.running_lobby().await;
     let log_tail = "\u{feff}ünï 'quotes' \\ {json: \"x\"}".to_owned();
-    world.host.exit(id, Exit { code: -1, out_of_memory: false, log_tail: log_tail.clone() });
-    world.run().await;
-    assert_eq!(world.failure(id).await.log_tail, log_tail);
+    fixture.host.exit(id, Exit { code: -1, out_of_memory: false, log_tail: log_tail.clone() });
+    fixture.run().await;
+    assert_eq!(fixture.failure(id).await.log_tail, log_tail);
 }
 
 #[tokio::test]
 async fn a_reason_with_control_characters_can_be_kept() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Start, refuse(&format!("bad\0 byte{}", "x".repeat(5000))));
-    let id = world.wanted_lobby().await;
-    world.run().await;
-    assert_eq!(world.attempts(id).await, 1);
-    let reason = world.runtimes.failures(world.deployment).await.unwrap().remove(0).reason;
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Start, refuse(&format!("bad\0 byte{}", "x".repeat(5000))));
+    let id = fixture.wanted_lobby().await;
+    fixture.run().await;
+    assert_eq!(fixture.attempts(id).await, 1);
+    let reason = fixture.runtimes.failures(fixture.deployment).await.unwrap().remove(0).reason;
     assert!(reason.contains("bad byte") && reason.len() <= 1000, "{reason}");
 }
 
 #[tokio::test]
 async fn a_removal_that_fails_is_repeated_with_growing_pauses() {
-    let mut world = World::new().await;
-    let id = world.running_lobby().await;
-    world.host.fail_always(Call::Remove, Some(refuse("device or resource busy")));
-    world.runtimes.stop(&[id]).await.unwrap();
-    world.pass(63).await;
-    assert!(world.host.count(Call::Remove) <= 7, "{}", world.host.count(Call::Remove));
-    assert_eq!(world.state(id).await, Some(RuntimeState::Stopping));
-    world.host.fail_always(Call::Remove, None);
-    world.pass(60).await;
-    assert_eq!((world.state(id).await, world.host.containers().len()), (None, 0));
+    let mut fixture = Fixture::new().await;
+    let id = fixture.running_lobby().await;
+    fixture.host.fail_always(Call::Remove, Some(refuse("device or resource busy")));
+    fixture.runtimes.stop(&[id]).await.unwrap();
+    fixture.pass(63).await;
+    assert!(fixture.host.count(Call::Remove) <= 7, "{}", fixture.host.count(Call::Remove));
+    assert_eq!(fixture.state(id).await, Some(RuntimeState::Stopping));
+    fixture.host.fail_always(Call::Remove, None);
+    fixture.pass(60).await;
+    assert_eq!((fixture.state(id).await, fixture.host.containers().len()), (None, 0));
 }
 
 /// The only thing that the sweep asks of deployments.
@@ -305,20 +305,20 @@ mod existing {
 
 #[tokio::test]
 async fn failures_of_deployments_that_are_gone_are_forgotten() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Create, refuse("no"));
-    world.host.fail_next(Call::Create, refuse("no"));
-    let gone = NewRuntime { deployment: world.ground.mint.root().unwrap(), ..world.lobby() };
-    world.runtimes.create(std::slice::from_ref(&gone)).await.unwrap();
-    world.wanted_lobby().await;
-    world.run().await;
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Create, refuse("no"));
+    fixture.host.fail_next(Call::Create, refuse("no"));
+    let gone = NewRuntime { deployment: fixture.ground.mint.root().unwrap(), ..fixture.lobby() };
+    fixture.runtimes.create(std::slice::from_ref(&gone)).await.unwrap();
+    fixture.wanted_lobby().await;
+    fixture.run().await;
     let mut sweep = SweepFailures {
-        db: world.ground.db.clone(),
-        ownership: world.ground.ownership.clone(),
-        deployments: std::sync::Arc::new(Existing([world.deployment].into())),
+        db: fixture.ground.db.clone(),
+        ownership: fixture.ground.ownership.clone(),
+        deployments: std::sync::Arc::new(Existing([fixture.deployment].into())),
     };
     assert_eq!(sweep.run_once().await.unwrap().changed, 1);
-    assert_eq!(world.runtimes.failures(gone.deployment).await.unwrap(), []);
-    assert_eq!(world.runtimes.failures(world.deployment).await.unwrap().len(), 1);
+    assert_eq!(fixture.runtimes.failures(gone.deployment).await.unwrap(), []);
+    assert_eq!(fixture.runtimes.failures(fixture.deployment).await.unwrap().len(), 1);
     assert_eq!(sweep.run_once().await.unwrap().changed, 0);
 }

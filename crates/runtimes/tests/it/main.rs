@@ -7,8 +7,8 @@
 
 mod chaos;
 mod failures;
+mod fixture;
 mod hosts;
 mod life;
 mod ports;
 mod restarts;
-mod world;

@@ -9,14 +9,14 @@ use omgservers_runtimes::{
     host::fake::{Call, Fault},
 };
 
-use crate::world::{HOST, KEY, World, host_config};
+use crate::fixture::{Fixture, HOST, KEY, host_config};
 
 fn ports() -> Vec<PortConfig> {
     let port = |name: &str, protocol, port| PortConfig { name: name.into(), protocol, port };
     vec![port("game", PortProtocol::Udp, 7777), port("voice", PortProtocol::Tcp, 7777)]
 }
 
-impl World {
+impl Fixture {
     fn with_ports(&self) -> NewRuntime {
         NewRuntime { ports: ports(), ..self.lobby() }
     }
@@ -38,21 +38,21 @@ fn direct(ports: [u16; 2]) -> Vec<DirectPort> {
 
 #[tokio::test]
 async fn a_runtime_with_ports_tells_where_it_is_and_can_check_tokens() {
-    let mut world = World::new().await;
-    let (new, plain) = (world.with_ports(), world.lobby());
-    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
-    world.run().await;
-    world.runtimes.create(std::slice::from_ref(&plain)).await.unwrap();
-    world.run().await;
+    let mut fixture = Fixture::new().await;
+    let (new, plain) = (fixture.with_ports(), fixture.lobby());
+    fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
+    fixture.run().await;
+    fixture.runtimes.create(std::slice::from_ref(&plain)).await.unwrap();
+    fixture.run().await;
     let expected =
         Published { address: "one".into(), ports: direct([30_000, 30_001]), connect_key: KEY.into() };
-    assert_eq!(world.published(&new).await, Some(expected));
-    assert_eq!(world.published(&plain).await, None);
-    let env = world.host.env(new.id).unwrap();
+    assert_eq!(fixture.published(&new).await, Some(expected));
+    assert_eq!(fixture.published(&plain).await, None);
+    let env = fixture.host.env(new.id).unwrap();
     assert_eq!((env.len(), env["OMGSERVERS_CONNECT_KEY"].as_str()), (5, "the public key"));
-    assert_eq!(world.host.env(plain.id).unwrap().len(), 4, "the others get nothing new");
+    assert_eq!(fixture.host.env(plain.id).unwrap().len(), 4, "the others get nothing new");
 
-    let details = world.runtimes.of_deployment(world.deployment).await.unwrap();
+    let details = fixture.runtimes.of_deployment(fixture.deployment).await.unwrap();
     let of = |id| details.iter().find(|it| it.id == id).unwrap();
     assert_eq!((of(new.id).address.as_deref(), &of(new.id).ports), (Some("one"), &direct([30_000, 30_001])));
     assert_eq!((of(plain.id).address.as_deref(), of(plain.id).ports.len()), (None, 0));
@@ -60,52 +60,52 @@ async fn a_runtime_with_ports_tells_where_it_is_and_can_check_tokens() {
 
 #[tokio::test]
 async fn the_address_is_what_the_operator_says() {
-    let mut world = World::new().await;
-    let new = world.with_ports();
-    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
-    world.run().await;
+    let mut fixture = Fixture::new().await;
+    let new = fixture.with_ports();
+    fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
+    fixture.run().await;
     let public = HostConfig { public_address: Some("games.example.com".into()), ..host_config(HOST) };
-    world.runtimes.ensure_pool(&[public]).await.unwrap();
-    assert_eq!(world.published(&new).await.unwrap().address, "games.example.com");
+    fixture.runtimes.ensure_pool(&[public]).await.unwrap();
+    assert_eq!(fixture.published(&new).await.unwrap().address, "games.example.com");
 }
 
 #[tokio::test]
 async fn ports_are_known_after_a_restart_and_followed_when_they_move() {
-    let mut world = World::new().await;
-    let new = world.with_ports();
-    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
-    world.run().await;
-    let before = world.published(&new).await;
-    world.restart();
-    assert_eq!(world.published(&new).await, before, "before the host has told anything");
-    world.run().await;
-    assert_eq!(world.published(&new).await, before);
-    world.host.move_ports(new.id);
-    world.run().await;
-    assert_eq!(world.published(&new).await.unwrap().ports, direct([30_002, 30_003]));
+    let mut fixture = Fixture::new().await;
+    let new = fixture.with_ports();
+    fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
+    fixture.run().await;
+    let before = fixture.published(&new).await;
+    fixture.restart();
+    assert_eq!(fixture.published(&new).await, before, "before the host has told anything");
+    fixture.run().await;
+    assert_eq!(fixture.published(&new).await, before);
+    fixture.host.move_ports(new.id);
+    fixture.run().await;
+    assert_eq!(fixture.published(&new).await.unwrap().ports, direct([30_002, 30_003]));
 }
 
 #[tokio::test]
 async fn an_adopted_runtime_gets_its_ports_from_the_list() {
-    let mut world = World::new().await;
-    world.host.fail_next(Call::Start, Fault::HoldAnswer);
-    let new = world.with_ports();
-    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
-    world.run().await;
-    world.restart();
-    world.run().await;
-    assert_eq!(world.published(&new).await.unwrap().ports, direct([30_000, 30_001]));
+    let mut fixture = Fixture::new().await;
+    fixture.host.fail_next(Call::Start, Fault::HoldAnswer);
+    let new = fixture.with_ports();
+    fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
+    fixture.run().await;
+    fixture.restart();
+    fixture.run().await;
+    assert_eq!(fixture.published(&new).await.unwrap().ports, direct([30_000, 30_001]));
 }
 
 #[tokio::test]
 async fn what_came_to_an_end_is_nowhere() {
-    let mut world = World::new().await;
-    let new = world.with_ports();
-    world.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
-    world.run().await;
-    world.host.run_out_of_memory(new.id);
-    world.run().await;
-    let details = world.runtimes.of_deployment(world.deployment).await.unwrap().remove(0);
+    let mut fixture = Fixture::new().await;
+    let new = fixture.with_ports();
+    fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
+    fixture.run().await;
+    fixture.host.run_out_of_memory(new.id);
+    fixture.run().await;
+    let details = fixture.runtimes.of_deployment(fixture.deployment).await.unwrap().remove(0);
     assert_eq!((details.state.as_str(), details.address, details.ports.len()), ("failed", None, 0));
 }
 

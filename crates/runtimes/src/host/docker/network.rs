@@ -104,7 +104,7 @@ impl Networks {
     }
 
     /// Removes networks of tenants that are not among `used`, when that was so before.
-    pub(super) async fn tidy(&self, used: &HashSet<TenantId>) -> Result<(), HostError> {
+    pub(super) async fn prune(&self, used: &HashSet<TenantId>) -> Result<(), HostError> {
         let there: HashSet<TenantId> = self
             .list(TENANT.to_owned())
             .await?

@@ -10,16 +10,16 @@ use omgservers_core::Ticks;
 
 use crate::{
     host::{Attempt, Container, ImageName, PublishedPort, Status},
-    inner::Link,
-    rules::{self, Health, Pulse, View},
-    scheduler::{Room, starts_at_once},
+    rules::{Health, Pulse, RETRY, View},
+    scheduler::{Capacity, starts_at_once},
+    shared::HostClient,
 };
 
 /// Each host is listed this often, whatever the events say.
 const LIST_PERIOD: Duration = Duration::from_secs(5);
 
-pub(crate) struct Seat {
-    pub(crate) link: Arc<Link>,
+pub(crate) struct HostView {
+    pub(crate) host_client: Arc<HostClient>,
     pub(crate) pulse: Pulse,
     /// When to list next.
     pub(crate) list_at: Ticks,
@@ -32,20 +32,20 @@ pub(crate) struct Seat {
     /// What was heard since the list that is under way began: it may be newer than the list.
     hints: HashMap<Attempt, Status>,
     /// Containers that a step failed on: how often, and when to try again.
-    quiet: HashMap<Attempt, (u32, Ticks)>,
+    backing_off: HashMap<Attempt, (u32, Ticks)>,
 }
 
-impl Seat {
-    pub(crate) fn new(link: Arc<Link>, now: Ticks) -> Self {
+impl HostView {
+    pub(crate) fn new(host_client: Arc<HostClient>, now: Ticks) -> Self {
         Self {
-            link,
+            host_client,
             pulse: Pulse::new(now),
             list_at: now,
             images: HashSet::new(),
             containers: None,
             ports: HashMap::new(),
             hints: HashMap::new(),
-            quiet: HashMap::new(),
+            backing_off: HashMap::new(),
         }
     }
 
@@ -74,7 +74,7 @@ impl Seat {
         let told = list.into_iter().filter(|it| !it.ports.is_empty()).map(|it| (it.attempt, it.ports));
         self.ports.extend(told);
         containers.extend(self.hints.drain());
-        self.quiet.retain(|attempt, _| containers.contains_key(attempt));
+        self.backing_off.retain(|attempt, _| containers.contains_key(attempt));
         self.ports.retain(|attempt, _| containers.contains_key(attempt));
         self.containers = Some(containers);
     }
@@ -115,28 +115,28 @@ impl Seat {
 
     /// A step with a container failed: no other one for a while.
     pub(crate) fn step_failed(&mut self, attempt: Attempt, now: Ticks) {
-        let (times, until) = self.quiet.entry(attempt).or_insert((0, now));
+        let (times, until) = self.backing_off.entry(attempt).or_insert((0, now));
         *times = times.saturating_add(1);
-        *until = now.plus(rules::pause(*times));
+        *until = now.plus(RETRY.after(*times));
     }
 
     pub(crate) fn step_done(&mut self, attempt: Attempt) {
-        self.quiet.remove(&attempt);
+        self.backing_off.remove(&attempt);
     }
 
-    pub(crate) fn is_quiet(&self, attempt: Attempt, now: Ticks) -> bool {
-        self.quiet.get(&attempt).is_some_and(|it| now < it.1)
+    pub(crate) fn is_backing_off(&self, attempt: Attempt, now: Ticks) -> bool {
+        self.backing_off.get(&attempt).is_some_and(|it| now < it.1)
     }
 
     /// When the first container may be tried again.
     pub(crate) fn next_try(&self, now: Ticks) -> Option<Ticks> {
-        self.quiet.values().map(|it| it.1).filter(|it| *it > now).min()
+        self.backing_off.values().map(|it| it.1).filter(|it| *it > now).min()
     }
 
     /// Its room, nothing taken.
-    pub(crate) fn room(&self, health: Health) -> Room {
-        let host = &self.link.host;
-        Room {
+    pub(crate) fn capacity(&self, health: Health) -> Capacity {
+        let host = &self.host_client.host;
+        Capacity {
             host: host.id,
             open: health == Health::Up && self.containers.is_some() && host.config.state.is_open(),
             cpu: host.config.cpu,
@@ -150,7 +150,7 @@ impl Seat {
 
     /// The most starts, and the most other steps with containers, at once.
     pub(crate) fn bounds(&self) -> (usize, usize) {
-        let starts = starts_at_once(self.link.host.config.cpu);
+        let starts = starts_at_once(self.host_client.host.config.cpu);
         (starts, starts.saturating_mul(2).max(8))
     }
 }

@@ -14,7 +14,7 @@ use omgservers_api::{
     roles::ImageQualifier,
 };
 use omgservers_auth::{ConnectKey, Keys, Secrets};
-use omgservers_core::Worker as _;
+use omgservers_core::{WorkQueue, Worker as _};
 use omgservers_runtimes::{
     FakeHost, HostConfig, HostConnector, NewRuntime, PgRuntimes, PullTokens, Reconcile, RuntimeState,
     Runtimes as _, RuntimesConfig, RuntimesParts, SCHEMA,
@@ -36,7 +36,7 @@ impl PullTokens for Tokens {
 }
 
 /// A backend with one simulated host, unless a test says otherwise.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) ground: Ground,
     pub(crate) host: FakeHost,
     pub(crate) tokens: Arc<Tokens>,
@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) reconciler: Reconcile,
     pub(crate) tenant: TenantId,
     pub(crate) deployment: DeploymentId,
+    /// The deployments of runtimes whose state has changed.
+    pub(crate) changed: WorkQueue<DeploymentId>,
 }
 
 /// The name of the key for connect tokens.
@@ -62,7 +64,7 @@ pub(crate) fn config() -> RuntimesConfig {
     RuntimesConfig { inline: Some(Duration::from_millis(5)), ..RuntimesConfig::default() }
 }
 
-impl World {
+impl Fixture {
     pub(crate) async fn new() -> Self {
         Self::with(config()).await
     }
@@ -82,17 +84,24 @@ impl World {
         let ground = Ground::new(&[SCHEMA]).await;
         let tokens = Arc::new(Tokens::default());
         let secrets = Secrets::new(&Keys::ephemeral());
-        let runtimes = serve(&ground, &tokens, &secrets, &config, connector);
+        let changed = WorkQueue::new(ground.clock());
+        let runtimes = serve(&ground, &tokens, &secrets, &config, connector, &changed);
         runtimes.ensure_pool(pool).await.unwrap();
         let (tenant, deployment) = (ground.mint.root().unwrap(), ground.mint.root().unwrap());
         let reconciler = runtimes.reconciler();
-        Self { ground, host, tokens, secrets, config, runtimes, reconciler, tenant, deployment }
+        Self { ground, host, tokens, secrets, config, runtimes, reconciler, tenant, deployment, changed }
     }
 
     /// The process ends and another one begins.
     pub(crate) fn restart(&mut self) {
-        self.runtimes =
-            serve(&self.ground, &self.tokens, &self.secrets, &self.config, Arc::new(self.host.clone()));
+        self.runtimes = serve(
+            &self.ground,
+            &self.tokens,
+            &self.secrets,
+            &self.config,
+            Arc::new(self.host.clone()),
+            &self.changed,
+        );
         self.reconciler = self.runtimes.reconciler();
     }
 
@@ -200,6 +209,7 @@ pub(crate) fn serve(
     secrets: &Secrets,
     config: &RuntimesConfig,
     hosts: Arc<dyn HostConnector>,
+    changed: &WorkQueue<DeploymentId>,
 ) -> PgRuntimes {
     PgRuntimes::new(RuntimesParts {
         db: ground.db.clone(),
@@ -211,5 +221,6 @@ pub(crate) fn serve(
         pull_tokens: tokens.clone(),
         config: config.clone(),
         hosts,
+        changed: changed.clone(),
     })
 }

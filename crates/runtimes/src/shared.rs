@@ -7,7 +7,7 @@ use std::{
 
 use omgservers_api::{DeploymentId, HostId, Problem, RuntimeId};
 use omgservers_auth::{ConnectKey, Secrets};
-use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Ticks};
+use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Ticks, WorkQueue};
 
 use crate::{
     Host, RuntimeState, RuntimesConfig,
@@ -15,7 +15,7 @@ use crate::{
     store,
 };
 
-pub(crate) struct Inner {
+pub(crate) struct Shared {
     pub(crate) db: Db,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mint: Mint,
@@ -27,17 +27,15 @@ pub(crate) struct Inner {
     pub(crate) connector: Arc<dyn HostConnector>,
     /// Wakes the reconciler.
     pub(crate) bell: Doorbell,
-    /// Tells others that the state of a runtime has changed.
-    pub(crate) changed: Doorbell,
-    /// Whose they are: deployments of runtimes whose state has changed.
-    changed_of: Mutex<HashSet<DeploymentId>>,
+    /// The deployments of runtimes whose state has changed.
+    pub(crate) changed: WorkQueue<DeploymentId>,
     /// States as the rows have them.
-    pub(crate) known: Known,
+    pub(crate) known: StateCache,
     /// When this process began.
     pub(crate) began: Ticks,
     /// When runtimes began to run, as far as this process saw it.
     pub(crate) since: Mutex<HashMap<RuntimeId, Ticks>>,
-    links: Mutex<Option<Vec<Arc<Link>>>>,
+    host_clients: Mutex<Option<Vec<Arc<HostClient>>>>,
     signals: Mutex<Signals>,
 }
 
@@ -67,7 +65,7 @@ impl Signals {
 }
 
 /// A host and, once it was needed, its client.
-pub(crate) struct Link {
+pub(crate) struct HostClient {
     pub(crate) host: Host,
     client: Mutex<Option<Arc<dyn ContainerHost>>>,
 }
@@ -76,7 +74,7 @@ fn lock<T>(it: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Link {
+impl HostClient {
     fn new(host: Host) -> Arc<Self> {
         Arc::new(Self { host, client: Mutex::new(None) })
     }
@@ -91,7 +89,7 @@ impl Link {
     }
 }
 
-impl Inner {
+impl Shared {
     pub(crate) fn new(parts: crate::RuntimesParts) -> Arc<Self> {
         let crate::RuntimesParts {
             db,
@@ -103,6 +101,7 @@ impl Inner {
             pull_tokens,
             config,
             hosts,
+            changed,
         } = parts;
         let began = clock.ticks();
         Arc::new(Self {
@@ -116,40 +115,41 @@ impl Inner {
             config,
             connector: hosts,
             bell: Doorbell::default(),
-            changed: Doorbell::default(),
-            changed_of: Mutex::default(),
-            known: Known::default(),
+            changed,
+            known: StateCache::default(),
             began,
             since: Mutex::default(),
-            links: Mutex::default(),
+            host_clients: Mutex::default(),
             signals: Mutex::default(),
         })
     }
 
     /// The hosts of the pool, in the order of their ids.
-    pub(crate) async fn links(&self) -> Result<Vec<Arc<Link>>, Problem> {
-        if let Some(links) = &*lock(&self.links) {
-            return Ok(links.clone());
+    pub(crate) async fn host_clients(&self) -> Result<Vec<Arc<HostClient>>, Problem> {
+        if let Some(host_clients) = &*lock(&self.host_clients) {
+            return Ok(host_clients.clone());
         }
-        self.reload_links().await
+        self.reload_host_clients().await
     }
 
     /// The same, read anew; clients of hosts that stay as they are stay too.
-    pub(crate) async fn reload_links(&self) -> Result<Vec<Arc<Link>>, Problem> {
+    pub(crate) async fn reload_host_clients(&self) -> Result<Vec<Arc<HostClient>>, Problem> {
         let hosts = store::hosts(&mut *self.db.read().await?).await?;
         self.known.clear();
-        let mut links = lock(&self.links);
-        let old = links.take().unwrap_or_default();
-        let fresh: Vec<Arc<Link>> = hosts
+        let mut host_clients = lock(&self.host_clients);
+        let old = host_clients.take().unwrap_or_default();
+        let fresh: Vec<Arc<HostClient>> = hosts
             .into_iter()
-            .map(|host| old.iter().find(|it| it.host == host).cloned().unwrap_or_else(|| Link::new(host)))
+            .map(|host| {
+                old.iter().find(|it| it.host == host).cloned().unwrap_or_else(|| HostClient::new(host))
+            })
             .collect();
-        Ok(links.insert(fresh).clone())
+        Ok(host_clients.insert(fresh).clone())
     }
 
     /// Marks rows as changed when it goes: also when the caller is cancelled in the middle of the change.
     pub(crate) fn mark(&self, ids: &[RuntimeId]) -> Mark<'_> {
-        Mark { inner: self, ids: ids.to_vec() }
+        Mark { shared: self, ids: ids.to_vec() }
     }
 
     /// Tells the reconciler something and wakes it.
@@ -176,19 +176,8 @@ impl Inner {
     }
 
     /// Puts rows back that couldn't be read.
-    pub(crate) fn put_back(&self, ids: impl IntoIterator<Item = RuntimeId>) {
+    pub(crate) fn requeue(&self, ids: impl IntoIterator<Item = RuntimeId>) {
         lock(&self.signals).dirty.extend(ids);
-    }
-
-    /// Tells others that the state of a runtime of this deployment has changed.
-    pub(crate) fn tell(&self, deployment: DeploymentId) {
-        lock(&self.changed_of).insert(deployment);
-        self.changed.ring();
-    }
-
-    /// Takes the deployments that others were told of.
-    pub(crate) fn take_told(&self) -> Vec<DeploymentId> {
-        std::mem::take(&mut *lock(&self.changed_of)).into_iter().collect()
     }
 
     pub(crate) fn set_since(&self, id: RuntimeId, since: Option<Ticks>) {
@@ -208,16 +197,16 @@ impl Inner {
 /// States that were read: only this process writes the rows, so they hold until it does. What is known of a row is
 /// forgotten after each write of it, and what was read while rows were written isn't kept.
 #[derive(Default)]
-pub(crate) struct Known(Mutex<KnownStates>);
+pub(crate) struct StateCache(Mutex<CachedStates>);
 
 #[derive(Default)]
-struct KnownStates {
+struct CachedStates {
     states: HashMap<RuntimeId, RuntimeState>,
     /// Grows with each write.
     writes: u64,
 }
 
-impl Known {
+impl StateCache {
     /// What is known, and the number of the last write.
     pub(crate) fn get(&self, ids: &[RuntimeId]) -> (HashMap<RuntimeId, RuntimeState>, u64) {
         let known = lock(&self.0);
@@ -254,9 +243,9 @@ impl Known {
     }
 }
 
-/// See [`Known::stale`].
+/// See [`StateCache::stale`].
 pub(crate) struct Stale<'a> {
-    known: &'a Known,
+    known: &'a StateCache,
     ids: &'a [RuntimeId],
 }
 
@@ -266,16 +255,16 @@ impl Drop for Stale<'_> {
     }
 }
 
-/// See [`Inner::mark`].
+/// See [`Shared::mark`].
 pub(crate) struct Mark<'a> {
-    inner: &'a Inner,
+    shared: &'a Shared,
     ids: Vec<RuntimeId>,
 }
 
 impl Drop for Mark<'_> {
     fn drop(&mut self) {
         let ids = std::mem::take(&mut self.ids);
-        self.inner.known.forget(&ids);
-        self.inner.signal(|it| it.dirty.extend(ids));
+        self.shared.known.forget(&ids);
+        self.shared.signal(|it| it.dirty.extend(ids));
     }
 }
