@@ -20,6 +20,8 @@ pub struct ReceivedRequest {
     pub path: String,
     /// What stood behind `Bearer`.
     pub token: Option<String>,
+    /// The value of `traceparent`.
+    pub trace_parent: Option<String>,
     /// Its body.
     pub body: String,
 }
@@ -144,7 +146,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(ReceivedR
         return Ok(None);
     }
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let (mut token, mut length, mut upgrades) = (None, 0, false);
+    let (mut token, mut trace_parent, mut length, mut upgrades) = (None, None, 0, false);
     loop {
         line.clear();
         stream.read_line(&mut line).await?;
@@ -153,6 +155,8 @@ async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(ReceivedR
             length = value.parse().map_err(io::Error::other)?;
         } else if name.eq_ignore_ascii_case("authorization") {
             token = value.strip_prefix("Bearer ").map(str::to_owned);
+        } else if name.eq_ignore_ascii_case("traceparent") {
+            trace_parent = Some(value.to_owned());
         } else if name.eq_ignore_ascii_case("upgrade") {
             upgrades = true;
         }
@@ -160,5 +164,5 @@ async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(ReceivedR
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
     let body = String::from_utf8(body).map_err(io::Error::other)?;
-    Ok(Some((ReceivedRequest { path, token, body }, upgrades)))
+    Ok(Some((ReceivedRequest { path, token, trace_parent, body }, upgrades)))
 }

@@ -10,7 +10,11 @@ use omgservers_api::{
     },
     problem::{ErrorBody, UNAVAILABLE},
 };
-use reqwest::{Url, header, redirect};
+use reqwest::{
+    Url,
+    header::{self, HeaderValue},
+    redirect,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::problems::{ADDRESS, FOREIGN_ANSWER, VALUE};
@@ -26,6 +30,8 @@ pub struct Client(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     base: String,
     pub(crate) http: reqwest::Client,
+    /// The header `traceparent` of every request.
+    trace_parent: Option<HeaderValue>,
 }
 
 impl Client {
@@ -48,7 +54,22 @@ impl Client {
             .user_agent(concat!("omgservers-client/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ADDRESS.detail(format!("TLS can't be set up: {}", root(&error))))?;
-        Ok(Self(Arc::new(Inner { base: base_url.trim_end_matches('/').to_owned(), http })))
+        Ok(Self(Arc::new(Inner {
+            base: base_url.trim_end_matches('/').to_owned(),
+            http,
+            trace_parent: None,
+        })))
+    }
+
+    /// The same client, whose requests belong to a trace: `trace_parent` is the value of the header `traceparent` of
+    /// W3C Trace Context. Text that can't be a header is left out.
+    #[must_use]
+    pub fn with_trace_parent(&self, trace_parent: &str) -> Self {
+        Self(Arc::new(Inner {
+            base: self.0.base.clone(),
+            http: self.0.http.clone(),
+            trace_parent: HeaderValue::from_str(trace_parent).ok(),
+        }))
     }
 
     /// The address that it was made with, without a slash at the end.
@@ -106,6 +127,9 @@ impl Client {
             .body(body);
         if let Some(token) = token {
             request = request.bearer_auth(token);
+        }
+        if let Some(trace_parent) = &self.0.trace_parent {
+            request = request.header("traceparent", trace_parent);
         }
         let answer = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = answer.status();

@@ -32,6 +32,8 @@ pub const RUNTIME_ID: &str = "OMGSERVERS_RUNTIME_ID";
 pub const PASSWORD: &str = "OMGSERVERS_PASSWORD";
 /// `LOBBY` or `MATCH`.
 pub const RUNTIME_QUALIFIER: &str = "OMGSERVERS_RUNTIME_QUALIFIER";
+/// The trace of the container's start; set when the backend exports traces.
+pub const TRACE_PARENT: &str = "TRACEPARENT";
 
 /// A game server as the backend sees it.
 ///
@@ -39,6 +41,8 @@ pub const RUNTIME_QUALIFIER: &str = "OMGSERVERS_RUNTIME_QUALIFIER";
 /// repeated by the next exchange, and the backend carries no command out twice.
 pub struct Runtime {
     client: Client,
+    /// Signs in. Its requests are in the trace of the container's start; polls aren't, for they go on for hours.
+    sign_in: Client,
     id: RuntimeId,
     password: String,
     qualifier: RuntimeQualifier,
@@ -63,6 +67,7 @@ impl Runtime {
 
     /// Like [`from_env`](Self::from_env), with another source of the variables.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
+        let trace_parent = variable(TRACE_PARENT);
         let variable = |name: &str| {
             variable(name)
                 .filter(|it| !it.is_empty())
@@ -73,13 +78,18 @@ impl Runtime {
         let id = variable(RUNTIME_ID)?.parse().map_err(|error| wrong(RUNTIME_ID, &error))?;
         let qualifier =
             variable(RUNTIME_QUALIFIER)?.parse().map_err(|error| wrong(RUNTIME_QUALIFIER, &error))?;
-        Ok(Self::new(client, id, &variable(PASSWORD)?, qualifier))
+        let mut runtime = Self::new(client, id, &variable(PASSWORD)?, qualifier);
+        if let Some(trace_parent) = trace_parent {
+            runtime.sign_in = runtime.client.with_trace_parent(&trace_parent);
+        }
+        Ok(runtime)
     }
 
     /// A runtime with these credentials.
     pub fn new(client: Client, id: RuntimeId, password: &str, qualifier: RuntimeQualifier) -> Self {
         let flow = Flow::from(first_number());
         Self {
+            sign_in: client.clone(),
             client,
             id,
             password: password.to_owned(),
@@ -117,7 +127,7 @@ impl Runtime {
 
     /// Fetches tokens. An exchange does so by itself when it has none or they expired.
     pub async fn create_token(&mut self) -> Result<(), Problem> {
-        let answer = create_token(&self.client, self.id, &self.password).await?;
+        let answer = create_token(&self.sign_in, self.id, &self.password).await?;
         self.tokens =
             Some(Tokens { api: Token::new(&answer.api_token), websocket: Token::new(&answer.ws_token) });
         Ok(())

@@ -34,8 +34,9 @@ impl Worker for SweepOrphans {
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let sweeper: &Self = self;
-        let page =
-            |after| async move { project::tenants_after(&mut *sweeper.projects.db.read().await?, after, PAGE).await };
+        let page = |after| async move {
+            project::tenants_after(&mut *sweeper.projects.db.read().await?, after, PAGE).await
+        };
         let exist = |tenants: Vec<TenantId>| async move {
             Ok(existences(&tenants, &sweeper.projects.tenants.exist(&tenants).await?))
         };

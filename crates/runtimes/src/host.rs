@@ -29,6 +29,9 @@ impl fmt::Display for Attempt {
     }
 }
 
+/// The variable that carries the trace of a start into the container, in the form of the header `traceparent`.
+pub const TRACE_PARENT: &str = "TRACEPARENT";
+
 /// What a container is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerSpec {

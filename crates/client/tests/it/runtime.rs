@@ -201,6 +201,36 @@ async fn wrong_credentials_end_it() {
     assert_eq!(fake.received().len(), 1);
 }
 
+#[tokio::test]
+async fn a_sign_in_is_in_the_trace_of_the_containers_start_and_a_poll_is_not() {
+    let fake = FakeBackend::start(|request, _| match request.verb() {
+        "create-token" => Reply::ok(&json!({"api_token": "api", "ws_token": "ws"})),
+        _ => nothing(),
+    })
+    .await
+    .unwrap();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let variables = HashMap::from([
+        ("OMGSERVERS_SERVICE_URL", fake.url.as_str()),
+        ("OMGSERVERS_RUNTIME_ID", "5"),
+        ("OMGSERVERS_PASSWORD", "pw"),
+        ("OMGSERVERS_RUNTIME_QUALIFIER", "LOBBY"),
+        ("TRACEPARENT", trace),
+    ]);
+    let mut runtime =
+        Runtime::from_variables(|name| variables.get(name).map(|value| (*value).to_owned())).unwrap();
+    runtime.exchange(Duration::ZERO).await.unwrap();
+    let traced: Vec<_> = fake
+        .received()
+        .into_iter()
+        .map(|request| (request.verb().to_owned(), request.trace_parent))
+        .collect();
+    assert_eq!(
+        traced,
+        [("create-token".to_owned(), Some(trace.to_owned())), ("interchange".to_owned(), None)]
+    );
+}
+
 #[test]
 fn the_environment_of_a_container_is_read_and_a_wrong_one_is_named() {
     let whole = [

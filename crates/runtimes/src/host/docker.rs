@@ -33,7 +33,7 @@ use omgservers_api::{RuntimeId, TenantId};
 use self::network::Networks;
 use super::{
     Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    Inspection, Piece, PublishedPort, PullTokens, StartError, Status, log_tail,
+    Inspection, Piece, PublishedPort, PullTokens, StartError, Status, TRACE_PARENT, log_tail,
 };
 use crate::{Host, HostConfig};
 
@@ -195,7 +195,9 @@ impl DockerHost {
             Some(409) => {
                 let there =
                     self.read_container(name).await?.and_then(|it| it.config?.env).unwrap_or_default();
-                if body.env.iter().flatten().all(|it| there.contains(it)) {
+                // The trace is that of the run that creates the container, so a retry has another one.
+                let mut lasting = body.env.iter().flatten().filter(|pair| !pair.starts_with(TRACE_PARENT));
+                if lasting.all(|pair| there.contains(pair)) {
                     return Ok(());
                 }
                 self.remove_now(name).await?;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use omgservers_api::HostId;
-use omgservers_core::{Doorbell, Ticks};
+use omgservers_core::{Doorbell, Ticks, context::inherit};
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
     task::{AbortHandle, JoinSet},
@@ -217,9 +217,9 @@ impl HostTasks {
             sender: self.sender.clone(),
             bell: self.bell.clone(),
         };
-        let abort = self.tasks.spawn(async move {
+        let abort = self.tasks.spawn(inherit(async move {
             reporter.send(work.await);
-        });
+        }));
         let under_way = UnderWay { host, op, begun: now, deadline: now.plus(limit), abort };
         self.under_way.insert(self.last, under_way);
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use omgservers_api::{HostId, RuntimeId};
-use omgservers_core::Ticks;
+use omgservers_core::{Ticks, context};
 
 use super::{
     host_tasks::HostOp,
     reconcile::{Entry, Reconcile},
 };
 use crate::{
-    host::{Attempt, ContainerSpec, ImageName},
+    host::{Attempt, ContainerSpec, ImageName, TRACE_PARENT},
     rules::{self, Desired, Health, Step, View},
     scheduler::{self, Capacity, Need},
     shared::Shared,
@@ -263,6 +263,9 @@ fn spec(row: &Row, image: ImageName, password: String, shared: &Shared) -> Conta
     ];
     if row.has_ports() {
         env.push(("OMGSERVERS_CONNECT_KEY", shared.connect_key.pem.clone()));
+    }
+    if let Some(trace) = context::read_current(|context| context.trace).flatten() {
+        env.push((TRACE_PARENT, trace.to_string()));
     }
     ContainerSpec {
         attempt: Attempt { runtime: row.id, epoch: row.epoch() },

@@ -3,11 +3,11 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use omgservers_api::{RuntimeId, RuntimeQualifier};
-use omgservers_core::{Clock as _, WorkerRegistry, worker};
+use omgservers_core::{Clock as _, Context, TraceParent, WorkerRegistry, context::Origin, worker};
 use omgservers_runtimes::{
     RuntimeState, Runtimes as _, RuntimesConfig,
     host::{
-        Exit, Status,
+        Exit, Status, TRACE_PARENT,
         fake::{Call, Fault},
     },
     problems,
@@ -40,6 +40,17 @@ async fn a_wanted_runtime_runs_and_its_environment_lets_it_in() {
     let details = fixture.runtimes.of_deployment(fixture.deployment).await.unwrap();
     assert_eq!((details[0].state.as_str(), details[0].started), ("running", Some(now.0)));
     assert_eq!(fixture.run().await, 0, "what is as it should be is left alone");
+}
+
+#[tokio::test]
+async fn a_container_gets_the_trace_of_the_run_that_starts_it() {
+    let mut fixture = Fixture::new().await;
+    let new = fixture.lobby();
+    fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
+    let trace = TraceParent { trace_id: 0xabc, span_id: 0xdef, flags: 1 };
+    let origin = Origin::Worker { name: "runtimes.reconcile", run: 1 };
+    Context { origin, trace: Some(trace) }.scope(fixture.run()).await;
+    assert_eq!(fixture.host.env(new.id).unwrap()[TRACE_PARENT], trace.to_string());
 }
 
 #[tokio::test]
