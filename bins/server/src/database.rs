@@ -37,9 +37,9 @@ impl Database {
     }
 
     /// Stops it if it is our own.
-    pub async fn close(self, patience: Duration) {
+    pub async fn close(self, timeout: Duration) {
         if let Some(own) = self.own {
-            own.stop(patience).await;
+            own.stop(timeout).await;
         }
     }
 }

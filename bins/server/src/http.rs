@@ -8,7 +8,7 @@ mod health;
 mod limit;
 mod meters;
 mod metrics_listener;
-mod shell;
+mod middleware;
 mod socket;
 
 use std::{
@@ -22,7 +22,9 @@ use std::{
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use tokio::task::JoinHandle;
 
-use self::{connections::Connections, meters::Meters, metrics_listener::MetricsListener, shell::Shell};
+use self::{
+    connections::Connections, meters::Meters, metrics_listener::MetricsListener, middleware::Middleware,
+};
 pub use self::{
     drain::Drain,
     health::{Check, Health},
@@ -75,16 +77,18 @@ impl Http {
         let app = {
             let (health, drain) = (health.clone(), drain.clone());
             move || {
-                let shell =
-                    Rc::new(Shell { drain: drain.clone(), limit: limit.clone(), meters: Meters::new() });
+                let middleware =
+                    Rc::new(Middleware { drain: drain.clone(), limit: limit.clone(), meters: Meters::new() });
                 let (health, routes) = (health.clone(), Arc::clone(&routes));
                 App::new()
-                    .wrap(from_fn(move |request, next| shell::pass(Rc::clone(&shell), request, next)))
+                    .wrap(from_fn(move |request, next| {
+                        middleware::pass(Rc::clone(&middleware), request, next)
+                    }))
                     .app_data(web::PayloadConfig::new(body_limit))
-                    .configure(move |it| {
-                        health.configure(it);
+                    .configure(move |routes_config| {
+                        health.configure(routes_config);
                         if metrics_here {
-                            health.configure_metrics(it);
+                            health.configure_metrics(routes_config);
                         }
                     })
                     .configure(move |it| routes(it))

@@ -8,7 +8,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod data_dir;
 pub mod database;
-mod figures;
+mod gauges;
 pub mod http;
 pub mod postgres;
 mod server;

@@ -79,8 +79,8 @@ fn run(command: Command, socket: anyhow::Result<Option<TcpListener>>) -> anyhow:
             println!("a key was added; it signs from the next start on");
             Ok(())
         }
-        Command::Matchmaking(MatchmakingCommand::Replay(it)) => {
-            print!("{}", replay::run(&it)?);
+        Command::Matchmaking(MatchmakingCommand::Replay(options)) => {
+            print!("{}", replay::run(&options)?);
             Ok(())
         }
         Command::Openapi => {

@@ -4,10 +4,10 @@
 //! with us, and started again when it falls.
 
 mod account;
-mod child;
 mod cluster;
-mod leftover;
 mod programs;
+mod stale_postmaster;
+mod supervisor;
 
 use std::{
     io,
@@ -19,8 +19,8 @@ use rustix::process::Signal;
 use tokio_postgres::NoTls;
 
 use self::{
-    child::{Keeper, State},
     cluster::{Cluster, NAME},
+    supervisor::{State, Supervisor},
 };
 
 /// Recovery after a crash reads up to `max_wal_size` of log.
@@ -92,10 +92,10 @@ pub enum PostgresError {
         source: io::Error,
     },
     /// The cluster can't be made.
-    #[error("initdb failed: {said}")]
+    #[error("initdb failed: {log}")]
     Initdb {
         /// Its last words.
-        said: String,
+        log: String,
     },
     /// What an earlier server left doesn't stop.
     #[error("PostgreSQL of an earlier server doesn't stop: end the processes {pids} and start again")]
@@ -116,7 +116,7 @@ impl PostgresError {
 
 /// A PostgreSQL of our own that runs.
 pub struct Postgres {
-    keeper: Keeper,
+    supervisor: Supervisor,
     url: String,
 }
 
@@ -133,8 +133,8 @@ impl Postgres {
             .map_err(|it| PostgresError::Start(it.to_string()))??;
         let (url, admin) = (cluster.url(NAME), cluster.url("postgres"));
         let (version, log) = (cluster.major(), cluster.log());
-        let keeper = Keeper::start(cluster).map_err(|it| PostgresError::Start(it.to_string()))?;
-        let this = Self { keeper, url };
+        let supervisor = Supervisor::start(cluster).map_err(|it| PostgresError::Start(it.to_string()))?;
+        let this = Self { supervisor, url };
         match tokio::time::timeout(START, this.opened(&admin)).await {
             Ok(Ok(())) => {
                 tracing::info!(version, log = %log.display(), "PostgreSQL runs");
@@ -158,30 +158,30 @@ impl Postgres {
 
     /// The id of its process while it runs.
     pub fn pid(&self) -> Option<i32> {
-        match *self.keeper.state().borrow() {
+        match *self.supervisor.state().borrow() {
             State::Spawned(pid) => Some(pid),
             _ => None,
         }
     }
 
-    /// Stops it: open transactions are rolled back, everything is written. After `patience` it is cut off, and
+    /// Stops it: open transactions are rolled back, everything is written. After `timeout` it is cut off, and
     /// the next start recovers.
-    pub async fn stop(&self, patience: Duration) {
+    pub async fn stop(&self, timeout: Duration) {
         for signal in [Signal::INT, Signal::QUIT, Signal::KILL] {
-            self.keeper.stop(signal);
-            let mut state = self.keeper.state();
+            self.supervisor.stop(signal);
+            let mut state = self.supervisor.state();
             let stopped = state.wait_for(|it| *it == State::Stopped);
-            if tokio::time::timeout(patience, stopped).await.is_ok() {
+            if tokio::time::timeout(timeout, stopped).await.is_ok() {
                 return;
             }
-            tracing::warn!(?signal, "PostgreSQL has not stopped within {patience:?}");
+            tracing::warn!(?signal, "PostgreSQL has not stopped within {timeout:?}");
         }
     }
 
     /// Waits until it answers, and makes the database unless it is there.
     async fn opened(&self, admin: &str) -> Result<(), PostgresError> {
         let failed = |it: tokio_postgres::Error| PostgresError::Start(it.to_string());
-        let mut states = self.keeper.state();
+        let mut states = self.supervisor.state();
         let client = loop {
             match &*states.borrow_and_update() {
                 // A second attempt would end alike.
@@ -207,6 +207,6 @@ impl Postgres {
 impl Drop for Postgres {
     /// Who forgets to stop it doesn't leave it behind.
     fn drop(&mut self) {
-        self.keeper.stop(Signal::INT);
+        self.supervisor.stop(Signal::INT);
     }
 }

@@ -34,12 +34,13 @@ pub(crate) struct Replay {
 }
 
 /// The report, as text or as JSON.
-pub(crate) fn run(it: &Replay) -> anyhow::Result<String> {
-    let mode = mode(&it.config, &it.mode)?;
-    let log = File::open(&it.log).with_context(|| it.log.display().to_string())?;
-    let options = Options { open_ms: it.open_for.map(|it| i64::from(it) * 1000) };
-    let report = replay(&mode, BufReader::new(log), options).with_context(|| it.log.display().to_string())?;
-    Ok(if it.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.to_string() })
+pub(crate) fn run(args: &Replay) -> anyhow::Result<String> {
+    let mode = mode(&args.config, &args.mode)?;
+    let log = File::open(&args.log).with_context(|| args.log.display().to_string())?;
+    let options = Options { open_ms: args.open_for.map(|it| i64::from(it) * 1000) };
+    let report =
+        replay(&mode, BufReader::new(log), options).with_context(|| args.log.display().to_string())?;
+    Ok(if args.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.to_string() })
 }
 
 fn mode(file: &Path, name: &str) -> anyhow::Result<ModeConfig> {

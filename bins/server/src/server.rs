@@ -27,7 +27,7 @@ use crate::{
 pub struct Process {
     /// A listening socket that was handed over; it replaces `server.bind`.
     pub socket: Option<TcpListener>,
-    /// The figures behind `/metrics`.
+    /// The gauges behind `/metrics`.
     pub metrics: Option<PrometheusHandle>,
 }
 
@@ -97,9 +97,9 @@ impl Server {
 
         // The face.
         let (drain, metrics) = (Drain::default(), process.metrics);
-        let figures = services.figures(&infrastructure);
+        let gauges = services.gauges(&infrastructure);
         let health = Health::new(vec![("database", database::check(&infrastructure.db))], move || {
-            figures.look();
+            gauges.refresh();
             metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default()
         });
         let (rooms, end) = (Arc::clone(&services.dispatcher), drain.end().clone());

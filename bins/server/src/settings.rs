@@ -105,21 +105,21 @@ fn hosts(config: &Config, addresses: &Addresses) -> Vec<HostConfig> {
         let local = HostConfig::local(cores.try_into().unwrap_or(u32::MAX), memory);
         return vec![HostConfig { public_address: Some(here), ..local }];
     }
-    let host = |it: &config::HostConfig| HostConfig {
-        uri: it.uri.clone(),
-        tls: it.tls_cert_dir.clone(),
-        cpu: it.cpu_count.saturating_mul(100),
-        memory: it.memory_mb,
-        max_containers: it.max_containers,
-        state: match it.state {
+    let host = |host_config: &config::HostConfig| HostConfig {
+        uri: host_config.uri.clone(),
+        tls: host_config.tls_cert_dir.clone(),
+        cpu: host_config.cpu_count.saturating_mul(100),
+        memory: host_config.memory_mb,
+        max_containers: host_config.max_containers,
+        state: match host_config.state {
             config::HostState::Active => HostState::Active,
             config::HostState::Cordoned => HostState::Cordoned,
             config::HostState::Draining => HostState::Draining,
         },
-        public_address: it
+        public_address: host_config
             .public_address
             .clone()
-            .or_else(|| it.uri.starts_with("unix://").then(|| here.clone())),
+            .or_else(|| host_config.uri.starts_with("unix://").then(|| here.clone())),
     };
     config.pool.hosts.iter().map(host).collect()
 }

@@ -20,17 +20,17 @@ pub fn listener() -> anyhow::Result<Option<TcpListener>> {
 
 /// The server takes requests.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// The server is about to stop.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("finishing requests")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("finishing requests")]);
 }
 
 /// What the server does, for `systemctl status`.
 pub fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    notify(&[NotifyState::Status(text)]);
 }
 
 /// Tells systemd regularly that the process is alive, if it wants to know, until `stop`.
@@ -43,12 +43,12 @@ pub async fn watchdog(stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = tick.tick() => tell(&[NotifyState::Watchdog]),
+            _ = tick.tick() => notify(&[NotifyState::Watchdog]),
         }
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(false, state) {
         tracing::debug!(%error, "systemd can't be told");
     }

@@ -66,7 +66,7 @@ const SECONDS: &[f64] =
 /// Bounds of what is counted in rows.
 const ROWS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0];
 /// Samples of histograms are kept one by one until they are asked for, or until this time is over.
-const UPKEEP: Duration = Duration::from_secs(5);
+const MAINTENANCE_PERIOD: Duration = Duration::from_secs(5);
 
 /// Collects the metrics of this process. Once per process; needs a runtime.
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
@@ -75,12 +75,12 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
         .and_then(|it| it.set_buckets_for_metric(Matcher::Suffix("_rows".to_owned()), ROWS))
         .and_then(PrometheusBuilder::install_recorder)
         .context("the metrics can't be collected")?;
-    let upkeep = handle.clone();
+    let maintenance = handle.clone();
     tokio::spawn(async move {
-        let mut tick = tokio::time::interval(UPKEEP);
+        let mut tick = tokio::time::interval(MAINTENANCE_PERIOD);
         loop {
             tick.tick().await;
-            upkeep.run_upkeep();
+            maintenance.run_upkeep();
         }
     });
     Ok(handle)

@@ -31,11 +31,11 @@ impl Workers {
     }
 
     /// Lets each finish the run that it is in.
-    pub async fn stop(self, patience: Duration) {
+    pub async fn stop(self, timeout: Duration) {
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
-            tracing::warn!(workers = self.tasks.len(), "workers have not stopped within {patience:?}");
+        if tokio::time::timeout(timeout, self.tasks.wait()).await.is_err() {
+            tracing::warn!(workers = self.tasks.len(), "workers have not stopped within {timeout:?}");
         }
     }
 }

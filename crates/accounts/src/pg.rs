@@ -197,7 +197,7 @@ impl Accounts for PgAccounts {
     async fn verify(&self, roles: &[Role], user: &Ref<UserId>, password: &str) -> Result<User, Problem> {
         let found = self.credentials(user).await?.filter(|it| roles.contains(&it.user.role));
         let fits = match &found {
-            Some(it) if !it.keyed => self.passwords.verify(password, &it.secret).await?,
+            Some(account) if !account.keyed => self.passwords.verify(password, &account.secret).await?,
             other => {
                 // One slow hash for each answer, unless no answer can take one.
                 if !rules::only_keyed(roles) {

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_who_connects_to_whom_and_the_public_key_proves_it() {
+    fn a_token_names_client_and_runtime_and_the_public_key_verifies_it() {
         let keys = Keys::ephemeral();
         let key = keys.connect_key().unwrap();
         let tokens = tokens(keys);

@@ -13,4 +13,4 @@ pub use connect::ConnectKey;
 pub use keys::Keys;
 pub use passwords::Passwords;
 pub use secrets::Secrets;
-pub use tokens::{Access, Proven, RegistryClaims, TokenConfig, Tokens, Verified, WsClaims};
+pub use tokens::{Access, RegistryClaims, TokenConfig, Tokens, Verified, VerifiedToken, WsClaims};

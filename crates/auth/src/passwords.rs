@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn too_many_at_once_are_told_to_come_back() {
+    async fn too_many_at_once_are_refused_with_a_time_to_retry() {
         let passwords = Arc::new(Passwords::new(4, 1));
         let all: Vec<_> = (0..MOST_WAITING * 3)
             .map(|_| {
@@ -140,8 +140,8 @@ mod tests {
             })
             .collect();
         let (mut done, mut refused) = (0, 0);
-        for it in all {
-            match it.await.unwrap() {
+        for task in all {
+            match task.await.unwrap() {
                 Ok(()) => done += 1,
                 Err(problem) => {
                     assert_eq!(problem.kind(), Kind::Unavailable);

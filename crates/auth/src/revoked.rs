@@ -49,8 +49,8 @@ mod tests {
     fn there_is_a_bound_and_the_oldest_go_first() {
         let revoked = Revoked::default();
         let user = |it: usize| UserId::from_i64(i64::try_from(it).unwrap() + 1).unwrap();
-        for it in 0..MOST + 10 {
-            revoked.add(user(it), i64::try_from(it).unwrap(), i64::MAX);
+        for number in 0..MOST + 10 {
+            revoked.add(user(number), i64::try_from(number).unwrap(), i64::MAX);
         }
         assert_eq!(revoked.users.read().unwrap().len(), MOST);
         assert!(!revoked.covers(user(9), 0));
@@ -61,8 +61,8 @@ mod tests {
     fn what_can_not_be_valid_any_more_is_forgotten_first() {
         let revoked = Revoked::default();
         let user = |it: i64| UserId::from_i64(it).unwrap();
-        for it in 1..=i64::try_from(MOST).unwrap() {
-            revoked.add(user(it), it % 2 * 1_000, 500);
+        for number in 1..=i64::try_from(MOST).unwrap() {
+            revoked.add(user(number), number % 2 * 1_000, 500);
         }
         revoked.add(user(200_000), 1_000, 500);
         assert_eq!(revoked.users.read().unwrap().len(), MOST / 2 + 1);

@@ -98,15 +98,15 @@ pub struct Tokens {
     config: TokenConfig,
     revoked: Revoked,
     spent: Spent,
-    api: Cache<String, Proof<Verified>, RandomState>,
-    registry: Cache<String, Proof<Arc<RegistryClaims>>, RandomState>,
+    api: Cache<String, Dated<Verified>, RandomState>,
+    registry: Cache<String, Dated<Arc<RegistryClaims>>, RandomState>,
 }
 
 /// An API token whose signature was verified.
 #[derive(Debug, Clone, Copy)]
-pub struct Proven(Proof<Verified>);
+pub struct VerifiedToken(Dated<Verified>);
 
-impl Proven {
+impl VerifiedToken {
     /// What it proved when it was verified or checked last.
     pub const fn verified(&self) -> Verified {
         self.0.of
@@ -115,7 +115,7 @@ impl Proven {
 
 /// A token that was verified once; the times are seconds of wall time.
 #[derive(Debug, Clone, Copy)]
-struct Proof<T> {
+struct Dated<T> {
     of: T,
     issued: i64,
     expires: i64,
@@ -213,44 +213,44 @@ impl Tokens {
     }
 
     /// The same, for who keeps the answer and [checks](Self::check) it when the same token comes again.
-    pub fn prove(&self, token: &str) -> Result<Proven, Problem> {
-        if let Some(proof) = self.api.get(token) {
-            let checked = self.check(&Proven(proof));
+    pub fn prove(&self, token: &str) -> Result<VerifiedToken, Problem> {
+        if let Some(dated) = self.api.get(token) {
+            let checked = self.check(&VerifiedToken(dated));
             if checked.is_err() {
                 self.api.invalidate(token);
             }
-            return checked.map(|_| Proven(proof));
+            return checked.map(|_| VerifiedToken(dated));
         }
         let claims = self.decode(token, Audience::Api)?;
-        let proof = Proof { of: claims.api()?, issued: claims.iat, expires: claims.exp };
-        self.check(&Proven(proof))?;
-        self.api.insert(token.to_owned(), proof);
-        Ok(Proven(proof))
+        let dated = Dated { of: claims.api()?, issued: claims.iat, expires: claims.exp };
+        self.check(&VerifiedToken(dated))?;
+        self.api.insert(token.to_owned(), dated);
+        Ok(VerifiedToken(dated))
     }
 
     /// Checks whether a token still proves what it did. Problems: `auth.token`.
-    pub fn check(&self, proven: &Proven) -> Result<Verified, Problem> {
-        let Proven(proof) = proven;
-        self.still(self.now(), proof, proof.of.user())?;
-        Ok(proof.of)
+    pub fn check(&self, token: &VerifiedToken) -> Result<Verified, Problem> {
+        let VerifiedToken(dated) = token;
+        self.still(self.now(), dated, dated.of.user())?;
+        Ok(dated.of)
     }
 
     /// Checks a WebSocket token and uses it up: the same token is refused from then on, in this process. Problems:
     /// `auth.token`; `unavailable` when so many tokens were used within their life that no more can be remembered.
     pub fn redeem_ws(&self, token: &str) -> Result<WsClaims, Problem> {
         let (claims, now) = (self.decode(token, Audience::Ws)?, self.now());
-        let proof = Proof { of: claims.ws()?, issued: claims.iat, expires: claims.exp };
-        self.still(now, &proof, None)?;
+        let dated = Dated { of: claims.ws()?, issued: claims.iat, expires: claims.exp };
+        self.still(now, &dated, None)?;
         self.spent.spend(&claims.jti, claims.exp, now)?;
-        Ok(proof.of)
+        Ok(dated.of)
     }
 
     /// Checks a registry access token; one that was verified before costs a look-up. Problems: `auth.token`.
     pub fn verify_registry(&self, token: &str) -> Result<RegistryClaims, Problem> {
         let now = self.now();
-        if let Some(proof) = self.registry.get(token) {
-            return match self.still(now, &proof, proof.of.subject.parse().ok()) {
-                Ok(()) => Ok(RegistryClaims::clone(&proof.of)),
+        if let Some(dated) = self.registry.get(token) {
+            return match self.still(now, &dated, dated.of.subject.parse().ok()) {
+                Ok(()) => Ok(RegistryClaims::clone(&dated.of)),
                 Err(problem) => {
                     self.registry.invalidate(token);
                     Err(problem)
@@ -259,10 +259,10 @@ impl Tokens {
         }
         let claims = self.decode(token, Audience::Registry)?;
         let (issued, expires) = (claims.iat, claims.exp);
-        let proof = Proof { of: Arc::new(claims.registry()?), issued, expires };
-        self.still(now, &proof, proof.of.subject.parse().ok())?;
-        let verified = RegistryClaims::clone(&proof.of);
-        self.registry.insert(token.to_owned(), proof);
+        let dated = Dated { of: Arc::new(claims.registry()?), issued, expires };
+        self.still(now, &dated, dated.of.subject.parse().ok())?;
+        let verified = RegistryClaims::clone(&dated.of);
+        self.registry.insert(token.to_owned(), dated);
         Ok(verified)
     }
 
@@ -270,9 +270,9 @@ impl Tokens {
     /// the user. Problems: `auth.token`.
     pub fn verify_refresh(&self, token: &str) -> Result<UserId, Problem> {
         let claims = self.decode(token, Audience::Refresh)?;
-        let proof = Proof { of: claims.refresh()?, issued: claims.iat, expires: claims.exp };
-        self.still(self.now(), &proof, Some(proof.of))?;
-        Ok(proof.of)
+        let dated = Dated { of: claims.refresh()?, issued: claims.iat, expires: claims.exp };
+        self.still(self.now(), &dated, Some(dated.of))?;
+        Ok(dated.of)
     }
 
     /// Refuses what was issued to a user until now, in this process and as long as it lives.
@@ -327,11 +327,11 @@ impl Tokens {
         Ok(decode::<Claims>(token, key, &validation).map_err(refused)?.claims)
     }
 
-    fn still<T>(&self, now: i64, proof: &Proof<T>, user: Option<UserId>) -> Result<(), Problem> {
-        if now >= proof.expires {
+    fn still<T>(&self, now: i64, dated: &Dated<T>, user: Option<UserId>) -> Result<(), Problem> {
+        if now >= dated.expires {
             return Err(codes::WRONG_TOKEN.detail("the token has expired; ask for another one"));
         }
-        if user.is_some_and(|it| self.revoked.covers(it, proof.issued)) {
+        if user.is_some_and(|it| self.revoked.covers(it, dated.issued)) {
             return Err(codes::WRONG_TOKEN.detail("the token was revoked"));
         }
         Ok(())
@@ -356,8 +356,8 @@ fn seconds(life: std::time::Duration) -> i64 {
 
 /// Bounded by the bytes of the tokens, whose lengths outsiders choose. Only tokens of our own are in it, so that nobody
 /// can choose colliding ones; a fast hash is enough.
-fn remember<T: Clone + Send + Sync + 'static>(bytes: u64) -> Cache<String, Proof<T>, RandomState> {
-    let weigh = |token: &String, _: &Proof<T>| u32::try_from(token.len() + ENTRY).unwrap_or(u32::MAX);
+fn remember<T: Clone + Send + Sync + 'static>(bytes: u64) -> Cache<String, Dated<T>, RandomState> {
+    let weigh = |token: &String, _: &Dated<T>| u32::try_from(token.len() + ENTRY).unwrap_or(u32::MAX);
     Cache::builder().max_capacity(bytes).weigher(weigh).build_with_hasher(RandomState::default())
 }
 

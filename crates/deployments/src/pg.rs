@@ -93,7 +93,7 @@ impl PgDeployments {
         Ok(loaded)
     }
 
-    async fn locate(&self, deployment: DeploymentId) -> Result<Option<store::Place>, Problem> {
+    async fn locate(&self, deployment: DeploymentId) -> Result<Option<store::Parents>, Problem> {
         store::locate(&mut *self.db.read().await?, deployment).await
     }
 
@@ -128,11 +128,11 @@ impl PgDeployments {
         if version.tenant_id != tenant {
             return Err(VERSION_NOT_FOUND.into());
         }
-        let place = self.projects.locate_stage(stage).await?;
-        if place.tenant != tenant {
+        let path = self.projects.locate_stage(stage).await?;
+        if path.tenant != tenant {
             return Err(STAGE_NOT_FOUND.into());
         }
-        if version.project_id != project || place.project != project {
+        if version.project_id != project || path.project != project {
             return Err(problems::FOREIGN_VERSION.into());
         }
         self.projects.require_stage(caller, tenant, stage, StagePermission::DeploymentManager).await?;
@@ -192,10 +192,10 @@ impl Deployments for PgDeployments {
         tenant: TenantId,
         deployment: DeploymentId,
     ) -> Result<bool, Problem> {
-        let Some(place) = self.locate(deployment).await?.filter(|it| it.tenant_id == tenant) else {
+        let Some(parents) = self.locate(deployment).await?.filter(|it| it.tenant_id == tenant) else {
             return Ok(false);
         };
-        let stage = place.stage_id;
+        let stage = parents.stage_id;
         self.projects.require_stage(caller, tenant, stage, StagePermission::DeploymentManager).await?;
         let deleted = self
             .db
@@ -242,16 +242,16 @@ impl Deployments for PgDeployments {
     }
 
     async fn retire(&self, deployment: DeploymentId) -> Result<bool, Problem> {
-        let Some(place) = self.locate(deployment).await? else {
+        let Some(parents) = self.locate(deployment).await? else {
             return Ok(false);
         };
         let retired = self
             .db
             .write(async |conn| {
-                store::lock_stage(conn, place.stage_id).await?;
-                match store::newest(conn, place.stage_id).await? {
+                store::lock_stage(conn, parents.stage_id).await?;
+                match store::newest(conn, parents.stage_id).await? {
                     Some((newest, _)) if newest != deployment => {
-                        store::delete(conn, place.stage_id, deployment).await
+                        store::delete(conn, parents.stage_id, deployment).await
                     }
                     _ => Ok(false),
                 }

@@ -54,8 +54,8 @@ mod tests {
     use super::*;
 
     fn images(qualifiers: &[ImageQualifier]) -> Vec<PinnedImage> {
-        let image = |it: &ImageQualifier| PinnedImage {
-            qualifier: *it,
+        let image = |qualifier: &ImageQualifier| PinnedImage {
+            qualifier: *qualifier,
             repository: "omgservers/1/2/any".to_owned(),
             digest: "sha256:00".to_owned(),
         };

@@ -33,7 +33,7 @@ pub(crate) struct Row {
 /// Where a deployment belongs.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = deployment, check_for_backend(diesel::pg::Pg))]
-pub(crate) struct Place {
+pub(crate) struct Parents {
     pub(crate) stage_id: StageId,
     pub(crate) tenant_id: TenantId,
 }
@@ -73,8 +73,8 @@ pub(crate) async fn load(conn: &mut Conn, id: DeploymentId) -> Result<Option<Row
     maybe(deployment::table.filter(deployment::id.eq(id)).select(Row::as_select()).first(conn).await)
 }
 
-pub(crate) async fn locate(conn: &mut Conn, id: DeploymentId) -> Result<Option<Place>, Problem> {
-    maybe(deployment::table.filter(deployment::id.eq(id)).select(Place::as_select()).first(conn).await)
+pub(crate) async fn locate(conn: &mut Conn, id: DeploymentId) -> Result<Option<Parents>, Problem> {
+    maybe(deployment::table.filter(deployment::id.eq(id)).select(Parents::as_select()).first(conn).await)
 }
 
 /// The newest deployment of the stage and its age.

@@ -13,7 +13,7 @@ use actix_web::{
     web,
 };
 use omgservers_api::{Problem, Role, problem::codes};
-use omgservers_auth::{Proven, Tokens, Verified};
+use omgservers_auth::{VerifiedToken, Tokens, Verified};
 use omgservers_core::Caller;
 
 use crate::{Services, problem::HttpProblem};
@@ -47,7 +47,7 @@ roles! {
     Runtime = Verified::Runtime(_),
 }
 
-/// A caller of one role, proven by the bearer token.
+/// A caller of one role, token by the bearer token.
 pub(crate) struct Authenticated<R> {
     pub(crate) caller: Caller,
     role: PhantomData<R>,
@@ -64,7 +64,7 @@ impl<R: RoleMarker> FromRequest for Authenticated<R> {
 
 /// The header with a token that came last over a connection, and what it proves: mostly the next request has the same.
 #[derive(Default)]
-struct LastToken(RefCell<Option<(Box<[u8]>, Proven)>>);
+struct LastToken(RefCell<Option<(Box<[u8]>, VerifiedToken)>>);
 
 /// Lets a new connection remember the token that came last over it: call it in `on_connect`. Without it every
 /// request looks its token up.
@@ -77,14 +77,14 @@ fn prove<R: RoleMarker>(request: &HttpRequest) -> Result<Authenticated<R>, Probl
     let remembered = request.conn_data::<LastToken>().and_then(|it| it.0.try_borrow_mut().ok());
     let Some(mut remembered) = remembered else { return prove_token(tokens, bearer(request)?) };
     let header = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    if let (Some((last, proven)), Some(header)) = (&*remembered, header)
+    if let (Some((last, token)), Some(header)) = (&*remembered, header)
         && **last == *header
     {
-        return as_role(tokens.check(proven)?);
+        return as_role(tokens.check(token)?);
     }
-    let proven = tokens.prove(bearer(request)?)?;
-    *remembered = header.map(|it| (it.into(), proven));
-    as_role(proven.verified())
+    let token = tokens.prove(bearer(request)?)?;
+    *remembered = header.map(|it| (it.into(), token));
+    as_role(token.verified())
 }
 
 /// The token of the header.
@@ -98,7 +98,7 @@ pub(crate) fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     Ok(token.trim())
 }
 
-/// A caller of one role, proven by a token that came in whatever way.
+/// A caller of one role, token by a token that came in whatever way.
 pub(crate) fn prove_token<R: RoleMarker>(tokens: &Tokens, token: &str) -> Result<Authenticated<R>, Problem> {
     as_role(tokens.verify(token)?)
 }

@@ -10,7 +10,7 @@ mod worker;
 
 pub use pg::{PgPlayers, PlayersParts};
 pub use rules::MOST_PROFILE_BYTES;
-pub use service::{Place, Players};
+pub use service::{Admission, Players};
 pub use worker::SweepOrphans;
 
 omgservers_core::schema!("players", "../../migrations/players");

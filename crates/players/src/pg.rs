@@ -10,7 +10,7 @@ use omgservers_tenants::Tenants;
 use serde_json::value::RawValue;
 
 use crate::{
-    Place, Players, rules,
+    Admission, Players, rules,
     store::{self, NewProfile},
 };
 
@@ -68,14 +68,14 @@ impl Players for PgPlayers {
         tenant: &Ref<TenantId>,
         project: &Ref<ProjectId>,
         stage: &Ref<StageId>,
-    ) -> Result<Place, Problem> {
+    ) -> Result<Admission, Problem> {
         let user = caller.user(Role::Player)?;
         let tenant = self.parts.tenants.find(tenant).await?;
         let project = self.parts.projects.find(tenant, project).await?;
         let stage = self.parts.projects.find_stage(tenant, project, stage).await?;
         let deployment = self.parts.deployments.newest(stage).await?;
         self.write(user, stage, None).await?;
-        Ok(Place { user, deployment })
+        Ok(Admission { user, deployment })
     }
 
     async fn profiles(&self, stage: StageId, users: &[UserId]) -> Result<HashMap<UserId, Arc<str>>, Problem> {

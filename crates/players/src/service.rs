@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 /// Where a player has entered.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Admission {
     /// Who.
     pub user: UserId,
     /// The deployment that takes the stage's new clients.
@@ -26,7 +26,7 @@ pub trait Players: Send + Sync {
         tenant: &Ref<TenantId>,
         project: &Ref<ProjectId>,
         stage: &Ref<StageId>,
-    ) -> Result<Place, Problem>;
+    ) -> Result<Admission, Problem>;
 
     /// The profiles of users in a stage; `{}` for those that have none.
     async fn profiles(&self, stage: StageId, users: &[UserId]) -> Result<HashMap<UserId, Arc<str>>, Problem>;

@@ -9,7 +9,7 @@ mod store;
 mod worker;
 
 pub use pg::{PgProjects, ProjectsParts};
-pub use service::{Projects, StagePlace};
+pub use service::{Projects, StagePath};
 pub use worker::{SweepOrphans, SweepPermissions};
 
 omgservers_core::schema!("projects", "../../migrations/projects");

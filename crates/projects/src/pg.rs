@@ -16,7 +16,7 @@ use omgservers_core::{Caller, Clock, Db, Doorbell, Mint};
 use omgservers_tenants::Tenants;
 
 use crate::{
-    Projects, StagePlace, problems, rules,
+    Projects, StagePath, problems, rules,
     store::{project, stage},
 };
 
@@ -128,8 +128,8 @@ fn each_once<P: Copy + Ord>(kinds: &[P]) -> BTreeSet<P> {
     kinds.iter().copied().collect()
 }
 
-fn missing(permission: impl std::fmt::Display, place: &str, id: impl Id) -> Problem {
-    codes::PERMISSION_NOT_FOUND.detail(format!("this needs {permission} in {place} {id}"))
+fn missing(permission: impl std::fmt::Display, parent: &str, id: impl Id) -> Problem {
+    codes::PERMISSION_NOT_FOUND.detail(format!("this needs {permission} in {parent} {id}"))
 }
 
 #[async_trait::async_trait]
@@ -263,11 +263,11 @@ impl Projects for PgProjects {
     ) -> Result<(), Problem> {
         // Other roles learn nothing, not even whether there is such a stage.
         caller.holder()?;
-        let place = self.locate_stage(stage).await?;
-        if place.tenant != tenant {
+        let path = self.locate_stage(stage).await?;
+        if path.tenant != tenant {
             return Err(problems::STAGE_NOT_FOUND.into());
         }
-        self.require(caller, tenant, place.project, ProjectPermission::StageManager).await?;
+        self.require(caller, tenant, path.project, ProjectPermission::StageManager).await?;
         rules::check_alias(alias)?;
         let created = self.clock.now();
         self.db
@@ -275,7 +275,7 @@ impl Projects for PgProjects {
                 if !stage::hold(conn, tenant, stage).await? {
                     return Err(problems::STAGE_NOT_FOUND.into());
                 }
-                let (id, value, project_id) = (self.mint.child(tenant)?, alias.to_owned(), place.project);
+                let (id, value, project_id) = (self.mint.child(tenant)?, alias.to_owned(), path.project);
                 let row = stage::AliasRow { project_id, value, id, stage_id: stage, created };
                 stage::insert_alias(conn, &row).await
             })
@@ -328,9 +328,9 @@ impl Projects for PgProjects {
         Ok((shown, grants.into_iter().map(|it| it.in_tenant(tenant)).collect()))
     }
 
-    async fn locate_stage(&self, stage: StageId) -> Result<StagePlace, Problem> {
+    async fn locate_stage(&self, stage: StageId) -> Result<StagePath, Problem> {
         let row = stage::get(&mut *self.db.read().await?, stage).await?.ok_or(problems::STAGE_NOT_FOUND)?;
-        Ok(StagePlace { stage, project: row.project_id, tenant: row.tenant_id })
+        Ok(StagePath { stage, project: row.project_id, tenant: row.tenant_id })
     }
 
     async fn grant(

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where a stage is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StagePlace {
+pub struct StagePath {
     /// The stage.
     pub stage: StageId,
     /// Its project.
@@ -111,7 +111,7 @@ pub trait Projects: Send + Sync {
     ) -> Result<(Stage, Vec<StageGrant>), Problem>;
 
     /// Where a stage is. Problems: `projects.stage_not_found`.
-    async fn locate_stage(&self, stage: StageId) -> Result<StagePlace, Problem>;
+    async fn locate_stage(&self, stage: StageId) -> Result<StagePath, Problem>;
 
     /// Gives permissions in a project; answers those that the user didn't hold. For support. Problems:
     /// `auth.role`, `projects.not_found`, `accounts.not_found`.

@@ -77,7 +77,7 @@ impl Disk {
     /// Makes a settled upload the blob of this digest.
     pub(crate) async fn keep_upload(&self, id: &str, digest: &Digest) -> Result<(), Problem> {
         let (from, to) = (self.upload(id), self.blob(digest));
-        blocking(move || place(&from, &to)).await
+        blocking(move || publish(&from, &to)).await
     }
 
     /// Writes a small blob.
@@ -89,7 +89,7 @@ impl Disk {
             let mut file = fs::File::create_new(&from)?;
             io::Write::write_all(&mut file, &content)?;
             file.sync_all()?;
-            place(&from, &to)
+            publish(&from, &to)
         })
         .await
     }
@@ -128,8 +128,8 @@ impl Disk {
                 let folder = disk.folder(algorithm);
                 for part in names(&folder)? {
                     let digits = names(&folder.join(part))?.into_iter();
-                    found.extend(digits.filter_map(|it| {
-                        let digits = it.split_once('.').map_or(it.as_str(), |(digits, _part)| digits);
+                    found.extend(digits.filter_map(|file| {
+                        let digits = file.split_once('.').map_or(file.as_str(), |(digits, _part)| digits);
                         format!("{}:{digits}", algorithm.name()).parse::<Digest>().ok()
                     }));
                 }
@@ -150,7 +150,7 @@ impl Disk {
 const PART: &str = "-part";
 
 /// Gives a synced file its name among the blobs.
-fn place(from: &Path, to: &Path) -> io::Result<()> {
+fn publish(from: &Path, to: &Path) -> io::Result<()> {
     make_parent(to)?;
     fs::rename(from, to)?;
     // Without this the name may be lost in a power failure although the database knows it.

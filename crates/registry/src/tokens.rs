@@ -65,11 +65,11 @@ impl RegistryTokens {
     /// refresh token: Docker's daemon has no way to keep another one. Problems:
     /// `registry.grant_invalid`; `auth.credentials` when the user is gone.
     pub async fn by_refresh(&self, refresh: &str, scopes: &[String]) -> Result<DockerTokenResponse, Problem> {
-        let user = self.tokens.verify_refresh(refresh).map_err(|it| {
-            if it.is(codes::WRONG_TOKEN) {
-                problems::GRANT_INVALID.detail("log in again").because(it)
+        let user = self.tokens.verify_refresh(refresh).map_err(|problem| {
+            if problem.is(codes::WRONG_TOKEN) {
+                problems::GRANT_INVALID.detail("log in again").because(problem)
             } else {
-                it
+                problem
             }
         })?;
         let user = match self.accounts.find(&Ref::<UserId>::Id(user)).await {
@@ -133,8 +133,9 @@ impl RegistryTokens {
             Role::Developer => {
                 let caller = Caller::User { id: user.id, role: user.role };
                 let Repository { tenant, project, .. } = *repository;
-                let held = self.projects.require(&caller, tenant, project, ProjectPermission::VersionManager);
-                match held.await {
+                let permitted =
+                    self.projects.require(&caller, tenant, project, ProjectPermission::VersionManager);
+                match permitted.await {
                     Ok(()) => Ok(&[Action::Pull, Action::Push, Action::Delete]),
                     Err(problem) if matches!(problem.kind(), Kind::Forbidden | Kind::NotFound) => Ok(&[]),
                     Err(problem) => Err(problem),

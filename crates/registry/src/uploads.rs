@@ -17,7 +17,7 @@ use crate::{Algorithm, Digest, Registry, problems, store};
 
 /// How long a request waits for another one that still writes to the same upload: one whose client is gone ends
 /// in less.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How far an upload is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl Registry {
             return Err(problems::UPLOAD_UNKNOWN.into());
         }
         let session = inner.sessions.of(id);
-        let session = tokio::time::timeout(PATIENCE, session.lock_owned())
+        let session = tokio::time::timeout(LOCK_TIMEOUT, session.lock_owned())
             .await
             .map_err(|_elapsed| Problem::from(problems::UPLOAD_BUSY))?;
         // Who had it before may have ended it.

@@ -208,9 +208,10 @@ async fn forget_projects(registry: &Registry, projects: &dyn Projects) -> Result
         after = Some(*last);
         let ids: Vec<_> = page.iter().map(|it| it.project).collect();
         let alive = projects.exist(&ids).await?;
-        for it in page.iter().filter(|it| !alive.contains(&it.project)) {
-            let delete =
-                async |conn: &mut Conn| store::delete_repositories(conn, it.tenant, it.project).await;
+        for repository in page.iter().filter(|repository| !alive.contains(&repository.project)) {
+            let delete = async |conn: &mut Conn| {
+                store::delete_repositories(conn, repository.tenant, repository.project).await
+            };
             removed += registry.inner.db.write(delete).await?;
         }
     }

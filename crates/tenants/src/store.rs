@@ -66,8 +66,8 @@ pub(crate) async fn created(conn: &mut Conn, id: TenantId) -> Result<Option<Date
 
 /// Keeps the tenant from being deleted until the transaction ends. Problems: `tenants.not_found`.
 pub(crate) async fn hold(conn: &mut Conn, id: TenantId) -> Result<(), Problem> {
-    let held = tenant::table.find(id).select(tenant::id).for_key_share().first::<TenantId>(conn).await;
-    maybe(held)?.map(drop).ok_or_else(|| problems::NOT_FOUND.into())
+    let found = tenant::table.find(id).select(tenant::id).for_key_share().first::<TenantId>(conn).await;
+    maybe(found)?.map(drop).ok_or_else(|| problems::NOT_FOUND.into())
 }
 
 /// Deletes the tenant and its permissions.
@@ -130,11 +130,11 @@ pub(crate) async fn delete_permissions(
     user: UserId,
     kinds: &BTreeSet<TenantPermission>,
 ) -> Result<Vec<TenantPermission>, Problem> {
-    let held = permission::table
+    let granted = permission::table
         .filter(permission::tenant_id.eq(id))
         .filter(permission::user_id.eq(user))
         .filter(permission::kind.eq_any(kinds));
-    Ok(diesel::delete(held).returning(permission::kind).get_results(conn).await?)
+    Ok(diesel::delete(granted).returning(permission::kind).get_results(conn).await?)
 }
 
 pub(crate) async fn holds(
@@ -143,8 +143,8 @@ pub(crate) async fn holds(
     user: UserId,
     kind: TenantPermission,
 ) -> Result<bool, Problem> {
-    let held = permission::table.find((id, user, kind));
-    Ok(diesel::select(diesel::dsl::exists(held)).get_result(conn).await?)
+    let granted = permission::table.find((id, user, kind));
+    Ok(diesel::select(diesel::dsl::exists(granted)).get_result(conn).await?)
 }
 
 pub(crate) async fn permissions_of(conn: &mut Conn, id: TenantId) -> Result<Vec<PermissionRow>, Problem> {

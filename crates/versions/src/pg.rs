@@ -79,7 +79,7 @@ impl PgVersions {
         self.dependents.iter().for_each(Doorbell::ring);
     }
 
-    async fn locate(&self, tenant: TenantId, version: VersionId) -> Result<Option<store::Place>, Problem> {
+    async fn locate(&self, tenant: TenantId, version: VersionId) -> Result<Option<store::Head>, Problem> {
         let found = store::locate(&mut *self.db.read().await?, version).await?;
         Ok(found.filter(|it| it.tenant_id == tenant))
     }
@@ -109,10 +109,10 @@ impl Versions for PgVersions {
         tenant: TenantId,
         version: VersionId,
     ) -> Result<(Version, Vec<Image>), Problem> {
-        let place = self.locate(tenant, version).await?.ok_or(problems::NOT_FOUND)?;
-        self.projects.require(caller, tenant, place.project_id, ProjectPermission::ProjectViewer).await?;
+        let head = self.locate(tenant, version).await?.ok_or(problems::NOT_FOUND)?;
+        self.projects.require(caller, tenant, head.project_id, ProjectPermission::ProjectViewer).await?;
         let images = store::images(&mut *self.db.read().await?, version).await?;
-        Ok((place.into(), images.into_iter().map(|it| it.shown(tenant)).collect()))
+        Ok((head.into(), images.into_iter().map(|it| it.shown(tenant)).collect()))
     }
 
     async fn of_project(&self, project: ProjectId) -> Result<Vec<VersionItem>, Problem> {
@@ -121,10 +121,10 @@ impl Versions for PgVersions {
     }
 
     async fn delete(&self, caller: &Caller, tenant: TenantId, version: VersionId) -> Result<bool, Problem> {
-        let Some(place) = self.locate(tenant, version).await? else {
+        let Some(head) = self.locate(tenant, version).await? else {
             return Ok(false);
         };
-        self.projects.require(caller, tenant, place.project_id, ProjectPermission::VersionManager).await?;
+        self.projects.require(caller, tenant, head.project_id, ProjectPermission::VersionManager).await?;
         let deleted = self.db.write(async |conn| store::delete(conn, version).await).await;
         // Also after a failure: a commit whose answer was lost has deleted it.
         self.forget(&[version]);
@@ -160,8 +160,8 @@ impl Versions for PgVersions {
         self.db
             .write(async |conn| {
                 // Held, so that a version that is being deleted is either still whole or gone.
-                let place = store::locate_and_hold(conn, version).await?.ok_or(problems::NOT_FOUND)?;
-                if (place.tenant_id, place.project_id) != (tenant, project) {
+                let head = store::locate_and_hold(conn, version).await?.ok_or(problems::NOT_FOUND)?;
+                if (head.tenant_id, head.project_id) != (tenant, project) {
                     return Err(problems::FOREIGN_PROJECT.into());
                 }
                 let row = store::ImageRow {

@@ -20,7 +20,7 @@ use crate::{
 /// Where a version belongs and how old it is: everything but its configuration.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = version, check_for_backend(diesel::pg::Pg))]
-pub(crate) struct Place {
+pub(crate) struct Head {
     pub(crate) id: VersionId,
     pub(crate) tenant_id: TenantId,
     pub(crate) project_id: ProjectId,
@@ -49,14 +49,14 @@ pub(crate) struct ImageRow {
     pub(crate) created: DateTime<Utc>,
 }
 
-impl From<Place> for Version {
-    fn from(Place { id, tenant_id, project_id, created }: Place) -> Self {
+impl From<Head> for Version {
+    fn from(Head { id, tenant_id, project_id, created }: Head) -> Self {
         Self { id, tenant_id, project_id, created }
     }
 }
 
-impl From<Place> for VersionItem {
-    fn from(Place { id, project_id, created, .. }: Place) -> Self {
+impl From<Head> for VersionItem {
+    fn from(Head { id, project_id, created, .. }: Head) -> Self {
         Self { id, created, project_id }
     }
 }
@@ -91,20 +91,20 @@ pub(crate) async fn load(conn: &mut Conn, id: VersionId) -> Result<Option<Row>, 
     maybe(version::table.find(id).select(Row::as_select()).first(conn).await)
 }
 
-pub(crate) async fn locate(conn: &mut Conn, id: VersionId) -> Result<Option<Place>, Problem> {
-    maybe(version::table.find(id).select(Place::as_select()).first(conn).await)
+pub(crate) async fn locate(conn: &mut Conn, id: VersionId) -> Result<Option<Head>, Problem> {
+    maybe(version::table.find(id).select(Head::as_select()).first(conn).await)
 }
 
 /// Like [`locate`], and keeps the version from being deleted until the transaction ends.
-pub(crate) async fn locate_and_hold(conn: &mut Conn, id: VersionId) -> Result<Option<Place>, Problem> {
-    maybe(version::table.find(id).select(Place::as_select()).for_key_share().first(conn).await)
+pub(crate) async fn locate_and_hold(conn: &mut Conn, id: VersionId) -> Result<Option<Head>, Problem> {
+    maybe(version::table.find(id).select(Head::as_select()).for_key_share().first(conn).await)
 }
 
-pub(crate) async fn of_project(conn: &mut Conn, project: ProjectId) -> Result<Vec<Place>, Problem> {
+pub(crate) async fn of_project(conn: &mut Conn, project: ProjectId) -> Result<Vec<Head>, Problem> {
     Ok(version::table
         .filter(version::project_id.eq(project))
         .order((version::created, version::id))
-        .select(Place::as_select())
+        .select(Head::as_select())
         .load(conn)
         .await?)
 }

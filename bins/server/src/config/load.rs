@@ -43,7 +43,7 @@ pub fn load(sources: &Sources) -> Result<Config, Issues> {
         traces: reader.section("traces"),
     };
     reader.data_dir(&mut config, sources);
-    reader.leftover();
+    reader.unread();
     let mut issues = reader.issues;
     if issues.is_empty() {
         validate(&mut config, &mut issues);
@@ -77,10 +77,10 @@ fn read(sources: &Sources) -> Result<Map<String, Value>, Issue> {
         .collect();
     let environment =
         Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(variables));
-    builder.add_source(environment).build().and_then(|it| it.cache.into_table()).map_err(|it| Issue {
+    builder.add_source(environment).build().and_then(|it| it.cache.into_table()).map_err(|error| Issue {
         key: String::new(),
         origin: "configuration".into(),
-        message: it.to_string(),
+        message: error.to_string(),
     })
 }
 
@@ -133,7 +133,7 @@ impl Reader {
         }
     }
 
-    fn leftover(&mut self) {
+    fn unread(&mut self) {
         for (key, value) in std::mem::take(&mut self.root).into_iter().collect::<BTreeMap<_, _>>() {
             let origin = variable_or(&origin_of(&value), &key);
             self.issue(

@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: it can serve. `/metrics`: its figures.
+//! `/healthz`: the process answers. `/readyz`: it can serve. `/metrics`: its gauges.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use serde_json::json;
 pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// Longer than this a database that answers doesn't take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The state of the server for those who watch it. Cheap to clone.
 #[derive(Clone)]
@@ -60,10 +60,10 @@ impl Health {
             problems.push("the server is stopping".to_owned());
         }
         for (name, check) in &self.0.checks {
-            match tokio::time::timeout(PATIENCE, check()).await {
+            match tokio::time::timeout(CHECK_TIMEOUT, check()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(reason)) => problems.push(format!("{name}: {reason}")),
-                Err(_) => problems.push(format!("{name}: no answer within {PATIENCE:?}")),
+                Err(_) => problems.push(format!("{name}: no answer within {CHECK_TIMEOUT:?}")),
             }
         }
         problems

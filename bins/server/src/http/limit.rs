@@ -78,9 +78,9 @@ fn client<'a>(
 ) -> IpAddr {
     let ours = |it: &IpAddr| trusted.iter().any(|network| network.contains(it));
     let mut last = peer.to_canonical();
-    let mut way = forwarded.rev().flat_map(|it| it.rsplit(',')).map(str::trim);
+    let mut hops = forwarded.rev().flat_map(|it| it.rsplit(',')).map(str::trim);
     while ours(&last) {
-        match way.next().and_then(|it| it.parse::<IpAddr>().ok()) {
+        match hops.next().and_then(|it| it.parse::<IpAddr>().ok()) {
             Some(before) => last = before.to_canonical(),
             None => break,
         }
@@ -92,7 +92,7 @@ fn client<'a>(
 fn bucket(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(it) => IpAddr::V6(Ipv6Addr::from_bits(it.to_bits() >> 64 << 64)),
+        IpAddr::V6(network) => IpAddr::V6(Ipv6Addr::from_bits(network.to_bits() >> 64 << 64)),
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_in_one_household_share_a_bucket() {
+    fn addresses_of_one_ipv6_network_share_a_bucket() {
         assert_eq!(bucket(ip("2001:db8::1")), bucket(ip("2001:db8::ffff:1")));
         assert_ne!(bucket(ip("2001:db8::1")), bucket(ip("2001:db8:0:1::1")));
         assert_ne!(bucket(ip("192.0.2.1")), bucket(ip("192.0.2.2")));

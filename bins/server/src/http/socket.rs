@@ -34,16 +34,16 @@ impl Socket {
 }
 
 /// Listens where the setting `key` says.
-fn listen(place: &str, key: &'static str) -> anyhow::Result<TcpListener> {
+fn listen(address: &str, key: &'static str) -> anyhow::Result<TcpListener> {
     let mut last = None;
-    for address in place.to_socket_addrs().context(key)? {
-        match bind(address) {
+    for candidate in address.to_socket_addrs().context(key)? {
+        match bind(candidate) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = Some(error),
         }
     }
     let reason = last.map_or_else(|| "it names no address".to_owned(), |it| it.to_string());
-    anyhow::bail!("can't listen on {place} ({key}): {reason}")
+    anyhow::bail!("can't listen on {address} ({key}): {reason}")
 }
 
 /// With an address that is still in use by connections of an earlier server, which the standard library's own

@@ -10,8 +10,8 @@ use std::{
 use super::{
     PostgresError,
     account::{Account, Reach},
-    leftover,
     programs::{self, Programs},
+    stale_postmaster,
 };
 use crate::settings::memory_mb;
 
@@ -54,7 +54,7 @@ impl Cluster {
         if pinned.is_none() {
             cluster.make()?;
         } else {
-            leftover::stop(&cluster.data)?;
+            stale_postmaster::stop(&cluster.data)?;
         }
         Ok(cluster)
     }
@@ -99,7 +99,7 @@ impl Cluster {
             .output()
             .map_err(|it| self.refused(it))?;
         if !made.status.success() {
-            return Err(PostgresError::Initdb { said: last_lines(&String::from_utf8_lossy(&made.stderr)) });
+            return Err(PostgresError::Initdb { log: last_lines(&String::from_utf8_lossy(&made.stderr)) });
         }
         let hba = new.join("pg_hba.conf");
         fs::write(&hba, HBA).map_err(|it| PostgresError::folder(&hba, it))?;

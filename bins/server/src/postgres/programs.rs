@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_read_from_what_the_program_says() {
+    fn the_version_is_read_from_the_output_of_the_program() {
         assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
         assert_eq!(major("postgres (PostgreSQL) 18beta2\n"), Some(18));
         assert_eq!(major("no such thing"), None);

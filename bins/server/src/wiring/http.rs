@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Infrastructure, Services};
-use crate::{addresses::Addresses, config::Config, figures::Figures, settings, workers::Workers};
+use crate::{addresses::Addresses, config::Config, gauges::Gauges, settings, workers::Workers};
 
 impl Services {
     /// Looks up the gauges when the operator's collector asks for metrics.
-    pub(crate) fn figures(&self, infrastructure: &Infrastructure) -> Figures {
-        Figures::new(&infrastructure.db, &self.messaging, &self.matchmaking, &self.dispatcher)
+    pub(crate) fn gauges(&self, infrastructure: &Infrastructure) -> Gauges {
+        Gauges::new(&infrastructure.db, &self.messaging, &self.matchmaking, &self.dispatcher)
     }
 
     /// Starts all workers as tasks.

@@ -61,7 +61,7 @@ fn the_state_directory_of_systemd_is_the_default_data_directory() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_with_its_key_and_where_it_is_from() {
+fn every_mistake_is_reported_at_once_with_its_key_and_its_origin() {
     let file =
         "colour = 'red'\n[server]\nworkers = 'many'\nwrokers = 2\n[nonsense]\na = 1\n[log]\nformat = 'xml'";
     let found =
@@ -87,7 +87,7 @@ fn every_mistake_is_told_at_once_with_its_key_and_where_it_is_from() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_told_with_what_would() {
+fn values_that_make_no_sense_are_reported_with_the_allowed_ones() {
     let file = "
         [server]\nbind = 'here'\nmetrics_bind = 'there'\npublic_url = 'games.example.com'
         [database]\nurl = 'mysql://x'\npool_size = 1
@@ -127,7 +127,7 @@ fn values_that_make_no_sense_are_told_with_what_would() {
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_told_with_the_line() {
+fn a_file_that_is_no_toml_is_reported_with_the_line() {
     let found = issues(Some("[server\n"), &[]);
     assert!(found[0].contains("omgservers.toml") && found[0].contains("line 1"), "{found:#?}");
 }
@@ -212,7 +212,7 @@ fn hosts_on_other_machines_need_names_that_lead_here() {
 }
 
 #[test]
-fn a_host_is_active_unless_its_state_says_otherwise() {
+fn a_host_without_a_state_is_active() {
     for (line, state) in [
         ("", HostState::Active),
         ("state = 'active'", HostState::Active),
@@ -289,11 +289,11 @@ fn check_fails_with_every_mistake_and_print_shows_what_is_in_effect() {
     let path = folder.path().join("bad.toml");
     fs::write(&path, "[server]\nwrokers = 2\n[log]\nformat = 'xml'\n").unwrap();
     let output = omgservers().args(["config", "check", "--config"]).arg(&path).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(
-        said.contains("server.wrokers") && said.contains("log.format") && said.contains("bad.toml"),
-        "{said}"
+        errors.contains("server.wrokers") && errors.contains("log.format") && errors.contains("bad.toml"),
+        "{errors}"
     );
 
     let good = omgservers().args(["config", "check"]).output().unwrap();

@@ -15,7 +15,7 @@ async fn start(data: &Path, database: &str) -> Served {
     serve.set("OMGSERVERS__BOOTSTRAP__SUPPORT_PASSWORD", PASSWORD).start().await
 }
 
-async fn ask(server: &Served, verb: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
+async fn get(server: &Served, verb: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
     let url = format!("{}/service/v1/entrypoint/support/request/{verb}", server.url);
     let request = client().post(url).json(body);
     let answer = token.into_iter().fold(request, |request, it| request.bearer_auth(it)).send().await.unwrap();
@@ -24,7 +24,7 @@ async fn ask(server: &Served, verb: &str, token: Option<&str>, body: &Value) -> 
 
 async fn token(server: &Served) -> String {
     let body = json!({"user": "support", "password": PASSWORD});
-    let (status, answer) = ask(server, "create-token", None, &body).await;
+    let (status, answer) = get(server, "create-token", None, &body).await;
     assert_eq!(status, 200, "{answer}");
     answer.get("raw_token").and_then(Value::as_str).unwrap().to_owned()
 }
@@ -69,10 +69,10 @@ async fn after_a_rotation_and_a_restart_a_new_key_signs_and_old_tokens_are_still
     let fresh = token(&server).await;
     assert_eq!(kid(&fresh), new);
     for good in [&old, &fresh] {
-        let (status, answer) = ask(&server, "create-tenant", Some(good), &json!({})).await;
+        let (status, answer) = get(&server, "create-tenant", Some(good), &json!({})).await;
         assert_eq!(status, 200, "{answer}");
     }
     let forged = format!("{}.{}", fresh.rsplit_once('.').unwrap().0, old.rsplit_once('.').unwrap().1);
-    assert_eq!(ask(&server, "create-tenant", Some(&forged), &json!({})).await.0, 401);
+    assert_eq!(get(&server, "create-tenant", Some(&forged), &json!({})).await.0, 401);
     assert_eq!(std::fs::read(data.join("keys/registry-ca.crt")).unwrap(), authority, "registries know it");
 }

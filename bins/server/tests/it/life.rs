@@ -37,7 +37,7 @@ async fn a_stop_with_idle_connections_takes_no_longer_than_it_must() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_about_to_stop_says_so_before_it_does() {
+async fn a_server_is_unready_before_it_stops() {
     let (folder, db) = (folder(), TestDb::new(&[]).await);
     let data = folder.path().join("data");
     let mut server = Serve::new(&data)
@@ -90,7 +90,7 @@ async fn a_second_server_on_the_database_takes_it_and_the_first_one_stops_writin
 }
 
 #[tokio::test]
-async fn an_address_that_asks_too_much_without_a_token_is_told_when_to_come_back() {
+async fn an_address_that_sends_too_much_without_a_token_gets_a_time_to_retry() {
     let (folder, db) = (folder(), TestDb::new(&[]).await);
     let data = folder.path().join("data");
     let mut server = Serve::new(&data)
@@ -131,7 +131,7 @@ async fn operators_passwords_have_a_limit_of_their_own_however_the_path_is_writt
         .await;
     let client = client();
     let base = format!("{}/service/v1/entrypoint", server.url);
-    let ask = async |path: &str, lines: [&str; 2]| {
+    let get = async |path: &str, lines: [&str; 2]| {
         let request = client.post(format!("{base}/{path}")).header("content-type", "application/json");
         let request = lines.iter().fold(request, |it, line| it.header("x-forwarded-for", *line));
         request.body(r#"{"user":"support","password":"a guess"}"#).send().await.unwrap().status().as_u16()
@@ -141,19 +141,19 @@ async fn operators_passwords_have_a_limit_of_their_own_however_the_path_is_writt
     for path in paths.into_iter().chain(["docker/request/create-token", "docker/request/token"]) {
         let mut asked = 0;
         // What stands in the first line the client has invented.
-        while ask(path, [&format!("203.0.113.{asked}"), "198.51.100.7"]).await != 429 {
+        while get(path, [&format!("203.0.113.{asked}"), "198.51.100.7"]).await != 429 {
             asked += 1;
             assert!(asked < 20, "{path} isn't limited");
         }
     }
-    assert_eq!(ask(paths[0], ["203.0.113.2", "198.51.100.8"]).await, 401, "another address");
-    let sign_up = ask("player/request/create-user", ["203.0.113.2", "198.51.100.7"]).await;
+    assert_eq!(get(paths[0], ["203.0.113.2", "198.51.100.8"]).await, 401, "another address");
+    let sign_up = get("player/request/create-user", ["203.0.113.2", "198.51.100.7"]).await;
     assert_eq!(sign_up, 200, "players aren't held up by those who guess");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_told() {
+async fn a_port_that_is_taken_is_reported() {
     let (folder, db) = (folder(), TestDb::new(&[]).await);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();

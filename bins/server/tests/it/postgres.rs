@@ -173,21 +173,21 @@ async fn a_cluster_of_another_major_version_is_left_alone() {
     fs::create_dir_all(data.join("pg/data")).unwrap();
     fs::write(data.join("pg/data/PG_VERSION"), "9\n").unwrap();
     let output = omgservers().args(["migrate", "--data-dir"]).arg(&data).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("made by PostgreSQL 9") && said.contains("pg_upgrade"), "{said}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("made by PostgreSQL 9") && errors.contains("pg_upgrade"), "{errors}");
     let left: Vec<PathBuf> =
         fs::read_dir(data.join("pg/data")).unwrap().map(|it| it.unwrap().path()).collect();
     assert_eq!(left, [data.join("pg/data/PG_VERSION")]);
 }
 
 #[tokio::test]
-async fn missing_programs_are_told_in_one_sentence() {
+async fn missing_programs_are_reported_in_one_sentence() {
     let folder = folder();
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    let said = refusal(&folder.path().join("data"), &empty);
-    assert!(said.contains("has no programs `initdb` and `postgres`"), "{said}");
+    let output = refusal(&folder.path().join("data"), &empty);
+    assert!(output.contains("has no programs `initdb` and `postgres`"), "{output}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_omgservers");
 /// Generous: the machine may be busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A directory that the account `postgres` can pass through, in memory where there is room.
 pub(crate) fn folder() -> TempDir {
@@ -110,7 +110,7 @@ impl Served {
             if let Ok(200) = status(&format!("{}/readyz", self.url)).await {
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "not ready within {PATIENCE:?}:\n{}", self.log());
+            assert!(start.elapsed() < TIMEOUT, "not ready within {TIMEOUT:?}:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -131,7 +131,7 @@ impl Served {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(start.elapsed() < PATIENCE, "it didn't end within {PATIENCE:?}:\n{}", self.log());
+            assert!(start.elapsed() < TIMEOUT, "it didn't end within {TIMEOUT:?}:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -163,7 +163,7 @@ pub(crate) fn client() -> reqwest::Client {
     PROVIDER.call_once(|| {
         let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
-    reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
+    reqwest::Client::builder().timeout(TIMEOUT).build().unwrap()
 }
 
 /// The process of a cluster below `data`, if it runs.
@@ -178,7 +178,7 @@ pub(crate) fn postmaster(data: &Path) -> Option<i32> {
 pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(start.elapsed() < TIMEOUT, "{what}: not within {TIMEOUT:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -72,17 +72,17 @@ fn a_recorded_log_is_replayed_against_a_rule_set() {
 #[test]
 fn what_is_wrong_is_named() {
     let files = Files::new(&format!("{}\n{}\n", add(0, 1, 1), r#"{"at_ms":1,"event":"dance"}"#));
-    let said = files.refused("duel");
-    assert!(said.contains("log.jsonl: line 2: unknown variant `dance`"), "{said}");
-    let said = files.refused("ctf");
-    assert!(said.contains("version.json: no mode `ctf`; it has `duel`"), "{said}");
+    let output = files.refused("duel");
+    assert!(output.contains("log.jsonl: line 2: unknown variant `dance`"), "{output}");
+    let output = files.refused("ctf");
+    assert!(output.contains("version.json: no mode `ctf`; it has `duel`"), "{output}");
     fs::write(files.path("log.jsonl"), add(0, 1, 1).replace("duel", "ctf")).unwrap();
-    let said = files.refused("duel");
-    assert!(said.contains("no ticket for the mode `duel`, only for: `ctf`"), "{said}");
+    let output = files.refused("duel");
+    assert!(output.contains("no ticket for the mode `duel`, only for: `ctf`"), "{output}");
     fs::write(files.path("log.jsonl"), add(0, 1, 1).replace(r#""clients":["1"],"#, "")).unwrap();
-    let said = files.refused("duel");
-    assert!(said.contains("line 1: missing field `clients`"), "{said}");
+    let output = files.refused("duel");
+    assert!(output.contains("line 1: missing field `clients`"), "{output}");
     fs::write(files.path("version.json"), VERSION.replace("\"max_players\":2", "\"max_players\":1")).unwrap();
-    let said = files.refused("duel");
-    assert!(said.contains("version.json: `config.modes[0].max_players`"), "{said}");
+    let output = files.refused("duel");
+    assert!(output.contains("version.json: `config.modes[0].max_players`"), "{output}");
 }

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use super::*;
 
-struct Scene {
+struct Fixture {
     keys: Arc<Keys>,
     clock: ManualClock,
     tokens: Tokens,
 }
 
-fn scene() -> Scene {
+fn fixture() -> Fixture {
     let (keys, clock) = (Arc::new(Keys::ephemeral()), ManualClock::default());
     let tokens = Tokens::new(Arc::clone(&keys), Arc::new(clock.clone()), TokenConfig::default());
-    Scene { keys, clock, tokens }
+    Fixture { keys, clock, tokens }
 }
 
 fn id<I: Id>(value: i64) -> I {
@@ -35,13 +35,13 @@ fn pull(name: &str) -> Access {
 }
 
 /// A token with any header and claims, signed with our own newest key.
-fn hand_made(scene: &Scene, header: &Header, claims: &Value) -> String {
-    encode(header, claims, &scene.keys.newest().unwrap().encoding()).unwrap()
+fn hand_made(fixture: &Fixture, header: &Header, claims: &Value) -> String {
+    encode(header, claims, &fixture.keys.newest().unwrap().encoding()).unwrap()
 }
 
-fn our_header(scene: &Scene) -> Header {
+fn our_header(fixture: &Fixture) -> Header {
     let mut header = Header::new(Algorithm::EdDSA);
-    header.kid = Some(scene.keys.newest().unwrap().kid.clone());
+    header.kid = Some(fixture.keys.newest().unwrap().kid.clone());
     header
 }
 
@@ -51,15 +51,15 @@ fn refused<T: fmt::Debug>(result: Result<T, Problem>) -> bool {
 
 #[test]
 fn a_users_token_has_the_contracts_claims() {
-    let scene = scene();
-    let token = scene.tokens.user(id(77), Role::Developer).unwrap();
+    let fixture = fixture();
+    let token = fixture.tokens.user(id(77), Role::Developer).unwrap();
     let (header, mut claims) = (part(&token, 0), part(&token, 1));
     assert_eq!(header["alg"], "EdDSA");
     assert_eq!(header["typ"], "JWT");
-    assert_eq!(header["kid"], scene.keys.newest().unwrap().kid.as_str());
+    assert_eq!(header["kid"], fixture.keys.newest().unwrap().kid.as_str());
     let jti = claims["jti"].take();
     assert_eq!(jti.as_str().unwrap().len(), 32);
-    let now = scene.clock.now().timestamp();
+    let now = fixture.clock.now().timestamp();
     assert_eq!(
         claims,
         json!({"iss": "omgservers", "aud": "omgservers", "sub": "77", "user_id": "77", "groups": ["developer"],
@@ -69,11 +69,11 @@ fn a_users_token_has_the_contracts_claims() {
 
 #[test]
 fn other_tokens_have_the_contracts_claims() {
-    let Scene { tokens, .. } = scene();
+    let Fixture { tokens, .. } = fixture();
     let claims = |token: Result<String, Problem>| {
         let mut claims = part(&token.unwrap(), 1);
-        for it in ["jti", "iat", "exp"] {
-            claims.as_object_mut().unwrap().remove(it).unwrap();
+        for claim in ["jti", "iat", "exp"] {
+            claims.as_object_mut().unwrap().remove(claim).unwrap();
         }
         claims
     };
@@ -101,11 +101,11 @@ fn other_tokens_have_the_contracts_claims() {
 
 #[test]
 fn a_registry_token_is_es256_with_its_certificate() {
-    let scene = scene();
-    let token = scene.tokens.registry("7", &[]).unwrap();
+    let fixture = fixture();
+    let token = fixture.tokens.registry("7", &[]).unwrap();
     let header = part(&token, 0);
     assert_eq!(header["alg"], "ES256");
-    assert_eq!(header["x5c"], json!(*scene.keys.registry().chain(scene.clock.now()).unwrap()));
+    assert_eq!(header["x5c"], json!(*fixture.keys.registry().chain(fixture.clock.now()).unwrap()));
     let claims = part(&token, 1);
     assert!(
         claims["aud"].is_string() && claims["exp"].is_i64(),
@@ -115,7 +115,7 @@ fn a_registry_token_is_es256_with_its_certificate() {
 
 #[test]
 fn what_was_issued_is_verified() {
-    let Scene { tokens, .. } = scene();
+    let Fixture { tokens, .. } = fixture();
     for _ in 0..2 {
         for role in Role::ALL {
             let user = tokens.user(id(77), *role).unwrap();
@@ -138,7 +138,7 @@ fn what_was_issued_is_verified() {
 
 #[test]
 fn no_token_is_good_for_anything_else() {
-    let Scene { tokens, .. } = scene();
+    let Fixture { tokens, .. } = fixture();
     let all = [
         ("api", tokens.user(id(7), Role::Developer).unwrap()),
         ("api", tokens.runtime(id(5)).unwrap()),
@@ -157,7 +157,7 @@ fn no_token_is_good_for_anything_else() {
 
 #[test]
 fn a_websocket_token_is_good_once_and_fits_into_an_engines_url() {
-    let Scene { tokens, clock, .. } = scene();
+    let Fixture { tokens, clock, .. } = fixture();
     let largest = i64::MAX;
     let player = tokens.ws_player(id(largest), id(largest - 1), (1 << 53) - 1).unwrap();
     let runtime = tokens.ws_runtime(id(largest), (1 << 53) - 1).unwrap();
@@ -172,7 +172,7 @@ fn a_websocket_token_is_good_once_and_fits_into_an_engines_url() {
 
 #[test]
 fn tokens_expire_also_when_they_were_verified_before() {
-    let Scene { tokens, clock, .. } = scene();
+    let Fixture { tokens, clock, .. } = fixture();
     let user = tokens.user(id(7), Role::Player).unwrap();
     let registry = tokens.registry("7", &[]).unwrap();
     let ws = tokens.ws_runtime(id(5), 1).unwrap();
@@ -187,11 +187,11 @@ fn tokens_expire_also_when_they_were_verified_before() {
     assert!(refused(tokens.verify_registry(&registry)));
     tokens.verify(&user).unwrap();
     clock.advance(Duration::from_secs(86_400 - 1861));
-    let proven = tokens.prove(&user).unwrap();
-    tokens.check(&proven).unwrap();
+    let token = tokens.prove(&user).unwrap();
+    tokens.check(&token).unwrap();
     clock.advance(Duration::from_secs(1));
     for _ in 0..2 {
-        assert!(refused(tokens.check(&proven)));
+        assert!(refused(tokens.check(&token)));
         assert!(refused(tokens.verify(&user)));
     }
     tokens.verify_refresh(&refresh).unwrap();
@@ -201,7 +201,7 @@ fn tokens_expire_also_when_they_were_verified_before() {
 
 #[test]
 fn a_lobbys_token_outlives_a_long_season() {
-    let Scene { tokens, clock, .. } = scene();
+    let Fixture { tokens, clock, .. } = fixture();
     let runtime = tokens.runtime(id(5)).unwrap();
     clock.advance(Duration::from_secs(360 * 86_400));
     tokens.verify(&runtime).unwrap();
@@ -209,7 +209,7 @@ fn a_lobbys_token_outlives_a_long_season() {
 
 #[test]
 fn a_deleted_users_tokens_end_and_others_stay() {
-    let Scene { tokens, clock, .. } = scene();
+    let Fixture { tokens, clock, .. } = fixture();
     let all = |user: UserId| {
         (
             tokens.user(user, Role::Developer).unwrap(),
@@ -220,11 +220,11 @@ fn a_deleted_users_tokens_end_and_others_stay() {
     let (gone, other) = (all(id(7)), all(id(8)));
     let runtime = tokens.runtime(id(7)).unwrap();
     let never_seen = tokens.user(id(7), Role::Developer).unwrap();
-    let proven = tokens.prove(&gone.0).unwrap();
+    let token = tokens.prove(&gone.0).unwrap();
     tokens.verify_registry(&gone.1).unwrap();
     tokens.revoke_user(id(7));
     for _ in 0..2 {
-        assert!(refused(tokens.check(&proven)));
+        assert!(refused(tokens.check(&token)));
         assert!(refused(tokens.verify(&gone.0)));
         assert!(refused(tokens.verify(&never_seen)));
         assert!(refused(tokens.verify_registry(&gone.1)));
@@ -241,7 +241,7 @@ fn a_deleted_users_tokens_end_and_others_stay() {
 
 #[test]
 fn a_token_of_another_installation_is_refused() {
-    let (ours, theirs) = (scene(), scene());
+    let (ours, theirs) = (fixture(), fixture());
     assert!(refused(ours.tokens.verify(&theirs.tokens.user(id(7), Role::Admin).unwrap())));
     assert!(refused(ours.tokens.verify_registry(&theirs.tokens.registry("7", &[]).unwrap())));
     // Even under the name of our key.
@@ -253,54 +253,54 @@ fn a_token_of_another_installation_is_refused() {
 
 #[test]
 fn a_token_that_nobody_signed_is_refused() {
-    let scene = scene();
-    let token = scene.tokens.user(id(7), Role::Admin).unwrap();
+    let fixture = fixture();
+    let token = fixture.tokens.user(id(7), Role::Admin).unwrap();
     let claims = token.split('.').nth(1).unwrap();
-    let kid = &scene.keys.newest().unwrap().kid;
+    let kid = &fixture.keys.newest().unwrap().kid;
     for algorithm in ["none", "None", "NONE", "", "EdDSA"] {
         let header = URL_SAFE_NO_PAD.encode(json!({"alg": algorithm, "typ": "JWT", "kid": kid}).to_string());
         for signature in ["", ".", ".AAAA"] {
-            assert!(refused(scene.tokens.verify(&format!("{header}.{claims}{signature}"))));
+            assert!(refused(fixture.tokens.verify(&format!("{header}.{claims}{signature}"))));
         }
     }
 }
 
 #[test]
 fn a_public_key_is_no_shared_secret() {
-    let scene = scene();
-    let claims = part(&scene.tokens.user(id(7), Role::Admin).unwrap(), 1);
-    let mut header = our_header(&scene);
+    let fixture = fixture();
+    let claims = part(&fixture.tokens.user(id(7), Role::Admin).unwrap(), 1);
+    let mut header = our_header(&fixture);
     header.alg = Algorithm::HS256;
-    let public = scene.keys.newest().unwrap().verifying.try_get_as_bytes().unwrap();
+    let public = fixture.keys.newest().unwrap().verifying.try_get_as_bytes().unwrap();
     let forged = encode(&header, &claims, &EncodingKey::from_secret(public)).unwrap();
-    assert!(refused(scene.tokens.verify(&forged)));
+    assert!(refused(fixture.tokens.verify(&forged)));
     // The registry's key signs registry tokens and nothing else.
     header.alg = Algorithm::ES256;
-    let forged = encode(&header, &claims, scene.keys.registry().signing()).unwrap();
-    assert!(refused(scene.tokens.verify(&forged)));
-    assert!(refused(scene.tokens.verify_registry(&forged)));
+    let forged = encode(&header, &claims, fixture.keys.registry().signing()).unwrap();
+    assert!(refused(fixture.tokens.verify(&forged)));
+    assert!(refused(fixture.tokens.verify_registry(&forged)));
 }
 
 #[test]
 fn a_token_must_name_its_key() {
-    let scene = scene();
-    let claims = part(&scene.tokens.user(id(7), Role::Admin).unwrap(), 1);
-    let mut header = our_header(&scene);
-    scene.tokens.verify(&hand_made(&scene, &header, &claims)).unwrap();
+    let fixture = fixture();
+    let claims = part(&fixture.tokens.user(id(7), Role::Admin).unwrap(), 1);
+    let mut header = our_header(&fixture);
+    fixture.tokens.verify(&hand_made(&fixture, &header, &claims)).unwrap();
     for kid in [None, Some(""), Some("ed25519-1-00000000"), Some("../secret.hex")] {
         header.kid = kid.map(str::to_owned);
-        assert!(refused(scene.tokens.verify(&hand_made(&scene, &header, &claims))));
+        assert!(refused(fixture.tokens.verify(&hand_made(&fixture, &header, &claims))));
     }
 }
 
 #[test]
 fn claims_that_we_do_not_issue_are_refused() {
-    let scene = scene();
-    let good = part(&scene.tokens.user(id(7), Role::Player).unwrap(), 1);
+    let fixture = fixture();
+    let good = part(&fixture.tokens.user(id(7), Role::Player).unwrap(), 1);
     let with = |key: &str, value: Value| {
         let mut claims = good.clone();
         claims[key] = value;
-        scene.tokens.verify(&hand_made(&scene, &our_header(&scene), &claims))
+        fixture.tokens.verify(&hand_made(&fixture, &our_header(&fixture), &claims))
     };
     with("groups", json!(["admin"])).unwrap();
     let wrong = [
@@ -365,25 +365,25 @@ fn no_life_is_longer_than_a_key_is_kept() {
 
 #[test]
 fn every_token_is_another_one() {
-    let Scene { tokens, .. } = scene();
+    let Fixture { tokens, .. } = fixture();
     let all: BTreeSet<String> = (0..50).map(|_| tokens.user(id(7), Role::Player).unwrap()).collect();
     assert_eq!(all.len(), 50);
 }
 
 #[test]
 fn what_is_remembered_is_bounded_and_refusals_are_not_remembered() {
-    let Scene { tokens, .. } = scene();
+    let Fixture { tokens, .. } = fixture();
     let token = tokens.user(id(7), Role::Player).unwrap();
-    for it in 0..100 {
-        assert!(refused(tokens.verify(&format!("{token}{it}"))));
+    for number in 0..100 {
+        assert!(refused(tokens.verify(&format!("{token}{number}"))));
     }
     assert!(refused(tokens.verify(&"x".repeat(LONGEST + 1))));
     tokens.api.run_pending_tasks();
     assert_eq!(tokens.api.entry_count(), 0);
-    let cache: Cache<String, Proof<Verified>, RandomState> = remember(100_000);
-    for it in 0..1_000 {
+    let cache: Cache<String, Dated<Verified>, RandomState> = remember(100_000);
+    for number in 0..1_000 {
         let of = Verified::Runtime(id(1));
-        cache.insert(format!("{it}{}", "x".repeat(400)), Proof { of, issued: 0, expires: 1 });
+        cache.insert(format!("{number}{}", "x".repeat(400)), Dated { of, issued: 0, expires: 1 });
     }
     cache.run_pending_tasks();
     assert!(cache.weighted_size() <= 100_000 && cache.entry_count() > 0);
@@ -391,7 +391,7 @@ fn what_is_remembered_is_bounded_and_refusals_are_not_remembered() {
 
 #[test]
 fn a_token_that_was_verified_before_costs_little() {
-    let Scene { tokens, .. } = scene();
+    let Fixture { tokens, .. } = fixture();
     let all: Vec<String> = (1..200).map(|it| tokens.user(id(it), Role::Player).unwrap()).collect();
     let run = || {
         let start = std::time::Instant::now();
@@ -410,13 +410,13 @@ proptest! {
 
     #[test]
     fn a_token_with_one_changed_character_is_refused(at in 0usize..1000, by in 1u8..64) {
-        thread_local!(static SCENE: (Scene, [String; 2]) = {
-            let scene = scene();
-            let both = [scene.tokens.user(id(7), Role::Player).unwrap(), scene.tokens.registry("7", &[]).unwrap()];
-            scene.tokens.verify(&both[0]).unwrap();
-            (scene, both)
+        thread_local!(static FIXTURE: (Fixture, [String; 2]) = {
+            let fixture = fixture();
+            let both = [fixture.tokens.user(id(7), Role::Player).unwrap(), fixture.tokens.registry("7", &[]).unwrap()];
+            fixture.tokens.verify(&both[0]).unwrap();
+            (fixture, both)
         });
-        SCENE.with(|(scene, both)| {
+        FIXTURE.with(|(fixture, both)| {
             const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
             for token in both {
                 let mut bytes = token.clone().into_bytes();
@@ -425,8 +425,8 @@ proptest! {
                 bytes[at] = ALPHABET[(old + usize::from(by)) % 64];
                 let changed = String::from_utf8(bytes).unwrap();
                 if changed != *token {
-                    assert!(scene.tokens.verify(&changed).is_err());
-                    assert!(scene.tokens.verify_registry(&changed).is_err());
+                    assert!(fixture.tokens.verify(&changed).is_err());
+                    assert!(fixture.tokens.verify_registry(&changed).is_err());
                 }
             }
         });
@@ -434,7 +434,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_verification_panic(text in "[ -~]{0,40}(\\.[ -~]{0,40}){0,3}") {
-        thread_local!(static TOKENS: Tokens = scene().tokens);
+        thread_local!(static TOKENS: Tokens = fixture().tokens);
         TOKENS.with(|tokens| {
             assert!(tokens.verify(&text).is_err());
             assert!(tokens.redeem_ws(&text).is_err());

@@ -143,9 +143,9 @@ async fn a_stage_keeps_a_deployment_however_retiring_and_deleting_meet() {
 #[tokio::test]
 async fn all_deployments_are_read_page_by_page_with_the_newest_marked() {
     let fixture = Fixture::new().await;
-    let places = [fixture.stage().await, fixture.stage().await];
+    let paths = [fixture.stage().await, fixture.stage().await];
     let (mut made, mut newest) = (HashSet::new(), HashSet::new());
-    for path in places {
+    for path in paths {
         let version = fixture.deployable_version(path).await;
         for index in 0..3 {
             let id = fixture.deploy(path, version).await.unwrap();

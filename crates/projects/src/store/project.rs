@@ -178,11 +178,11 @@ pub(crate) async fn delete_permissions(
     user: UserId,
     kinds: &BTreeSet<ProjectPermission>,
 ) -> Result<Vec<ProjectPermission>, Problem> {
-    let held = project_permission::table
+    let granted = project_permission::table
         .filter(project_permission::project_id.eq(id))
         .filter(project_permission::user_id.eq(user))
         .filter(project_permission::kind.eq_any(kinds));
-    Ok(diesel::delete(held).returning(project_permission::kind).get_results(conn).await?)
+    Ok(diesel::delete(granted).returning(project_permission::kind).get_results(conn).await?)
 }
 
 pub(crate) async fn holds(
@@ -192,13 +192,13 @@ pub(crate) async fn holds(
     user: UserId,
     kind: ProjectPermission,
 ) -> Result<bool, Problem> {
-    let held = project_permission::table
+    let granted = project_permission::table
         .inner_join(project::table)
         .filter(project_permission::project_id.eq(id))
         .filter(project_permission::user_id.eq(user))
         .filter(project_permission::kind.eq(kind))
         .filter(project::tenant_id.eq(tenant));
-    Ok(diesel::select(diesel::dsl::exists(held)).get_result(conn).await?)
+    Ok(diesel::select(diesel::dsl::exists(granted)).get_result(conn).await?)
 }
 
 pub(crate) async fn permissions(conn: &mut Conn, id: ProjectId) -> Result<Vec<PermissionRow>, Problem> {
@@ -225,6 +225,6 @@ pub(crate) async fn holders_after(
 }
 
 pub(crate) async fn delete_permissions_of(conn: &mut Conn, users: &[UserId]) -> Result<usize, Problem> {
-    let held = project_permission::table.filter(project_permission::user_id.eq_any(users));
-    Ok(diesel::delete(held).execute(conn).await?)
+    let granted = project_permission::table.filter(project_permission::user_id.eq_any(users));
+    Ok(diesel::delete(granted).execute(conn).await?)
 }

@@ -165,11 +165,11 @@ pub(crate) async fn delete_permissions(
     user: UserId,
     kinds: &BTreeSet<StagePermission>,
 ) -> Result<Vec<StagePermission>, Problem> {
-    let held = stage_permission::table
+    let granted = stage_permission::table
         .filter(stage_permission::stage_id.eq(id))
         .filter(stage_permission::user_id.eq(user))
         .filter(stage_permission::kind.eq_any(kinds));
-    Ok(diesel::delete(held).returning(stage_permission::kind).get_results(conn).await?)
+    Ok(diesel::delete(granted).returning(stage_permission::kind).get_results(conn).await?)
 }
 
 pub(crate) async fn holds(
@@ -179,13 +179,13 @@ pub(crate) async fn holds(
     user: UserId,
     kind: StagePermission,
 ) -> Result<bool, Problem> {
-    let held = stage_permission::table
+    let granted = stage_permission::table
         .inner_join(stage::table)
         .filter(stage_permission::stage_id.eq(id))
         .filter(stage_permission::user_id.eq(user))
         .filter(stage_permission::kind.eq(kind))
         .filter(stage::tenant_id.eq(tenant));
-    Ok(diesel::select(diesel::dsl::exists(held)).get_result(conn).await?)
+    Ok(diesel::select(diesel::dsl::exists(granted)).get_result(conn).await?)
 }
 
 pub(crate) async fn permissions(conn: &mut Conn, id: StageId) -> Result<Vec<PermissionRow>, Problem> {
@@ -212,6 +212,6 @@ pub(crate) async fn holders_after(
 }
 
 pub(crate) async fn delete_permissions_of(conn: &mut Conn, users: &[UserId]) -> Result<usize, Problem> {
-    let held = stage_permission::table.filter(stage_permission::user_id.eq_any(users));
-    Ok(diesel::delete(held).execute(conn).await?)
+    let granted = stage_permission::table.filter(stage_permission::user_id.eq_any(users));
+    Ok(diesel::delete(granted).execute(conn).await?)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use omgservers_api::{Kind, ProjectPermission, Ref, Role, StagePermission, TenantPermission, ids::Id as _};
 use omgservers_core::Clock as _;
 use omgservers_fixtures::{Fixture, StagePath, alias, missing, support, user};
-use omgservers_projects::{Projects as _, StagePlace, problems};
+use omgservers_projects::{Projects as _, problems};
 use omgservers_tenants::Tenants as _;
 
 #[tokio::test]
@@ -15,7 +15,10 @@ async fn a_project_is_made_with_a_stage_in_the_slot_of_its_tenant() {
     assert_eq!((project.slot(), stage.slot()), (tenant.slot(), tenant.slot()));
     assert_eq!(fixture.projects.find(tenant, &project.into()).await.unwrap(), project);
     assert_eq!(fixture.projects.find_stage(tenant, project, &stage.into()).await.unwrap(), stage);
-    assert_eq!(fixture.projects.locate_stage(stage).await.unwrap(), StagePlace { stage, project, tenant });
+    assert_eq!(
+        fixture.projects.locate_stage(stage).await.unwrap(),
+        omgservers_projects::StagePath { stage, project, tenant }
+    );
     let (shown, grants, stages) = fixture.projects.get(&support(), tenant, project).await.unwrap();
     let now = fixture.ground.clock.now();
     assert_eq!((shown.id, shown.tenant_id, shown.created), (project, tenant, now));

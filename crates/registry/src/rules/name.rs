@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_ours_is_told_from_one_that_is_none() {
+    fn a_name_of_another_registry_differs_from_an_invalid_one() {
         assert!(repository("library/ubuntu").unwrap_err().is(problems::NAME_UNKNOWN));
         assert!(repository("Library/Ubuntu").unwrap_err().is(problems::NAME_INVALID));
         for bad in
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn only_digits_speak_of_a_version() {
+    fn only_digits_name_a_version() {
         for (tag, expected) in [("12", true), ("012", true), ("", false), ("v12", false), ("1.2", false)] {
             assert_eq!(names_version(tag), expected, "{tag}");
         }

@@ -29,10 +29,10 @@ pub(crate) async fn repositories(
         .order((tenant_id, project_id, kind))
         .limit(limit)
         .into_boxed();
-    if let Some(it) = after {
-        let later_kind = project_id.eq(it.project).and(kind.gt(it.qualifier));
-        let later = tenant_id.eq(it.tenant).and(project_id.gt(it.project).or(later_kind));
-        rows = rows.filter(tenant_id.gt(it.tenant).or(later));
+    if let Some(last) = after {
+        let later_kind = project_id.eq(last.project).and(kind.gt(last.qualifier));
+        let later = tenant_id.eq(last.tenant).and(project_id.gt(last.project).or(later_kind));
+        rows = rows.filter(tenant_id.gt(last.tenant).or(later));
     }
     let rows: Vec<Key> = rows.load(conn).await?;
     Ok(rows
@@ -55,20 +55,20 @@ pub(crate) async fn delete_repositories(
 /// about another one is needed while that one is there.
 pub(crate) async fn loose_manifests(
     conn: &mut Conn,
-    it: &Repository,
+    repo: &Repository,
     before: DateTime<Utc>,
 ) -> Result<Vec<String>, Problem> {
-    let tagged = tag::table.filter(of!(tag, it).and(tag::digest.eq(manifest::digest)));
-    let indexed = reference::table.filter(of!(reference, it).and(reference::target.eq(manifest::digest)));
+    let tagged = tag::table.filter(of!(tag, repo).and(tag::digest.eq(manifest::digest)));
+    let indexed = reference::table.filter(of!(reference, repo).and(reference::target.eq(manifest::digest)));
     let rows: Vec<(String, Option<String>)> = manifest::table
-        .filter(of!(manifest, it).and(manifest::touched.lt(before)))
+        .filter(of!(manifest, repo).and(manifest::touched.lt(before)))
         .filter(not(exists(tagged)))
         .filter(not(exists(indexed)))
         .select((manifest::digest, manifest::subject))
         .load(conn)
         .await?;
     let subjects: Vec<&String> = rows.iter().filter_map(|it| it.1.as_ref()).collect();
-    let present = manifest::table.filter(of!(manifest, it).and(manifest::digest.eq_any(subjects)));
+    let present = manifest::table.filter(of!(manifest, repo).and(manifest::digest.eq_any(subjects)));
     let present: HashSet<String> = present.select(manifest::digest).load(conn).await?.into_iter().collect();
     let alone = |it: &(String, Option<String>)| it.1.as_ref().is_none_or(|it| !present.contains(it));
     Ok(rows.into_iter().filter(alone).map(|it| it.0).collect())
@@ -77,34 +77,34 @@ pub(crate) async fn loose_manifests(
 /// Deletes a manifest if it is still as [`loose_manifests`] found it.
 pub(crate) async fn delete_loose_manifest(
     conn: &mut Conn,
-    it: &Repository,
+    repo: &Repository,
     digest: &str,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<bool, Problem> {
-    let row = of!(manifest, it).and(manifest::digest.eq(digest)).and(manifest::touched.lt(before));
+    let row = of!(manifest, repo).and(manifest::digest.eq(digest)).and(manifest::touched.lt(before));
     let row = manifest::table.filter(row).select(manifest::digest).for_update();
     // Locked before the check: who makes use of a manifest marks it first.
     let found: Option<String> = maybe(row.first(conn).await)?;
     if found.is_none() {
         return Ok(false);
     }
-    let tagged = tag::table.filter(of!(tag, it).and(tag::digest.eq(digest)));
-    let indexed = reference::table.filter(of!(reference, it).and(reference::target.eq(digest)));
+    let tagged = tag::table.filter(of!(tag, repo).and(tag::digest.eq(digest)));
+    let indexed = reference::table.filter(of!(reference, repo).and(reference::target.eq(digest)));
     if diesel::select(exists(tagged).or(exists(indexed))).get_result(conn).await? {
         return Ok(false);
     }
-    delete_manifest(conn, it, digest, now).await
+    delete_manifest(conn, repo, digest, now).await
 }
 
 /// Deletes the links to blobs that no manifest of the repository uses, and no push since `before`.
 pub(crate) async fn delete_loose_links(
     conn: &mut Conn,
-    it: &Repository,
+    repo: &Repository,
     before: DateTime<Utc>,
 ) -> Result<usize, Problem> {
-    let used = || reference::table.filter(of!(reference, it).and(reference::target.eq(link::digest)));
-    let old = of!(link, it).and(link::touched.lt(before));
+    let used = || reference::table.filter(of!(reference, repo).and(reference::target.eq(link::digest)));
+    let old = of!(link, repo).and(link::touched.lt(before));
     let found: Vec<String> = link::table
         .filter(old)
         .filter(not(exists(used())))
@@ -114,7 +114,8 @@ pub(crate) async fn delete_loose_links(
         .load(conn)
         .await?;
     // A second look under the lock: who makes use of a blob marks its link first.
-    let rows = link::table.filter(of!(link, it).and(link::digest.eq_any(found))).filter(not(exists(used())));
+    let rows =
+        link::table.filter(of!(link, repo).and(link::digest.eq_any(found))).filter(not(exists(used())));
     Ok(diesel::delete(rows).execute(conn).await?)
 }
 

@@ -12,14 +12,14 @@ use crate::schema::upload;
 
 pub(crate) async fn insert_upload(
     conn: &mut Conn,
-    it: &Repository,
+    repo: &Repository,
     id: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Problem> {
     let row = (
-        upload::tenant_id.eq(it.tenant),
-        upload::project_id.eq(it.project),
-        upload::kind.eq(it.qualifier),
+        upload::tenant_id.eq(repo.tenant),
+        upload::project_id.eq(repo.project),
+        upload::kind.eq(repo.qualifier),
         upload::id.eq(id),
         upload::touched.eq(now),
     );
@@ -30,17 +30,17 @@ pub(crate) async fn insert_upload(
 /// Marks an upload as in use; `false` when the repository has no such upload.
 pub(crate) async fn touch_upload(
     conn: &mut Conn,
-    it: &Repository,
+    repo: &Repository,
     id: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, Problem> {
-    let row = upload::table.filter(of!(upload, it).and(upload::id.eq(id)));
+    let row = upload::table.filter(of!(upload, repo).and(upload::id.eq(id)));
     Ok(diesel::update(row).set(upload::touched.eq(now)).execute(conn).await? > 0)
 }
 
 /// `false` when the repository has no such upload.
-pub(crate) async fn delete_upload(conn: &mut Conn, it: &Repository, id: &str) -> Result<bool, Problem> {
-    let row = upload::table.filter(of!(upload, it).and(upload::id.eq(id)));
+pub(crate) async fn delete_upload(conn: &mut Conn, repo: &Repository, id: &str) -> Result<bool, Problem> {
+    let row = upload::table.filter(of!(upload, repo).and(upload::id.eq(id)));
     Ok(diesel::delete(row).execute(conn).await? > 0)
 }
 

@@ -97,8 +97,8 @@ async fn versions_go_with_their_project_and_others_stay() {
 #[tokio::test]
 async fn a_sweep_goes_on_after_a_project_whose_versions_can_not_be_deleted() {
     let fixture = Fixture::new().await;
-    let places = [fixture.stage().await, fixture.stage().await, fixture.stage().await];
-    for path in places {
+    let paths = [fixture.stage().await, fixture.stage().await, fixture.stage().await];
+    for path in paths {
         fixture.version(path).await;
         assert!(fixture.projects.delete(&support(), path.tenant, &Ref::Id(path.project)).await.unwrap());
     }

@@ -27,9 +27,9 @@ pub(super) fn stop(data: &Path) -> Result<(), PostgresError> {
     if let Some(postmaster) = postmaster(&data) {
         let pid = postmaster.as_raw_nonzero().get();
         tracing::warn!(pid, "PostgreSQL of an earlier server still runs; stopping it");
-        for (signal, patience) in [(Signal::INT, FAST_STOP), (Signal::QUIT, FAST_STOP)] {
+        for (signal, timeout) in [(Signal::INT, FAST_STOP), (Signal::QUIT, FAST_STOP)] {
             let _gone = kill_process(postmaster, signal);
-            if wait(patience, || !is_ours(pid, &data)) {
+            if wait(timeout, || !is_ours(pid, &data)) {
                 break;
             }
         }
@@ -74,10 +74,10 @@ fn is_ours(pid: i32, data: &Path) -> bool {
         && fs::read_to_string(process.join("comm")).is_ok_and(|it| it.trim() == "postgres")
 }
 
-fn wait(patience: Duration, done: impl Fn() -> bool) -> bool {
+fn wait(timeout: Duration, done: impl Fn() -> bool) -> bool {
     let start = Instant::now();
     while !done() {
-        if start.elapsed() > patience {
+        if start.elapsed() > timeout {
             return false;
         }
         std::thread::sleep(PAUSE);

@@ -18,14 +18,14 @@ use super::{AddressLimit, Drain, meters::Meters};
 use crate::telemetry::request_span;
 
 /// One for each worker.
-pub(super) struct Shell {
+pub(super) struct Middleware {
     pub(super) drain: Drain,
     pub(super) limit: Option<Arc<AddressLimit>>,
     pub(super) meters: Meters,
 }
 
 pub(super) async fn pass<B: MessageBody>(
-    shell: Rc<Shell>,
+    middleware: Rc<Middleware>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
@@ -34,10 +34,10 @@ pub(super) async fn pass<B: MessageBody>(
     if let Some(position) = TraceParent::of(&span) {
         context.trace = Some(position);
     }
-    let mut response = context.scope(answer(&shell, request, next).instrument(span.clone())).await?;
+    let mut response = context.scope(answer(&middleware, request, next).instrument(span.clone())).await?;
     span.record("http.response.status_code", response.status().as_u16());
-    shell.meters.answered(response.status());
-    if shell.drain.is_on() {
+    middleware.meters.answered(response.status());
+    if middleware.drain.is_on() {
         // A WebSocket's handshake has a connection header of its own.
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
@@ -47,17 +47,17 @@ pub(super) async fn pass<B: MessageBody>(
 }
 
 async fn answer<B: MessageBody>(
-    shell: &Shell,
+    middleware: &Middleware,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     // The router reads the decoded path, in which `%6E` is an `n`.
-    let refused = shell.limit.as_ref().and_then(|limit| {
+    let refused = middleware.limit.as_ref().and_then(|limit| {
         let cost = omgservers_http::anonymous(request.match_info().as_str())?;
         limit.refuses(&request, cost)
     });
     if let Some(pause) = refused {
-        shell.meters.limited.increment(1);
+        middleware.meters.limited.increment(1);
         return Ok(request.into_response(too_many(pause.as_secs() + 1)).map_into_right_body());
     }
     // An interchange waits for as long as its request says, so its time is no measure of the server.
@@ -66,7 +66,7 @@ async fn answer<B: MessageBody>(
     }
     let begun = Instant::now();
     let mut response = omgservers_http::finish(next.call(request).await?);
-    shell.meters.seconds.record(begun.elapsed());
+    middleware.meters.seconds.record(begun.elapsed());
     if let Ok(id) = HeaderValue::try_from(omgservers_http::request_id()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

@@ -17,7 +17,7 @@ use rustix::process::{
 };
 use tokio::sync::watch;
 
-use super::{cluster::Cluster, leftover};
+use super::{cluster::Cluster, stale_postmaster};
 
 /// How the child is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +47,12 @@ struct Shared {
 
 /// Controls the thread.
 #[derive(Clone)]
-pub(super) struct Keeper {
+pub(super) struct Supervisor {
     shared: Arc<(Mutex<Shared>, Condvar)>,
     state: watch::Receiver<State>,
 }
 
-impl Keeper {
+impl Supervisor {
     /// Starts the thread. It starts the child at once, and again whenever it ends, until told to stop.
     pub(super) fn start(cluster: Cluster) -> io::Result<Self> {
         let shared: Arc<(Mutex<Shared>, Condvar)> = Arc::default();
@@ -89,12 +89,12 @@ fn keep(cluster: &Cluster, shared: &(Mutex<Shared>, Condvar), state: &watch::Sen
     loop {
         let started = Instant::now();
         match run_once(cluster, shared, state) {
-            Ok(said) => {
+            Ok(log) => {
                 if lock(&shared.0).stopping {
                     break;
                 }
-                tracing::error!(reason = %said, "PostgreSQL ended; starting it again");
-                state.send_replace(State::Down(said));
+                tracing::error!(reason = %log, "PostgreSQL ended; starting it again");
+                state.send_replace(State::Down(log));
             }
             Err(reason) => {
                 tracing::error!(reason, "PostgreSQL can't be started");
@@ -112,14 +112,14 @@ fn keep(cluster: &Cluster, shared: &(Mutex<Shared>, Condvar), state: &watch::Sen
     state.send_replace(State::Stopped);
 }
 
-/// Spawns it and waits for its end. Answers what can be said about the end.
+/// Spawns it and waits for its end. Answers what can be log about the end.
 fn run_once(
     cluster: &Cluster,
     shared: &(Mutex<Shared>, Condvar),
     state: &watch::Sender<State>,
 ) -> Result<String, String> {
     // Sessions of a postmaster that was killed may still hold its shared memory.
-    leftover::stop(cluster.data()).map_err(|it| it.to_string())?;
+    stale_postmaster::stop(cluster.data()).map_err(|it| it.to_string())?;
     let mut command = cluster.command().map_err(|it| it.to_string())?;
     // A group of its own: a terminal's ^C is for us alone, and we stop PostgreSQL when we are done with it.
     command.process_group(0);
@@ -142,8 +142,8 @@ fn run_once(
         {}
     }
     let ended = reap(shared, &mut child);
-    let said = std::fs::read_to_string(cluster.start_log()).unwrap_or_default();
-    Ok(format!("{ended}; {}", super::cluster::last_lines(&said)))
+    let log = std::fs::read_to_string(cluster.start_log()).unwrap_or_default();
+    Ok(format!("{ended}; {}", super::cluster::last_lines(&log)))
 }
 
 fn reap(shared: &(Mutex<Shared>, Condvar), child: &mut Child) -> String {

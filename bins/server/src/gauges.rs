@@ -1,4 +1,4 @@
-//! Figures that are looked up when somebody asks for them, so that nobody pays for them otherwise.
+//! Gauges that are looked up when somebody asks for them, so that nobody pays for them otherwise.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use omgservers_dispatcher::Dispatcher;
 use omgservers_matchmaking::PgMatchmaking;
 use omgservers_messaging::Messaging;
 
-/// What is looked at.
-pub(crate) struct Figures {
+/// The gauges and what they are read from.
+pub(crate) struct Gauges {
     db: Db,
     messaging: Arc<dyn Messaging>,
     matchmaking: Arc<PgMatchmaking>,
@@ -26,7 +26,7 @@ pub(crate) struct Figures {
     matches: Gauge,
 }
 
-/// Of the connections to PostgreSQL.
+/// The pool of connections to PostgreSQL.
 struct Pool {
     used: Gauge,
     idle: Gauge,
@@ -37,7 +37,7 @@ struct Pool {
     wait_micros: Counter,
 }
 
-impl Figures {
+impl Gauges {
     /// The recorder must be installed before.
     pub(crate) fn new(
         db: &Db,
@@ -66,23 +66,24 @@ impl Figures {
         }
     }
 
-    /// Looks everything up.
-    pub(crate) fn look(&self) {
+    /// Reads every value.
+    pub(crate) fn refresh(&self) {
         self.process.collect();
         self.pool.show(&self.db);
-        let it = self.messaging.depths();
-        for (gauge, value) in self.mailboxes.iter().zip([it.clients, it.runtimes]) {
+        let depths = self.messaging.depths();
+        for (gauge, value) in self.mailboxes.iter().zip([depths.clients, depths.runtimes]) {
             gauge.set(number(value));
         }
-        for (gauge, value) in self.waiting.iter().zip([it.to_clients, it.to_runtimes, it.pending]) {
+        for (gauge, value) in self.waiting.iter().zip([depths.to_clients, depths.to_runtimes, depths.pending])
+        {
             gauge.set(number(value));
         }
         self.rooms.set(number(self.dispatcher.rooms()));
-        let it = self.matchmaking.depths();
-        self.tickets.set(number(it.tickets));
-        self.without_lobby.set(number(it.without_lobby));
-        self.lobbies.set(number(it.lobbies));
-        self.matches.set(number(it.matches));
+        let depths = self.matchmaking.depths();
+        self.tickets.set(number(depths.tickets));
+        self.without_lobby.set(number(depths.without_lobby));
+        self.lobbies.set(number(depths.lobbies));
+        self.matches.set(number(depths.matches));
     }
 }
 
@@ -102,14 +103,14 @@ impl Pool {
     }
 
     fn show(&self, db: &Db) {
-        let it = db.pool();
-        self.used.set(it.connections.saturating_sub(it.idle));
-        self.idle.set(it.idle);
-        self.waiting.set(number(usize::try_from(it.waiting).unwrap_or(usize::MAX)));
-        self.gets.absolute(it.gets);
-        self.waited.absolute(it.waited);
-        self.timed_out.absolute(it.timed_out);
-        self.wait_micros.absolute(u64::try_from(it.wait_time.as_micros()).unwrap_or(u64::MAX));
+        let pool = db.pool();
+        self.used.set(pool.connections.saturating_sub(pool.idle));
+        self.idle.set(pool.idle);
+        self.waiting.set(number(usize::try_from(pool.waiting).unwrap_or(usize::MAX)));
+        self.gets.absolute(pool.gets);
+        self.waited.absolute(pool.waited);
+        self.timed_out.absolute(pool.timed_out);
+        self.wait_micros.absolute(u64::try_from(pool.wait_time.as_micros()).unwrap_or(u64::MAX));
     }
 }
 
