@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds a sample game as a static binary, and its image if a name is given: scripts/game.sh [GAME [IMAGE]].
-# The games are in examples/; without a name it is lobby-echo. The binary alone: also stand-in, which tests use.
+# The games are in examples/; without a name it is lobby-echo. The binary alone: also idle-runtime, which tests use.
 # Prints the path of the binary, or the name of the image.
 set -eu
 cd "$(dirname "$0")/.."

@@ -2,10 +2,9 @@
 # Makes a fresh Debian ready for this repository: what is missing is installed from the distribution, and Docker is
 # started when it doesn't run. Quick and without effect when everything is there.
 #
-# SETUP_DOCKER=no leaves Docker alone; with it, the tests of crates/runtimes that need Docker are skipped, and those
-# of the whole system fail.
-# SETUP_REGISTRY=yes installs Debian's docker-registry, too; with it, the test of a registry outside of the server
-# runs. Without it that test says that it is skipped.
+# SETUP_DOCKER=no leaves Docker alone; with it, scripts/test.sh ignores the tests that need Docker, and says so.
+# SETUP_REGISTRY=yes installs Debian's docker-registry, too; with it, scripts/test.sh runs the test of a registry
+# outside of the server. Without it that test is skipped.
 # SETUP_TORTURE=yes adds what `make torture` steps the server's clock with.
 set -eu
 

@@ -1,4 +1,5 @@
-//! Time. Nothing else in the workspace may read a clock.
+//! Time. Services decide by [`Clock`] alone, so that tests can move their time. `tests/tests/architecture` lists the
+//! crates that read the time of the machine for deadlines of calls, heartbeats and metrics.
 
 use std::{
     sync::{

@@ -22,6 +22,6 @@ pub use host::{
 pub use pg::{PgRuntimes, RuntimesParts};
 pub use scheduler::Strategy;
 pub use service::*;
-pub use worker::{Reconcile, SweepFailures};
+pub use worker::{ExistingDeployments, Reconcile, SweepFailures};
 
 omgservers_core::schema!("runtimes", "../../migrations/runtimes");

@@ -11,4 +11,4 @@ mod sweep;
 pub(crate) mod watch;
 
 pub use reconcile::Reconcile;
-pub use sweep::SweepFailures;
+pub use sweep::{ExistingDeployments, SweepFailures};

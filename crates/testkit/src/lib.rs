@@ -27,7 +27,7 @@ pub struct TestDb {
 }
 
 /// What most services need.
-pub struct Ground {
+pub struct Foundation {
     /// The database; it goes with this.
     pub test_db: TestDb,
     /// A pool of one connection: a service that asks for a second one inside a transaction hangs here, not in
@@ -41,7 +41,7 @@ pub struct Ground {
     pub clock: ManualClock,
 }
 
-impl Ground {
+impl Foundation {
     /// A fresh database with `schemas`.
     pub async fn new(schemas: &[Schema]) -> Self {
         let test_db = TestDb::new(schemas).await;

@@ -13,7 +13,7 @@ use actix_web::{
 };
 use futures_util::stream::pending;
 use omgservers_client::runtime::{PASSWORD, RUNTIME_ID, RUNTIME_QUALIFIER};
-use omgservers_tests::StandIn;
+use omgservers_tests::IdleRuntime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -147,15 +147,15 @@ impl Host {
     }
 
     /// The game servers that this process has to play.
-    pub(crate) async fn stand_ins(&self) -> anyhow::Result<Vec<StandIn>> {
+    pub(crate) async fn idle_runtimes(&self) -> anyhow::Result<Vec<IdleRuntime>> {
         let url = format!("http://{}{RUNNING}", self.0.address);
         let all: Vec<Running> = reqwest::get(url).await?.json().await?;
-        Ok(all.into_iter().filter_map(stand_in).collect())
+        Ok(all.into_iter().filter_map(idle_runtime).collect())
     }
 }
 
-fn stand_in(it: Running) -> Option<StandIn> {
-    Some(StandIn {
+fn idle_runtime(it: Running) -> Option<IdleRuntime> {
+    Some(IdleRuntime {
         id: it.variables.get(RUNTIME_ID)?.parse().ok()?,
         password: it.variables.get(PASSWORD)?.clone(),
         qualifier: it.variables.get(RUNTIME_QUALIFIER)?.parse().ok()?,

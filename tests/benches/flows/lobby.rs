@@ -90,7 +90,7 @@ impl Game {
     async fn clear(&self, backend: &Backend, deployment: DeploymentId) -> anyhow::Result<()> {
         let request = DeleteDeploymentRequest { tenant: self.studio.tenant.into(), id: deployment };
         ensure!(self.studio.developer.delete_deployment(&request).await?.deleted, "no such deployment");
-        eventually("the containers are gone", PATIENCE, async || backend.containers().is_empty()).await;
+        eventually("the containers are gone", async || backend.containers().is_empty()).await;
         Ok(())
     }
 

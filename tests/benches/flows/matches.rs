@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use omgservers_api::RuntimeQualifier;
-use omgservers_tests::{Backend, StandIn};
+use omgservers_tests::{Backend, IdleRuntime};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -50,12 +50,12 @@ impl Arena {
                 "match": {"cpu_limit": 1, "memory_limit": 16},
             },
         });
-        let mut seen: HashSet<_> = host.stand_ins().await?.iter().map(|it| it.id).collect();
+        let mut seen: HashSet<_> = host.idle_runtimes().await?.iter().map(|it| it.id).collect();
         let stage = Stage::open(backend, &config.to_string()).await;
         let address = stage.address;
         let (mut lobby, mut tokens, begun) = (None, Vec::new(), Instant::now());
         while lobby.is_none() || tokens.len() < matches {
-            let mut new = host.stand_ins().await?;
+            let mut new = host.idle_runtimes().await?;
             new.retain(|it| seen.insert(it.id));
             let (lobbies, new): (Vec<_>, Vec<_>) =
                 new.into_iter().partition(|it| it.qualifier == RuntimeQualifier::Lobby);
@@ -107,7 +107,7 @@ struct Polled {
 }
 
 impl Poll {
-    fn new(address: SocketAddr, it: &StandIn) -> Self {
+    fn new(address: SocketAddr, it: &IdleRuntime) -> Self {
         let body = json!({"runtime_id": it.id, "password": it.password}).to_string();
         let next = request(address, &format!("{RUNTIME}/create-token"), None, &body);
         Self { address, token: String::new(), next }

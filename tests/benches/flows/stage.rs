@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use omgservers_api::{RuntimeQualifier, interchange::ConnectionUpgrade};
-use omgservers_tests::{Backend, Game, StandIn, Studio};
+use omgservers_tests::{Backend, Game, IdleRuntime, Studio};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
@@ -37,7 +37,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn open(backend: &Backend, config: &str) -> Self {
         let studio = Studio::open(backend).await;
-        let version = studio.push_game(backend, Game::StandIn, config).await;
+        let version = studio.push_game(backend, Game::IdleRuntime, config).await;
         studio.deploy(version).await;
         Self { studio, address: backend.address() }
     }
@@ -51,7 +51,8 @@ impl Stage {
     ) -> anyhow::Result<Vec<Server>> {
         let begun = Instant::now();
         loop {
-            let found: Vec<_> = backend.stand_ins().into_iter().filter(|it| it.qualifier == kind).collect();
+            let found: Vec<_> =
+                backend.idle_runtimes().into_iter().filter(|it| it.qualifier == kind).collect();
             if found.len() >= count {
                 return found.iter().map(|it| Server::start(self.address, it)).collect();
             }
@@ -131,7 +132,7 @@ pub(crate) struct Messages<'a> {
 }
 
 impl Server {
-    pub(crate) fn start(address: SocketAddr, it: &StandIn) -> anyhow::Result<Self> {
+    pub(crate) fn start(address: SocketAddr, it: &IdleRuntime) -> anyhow::Result<Self> {
         #[derive(Deserialize)]
         struct Made {
             api_token: String,

@@ -8,32 +8,32 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{Bench, assert_error},
+    fixture::{ContractFixture, assert_error},
     studio::Studio,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_json_of_the_right_kind_is_refused_everywhere_and_nothing_is_stored() {
-    let bench = Bench::with(|config| config.server.body_limit_bytes = 100_000).await;
+    let fixture = ContractFixture::with(|config| config.server.body_limit_bytes = 100_000).await;
     let mut tokens = HashMap::new();
     for role in ["admin", "support", "developer", "player", "runtime"] {
-        tokens.insert(role, bench.token(role).await);
+        tokens.insert(role, fixture.token(role).await);
     }
-    let before = bench.rows().await;
+    let before = fixture.rows().await;
     for endpoint in endpoints() {
         let token = endpoint.bearer.then(|| tokens[endpoint.role].as_str());
-        refuses(&bench, &endpoint, token).await;
+        refuses(&fixture, &endpoint, token).await;
     }
-    let (status, answer) = bench.send(Method::POST, "/nowhere", None, "application/json", "{}").await;
+    let (status, answer) = fixture.send(Method::POST, "/nowhere", None, "application/json", "{}").await;
     assert_error(status, &answer, 404, "OBJECT_NOT_FOUND");
-    assert_eq!(bench.rows().await, before);
-    bench.ok("player", "ping-service", None, json!({"message": "ping"})).await;
-    bench.stop().await;
+    assert_eq!(fixture.rows().await, before);
+    fixture.ok("player", "ping-service", None, json!({"message": "ping"})).await;
+    fixture.stop().await;
 }
 
-async fn refuses(bench: &Bench, endpoint: &Endpoint, token: Option<&str>) {
+async fn refuses(fixture: &ContractFixture, endpoint: &Endpoint, token: Option<&str>) {
     let path = endpoint.path();
-    let at = async |method, kind: &str, body: Vec<u8>| bench.send(method, &path, token, kind, body).await;
+    let at = async |method, kind: &str, body: Vec<u8>| fixture.send(method, &path, token, kind, body).await;
     let json = "application/json";
     // PUT is POST, everywhere.
     for method in [Method::POST, Method::PUT] {
@@ -60,34 +60,36 @@ async fn refuses(bench: &Bench, endpoint: &Endpoint, token: Option<&str>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn put_does_what_post_does_and_ids_are_strings_out_and_either_in() {
-    let bench = Bench::start().await;
-    let support = bench.token("support").await;
+    let fixture = ContractFixture::start().await;
+    let support = fixture.token("support").await;
     let path = "/service/v1/entrypoint/support/request/create-tenant";
-    let (status, tenant) = bench.send(Method::PUT, path, Some(&support), "application/json", "[]").await;
+    let (status, tenant) = fixture.send(Method::PUT, path, Some(&support), "application/json", "[]").await;
     assert_eq!(status, 200);
     let id: i64 = tenant["id"].as_str().unwrap().parse().unwrap();
-    bench.ok("support", "create-tenant-alias", Some(&support), json!({"tenant_id": id, "alias": "a"})).await;
+    fixture
+        .ok("support", "create-tenant-alias", Some(&support), json!({"tenant_id": id, "alias": "a"}))
+        .await;
     let again = json!({"tenant_id": id.to_string(), "alias": "a"});
-    let (status, answer) = bench.post("support", "create-tenant-alias", Some(&support), again).await;
+    let (status, answer) = fixture.post("support", "create-tenant-alias", Some(&support), again).await;
     assert_error(status, &answer, 400, "DB_CONSTRAINT_VIOLATED");
-    let deleted = bench.ok("support", "delete-tenant", Some(&support), json!({"tenant": id})).await;
+    let deleted = fixture.ok("support", "delete-tenant", Some(&support), json!({"tenant": id})).await;
     assert_eq!(deleted["deleted"], true);
-    let deleted = bench.ok("support", "delete-tenant", Some(&support), json!({"tenant": id})).await;
+    let deleted = fixture.ok("support", "delete-tenant", Some(&support), json!({"tenant": id})).await;
     assert_eq!(deleted["deleted"], false);
-    bench.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_with_metacharacters_are_names() {
-    let bench = Bench::start().await;
-    let support = bench.token("support").await;
+    let fixture = ContractFixture::start().await;
+    let support = fixture.token("support").await;
     for name in
         ["'; drop table tenants.tenant; --", "$(reboot)", "`id`", "a\\\"b", "ünïcødé ✓", "../../etc", "%00"]
     {
-        let tenant = bench.ok("support", "create-tenant", Some(&support), json!({})).await;
+        let tenant = fixture.ok("support", "create-tenant", Some(&support), json!({})).await;
         let alias = json!({"tenant_id": tenant["id"], "alias": name});
-        bench.ok("support", "create-tenant-alias", Some(&support), alias).await;
-        let made = bench.ok("support", "create-project", Some(&support), json!({"tenant": name})).await;
+        fixture.ok("support", "create-tenant-alias", Some(&support), alias).await;
+        let made = fixture.ok("support", "create-project", Some(&support), json!({"tenant": name})).await;
         assert!(made["project_id"].is_string(), "{name}");
     }
     for bad in [
@@ -99,37 +101,38 @@ async fn names_with_metacharacters_are_names() {
         json!(null),
         json!({}),
     ] {
-        let tenant = bench.ok("support", "create-tenant", Some(&support), json!({})).await;
+        let tenant = fixture.ok("support", "create-tenant", Some(&support), json!({})).await;
         let alias = json!({"tenant_id": tenant["id"], "alias": bad});
-        let (status, answer) = bench.post("support", "create-tenant-alias", Some(&support), alias).await;
+        let (status, answer) = fixture.post("support", "create-tenant-alias", Some(&support), alias).await;
         assert_eq!(status, 400, "{answer}");
         assert!(answer["detail"].as_str().unwrap().contains("alias"), "the field is named: {answer}");
     }
-    bench.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_player_can_not_touch_anothers_client_nor_send_what_only_the_backend_sends() {
-    let bench = Bench::start().await;
-    let it = Studio::open(&bench).await;
-    let (player, client) = it.player(&bench).await;
-    let (other, theirs) = it.player(&bench).await;
+    let fixture = ContractFixture::start().await;
+    let it = Studio::open(&fixture).await;
+    let (player, client) = it.player(&fixture).await;
+    let (other, theirs) = it.player(&fixture).await;
     let exchange = |id: &Value, outgoing: Value| json!({"client_id": id, "outgoing_messages": outgoing, "consumed_messages": []});
     let hello = || json!([{"id": 0, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": "hello"}}]);
     let ask = async |id: &Value, outgoing| {
-        bench.post("player", "interchange", Some(&player), exchange(id, outgoing)).await
+        fixture.post("player", "interchange", Some(&player), exchange(id, outgoing)).await
     };
-    let before = bench.rows().await;
+    let before = fixture.rows().await;
     let (status, answer) = ask(&json!("42"), hello()).await;
     assert_error(status, &answer, 404, "OBJECT_NOT_FOUND");
     let (status, answer) = ask(&theirs, hello()).await;
     assert_error(status, &answer, 400, "WRONG_CLIENT_ID");
     for verb in ["get-ticket-details", "cancel-matchmaking"] {
-        let (status, answer) = bench.post("player", verb, Some(&player), json!({"client_id": theirs})).await;
+        let (status, answer) =
+            fixture.post("player", verb, Some(&player), json!({"client_id": theirs})).await;
         assert_error(status, &answer, 400, "WRONG_CLIENT_ID");
     }
     // What was waiting for the other one is still there.
-    let theirs = bench.ok("player", "interchange", Some(&other), exchange(&theirs, json!([]))).await;
+    let theirs = fixture.ok("player", "interchange", Some(&other), exchange(&theirs, json!([]))).await;
     assert_eq!(theirs["incoming_messages"][0]["qualifier"], "SERVER_WELCOME_MESSAGE");
     let welcome = json!([{"id": 0, "qualifier": "SERVER_WELCOME_MESSAGE", "body": {}}]);
     let (status, answer) = ask(&client, welcome).await;
@@ -146,16 +149,17 @@ async fn a_player_can_not_touch_anothers_client_nor_send_what_only_the_backend_s
         let (status, answer) = ask(&client, outgoing).await;
         assert_error(status, &answer, 400, "WRONG_REQUEST");
     }
-    assert_eq!(bench.rows().await, before);
-    bench.stop().await;
+    assert_eq!(fixture.rows().await, before);
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_too_long_to_hash_is_blamed_on_its_own_field() {
-    let bench = Bench::start().await;
-    let admin = bench.token("admin").await;
-    let hash =
-        async |value: String| bench.post("admin", "bcrypt-hash", Some(&admin), json!({"value": value})).await;
+    let fixture = ContractFixture::start().await;
+    let admin = fixture.token("admin").await;
+    let hash = async |value: String| {
+        fixture.post("admin", "bcrypt-hash", Some(&admin), json!({"value": value})).await
+    };
     let (status, answer) = hash("x".repeat(71)).await;
     assert_eq!(status, 200);
     assert!(answer["hash"].as_str().unwrap().starts_with("$2"));
@@ -165,5 +169,5 @@ async fn a_text_that_is_too_long_to_hash_is_blamed_on_its_own_field() {
         assert_error(status, &answer, 400, "VALIDATION_CONSTRAINT_VIOLATED");
         assert_eq!(answer["detail"], "`value` must have at most 71 bytes");
     }
-    bench.stop().await;
+    fixture.stop().await;
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use omgservers_http::{endpoints, openapi};
 
-use crate::bench::Bench;
+use crate::fixture::ContractFixture;
 
 #[test]
 fn the_checked_in_openapi_document_is_what_the_code_says() {
@@ -57,24 +57,25 @@ fn every_endpoint_of_the_contract_is_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_health_readiness_metrics_and_the_document() {
-    let bench = Bench::start().await;
+    let fixture = ContractFixture::start().await;
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"] {
-        let answer = reqwest::get(format!("{}{path}", bench.url)).await.unwrap();
+        let answer = reqwest::get(format!("{}{path}", fixture.url)).await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
     }
-    bench.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_can_be_kept_from_the_public() {
-    let bench = Bench::with(|config| config.server.metrics_bind = Some("127.0.0.1:0".to_owned())).await;
-    let apart = bench.metrics.clone().unwrap();
+    let fixture =
+        ContractFixture::with(|config| config.server.metrics_bind = Some("127.0.0.1:0".to_owned())).await;
+    let apart = fixture.metrics.clone().unwrap();
     let status = async |url: String| reqwest::get(url).await.unwrap().status().as_u16();
     assert_eq!(status(format!("{apart}/metrics")).await, 200);
-    assert_eq!(status(format!("{}/metrics", bench.url)).await, 404);
+    assert_eq!(status(format!("{}/metrics", fixture.url)).await, 404);
     for path in ["/healthz", "/openapi.json", "/service/v1/entrypoint/player/request/ping-service"] {
         assert_eq!(status(format!("{apart}{path}")).await, 404, "nothing else is there: {path}");
     }
-    bench.stop().await;
+    fixture.stop().await;
     assert!(reqwest::get(format!("{apart}/metrics")).await.is_err(), "it stops with the server");
 }

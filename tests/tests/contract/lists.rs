@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{Bench, assert_error},
+    fixture::{ContractFixture, assert_error},
     studio::Studio,
 };
 
@@ -25,11 +25,11 @@ fn commands(count: usize) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_entries_are_taken_and_one_more_is_refused() {
-    let bench = Bench::start().await;
-    let it = Studio::open(&bench).await;
-    let (player, client) = it.player(&bench).await;
-    let runtime = bench.tokens(Default::default()).runtime(it.runtime().parse().unwrap()).unwrap();
-    let (_, user) = it.developer(&bench).await;
+    let fixture = ContractFixture::start().await;
+    let it = Studio::open(&fixture).await;
+    let (player, client) = it.player(&fixture).await;
+    let runtime = fixture.tokens(Default::default()).runtime(it.runtime().parse().unwrap()).unwrap();
+    let (_, user) = it.developer(&fixture).await;
     let said = |outgoing, consumed| json!({"client_id": client, "outgoing_messages": outgoing, "consumed_messages": consumed});
     let wanted = |outgoing, consumed| json!({"outgoing_commands": outgoing, "consumed_commands": consumed});
     let permissions = |name: &str, count| {
@@ -83,22 +83,22 @@ async fn ten_thousand_entries_are_taken_and_one_more_is_refused() {
             ),
         ]
     };
-    let before = bench.rows().await;
+    let before = fixture.rows().await;
     for (role, verb, token, field, body) in calls(MOST + 1) {
-        let (status, answer) = bench.post(role, verb, Some(token), body).await;
+        let (status, answer) = fixture.post(role, verb, Some(token), body).await;
         assert_error(status, &answer, 400, "WRONG_REQUEST");
         let detail = answer["detail"].as_str().unwrap();
         assert!(detail.contains(field) && detail.contains("at most 10000 entries"), "{field}: {detail}");
     }
-    assert_eq!(bench.rows().await, before, "nothing of them was stored");
+    assert_eq!(fixture.rows().await, before, "nothing of them was stored");
     for (role, verb, token, field, body) in calls(MOST) {
         if field == "outgoing_messages" {
             // They are read, and too many for a client that has no lobby yet.
-            let (status, answer) = bench.post(role, verb, Some(token), body).await;
+            let (status, answer) = fixture.post(role, verb, Some(token), body).await;
             assert_error(status, &answer, 429, "MAILBOX_FULL");
             continue;
         }
-        let answer = bench.ok(role, verb, Some(token), body).await;
+        let answer = fixture.ok(role, verb, Some(token), body).await;
         match field {
             "outgoing_commands" => {
                 assert_eq!(answer["rejected_commands"].as_array().unwrap().len(), MOST, "unknown, not fatal");
@@ -108,23 +108,23 @@ async fn ten_thousand_entries_are_taken_and_one_more_is_refused() {
             _ => {}
         }
     }
-    bench.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_no_machine_could_run_is_refused_by_its_field() {
-    let bench = Bench::start().await;
-    let it = Studio::open(&bench).await;
-    let (token, user) = it.developer(&bench).await;
-    it.grant(&bench, &user, "project", "VERSION_MANAGER").await;
-    it.grant(&bench, &user, "stage", "DEPLOYMENT_MANAGER").await;
+    let fixture = ContractFixture::start().await;
+    let it = Studio::open(&fixture).await;
+    let (token, user) = it.developer(&fixture).await;
+    it.grant(&fixture, &user, "project", "VERSION_MANAGER").await;
+    it.grant(&fixture, &user, "stage", "DEPLOYMENT_MANAGER").await;
     let mode = |more: &str| {
         let text = format!(
             r#"{{"name":"m","min_players":1,"max_players":2,"groups":[{{"name":"g","min_players":1,"max_players":2}}],{more}}}"#
         );
         serde_json::from_str::<Value>(&text).unwrap()
     };
-    let before = bench.rows().await;
+    let before = fixture.rows().await;
     let most = u32::MAX;
     for (deployment, field) in [
         (json!({"min_lobbies": most}), "min_lobbies"),
@@ -136,10 +136,10 @@ async fn a_configuration_that_no_machine_could_run_is_refused_by_its_field() {
     ] {
         let mut body = it.place();
         body["config"] = json!({"modes": [], "deployment": deployment});
-        refused(&bench, "create-version", &token, &body, &format!("`config.deployment.{field}`")).await;
+        refused(&fixture, "create-version", &token, &body, &format!("`config.deployment.{field}`")).await;
         // The same beside the version.
         body["config"] = deployment;
-        refused(&bench, "deploy-version", &token, &body, &format!("`config.{field}`")).await;
+        refused(&fixture, "deploy-version", &token, &body, &format!("`config.{field}`")).await;
     }
     for (more, field) in [
         (format!(r#""min_matches":{most}"#), "modes[0].min_matches"),
@@ -147,14 +147,14 @@ async fn a_configuration_that_no_machine_could_run_is_refused_by_its_field() {
     ] {
         let mut body = it.place();
         body["config"] = json!({"modes": [mode(&more)]});
-        refused(&bench, "create-version", &token, &body, &format!("`config.{field}`")).await;
+        refused(&fixture, "create-version", &token, &body, &format!("`config.{field}`")).await;
     }
-    assert_eq!(bench.rows().await, before, "nothing of them was stored");
-    bench.stop().await;
+    assert_eq!(fixture.rows().await, before, "nothing of them was stored");
+    fixture.stop().await;
 }
 
-async fn refused(bench: &Bench, verb: &str, token: &str, body: &Value, field: &str) {
-    let (status, answer) = bench.post("developer", verb, Some(token), body.clone()).await;
+async fn refused(fixture: &ContractFixture, verb: &str, token: &str, body: &Value, field: &str) {
+    let (status, answer) = fixture.post("developer", verb, Some(token), body.clone()).await;
     assert_error(status, &answer, 400, "VALIDATION_CONSTRAINT_VIOLATED");
     let detail = answer["detail"].as_str().unwrap();
     assert!(detail.starts_with(field), "{verb} {field}: {detail}");

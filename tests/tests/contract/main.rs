@@ -6,8 +6,8 @@
 )]
 
 mod bad_input;
-mod bench;
 mod document;
+mod fixture;
 mod gates;
 mod lists;
 mod protocol;

@@ -6,7 +6,7 @@ use omgservers_http::endpoints;
 use serde_json::{Value, json};
 
 use crate::{
-    bench::{Bench, assert_error},
+    fixture::{ContractFixture, assert_error},
     studio::Studio,
 };
 
@@ -91,8 +91,8 @@ const EVERYTHING: [(&str, &str); 7] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_call_needs_its_permission_and_every_other_one_does_not_open_it() {
-    let bench = Bench::start().await;
-    let it = Studio::open(&bench).await;
+    let fixture = ContractFixture::start().await;
+    let it = Studio::open(&fixture).await;
     let calls = calls(&it);
     let gated: BTreeSet<&str> = calls.iter().map(|it| it.verb).collect();
     let endpoints = endpoints();
@@ -103,53 +103,53 @@ async fn each_call_needs_its_permission_and_every_other_one_does_not_open_it() {
     // Everybody gets all the other permissions first: later there is no stage to give them in.
     let mut developers = Vec::new();
     for call in &calls {
-        let (token, user) = it.developer(&bench).await;
+        let (token, user) = it.developer(&fixture).await;
         for (level, other) in EVERYTHING.iter().filter(|other| **other != (call.level, call.permission)) {
-            it.grant(&bench, &user, level, other).await;
+            it.grant(&fixture, &user, level, other).await;
         }
         developers.push((token, user));
     }
     for (call, (token, user)) in calls.iter().zip(developers) {
-        let ask = async || bench.post("developer", call.verb, Some(&token), call.body.clone()).await;
+        let ask = async || fixture.post("developer", call.verb, Some(&token), call.body.clone()).await;
         let (status, answer) = ask().await;
         assert_error(status, &answer, 403, "PERMISSION_NOT_FOUND");
-        it.grant(&bench, &user, call.level, call.permission).await;
+        it.grant(&fixture, &user, call.level, call.permission).await;
         let (status, answer) = ask().await;
         assert_eq!(status, call.status, "{} with {}: {answer}", call.verb, call.permission);
         assert!(answer.get("deleted").is_none_or(|it| *it == true), "{}: {answer}", call.verb);
     }
-    bench.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_without_an_image_is_refused_before_anybody_is_asked_for_a_permission() {
-    let bench = Bench::start().await;
-    let it = Studio::open(&bench).await;
-    let (token, user) = it.developer(&bench).await;
-    it.grant(&bench, &user, "project", "VERSION_MANAGER").await;
+    let fixture = ContractFixture::start().await;
+    let it = Studio::open(&fixture).await;
+    let (token, user) = it.developer(&fixture).await;
+    it.grant(&fixture, &user, "project", "VERSION_MANAGER").await;
     let mut body = it.place();
     body["config"] = json!({"modes": []});
-    let made = bench.ok("developer", "create-version", Some(&token), body).await;
+    let made = fixture.ok("developer", "create-version", Some(&token), body).await;
     let mut body = it.place();
     body["version_id"] = made["version_id"].clone();
-    let (status, answer) = bench.post("developer", "deploy-version", Some(&token), body).await;
+    let (status, answer) = fixture.post("developer", "deploy-version", Some(&token), body).await;
     assert_error(status, &answer, 409, "WRONG_VERSION_STATE");
-    bench.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_developers_token_is_worth_nothing_at_once() {
-    let bench = Bench::start().await;
-    let it = Studio::open(&bench).await;
-    let (token, user) = it.developer(&bench).await;
-    it.grant(&bench, &user, "tenant", "TENANT_VIEWER").await;
-    bench.ok("developer", "get-tenant-details", Some(&token), json!({"tenant": it.tenant})).await;
-    bench.ok("support", "delete-developer", Some(&it.support), json!({"user_id": user})).await;
+    let fixture = ContractFixture::start().await;
+    let it = Studio::open(&fixture).await;
+    let (token, user) = it.developer(&fixture).await;
+    it.grant(&fixture, &user, "tenant", "TENANT_VIEWER").await;
+    fixture.ok("developer", "get-tenant-details", Some(&token), json!({"tenant": it.tenant})).await;
+    fixture.ok("support", "delete-developer", Some(&it.support), json!({"user_id": user})).await;
     let (status, answer) =
-        bench.post("developer", "get-tenant-details", Some(&token), json!({"tenant": it.tenant})).await;
+        fixture.post("developer", "get-tenant-details", Some(&token), json!({"tenant": it.tenant})).await;
     assert_error(status, &answer, 401, "WRONG_CREDENTIALS");
     let admin = json!({"user": "admin"});
-    let deleted = bench.ok("support", "delete-developer", Some(&it.support), admin).await;
+    let deleted = fixture.ok("support", "delete-developer", Some(&it.support), admin).await;
     assert_eq!(deleted["deleted"], false, "support deletes developers only");
-    bench.stop().await;
+    fixture.stop().await;
 }

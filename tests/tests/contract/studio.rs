@@ -1,11 +1,9 @@
 //! A tenant with a project whose version has an image and is deployed.
 
-use std::time::Duration;
-
 use omgservers_tests::eventually;
 use serde_json::{Value, json};
 
-use crate::bench::Bench;
+use crate::fixture::ContractFixture;
 
 pub(crate) struct Studio {
     pub(crate) support: String,
@@ -19,10 +17,10 @@ pub(crate) struct Studio {
 }
 
 impl Studio {
-    pub(crate) async fn open(bench: &Bench) -> Self {
-        let support = bench.token("support").await;
-        let tenant = bench.ok("support", "create-tenant", Some(&support), json!({})).await["id"].clone();
-        let made = bench.ok("support", "create-project", Some(&support), json!({"tenant": tenant})).await;
+    pub(crate) async fn open(fixture: &ContractFixture) -> Self {
+        let support = fixture.token("support").await;
+        let tenant = fixture.ok("support", "create-tenant", Some(&support), json!({})).await["id"].clone();
+        let made = fixture.ok("support", "create-project", Some(&support), json!({"tenant": tenant})).await;
         let mut it = Self {
             support,
             tenant,
@@ -32,21 +30,21 @@ impl Studio {
             deployment: json!(null),
             details: json!(null),
         };
-        it.deploy(bench).await;
+        it.deploy(fixture).await;
         it
     }
 
-    async fn deploy(&mut self, bench: &Bench) {
-        let owner = bench.ok("support", "create-developer", Some(&self.support), json!({})).await;
+    async fn deploy(&mut self, fixture: &ContractFixture) {
+        let owner = fixture.ok("support", "create-developer", Some(&self.support), json!({})).await;
         let user = owner["user_id"].clone();
         for (level, permission) in
             [("project", "VERSION_MANAGER"), ("project", "PROJECT_VIEWER"), ("stage", "DEPLOYMENT_MANAGER")]
         {
-            self.grant(bench, &user, level, permission).await;
+            self.grant(fixture, &user, level, permission).await;
         }
-        let answer = bench.ok("developer", "create-token", None, owner.clone()).await;
+        let answer = fixture.ok("developer", "create-token", None, owner.clone()).await;
         let token = answer["raw_token"].as_str().unwrap().to_owned();
-        let asked = async |verb, body| bench.ok("developer", verb, Some(&token), body).await;
+        let asked = async |verb, body| fixture.ok("developer", verb, Some(&token), body).await;
         // One lobby is kept, so that it stays there.
         let config = json!({"modes": [], "deployment": {"min_lobbies": 1}});
         let (tenant, project) = (self.tenant.clone(), self.project.clone());
@@ -54,13 +52,13 @@ impl Studio {
         self.version = asked("create-version", version).await["version_id"].clone();
         let repository =
             format!("omgservers/{}/{}/universal", tenant.as_str().unwrap(), project.as_str().unwrap());
-        bench.push(&owner, &repository, &self.version).await;
+        fixture.push(&owner, &repository, &self.version).await;
         self.deployment = asked("deploy-version", self.place()).await["deployment_id"].clone();
         let of_deployment = json!({"tenant": tenant, "deployment_id": self.deployment});
         asked("create-matchmaker-request", of_deployment.clone()).await;
-        eventually("a lobby and a matchmaker", Duration::from_secs(30), async || {
+        eventually("a lobby and a matchmaker", async || {
             let answer =
-                bench.ok("developer", "get-deployment-details", Some(&token), of_deployment.clone()).await;
+                fixture.ok("developer", "get-deployment-details", Some(&token), of_deployment.clone()).await;
             let details = &answer["details"];
             ["lobby_refs", "matchmaker_refs", "runtimes"].iter().all(|it| details[it][0].is_object())
         })
@@ -80,26 +78,26 @@ impl Studio {
     }
 
     /// A developer without permissions: a token, and the user.
-    pub(crate) async fn developer(&self, bench: &Bench) -> (String, Value) {
-        let made = bench.ok("support", "create-developer", Some(&self.support), json!({})).await;
-        let answer = bench.ok("developer", "create-token", None, made.clone()).await;
+    pub(crate) async fn developer(&self, fixture: &ContractFixture) -> (String, Value) {
+        let made = fixture.ok("support", "create-developer", Some(&self.support), json!({})).await;
+        let answer = fixture.ok("developer", "create-token", None, made.clone()).await;
         (answer["raw_token"].as_str().unwrap().to_owned(), made["user_id"].clone())
     }
 
-    pub(crate) async fn grant(&self, bench: &Bench, user: &Value, level: &str, permission: &str) {
+    pub(crate) async fn grant(&self, fixture: &ContractFixture, user: &Value, level: &str, permission: &str) {
         let body = json!({
             "tenant": self.tenant, "project": self.project, "stage": self.stage,
             "user_id": user, "permissions_to_create": [permission],
         });
         let verb = format!("create-{level}-permissions");
-        let given = bench.ok("support", &verb, Some(&self.support), body).await;
+        let given = fixture.ok("support", &verb, Some(&self.support), body).await;
         assert_eq!(given["created_permissions"], json!([permission]), "{level}");
     }
 
     /// A player with a session: a token, and the client.
-    pub(crate) async fn player(&self, bench: &Bench) -> (String, Value) {
-        let token = bench.token("player").await;
-        let answer = bench.ok("player", "create-client", Some(&token), self.place()).await;
+    pub(crate) async fn player(&self, fixture: &ContractFixture) -> (String, Value) {
+        let token = fixture.token("player").await;
+        let answer = fixture.ok("player", "create-client", Some(&token), self.place()).await;
         (token, answer["client_id"].clone())
     }
 }

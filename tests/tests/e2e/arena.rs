@@ -72,6 +72,7 @@ async fn say_until(socket: &UdpSocket, text: &str, wanted: impl Fn(&Value) -> bo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_match_lets_in_by_udp_who_has_a_token_for_it_and_shows_the_bout_over_the_dispatcher_too() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;

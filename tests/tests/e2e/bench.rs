@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     process::{Command, Output},
-    time::Duration,
 };
 
 use omgservers_tests::{Backend, Studio, binary, eventually, root};
@@ -66,6 +65,7 @@ fn complete(report: &Value, name: &str, least: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn every_scenario_of_a_bench_is_done_completely_and_its_players_leave() {
     let (backend, studio) = stage().await;
     let report = small(&backend, "sign-up", &studio, &["--rate", "10"]).await;
@@ -88,7 +88,7 @@ async fn every_scenario_of_a_bench_is_done_completely_and_its_players_leave() {
     complete(&report, "delivery", 60);
     complete(&report, "to everybody", 6);
     let client = reqwest::Client::new();
-    eventually("the lobby is empty again", Duration::from_secs(20), async || {
+    eventually("the lobby is empty again", async || {
         let url = format!("{}/metrics", backend.url());
         let metrics = client.get(url).send().await.unwrap().text().await.unwrap();
         metrics.contains("\nomgservers_player_streams 0\n")
@@ -98,6 +98,7 @@ async fn every_scenario_of_a_bench_is_done_completely_and_its_players_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn players_of_a_day_come_and_talk_and_are_matched() {
     let (backend, studio) = stage().await;
     let report = timed(&backend, "day", &studio, "20", &["--rate", "4", "--mode", "pair"]).await;
@@ -110,6 +111,7 @@ async fn players_of_a_day_come_and_talk_and_are_matched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn the_capacity_is_found_step_by_step_and_drawn() {
     let (backend, studio) = stage().await;
     let picture = tempfile::tempdir().unwrap();
@@ -128,6 +130,7 @@ async fn the_capacity_is_found_step_by_step_and_drawn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_bench_that_cant_be_done_says_why_and_loads_nobody() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -172,6 +175,7 @@ fn asked(board: &Value) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn the_board_that_is_checked_in_asks_for_what_the_backend_tells_and_shows_all_of_it() {
     let board = std::fs::read_to_string(root().join("deploy/grafana.json")).unwrap();
     let asked = asked(&serde_json::from_str(&board).unwrap());

@@ -4,7 +4,6 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::Duration,
 };
 
 use omgservers_tests::{Game, binary, eventually, open_folder, run, sweep};
@@ -44,6 +43,7 @@ async fn demonstrate(data: &Path, port: u16) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn the_demonstration_goes_the_whole_way_and_leaves_a_backend_that_can_be_stopped() {
     let folder = tempfile::Builder::new().prefix("omg").permissions(open_folder()).tempdir().unwrap();
     // Free a moment ago.
@@ -74,5 +74,5 @@ async fn the_demonstration_goes_the_whole_way_and_leaves_a_backend_that_can_be_s
         .env("OMGCTL_CONFIG", left.0.join("omgctl.json"));
     assert!(run(&mut ctl).contains("\"projects\""));
     run(Command::new("kill").arg(left.process().expect("it is written down")));
-    eventually("it stops", Duration::from_secs(30), async || !left.runs()).await;
+    eventually("it stops", async || !left.runs()).await;
 }

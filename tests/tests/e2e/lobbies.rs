@@ -1,7 +1,5 @@
 //! Lobbies that crash, hang, run out of memory; deployments that replace each other.
 
-use std::time::Duration;
-
 use omgservers_client::Event;
 use omgservers_tests::{Backend, Game, Studio, eventually};
 
@@ -12,6 +10,7 @@ fn assigned(event: &Event) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_lobby_that_crashes_is_replaced_and_its_players_keep_their_session() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -31,6 +30,7 @@ async fn a_lobby_that_crashes_is_replaced_and_its_players_keep_their_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_lobby_without_memory_is_recorded_as_such() {
     let backend = Backend::with(&[("OMGSERVERS__RUNTIMES__DEFAULT_MEMORY_MB", "64")]).await;
     let studio = Studio::open(&backend).await;
@@ -45,6 +45,7 @@ async fn a_lobby_without_memory_is_recorded_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn an_image_that_can_not_be_started_is_seen_with_its_reason_and_a_better_one_takes_its_place() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -52,7 +53,7 @@ async fn an_image_that_can_not_be_started_is_seen_with_its_reason_and_a_better_o
     let version = studio.push_game(&backend, Game::Unstartable, config).await;
     let deployment = studio.deploy(version).await;
     let failed = || async { !studio.details(deployment).await.failures.is_empty() };
-    eventually("the failure is on record", Duration::from_secs(30), failed).await;
+    eventually("the failure is on record", failed).await;
     let failure = studio.details(deployment).await.failures.remove(0);
     assert!(failure.reason.contains("/forgotten"), "what Docker says of it: {failure:?}");
     assert_eq!((failure.out_of_memory, failure.log_tail.as_str()), (false, ""), "{failure:?}");
@@ -64,6 +65,7 @@ async fn an_image_that_can_not_be_started_is_seen_with_its_reason_and_a_better_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_lobby_that_hangs_is_replaced() {
     let backend = Backend::with(&[("OMGSERVERS__RUNTIMES__INACTIVE_INTERVAL_SECONDS", "5")]).await;
     let studio = Studio::open(&backend).await;
@@ -77,6 +79,7 @@ async fn a_lobby_that_hangs_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_newer_deployment_takes_new_players_and_the_older_one_drains() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -99,11 +102,12 @@ async fn a_newer_deployment_takes_new_players_and_the_older_one_drains() {
         };
         studio.developer.get_deployment_details(&request).await.is_err()
     };
-    eventually("the drained deployment goes", Duration::from_secs(30), gone).await;
-    eventually("its container goes", Duration::from_secs(20), async || backend.containers().len() == 1).await;
+    eventually("the drained deployment goes", gone).await;
+    eventually("its container goes", async || backend.containers().len() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn lobbies_are_kept_warm_where_a_version_asks_for_it_and_full_ones_get_a_second_one() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -114,7 +118,7 @@ async fn lobbies_are_kept_warm_where_a_version_asks_for_it_and_full_ones_get_a_s
         let details = studio.details(deployment).await;
         details.runtimes.iter().any(|it| it.state == "running")
     };
-    eventually("a lobby without players", Duration::from_secs(30), running).await;
+    eventually("a lobby without players", running).await;
     let (mut one, mut two) = tokio::join!(studio.player(), studio.player());
     let one = wait_for(&mut one, assigned).await;
     let two = wait_for(&mut two, assigned).await;

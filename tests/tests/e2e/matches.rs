@@ -1,7 +1,5 @@
 //! Players are matched, play, and come back; with real containers.
 
-use std::time::Duration;
-
 use omgservers_client::{
     Event, Session,
     api::{
@@ -36,7 +34,7 @@ async fn arrives(player: &mut Session, kind: RuntimeQualifier) -> RuntimeId {
     runtime_id
 }
 
-async fn hears(player: &mut Session, text: &str) {
+async fn receives(player: &mut Session, text: &str) {
     wait_for(player, |it| matches!(it, Event::Message(raw) if raw.get().contains(text))).await;
 }
 
@@ -47,6 +45,7 @@ async fn in_lobby(studio: &Studio) -> Session {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn two_players_are_matched_play_and_come_back_to_the_lobby() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -56,10 +55,10 @@ async fn two_players_are_matched_play_and_come_back_to_the_lobby() {
     two.send("match: duel").unwrap();
     let first = arrives(&mut one, RuntimeQualifier::Match).await;
     assert_eq!(arrives(&mut two, RuntimeQualifier::Match).await, first, "they play each other");
-    hears(&mut one, "\"qualifier\":\"MATCH\"").await;
-    hears(&mut two, "\"qualifier\":\"MATCH\"").await;
+    receives(&mut one, "\"qualifier\":\"MATCH\"").await;
+    receives(&mut two, "\"qualifier\":\"MATCH\"").await;
     one.send("all: en garde").unwrap();
-    hears(&mut two, "en garde").await;
+    receives(&mut two, "en garde").await;
 
     let details = studio.details(deployment).await;
     let found = details.match_refs.first().expect("the match is shown");
@@ -78,16 +77,17 @@ async fn two_players_are_matched_play_and_come_back_to_the_lobby() {
     one.send("kick me").unwrap();
     arrives(&mut one, RuntimeQualifier::Lobby).await;
     one.send("back").unwrap();
-    hears(&mut one, "back").await;
+    receives(&mut one, "back").await;
     two.send("kick me").unwrap();
     arrives(&mut two, RuntimeQualifier::Lobby).await;
-    eventually("an empty match is closed with its container", Duration::from_secs(30), async || {
+    eventually("an empty match is closed with its container", async || {
         studio.details(deployment).await.match_refs.is_empty() && backend.containers().len() == 1
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn players_of_a_match_that_crashes_or_ends_go_on_in_a_lobby() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -103,12 +103,13 @@ async fn players_of_a_match_that_crashes_or_ends_go_on_in_a_lobby() {
         arrives(&mut two, RuntimeQualifier::Lobby).await;
     }
     one.send("alive").unwrap();
-    hears(&mut one, "alive").await;
+    receives(&mut one, "alive").await;
     let failures = studio.details(deployment).await.failures;
     assert!(failures.iter().any(|it| it.exit_code == Some(7)), "the crash is on record: {failures:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_match_is_filled_until_it_says_stop() {
     let mode = version(
         r#"{"name":"open","min_players":1,"max_players":4,
@@ -126,7 +127,7 @@ async fn a_match_is_filled_until_it_says_stop() {
             player.send("stop matchmaking").unwrap();
             // What comes after it in the same game server is answered after it.
             player.send("stopped").unwrap();
-            hears(player, "stopped").await;
+            receives(player, "stopped").await;
         }
     }
     assert_eq!(matches[0], matches[1], "the second player joins the first");
@@ -134,6 +135,7 @@ async fn a_match_is_filled_until_it_says_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_wish_that_can_not_be_fulfilled_is_answered() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -152,7 +154,7 @@ async fn a_wish_that_can_not_be_fulfilled_is_answered() {
     };
     // What comes after it in the same game server is answered after it.
     player.send("asked").unwrap();
-    hears(&mut player, "asked").await;
+    receives(&mut player, "asked").await;
     let shown = studio.developer.get_ticket_details(&request).await.unwrap().details;
     assert_eq!((shown.mode.as_str(), shown.state.as_str()), ("duel", "waiting"));
     let why = shown.explanation.expect("it says why it waits");
@@ -164,6 +166,7 @@ async fn a_wish_that_can_not_be_fulfilled_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_restart_keeps_tickets_and_matches() {
     let mut backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -175,7 +178,7 @@ async fn a_restart_keeps_tickets_and_matches() {
     for player in &mut players {
         player.send("match: duel").unwrap();
         player.send("asked").unwrap();
-        hears(player, "asked").await;
+        receives(player, "asked").await;
     }
     let playing = arrives(&mut players[0], RuntimeQualifier::Match).await;
     assert_eq!(arrives(&mut players[1], RuntimeQualifier::Match).await, playing);
@@ -184,7 +187,7 @@ async fn a_restart_keeps_tickets_and_matches() {
     for player in &mut players {
         // A stream that broke is opened again by whoever asks for something.
         player.send("all: still there?").unwrap();
-        hears(player, "still there?").await;
+        receives(player, "still there?").await;
     }
     // The third one still waits: the next one who comes plays with it.
     let mut fourth = in_lobby(&studio).await;

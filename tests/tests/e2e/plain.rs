@@ -6,7 +6,7 @@ use omgservers_client::{Event, Session};
 use omgservers_tests::{Backend, Game, Studio, root};
 use serde_json::{Value, json};
 
-use crate::{flows::wait_for, raw::stand_ins};
+use crate::{flows::wait_for, raw::idle_runtimes};
 
 /// Process of a game server; it ends with the test.
 struct Script(Child);
@@ -34,9 +34,9 @@ async fn two_players_meet(program: &str, script: &str) {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
     let config = r#"{"modes":[],"deployment":{"min_lobbies":1}}"#;
-    let version = studio.push_game(&backend, Game::StandIn, config).await;
+    let version = studio.push_game(&backend, Game::IdleRuntime, config).await;
     studio.deploy(version).await;
-    let lobby = stand_ins(&backend, "LOBBY", 1).await.remove(0);
+    let lobby = idle_runtimes(&backend, "LOBBY", 1).await.remove(0);
     let mut command = Command::new(program);
     command
         .arg(root().join(script))
@@ -65,11 +65,13 @@ async fn two_players_meet(program: &str, script: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn two_players_meet_on_a_game_server_in_plain_python() {
     two_players_meet("python3", "examples/plain-python/game.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn two_players_meet_on_a_game_server_in_plain_javascript() {
     two_players_meet("node", "examples/plain-js/game.mjs").await;
 }

@@ -7,17 +7,15 @@ use std::{
 
 use omgservers_api::{RuntimeId, RuntimeQualifier, ids::SenderSeq};
 use omgservers_client::{Command, Event, Runtime, Session};
-use omgservers_tests::{Backend, Game, Studio};
+use omgservers_tests::{Backend, DEADLINE, Game, Studio};
 
 use crate::flows::wait_for;
 
-/// How long something that must happen may take.
-const LONG: Duration = Duration::from_secs(60);
 /// How long one exchange waits for something.
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// A deployed game whose servers the test plays.
-pub(crate) struct Playground {
+pub(crate) struct PlayedFixture {
     pub(crate) backend: Backend,
     pub(crate) studio: Studio,
     pub(crate) deployment: omgservers_api::DeploymentId,
@@ -31,7 +29,7 @@ pub(crate) struct Played {
     pub(crate) heard: Vec<Command>,
 }
 
-impl Playground {
+impl PlayedFixture {
     /// A backend with these settings, and a game with this configuration.
     pub(crate) async fn new(settings: &[(&str, &str)], config: &str) -> Self {
         // Nobody polls for a while, when the test looks at something else.
@@ -41,7 +39,7 @@ impl Playground {
         ];
         let backend = Backend::with(&[&patient[..], settings].concat()).await;
         let studio = Studio::open(&backend).await;
-        let deployment = studio.deploy(studio.push_game(&backend, Game::StandIn, config).await).await;
+        let deployment = studio.deploy(studio.push_game(&backend, Game::IdleRuntime, config).await).await;
         Self { backend, studio, deployment, known: BTreeSet::new() }
     }
 
@@ -49,13 +47,13 @@ impl Playground {
     pub(crate) async fn next(&mut self, kind: RuntimeQualifier) -> Played {
         let begun = Instant::now();
         loop {
-            let all = self.backend.stand_ins();
+            let all = self.backend.idle_runtimes();
             if let Some(it) = all.into_iter().find(|it| it.qualifier == kind && !self.known.contains(&it.id))
             {
                 self.known.insert(it.id);
                 return Played { runtime: it.runtime(self.backend.client()), heard: Vec::new() };
             }
-            assert!(begun.elapsed() < LONG, "no {kind:?} starts");
+            assert!(begun.elapsed() < DEADLINE, "deployment {}: no {kind:?} starts", self.deployment);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -87,21 +85,26 @@ impl Played {
     }
 
     /// Polls until it was told something; what it has heard before counts, once.
-    pub(crate) async fn hears(&mut self, what: &str, wanted: impl Fn(&Command) -> bool) -> Command {
+    pub(crate) async fn receives(&mut self, what: &str, wanted: impl Fn(&Command) -> bool) -> Command {
         let begun = Instant::now();
         loop {
             if let Some(at) = self.heard.iter().position(&wanted) {
                 return self.heard.remove(at);
             }
-            assert!(begun.elapsed() < LONG, "{what}; it has heard {:?}", self.heard);
-            assert_eq!(self.exchange().await, [], "something is refused");
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "runtime {}: {what}; it has received {:?}",
+                self.id(),
+                self.heard
+            );
+            assert_eq!(self.exchange().await, [], "runtime {}: a command is refused", self.id());
         }
     }
 
     /// Polls until a player is here, and the player knows.
     pub(crate) async fn welcome(&mut self, player: &mut Session) {
         let (id, client) = (self.id(), player.client_id());
-        self.hears("a client joins", |it| matches!(it, Command::AddClient(it) if it.client_id == client))
+        self.receives("a client joins", |it| matches!(it, Command::AddClient(it) if it.client_id == client))
             .await;
         wait_for(player, |it| matches!(it, Event::Assigned { runtime_id, .. } if *runtime_id == id)).await;
     }
@@ -110,13 +113,19 @@ impl Played {
     pub(crate) async fn misses(&mut self, player: &Session) {
         let client = player.client_id();
         let gone = |it: &Command| matches!(it, Command::DeleteClient { client_id } if *client_id == client);
-        self.hears("a client leaves", gone).await;
+        self.receives("a client leaves", gone).await;
     }
 
     /// Asks for a match for a player.
     pub(crate) async fn asks(&mut self, player: &Session, mode: &str) {
         self.runtime.request_matchmaking(player.client_id(), mode).unwrap();
-        assert_eq!(self.exchange().await, [], "the wish is refused");
+        assert_eq!(
+            self.exchange().await,
+            [],
+            "runtime {}: the request for client {} is refused",
+            self.id(),
+            player.client_id()
+        );
     }
 }
 
@@ -126,6 +135,6 @@ pub(crate) async fn fails(player: &mut Session, why: omgservers_api::interchange
 }
 
 /// Waits until a player hears a text from its game server.
-pub(crate) async fn hears(player: &mut Session, text: &str) {
+pub(crate) async fn receives(player: &mut Session, text: &str) {
     wait_for(player, |it| matches!(it, Event::Message(raw) if raw.get().contains(text))).await;
 }

@@ -1,12 +1,9 @@
 //! A configured pool of two hosts, and what the operator says of each. One is the Docker of this machine, the other
 //! answers every question and has no images: a game server that is placed there shows by the question for its image.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use omgservers_client::Event;
@@ -87,6 +84,7 @@ async fn answer(stream: UnixStream, images: Arc<AtomicUsize>) {
 const STATES: [&str; 2] = ["OMGSERVERS__POOL__HOSTS__0__STATE", "OMGSERVERS__POOL__HOSTS__1__STATE"];
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn cordoned_and_draining_hosts_of_the_configuration_take_nothing_and_keep_what_they_have() {
     let barren = Barren::start();
     let mut backend = Backend::with(&[
@@ -104,7 +102,7 @@ async fn cordoned_and_draining_hosts_of_the_configuration_take_nothing_and_keep_
     studio.deploy(version).await;
     let mut player = studio.player().await;
     let open = async || barren.asked() > 0;
-    eventually("the active host is asked for the image", Duration::from_secs(20), open).await;
+    eventually("the active host is asked for the image", open).await;
     assert!(backend.containers().is_empty(), "the cordoned one gets nothing");
 
     backend.stop();
@@ -129,7 +127,7 @@ async fn cordoned_and_draining_hosts_of_the_configuration_take_nothing_and_keep_
         let failures = studio.details(second).await.runtimes.into_iter().filter_map(|it| it.last_failure);
         failures.map(|it| it.reason).any(|it| it.contains("0 of 2 hosts"))
     };
-    eventually("a lobby for the newcomer finds no host", Duration::from_secs(20), waits).await;
+    eventually("a lobby for the newcomer finds no host", waits).await;
     assert_eq!((backend.containers(), barren.asked()), (running, asked));
 
     backend.stop();

@@ -10,12 +10,10 @@ use std::{
 
 use omgservers_api::RuntimeId;
 use omgservers_testkit::protocol::assert_valid;
-use omgservers_tests::{Backend, StandIn, Studio, eventually};
+use omgservers_tests::{Backend, DEADLINE, IdleRuntime, Studio, eventually};
 use serde_json::{Value, json};
 
 use crate::flows::{post, text};
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// Sends `POST <url>` once. The error says what a client without repeats would have died of.
 async fn ask(http: &reqwest::Client, url: &str, token: &str, body: &Value) -> Result<Value, String> {
@@ -39,7 +37,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Signs in with the credentials of the container.
-    pub(crate) async fn of(backend: &Backend, it: &StandIn) -> Self {
+    pub(crate) async fn of(backend: &Backend, it: &IdleRuntime) -> Self {
         let credentials = json!({"runtime_id": it.id, "password": it.password});
         let answer = post(backend, "runtime", "create-token", None, credentials).await;
         assert!(answer["ws_token"].is_string(), "{answer}");
@@ -74,14 +72,14 @@ impl Server {
     }
 
     /// The body of the first command of a kind that `wanted` likes; polls until it comes.
-    pub(crate) async fn hears(&mut self, qualifier: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn receives(&mut self, qualifier: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let of_kind = self.seen.iter().filter(|it| it["qualifier"] == qualifier);
             if let Some(found) = of_kind.map(|it| &it["body"]).find(|it| wanted(it)) {
                 return found.clone();
             }
-            assert!(begun.elapsed() < LONG, "no {qualifier}: {:#?}", self.seen);
+            assert!(begun.elapsed() < DEADLINE, "no {qualifier}: {:#?}", self.seen);
             self.try_exchange(json!([]), 1_000).await.unwrap();
         }
     }
@@ -163,14 +161,14 @@ impl Player {
     }
 
     /// The body of the first message of a kind that `wanted` likes; polls until it comes.
-    pub(crate) async fn hears(&mut self, qualifier: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn receives(&mut self, qualifier: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let of_kind = self.seen.iter().filter(|it| it["qualifier"] == qualifier);
             if let Some(found) = of_kind.map(|it| &it["body"]).find(|it| wanted(it)) {
                 return found.clone();
             }
-            assert!(begun.elapsed() < LONG, "no {qualifier}: {:#?}", self.seen);
+            assert!(begun.elapsed() < DEADLINE, "no {qualifier}: {:#?}", self.seen);
             self.exchange(json!([]), 1_000).await.unwrap();
         }
     }
@@ -196,8 +194,8 @@ impl Player {
 }
 
 /// The game servers of a kind whose containers run, when there are so many.
-pub(crate) async fn stand_ins(backend: &Backend, kind: &str, count: usize) -> Vec<StandIn> {
-    let list = || backend.stand_ins().into_iter().filter(|it| it.qualifier.to_string() == kind);
-    eventually("containers", LONG, async || list().count() >= count).await;
+pub(crate) async fn idle_runtimes(backend: &Backend, kind: &str, count: usize) -> Vec<IdleRuntime> {
+    let list = || backend.idle_runtimes().into_iter().filter(|it| it.qualifier.to_string() == kind);
+    eventually("containers", async || list().count() >= count).await;
     list().collect()
 }

@@ -60,6 +60,7 @@ async fn uploaded(backend: &Backend, bytes: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_blob_goes_on_where_a_kill_has_broken_its_stream_off() {
     let mut backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -102,6 +103,7 @@ async fn a_blob_goes_on_where_a_kill_has_broken_its_stream_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_docker_push_that_a_kill_breaks_off_is_done_again_and_pulled() {
     let mut backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -133,6 +135,7 @@ async fn a_docker_push_that_a_kill_breaks_off_is_done_again_and_pulled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn the_images_of_a_deleted_project_go_at_once() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
@@ -150,5 +153,5 @@ async fn the_images_of_a_deleted_project_go_at_once() {
     };
     assert_eq!(blobs(), 3, "manifest, configuration, layer");
     studio.close().await;
-    omgservers_tests::eventually("the files go", Duration::from_secs(20), async || blobs() == 0).await;
+    omgservers_tests::eventually("the files go", async || blobs() == 0).await;
 }

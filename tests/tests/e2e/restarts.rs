@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     flows::wait_for,
-    raw::{Player, Server, stand_ins},
+    raw::{Player, Server, idle_runtimes},
 };
 
 async fn playing(backend: &Backend) -> (Studio, omgservers_client::Session) {
@@ -30,13 +30,14 @@ async fn playing(backend: &Backend) -> (Studio, omgservers_client::Session) {
 async fn standing_in(backend: &Backend) -> (Studio, Server) {
     let studio = Studio::open(backend).await;
     let config = r#"{"modes":[],"deployment":{"min_lobbies":1}}"#;
-    let version = studio.push_game(backend, Game::StandIn, config).await;
+    let version = studio.push_game(backend, Game::IdleRuntime, config).await;
     studio.deploy(version).await;
-    let lobby = stand_ins(backend, "LOBBY", 1).await.remove(0);
+    let lobby = idle_runtimes(backend, "LOBBY", 1).await.remove(0);
     (studio, Server::of(backend, &lobby).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_planned_restart_keeps_players_lobbies_and_containers() {
     let mut backend = Backend::start().await;
     let (_studio, mut player) = playing(&backend).await;
@@ -59,6 +60,7 @@ async fn all_poll(pollers: &[Arc<AtomicU32>]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_game_servers() {
     let mut backend = Backend::activated(&[]).await;
     let (studio, server) = standing_in(&backend).await;
@@ -76,7 +78,7 @@ async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_g
         let player = Player::join(&backend, &studio).await;
         pollers.push(tokio::spawn(player.poll(count(), Arc::clone(&stop))));
     }
-    let first = speaker.hears("RUNTIME_ASSIGNMENT_MESSAGE", |_| true).await;
+    let first = speaker.receives("RUNTIME_ASSIGNMENT_MESSAGE", |_| true).await;
     for round in 0..2 {
         all_poll(&rounds).await;
         backend.stop();
@@ -84,7 +86,7 @@ async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_g
         // The game server answers as before.
         let data = format!("back again {round}");
         speaker.say(round, &data).await;
-        speaker.hears("SERVER_OUTGOING_MESSAGE", |it| it["message"] == *data).await;
+        speaker.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == *data).await;
     }
     all_poll(&rounds).await;
     stop.store(true, Ordering::Relaxed);
@@ -98,12 +100,13 @@ async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_g
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn what_a_game_server_was_acknowledged_before_a_kill_reaches_its_players_afterwards() {
     let mut backend = Backend::start().await;
     let (studio, mut server) = standing_in(&backend).await;
     let (mut one, mut two) = (Player::join(&backend, &studio).await, Player::join(&backend, &studio).await);
     for player in [&one, &two] {
-        server.hears("ADD_CLIENT", |it| it["client_id"] == player.client).await;
+        server.receives("ADD_CLIENT", |it| it["client_id"] == player.client).await;
     }
     // Nobody fetches anything until after the kill.
     let commands: Vec<Value> = (0..50)
@@ -123,14 +126,15 @@ async fn what_a_game_server_was_acknowledged_before_a_kill_reaches_its_players_a
     assert!(answer.get("rejected_commands").is_none(), "{answer}");
     let mut expected: Vec<Value> = (0..50).map(|it| json!(it)).collect();
     expected.push(json!("end"));
-    one.hears("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
+    one.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
     assert_eq!(one.heard(), expected.iter().collect::<Vec<_>>());
-    two.hears("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
+    two.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
     expected.retain(|it| it.as_u64().is_none_or(|it| it % 2 == 1));
     assert_eq!(two.heard(), expected.iter().collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn what_was_acknowledged_before_a_kill_is_there_afterwards() {
     let mut backend = Backend::start().await;
     let (studio, mut player) = playing(&backend).await;

@@ -1,7 +1,7 @@
 //! The rule language over HTTP: parties, attributes, what widens and what times out; why a ticket waits and why a match is as it
 //! is; and other rules tried on what was recorded. The test plays the lobby; matches needn't start for it.
 
-use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use omgservers_api::{
     MatchId,
@@ -13,7 +13,7 @@ use omgservers_client::Session;
 use omgservers_tests::{binary, eventually, run};
 use serde_json::Value;
 
-use crate::played::{Played, Playground, fails};
+use crate::played::{Played, PlayedFixture, fails};
 
 const RANKED: &str = r#"{"name":"ranked","min_players":4,"max_players":4,"groups":[
     {"name":"red","min_players":2,"max_players":2},{"name":"blue","min_players":2,"max_players":2}],
@@ -46,7 +46,7 @@ async fn ask(lobby: &mut Played, players: &[&Session], mode: &str, mmr: f64, reg
     assert_eq!(lobby.exchange().await, [], "the wish is refused");
 }
 
-impl Playground {
+impl PlayedFixture {
     /// The ticket of a player as its developer sees it.
     async fn ticket(&self, player: &Session) -> TicketDetails {
         let request = GetTicketDetailsRequest {
@@ -66,10 +66,7 @@ impl Playground {
 
     /// The match that a player is or will be in; it is found within seconds.
     async fn found(&self, player: &Session) -> MatchDetails {
-        eventually("a match is found", Duration::from_secs(30), async || {
-            self.ticket(player).await.match_id.is_some()
-        })
-        .await;
+        eventually("a match is found", async || self.ticket(player).await.match_id.is_some()).await;
         self.match_details(self.ticket(player).await.match_id.unwrap()).await
     }
 }
@@ -81,11 +78,12 @@ fn rejected(why: &Value) -> BTreeMap<String, u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn rules_decide_who_plays_with_whom_and_say_why() {
     let folder = tempfile::Builder::new().prefix("omg").tempdir().unwrap();
     let log = folder.path().join("tickets");
     let setting = [("OMGSERVERS__MATCHES__TICKET_LOG", log.to_str().unwrap())];
-    let mut it = Playground::new(&setting, &version(RANKED)).await;
+    let mut it = PlayedFixture::new(&setting, &version(RANKED)).await;
     let (mut lobby, mut players) = it.in_lobby(5).await;
 
     // A party of two, one who is near, one who is far, and one who is elsewhere.
@@ -149,7 +147,7 @@ async fn rules_decide_who_plays_with_whom_and_say_why() {
 }
 
 /// The three things that can become of who waits too long.
-async fn times_out(it: &mut Playground, lobby: &mut Played) {
+async fn times_out(it: &mut PlayedFixture, lobby: &mut Played) {
     let mut players = Vec::new();
     for _ in 0..3 {
         let mut player = it.studio.player().await;
@@ -175,7 +173,7 @@ async fn times_out(it: &mut Playground, lobby: &mut Played) {
 }
 
 /// What was recorded, with the same rules and with others.
-fn replays(it: &Playground, log: &Path, folder: &Path) {
+fn replays(it: &PlayedFixture, log: &Path, folder: &Path) {
     let log = log.join(format!("{}.jsonl", it.deployment));
     let replay = |name: &str, ranked: &str| -> Value {
         let config = folder.join(name);

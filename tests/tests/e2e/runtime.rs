@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     flows::{post, text},
-    raw::{Player, Server, stand_ins},
+    raw::{Player, Server, idle_runtimes},
 };
 
 const CONFIG: &str = r#"{"modes":[{"name":"duel","min_players":1,"max_players":2,"groups":[{"name":"all","min_players":1,"max_players":2}]}],
@@ -16,15 +16,15 @@ const CONFIG: &str = r#"{"modes":[{"name":"duel","min_players":1,"max_players":2
 async fn lobby() -> (Backend, Studio, VersionId, Server) {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
-    let version = studio.push_game(&backend, Game::StandIn, CONFIG).await;
+    let version = studio.push_game(&backend, Game::IdleRuntime, CONFIG).await;
     studio.deploy(version).await;
-    let lobby = stand_ins(&backend, "LOBBY", 1).await.remove(0);
+    let lobby = idle_runtimes(&backend, "LOBBY", 1).await.remove(0);
     let server = Server::of(&backend, &lobby).await;
     (backend, studio, version, server)
 }
 
 async fn only_its_password_opens(backend: &Backend) {
-    let it = backend.stand_ins().remove(0);
+    let it = backend.idle_runtimes().remove(0);
     // A player's credentials are none of a runtime's.
     let player = post(backend, "player", "create-user", None, json!({})).await;
     let url = format!("{}/service/v1/entrypoint/runtime/request/create-token", backend.url());
@@ -52,6 +52,7 @@ fn rejected(answer: &Value) -> Vec<(u64, &str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_may_not() {
     let (backend, studio, _, mut lobby) = lobby().await;
     only_its_password_opens(&backend).await;
@@ -74,10 +75,10 @@ async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_ma
     let mut two = Player::join(&backend, &studio).await;
     one.say(0, "hello").await;
     for client in [&one.client, &two.client] {
-        let added = lobby.hears("ADD_CLIENT", is(client)).await;
+        let added = lobby.receives("ADD_CLIENT", is(client)).await;
         assert!(added["user_id"].is_string() && added["profile"] == json!({}), "{added}");
     }
-    assert_eq!(lobby.hears("HANDLE_MESSAGE", is(&one.client)).await["message"], "hello");
+    assert_eq!(lobby.receives("HANDLE_MESSAGE", is(&one.client)).await["message"], "hello");
 
     let (a, b) = (one.client.clone(), two.client.clone());
     let both = json!([a, b]);
@@ -114,36 +115,37 @@ async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_ma
         ],
     );
     let last = |body: &Value| body["message"] == "last";
-    one.hears("SERVER_OUTGOING_MESSAGE", last).await;
+    one.receives("SERVER_OUTGOING_MESSAGE", last).await;
     let number = json!({"n": 12_345_678_901_234_567_890_u64});
     assert_eq!(
         one.heard(),
         [&number, &json!("clients"), &json!("client"), &json!("one"), &json!("all"), &json!("last")]
     );
-    two.hears("SERVER_OUTGOING_MESSAGE", last).await;
+    two.receives("SERVER_OUTGOING_MESSAGE", last).await;
     assert_eq!(two.heard(), ["clients", "client", "all", "last"]);
-    let upgrade = two.hears("CONNECTION_UPGRADE_MESSAGE", |_| true).await;
+    let upgrade = two.receives("CONNECTION_UPGRADE_MESSAGE", |_| true).await;
     assert!(upgrade["web_socket_config"]["ws_token"].is_string(), "{upgrade}");
 
     // The profile is there in the player's next session; the one that was too large has changed nothing.
     let third = one.rejoin(&backend, &studio).await;
-    assert_eq!(lobby.hears("ADD_CLIENT", is(&third.client)).await["profile"], json!({"level": 7}));
+    assert_eq!(lobby.receives("ADD_CLIENT", is(&third.client)).await["profile"], json!({"level": 7}));
 
     // A kick ends the session, and the lobby is told.
     let answer = lobby.exchange(json!([{"qualifier": "KICK_CLIENT", "body": {"client_id": b}}])).await;
     assert!(rejected(&answer).is_empty(), "{answer}");
-    assert_eq!(two.hears("DISCONNECTION_REASON_MESSAGE", |_| true).await["reason"], "CLIENT_KICKED");
-    lobby.hears("DELETE_CLIENT", is(&b)).await;
+    assert_eq!(two.receives("DISCONNECTION_REASON_MESSAGE", |_| true).await["reason"], "CLIENT_KICKED");
+    lobby.receives("DELETE_CLIENT", is(&b)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_runtime_has_no_say_over_clients_of_another_one_and_a_repeat_is_not_carried_out_twice() {
     let (backend, studio, version, mut lobby) = lobby().await;
     let mut player = Player::join(&backend, &studio).await;
-    lobby.hears("ADD_CLIENT", is(&player.client)).await;
+    lobby.receives("ADD_CLIENT", is(&player.client)).await;
 
     studio.deploy(version).await;
-    let both = stand_ins(&backend, "LOBBY", 2).await;
+    let both = idle_runtimes(&backend, "LOBBY", 2).await;
     let mut other = Server::of(&backend, both.iter().find(|it| it.id != lobby.id).unwrap()).await;
     let client = player.client.clone();
     let foreign = json!([
@@ -170,16 +172,17 @@ async fn a_runtime_has_no_say_over_clients_of_another_one_and_a_repeat_is_not_ca
         assert!(rejected(&lobby.exchange(own.clone()).await).is_empty());
     }
     lobby.exchange(json!([{"id": 2, "qualifier": "BROADCAST_MESSAGE", "body": {"message": "end"}}])).await;
-    player.hears("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
+    player.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
     assert_eq!(player.heard(), ["once", "and for all", "end"]);
     assert!(!player.seen.iter().any(|it| it["qualifier"] == "DISCONNECTION_REASON_MESSAGE"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn ten_thousand_messages_of_one_request_reach_the_lobby_in_order() {
     let (backend, studio, _, mut lobby) = lobby().await;
     let mut player = Player::join(&backend, &studio).await;
-    lobby.hears("ADD_CLIENT", is(&player.client)).await;
+    lobby.receives("ADD_CLIENT", is(&player.client)).await;
     let messages = |count: u32| -> Value {
         let message = |id| json!({"id": id, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": id}});
         (0..count).map(message).collect()
@@ -189,28 +192,29 @@ async fn ten_thousand_messages_of_one_request_reach_the_lobby_in_order() {
     // Nothing else may be in the lobby's mailbox, which has room for just as many.
     lobby.exchange(json!([])).await;
     player.exchange(messages(10_000), 0).await.unwrap();
-    lobby.hears("HANDLE_MESSAGE", |it| it["message"] == 9_999).await;
+    lobby.receives("HANDLE_MESSAGE", |it| it["message"] == 9_999).await;
     let heard = lobby.seen.iter().filter(|it| it["qualifier"] == "HANDLE_MESSAGE");
     let heard: Vec<u64> = heard.map(|it| it["body"]["message"].as_u64().unwrap()).collect();
     assert_eq!(heard, (0..10_000).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_match_is_told_of_its_players_takes_an_empty_lua_table_and_sends_a_player_back_to_the_lobby() {
     let (backend, studio, _, mut lobby) = lobby().await;
     let mut player = Player::join(&backend, &studio).await;
     let client = player.client.clone();
-    lobby.hears("ADD_CLIENT", is(&client)).await;
+    lobby.receives("ADD_CLIENT", is(&client)).await;
     let wish = json!([{"qualifier": "REQUEST_MATCHMAKING", "body": {"client_id": client, "mode": "duel"}}]);
     assert!(rejected(&lobby.exchange(wish).await).is_empty());
 
-    let found = stand_ins(&backend, "MATCH", 1).await.remove(0);
+    let found = idle_runtimes(&backend, "MATCH", 1).await.remove(0);
     let mut it = Server::of(&backend, &found).await;
-    let init = it.hears("INIT_RUNTIME", |_| true).await["runtime_config"].clone();
+    let init = it.receives("INIT_RUNTIME", |_| true).await["runtime_config"].clone();
     assert_eq!((&init["match_config"]["mode"], &init["lobby_config"]), (&json!("duel"), &json!(null)));
-    let added = it.hears("ADD_MATCH_CLIENT", is(&client)).await;
+    let added = it.receives("ADD_MATCH_CLIENT", is(&client)).await;
     assert_eq!((&added["group_name"], &added["profile"]), (&json!("all"), &json!({})));
-    lobby.hears("DELETE_CLIENT", is(&client)).await;
+    lobby.receives("DELETE_CLIENT", is(&client)).await;
 
     let commands = json!([
         {"qualifier": "STOP_MATCHMAKING", "body": []},
@@ -219,13 +223,13 @@ async fn a_match_is_told_of_its_players_takes_an_empty_lua_table_and_sends_a_pla
         {"qualifier": "RESPOND_CLIENT", "body": {"client_id": client, "message": "begin"}},
     ]);
     assert!(rejected(&it.exchange(commands).await).is_empty());
-    player.hears("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "begin").await;
+    player.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "begin").await;
 
     lobby.seen.clear();
     let kick = json!([{"qualifier": "KICK_CLIENT", "body": {"client_id": client}}]);
     assert!(rejected(&it.exchange(kick).await).is_empty());
-    it.hears("DELETE_CLIENT", is(&client)).await;
-    lobby.hears("ADD_CLIENT", is(&client)).await;
+    it.receives("DELETE_CLIENT", is(&client)).await;
+    lobby.receives("ADD_CLIENT", is(&client)).await;
     let in_lobby = |it: &Value| it["runtime_qualifier"] == "LOBBY";
-    player.hears("RUNTIME_ASSIGNMENT_MESSAGE", in_lobby).await;
+    player.receives("RUNTIME_ASSIGNMENT_MESSAGE", in_lobby).await;
 }

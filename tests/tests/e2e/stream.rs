@@ -1,9 +1,16 @@
 //! Players on streams: with others that poll, over restarts of the backend, and through the dispatcher.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use omgservers_client::{Event, Frame, Session, Transport};
-use omgservers_tests::{Backend, Studio};
+use omgservers_tests::{Backend, Studio, eventually};
 
 use crate::flows::wait_for;
 
@@ -31,6 +38,7 @@ async fn echoes(session: &mut Session, count: u64) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_player_on_a_stream_and_one_that_polls_talk_to_each_other() {
     let backend = Backend::start().await;
     let studio = studio(&backend).await;
@@ -58,6 +66,7 @@ async fn a_player_on_a_stream_and_one_that_polls_talk_to_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn stops_and_kills_of_the_backend_lose_nothing_and_change_no_order() {
     let mut backend = Backend::start().await;
     let studio = studio(&backend).await;
@@ -67,7 +76,9 @@ async fn stops_and_kills_of_the_backend_lose_nothing_and_change_no_order() {
         wait_for(session, assigned).await;
     }
     let before = backend.containers();
+    let received = Arc::new(AtomicU64::new(0));
     let players = sessions.into_iter().map(|mut session| {
+        let received = Arc::clone(&received);
         let sender = session.sender();
         let speaks = tokio::spawn(async move {
             for number in 0..300_u64 {
@@ -80,6 +91,7 @@ async fn stops_and_kills_of_the_backend_lose_nothing_and_change_no_order() {
             let (mut heard, mut seen) = (Vec::new(), HashSet::new());
             while heard.len() < 300 {
                 heard.extend(echoes(&mut session, 1).await.into_iter().filter(|it| seen.insert(*it)));
+                received.fetch_add(1, Ordering::SeqCst);
             }
             speaks.await.unwrap();
             heard
@@ -87,7 +99,10 @@ async fn stops_and_kills_of_the_backend_lose_nothing_and_change_no_order() {
     });
     let players: Vec<_> = players.collect();
     for round in 0..4 {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        // In the middle of the conversation, however fast it goes: 900 echoes come at least.
+        let so_far = received.load(Ordering::SeqCst);
+        let more = async || received.load(Ordering::SeqCst) >= (so_far + 60).min(900);
+        eventually("echoes come between two ends of the backend", more).await;
         if round % 2 == 0 {
             backend.stop();
         } else {
@@ -102,6 +117,7 @@ async fn stops_and_kills_of_the_backend_lose_nothing_and_change_no_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn texts_and_bytes_go_through_the_dispatcher_and_back() {
     let backend = Backend::start().await;
     let studio = studio(&backend).await;

@@ -1,18 +1,14 @@
 //! What a lobby asks for, and what it and its players are answered. The test plays the lobby.
 
-use std::time::Duration;
-
 use omgservers_api::interchange::MatchmakingFailureReason as Why;
 use omgservers_tests::eventually;
 use serde_json::json;
 
 use crate::{
     flows::{post, text},
-    played::{Playground, fails, hears},
+    played::{PlayedFixture, fails, receives},
     raw::Server,
 };
-
-const LONG: Duration = Duration::from_secs(60);
 
 const MODES: &str = r#"{"modes":[
     {"name":"trio","min_players":3,"max_players":3,"groups":[{"name":"all","min_players":3,"max_players":3}]},
@@ -20,8 +16,9 @@ const MODES: &str = r#"{"modes":[
     "deployment":{"lobby":{"cpu_limit":10},"match":{"cpu_limit":10}}}"#;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
-    let mut it = Playground::new(&[("OMGSERVERS__MATCHES__MAX_TICKETS", "2")], MODES).await;
+    let mut it = PlayedFixture::new(&[("OMGSERVERS__MATCHES__MAX_TICKETS", "2")], MODES).await;
     let (mut lobby, mut players) = it.in_lobby(3).await;
 
     // A queue that is full.
@@ -62,12 +59,12 @@ async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
     assert!(multicast < respond && respond < after);
     let not_here = |seq| (Some(seq), "matchmaking.client_not_here".to_owned());
     assert_eq!(lobby.exchange().await, [not_here(multicast), not_here(respond)]);
-    hears(&mut players[0], "who is there?").await;
-    hears(&mut players[0], "you are").await;
-    hears(&mut players[1], "who is there?").await;
+    receives(&mut players[0], "who is there?").await;
+    receives(&mut players[0], "you are").await;
+    receives(&mut players[1], "who is there?").await;
 
     // The same over bare HTTP: whatever isn't carried out is named, and stops nothing.
-    let server = it.backend.stand_ins().remove(0);
+    let server = it.backend.idle_runtimes().remove(0);
     let credentials = json!({"runtime_id": server.id, "password": server.password});
     let token = post(&it.backend, "runtime", "create-token", None, credentials).await;
     let (here, gone) = (players[0].client_id(), gone.client_id());
@@ -89,21 +86,22 @@ async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
     ];
     assert_eq!(codes, expected);
     assert!(text(&rejected[1]["detail"]).contains("`message`"), "{rejected:?}");
-    hears(&mut players[0], "at last").await;
+    receives(&mut players[0], "at last").await;
 }
 
 /// How many connections the server has, this one included.
-async fn connections(it: &Playground) -> f64 {
+async fn connections(it: &PlayedFixture) -> f64 {
     let metrics = reqwest::get(format!("{}/metrics", it.backend.url())).await.unwrap().text().await.unwrap();
     let line = metrics.lines().find_map(|it| it.strip_prefix("omgservers_http_connections ")).unwrap();
     line.parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_wish_whose_request_was_broken_off_is_not_carried_out_again_when_it_is_repeated() {
-    let mut it = Playground::new(&[], MODES).await;
+    let mut it = PlayedFixture::new(&[], MODES).await;
     let (_lobby, mut players) = it.in_lobby(1).await;
-    let lobby = Server::of(&it.backend, &it.backend.stand_ins().remove(0)).await;
+    let lobby = Server::of(&it.backend, &it.backend.idle_runtimes().remove(0)).await;
     let body = json!({"client_id": players[0].client_id(), "mode": "many"});
     let wish = json!({"id": 1_u64 << 52, "qualifier": "REQUEST_MATCHMAKING", "body": body});
     let request = json!({"outgoing_commands": [wish], "consumed_commands": []});
@@ -115,7 +113,7 @@ async fn a_wish_whose_request_was_broken_off_is_not_carried_out_again_when_it_is
     let before = connections(&it).await + 1.0;
     {
         let asking = lobby.send(request.clone());
-        let blocked = eventually("it waits for the lock", LONG, async || {
+        let blocked = eventually("it waits for the lock", async || {
             let waiting = "select count(*) from pg_locks where not granted";
             other.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0
         });
@@ -124,9 +122,9 @@ async fn a_wish_whose_request_was_broken_off_is_not_carried_out_again_when_it_is
             () = blocked => {}
         }
     }
-    eventually("the server notices", LONG, async || connections(&it).await < before).await;
+    eventually("the server notices", async || connections(&it).await < before).await;
     lock.commit().await.unwrap();
-    eventually("there is a ticket", LONG, async || players[0].ticket().await.is_ok()).await;
+    eventually("there is a ticket", async || players[0].ticket().await.is_ok()).await;
     assert!(players[0].cancel_matchmaking().await.unwrap());
     fails(&mut players[0], Why::Cancelled).await;
 

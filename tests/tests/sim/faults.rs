@@ -9,7 +9,7 @@ use std::{
 use omgservers_core::db::{Fault, Faults};
 use tokio::sync::Notify;
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// What goes wrong in the transactions of one step.
 #[derive(Default)]
@@ -91,8 +91,8 @@ impl Script {
 }
 
 /// One of the points at which a transaction can fail.
-pub(crate) fn any_fault(dice: &mut Dice) -> Fault {
-    dice.weighted(&[(1, Fault::BeforeBegin), (1, Fault::BeforeCommit), (2, Fault::AfterCommit)])
+pub(crate) fn any_fault(rng: &mut Rng) -> Fault {
+    rng.weighted(&[(1, Fault::BeforeBegin), (1, Fault::BeforeCommit), (2, Fault::AfterCommit)])
 }
 
 /// Begins `work` and breaks it off where it first waits, after letting the rest of the process go on for `turns`.

@@ -12,18 +12,18 @@
 
 mod backend;
 mod checks;
-mod dice;
 mod faults;
 mod modes;
 mod orders;
 mod player;
 mod quiet;
+mod requests;
+mod rng;
 mod run;
 mod server;
 mod simulation;
 mod story;
 mod tickets;
-mod wishes;
 
 /// Seeds of a plain `make test`.
 const SEEDS: u64 = 200;

@@ -2,7 +2,7 @@
 
 use omgservers_api::config::{ModeConfig, VersionConfig};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Those of the first version. The second one has only the first of them and the one that is kept warm.
 const MODES: &str = r#"{"modes":[
@@ -47,8 +47,8 @@ const NAMES: &[(usize, &str)] =
     &[(6, "duel"), (3, "warm"), (5, "squad"), (4, "ranked"), (3, "single"), (2, "small"), (1, "nothing")];
 
 /// The name of a mode, sometimes of none.
-pub(crate) fn any(dice: &mut Dice) -> &'static str {
-    dice.weighted(NAMES)
+pub(crate) fn any(rng: &mut Rng) -> &'static str {
+    rng.weighted(NAMES)
 }
 
 /// The same name, for ever.

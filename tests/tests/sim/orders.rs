@@ -11,8 +11,8 @@ use omgservers_api::{
 use omgservers_runtimes::host::Attempt;
 
 use crate::{
-    dice::Dice,
     modes,
+    rng::Rng,
     server::Server,
     simulation::{Simulation, Verdict},
 };
@@ -87,16 +87,16 @@ impl Server {
     }
 
     /// Something of its own accord.
-    pub(crate) fn act(&mut self, dice: &mut Dice) {
+    pub(crate) fn act(&mut self, rng: &mut Rng) {
         let members: Vec<(ClientId, UserId)> = self.members.iter().map(|it| (*it.0, it.1.0)).collect();
-        let Some((client, user)) = dice.pick(&members).copied() else { return };
+        let Some((client, user)) = rng.pick(&members).copied() else { return };
         let is_lobby = self.kind == RuntimeQualifier::Lobby;
-        match dice.below(32) {
+        match rng.below(32) {
             0 => self.kick(client),
             1 | 24 if !is_lobby => self.kick(client),
             3 | 25 if !is_lobby => self.order(What::Stop, "{}".into()),
             // Not for matches.
-            4 if !is_lobby => self.request(dice, &[client]),
+            4 if !is_lobby => self.request(rng, &[client]),
             // Not for lobbies.
             1 if is_lobby => self.order(What::Stop, "[]".into()),
             2 | 3 if is_lobby => {
@@ -104,7 +104,7 @@ impl Server {
             }
             4..=13 | 24..=31 if is_lobby => {
                 let all: Vec<ClientId> = members.iter().map(|it| it.0).collect();
-                self.request_some(dice, client, &all);
+                self.request_some(rng, client, &all);
             }
             14..=16 => {
                 self.next_number += 1;
@@ -125,35 +125,35 @@ impl Server {
     }
 
     /// Wishes for one client, or for everybody, or for a party, or for somebody whom it doesn't have.
-    fn request_some(&mut self, dice: &mut Dice, client: ClientId, all: &[ClientId]) {
+    fn request_some(&mut self, rng: &mut Rng, client: ClientId, all: &[ClientId]) {
         let stranger = ClientId::from_i64(self.attempt.runtime.get()).unwrap();
-        match dice.below(10) {
-            0 => self.request(dice, &[stranger]),
-            1 => self.request(dice, &[client, stranger]),
+        match rng.below(10) {
+            0 => self.request(rng, &[stranger]),
+            1 => self.request(rng, &[client, stranger]),
             2 | 3 => {
-                let other = *dice.pick(all).unwrap();
-                self.request(dice, &[client, other]);
+                let other = *rng.pick(all).unwrap();
+                self.request(rng, &[client, other]);
             }
             4..=6 => {
-                let mode = modes::any(dice);
-                all.iter().for_each(|it| self.request_for(dice, &[*it], mode));
+                let mode = modes::any(rng);
+                all.iter().for_each(|it| self.request_for(rng, &[*it], mode));
             }
-            _ => self.request(dice, &[client]),
+            _ => self.request(rng, &[client]),
         }
     }
 
-    fn request(&mut self, dice: &mut Dice, clients: &[ClientId]) {
-        let mode = modes::any(dice);
-        self.request_for(dice, clients, mode);
+    fn request(&mut self, rng: &mut Rng, clients: &[ClientId]) {
+        let mode = modes::any(rng);
+        self.request_for(rng, clients, mode);
     }
 
-    fn request_for(&mut self, dice: &mut Dice, clients: &[ClientId], mode: &'static str) {
+    fn request_for(&mut self, rng: &mut Rng, clients: &[ClientId], mode: &'static str) {
         let client = clients[0];
         let mut party: Vec<ClientId> = clients.to_vec();
         party.dedup();
         let names: Vec<String> = party.iter().map(|it| format!("\"{it}\"")).collect();
         let attributes = match mode {
-            "ranked" if dice.percent(85) => format!(r#"{{"mmr":{}}}"#, 7 * dice.below(4)),
+            "ranked" if rng.percent(85) => format!(r#"{{"mmr":{}}}"#, 7 * rng.below(4)),
             "ranked" => r#"{"mmr":"much"}"#.into(),
             _ => "{}".into(),
         };
@@ -162,7 +162,7 @@ impl Server {
             names.join(",")
         );
         self.order(What::Request(party, mode), body);
-        if dice.percent(15)
+        if rng.percent(15)
             && let Some(last) = self.unanswered.last_mut()
         {
             // Nothing came after it.

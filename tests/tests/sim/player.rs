@@ -243,9 +243,9 @@ impl Simulation {
     }
 
     /// A player without a session asks for one.
-    pub(crate) async fn enter(&mut self, index: usize, way: CallMode) -> Verdict {
+    pub(crate) async fn enter(&mut self, index: usize, call_mode: CallMode) -> Verdict {
         let work = self.entering(index);
-        let answer = Self::call(&self.script, way, work).await;
+        let answer = Self::call(&self.script, call_mode, work).await;
         self.entered(index, answer)
     }
 
@@ -276,9 +276,9 @@ impl Simulation {
     }
 
     /// A player exchanges: says so many new messages, and repeats what wasn't acknowledged.
-    pub(crate) async fn exchange(&mut self, index: usize, fresh: u64, way: CallMode) -> Verdict {
+    pub(crate) async fn exchange(&mut self, index: usize, fresh: u64, call_mode: CallMode) -> Verdict {
         let (said, work) = self.exchanging(index, fresh);
-        let answer = Self::call(&self.script, way, work).await;
+        let answer = Self::call(&self.script, call_mode, work).await;
         self.answered(index, &said, &answer)
     }
 

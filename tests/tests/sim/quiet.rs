@@ -9,7 +9,7 @@ use omgservers_api::{DeploymentId, ids::Id as _};
 use omgservers_core::Clock as _;
 
 use crate::{
-    dice::Dice,
+    rng::Rng,
     simulation::{CallMode, SYSTEM, Simulation, Verdict},
 };
 
@@ -44,7 +44,7 @@ impl Simulation {
     }
 
     /// Everybody does what they have to do.
-    pub(crate) async fn round(&mut self, mut dice: Option<&mut Dice>, must_sweep: bool) -> Verdict {
+    pub(crate) async fn round(&mut self, mut rng: Option<&mut Rng>, must_sweep: bool) -> Verdict {
         for index in 0..self.players.len() {
             let session = self.players[index].session.as_ref();
             if session.is_some_and(|it| !it.silent && !it.is_over()) {
@@ -53,7 +53,7 @@ impl Simulation {
         }
         self.meet_servers();
         for attempt in self.living() {
-            self.poll(attempt, dice.as_deref_mut(), CallMode::Whole).await?;
+            self.poll(attempt, rng.as_deref_mut(), CallMode::Whole).await?;
         }
         self.run_due(must_sweep).await?;
         self.check_tickets().await

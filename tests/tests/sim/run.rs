@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{dice::Dice, simulation::Simulation};
+use crate::{rng::Rng, simulation::Simulation};
 
 /// Lives of seeds at the same time.
 const THREADS: usize = 2;
@@ -65,9 +65,9 @@ pub(crate) fn many(first: u64, count: u64) {
 fn run(seed: u64, verbose: bool) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut dice = Dice::new(seed, 0);
-        let mut simulation = Simulation::new(&mut dice, verbose).await;
-        let ended = tokio::time::timeout(MOST_TIME, Box::pin(live(seed, &mut dice, &mut simulation))).await;
+        let mut rng = Rng::new(seed, 0);
+        let mut simulation = Simulation::new(&mut rng, verbose).await;
+        let ended = tokio::time::timeout(MOST_TIME, Box::pin(live(seed, &mut rng, &mut simulation))).await;
         let verdict = ended.unwrap_or_else(|_| Err("something waits for ever".to_owned()));
         verdict.map_err(|wrong| {
             let trace: Vec<&str> = simulation.trace.iter().map(String::as_str).collect();
@@ -80,15 +80,15 @@ fn run(seed: u64, verbose: bool) -> Result<(), String> {
     })
 }
 
-async fn live(seed: u64, dice: &mut Dice, simulation: &mut Simulation) -> Result<(), String> {
-    let steps = 60 + u64::try_from(dice.below(90)).unwrap();
+async fn live(seed: u64, rng: &mut Rng, simulation: &mut Simulation) -> Result<(), String> {
+    let steps = 60 + u64::try_from(rng.below(90)).unwrap();
     for step in 1..=steps {
         simulation.step = step;
-        simulation.happen(&mut Dice::new(seed, step)).await?;
+        simulation.happen(&mut Rng::new(seed, step)).await?;
     }
     simulation.come_to_rest().await?;
     // What is at rest stays so, whatever was only in memory.
-    if dice.percent(30) {
+    if rng.percent(30) {
         simulation.note("the backend is killed at rest");
         simulation.kill().await?;
         simulation.come_to_rest().await?;

@@ -20,9 +20,9 @@ use omgservers_testkit::protocol::assert_entry;
 use serde_json::value::RawValue;
 
 use crate::{
-    dice::Dice,
     modes,
     orders::{Order, What},
+    rng::Rng,
     simulation::{CallMode, Simulation, Verdict},
 };
 
@@ -226,24 +226,34 @@ impl Simulation {
     }
 
     /// A game server polls.
-    pub(crate) async fn poll(&mut self, attempt: Attempt, dice: Option<&mut Dice>, way: CallMode) -> Verdict {
+    pub(crate) async fn poll(
+        &mut self,
+        attempt: Attempt,
+        rng: Option<&mut Rng>,
+        call_mode: CallMode,
+    ) -> Verdict {
         let Some(mut server) = self.servers.remove(&attempt) else { return Ok(()) };
-        let done = match dice {
+        let done = match rng {
             _ if server.hung || server.dismissed => Ok(()),
-            dice => self.poll_with(&mut server, dice, way).await,
+            rng => self.poll_with(&mut server, rng, call_mode).await,
         };
         self.servers.insert(attempt, server);
         done
     }
 
-    async fn poll_with(&mut self, server: &mut Server, dice: Option<&mut Dice>, way: CallMode) -> Verdict {
+    async fn poll_with(
+        &mut self,
+        server: &mut Server,
+        rng: Option<&mut Rng>,
+        call_mode: CallMode,
+    ) -> Verdict {
         if !server.verified && !self.verify(server).await {
             return Ok(());
         }
-        let work = self.polling(server, dice);
-        let unanswered = way == CallMode::Unanswered;
-        let way = if unanswered { CallMode::Whole } else { way };
-        let answer = Self::call(&self.script, way, work).await;
+        let work = self.polling(server, rng);
+        let unanswered = call_mode == CallMode::Unanswered;
+        let call_mode = if unanswered { CallMode::Whole } else { call_mode };
+        let answer = Self::call(&self.script, call_mode, work).await;
         self.polled(server, answer, unanswered)
     }
 
@@ -257,12 +267,12 @@ impl Simulation {
     pub(crate) fn polling(
         &mut self,
         server: &mut Server,
-        dice: Option<&mut Dice>,
+        rng: Option<&mut Rng>,
     ) -> impl Future<Output = Result<RuntimeAnswer, Problem>> + use<> {
-        if let Some(dice) = dice
-            && dice.percent(if server.kind == RuntimeQualifier::Lobby { 70 } else { 40 })
+        if let Some(rng) = rng
+            && rng.percent(if server.kind == RuntimeQualifier::Lobby { 70 } else { 40 })
         {
-            server.act(dice);
+            server.act(rng);
         }
         self.note_orders(server);
         self.polled.insert(server.runtime());

@@ -20,10 +20,10 @@ use omgservers_versions::Repository;
 
 use crate::{
     backend::{Backend, Environment},
-    dice::Dice,
     faults::{Script, begin_only},
     modes,
     player::Player,
+    rng::Rng,
     server::Server,
     tickets::Records,
 };
@@ -105,17 +105,17 @@ pub(crate) const SYSTEM: Caller = Caller::System("simulation");
 
 impl Simulation {
     /// A simulation with a deployed game and players who don't play yet.
-    pub(crate) async fn new(dice: &mut Dice, verbose: bool) -> Self {
+    pub(crate) async fn new(rng: &mut Rng, verbose: bool) -> Self {
         let test_db = TestDb::new(omgservers_server::SCHEMAS).await;
         let sound = test_db.pool(2).await;
         let script = Script::default();
         let (sql, connection) = tokio_postgres::connect(test_db.url(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
-        let uris: Vec<String> = (1..=1 + dice.below(2)).map(|it| format!("tcp://host{it}:2376")).collect();
+        let uris: Vec<String> = (1..=1 + rng.below(2)).map(|it| format!("tcp://host{it}:2376")).collect();
         let hosts: Vec<FakeHost> = uris.iter().map(|_| FakeHost::new()).collect();
         // Mostly enough for all; sometimes matches and lobbies wait for room.
-        let least = if dice.percent(30) { 2 } else { 10 };
-        let cores = least + u32::try_from(dice.below(3)).unwrap();
+        let least = if rng.percent(30) { 2 } else { 10 };
+        let cores = least + u32::try_from(rng.below(3)).unwrap();
         let environment = Environment {
             db: sound.with_faults(script.faults()),
             sound,
@@ -132,17 +132,17 @@ impl Simulation {
         let tenant = backend.tenants.create(&SYSTEM).await.unwrap();
         let (project, stage) = backend.projects.create(&SYSTEM, tenant).await.unwrap();
         let lobby = LobbyConfig {
-            max_assignments: 1 + u32::try_from(dice.below(4)).unwrap(),
+            max_assignments: 1 + u32::try_from(rng.below(4)).unwrap(),
             ..LobbyConfig::default()
         };
         let config = DeploymentConfig {
-            min_lobbies: u32::try_from(dice.below(2)).unwrap(),
-            max_lobbies: 2 + u32::try_from(dice.below(5)).unwrap(),
+            min_lobbies: u32::try_from(rng.below(2)).unwrap(),
+            max_lobbies: 2 + u32::try_from(rng.below(5)).unwrap(),
             lobby,
             ..DeploymentConfig::default()
         };
         let mut players = Vec::new();
-        for _ in 0..2 + dice.below(5) {
+        for _ in 0..2 + rng.below(5) {
             let user = backend.accounts.create(&SYSTEM, Role::Player).await.unwrap();
             players.push(Player::new(user.id));
         }
@@ -208,8 +208,12 @@ impl Simulation {
     }
 
     /// Makes a call in some way; `None` when there is no answer.
-    pub(crate) async fn call<T>(script: &Script, way: CallMode, work: impl Future<Output = T>) -> Option<T> {
-        match way {
+    pub(crate) async fn call<T>(
+        script: &Script,
+        call_mode: CallMode,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        match call_mode {
             CallMode::Whole => Some(work.await),
             CallMode::Unanswered => {
                 let _lost = work.await;
@@ -264,13 +268,13 @@ impl Simulation {
     pub(crate) async fn deploy(
         &mut self,
         version: usize,
-        way: CallMode,
+        call_mode: CallMode,
     ) -> Option<Result<DeploymentId, Problem>> {
         let version = self.versions[version % self.versions.len()];
         let (tenant, project, stage) = (self.tenant, self.project, self.stage);
         let deployments = &self.backend().deployments;
         let work = deployments.deploy(&SYSTEM, tenant, project, stage, version, Some(&self.config));
-        Self::call(&self.script, way, work).await
+        Self::call(&self.script, call_mode, work).await
     }
 
     /// The containers that run, and on which host each does.

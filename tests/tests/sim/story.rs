@@ -11,8 +11,8 @@ use omgservers_runtimes::host::{
 };
 
 use crate::{
-    dice::Dice,
     faults::{Trouble, any_fault, begin_only},
+    rng::Rng,
     simulation::{CallMode, SYSTEM, Simulation, Verdict},
 };
 
@@ -52,16 +52,16 @@ const ACTIONS: &[(usize, Action)] = &[
 
 impl Simulation {
     /// One step.
-    pub(crate) async fn happen(&mut self, dice: &mut Dice) -> Verdict {
-        let deed = dice.weighted(ACTIONS);
-        let way = self.way(dice, deed);
-        match deed {
-            Action::Play => self.play(dice, way).await?,
-            Action::Serve => self.serve(dice, way).await?,
-            Action::Work => self.work(dice, way).await?,
-            Action::Together => self.together(dice).await?,
+    pub(crate) async fn happen(&mut self, rng: &mut Rng) -> Verdict {
+        let action = rng.weighted(ACTIONS);
+        let call_mode = self.call_mode(rng, action);
+        match action {
+            Action::Play => self.play(rng, call_mode).await?,
+            Action::Serve => self.serve(rng, call_mode).await?,
+            Action::Work => self.work(rng, call_mode).await?,
+            Action::Together => self.together(rng).await?,
             Action::Sweep => {
-                let index = dice.below(self.backend().sweeps.len());
+                let index = rng.below(self.backend().sweeps.len());
                 let now = self.backend().clock.ticks();
                 let done = self.backend_mut().sweeps[index].run(now).await;
                 let name = self.backend().sweeps[index].name();
@@ -69,23 +69,23 @@ impl Simulation {
             }
             Action::Round => {
                 self.note("a round");
-                self.round(Some(dice), false).await?;
+                self.round(Some(rng), false).await?;
             }
-            Action::Pass => self.pass(Duration::from_millis(100 << dice.below(7))),
+            Action::Pass => self.pass(Duration::from_millis(100 << rng.below(7))),
             Action::Jump => {
-                let seconds = *dice.pick(&[31, 45, 61, 100, 301]).unwrap();
+                let seconds = *rng.pick(&[31, 45, 61, 100, 301]).unwrap();
                 self.note(format!("{seconds} s pass"));
                 self.pass(Duration::from_secs(seconds));
             }
             Action::StepWall => {
-                let by = chrono::Duration::seconds(*dice.pick(&[-3600, -1, 3600]).unwrap());
+                let by = chrono::Duration::seconds(*rng.pick(&[-3600, -1, 3600]).unwrap());
                 self.note(format!("wall time steps by {by}"));
                 self.backend().clock.step_wall(by);
             }
-            Action::Develop => self.develop(dice, way).await,
-            Action::TroubleHost => self.trouble_host(dice),
-            Action::TroubleContainer => self.trouble_container(dice),
-            Action::Restart => self.end_life(dice).await?,
+            Action::Develop => self.develop(rng, call_mode).await,
+            Action::TroubleHost => self.trouble_host(rng),
+            Action::TroubleContainer => self.trouble_container(rng),
+            Action::Restart => self.end_life(rng).await?,
         }
         self.script.disarm().await;
         self.check()?;
@@ -93,71 +93,71 @@ impl Simulation {
     }
 
     /// Draws how the calls of a step are made, and what goes wrong in the database.
-    fn way(&mut self, dice: &mut Dice, deed: Action) -> CallMode {
-        let (after, fault) = (dice.below(4), any_fault(dice));
+    fn call_mode(&mut self, rng: &mut Rng, action: Action) -> CallMode {
+        let (after, fault) = (rng.below(4), any_fault(rng));
         // Which transaction is the first is known, of those under way together the others aren't.
-        let after = if matches!(deed, Action::Together) { 0 } else { after };
-        let drawn = dice.weighted(&[
+        let after = if matches!(action, Action::Together) { 0 } else { after };
+        let drawn = rng.weighted(&[
             (80, CallMode::Whole),
             (5, CallMode::Unanswered),
             (5, CallMode::Cancelled),
             (3, CallMode::Begun(0)),
             (2, CallMode::Begun(3)),
         ]);
-        let way = if matches!(deed, Action::Round | Action::Restart | Action::Together) {
+        let call_mode = if matches!(action, Action::Round | Action::Restart | Action::Together) {
             CallMode::Whole
         } else {
             drawn
         };
-        if way == CallMode::Cancelled {
+        if call_mode == CallMode::Cancelled {
             self.script.arm(after, Trouble::Cancel);
-        } else if dice.percent(12) {
+        } else if rng.percent(12) {
             self.note(format!("the transaction after {after} fails: {fault:?}"));
             self.script.arm(after, Trouble::Once(fault));
         }
-        if way != CallMode::Whole {
-            self.note(format!("{way:?}"));
+        if call_mode != CallMode::Whole {
+            self.note(format!("{call_mode:?}"));
         }
-        way
+        call_mode
     }
 
-    async fn play(&mut self, dice: &mut Dice, way: CallMode) -> Verdict {
-        let index = dice.below(self.players.len());
+    async fn play(&mut self, rng: &mut Rng, call_mode: CallMode) -> Verdict {
+        let index = rng.below(self.players.len());
         let session = self.players[index].session.as_mut();
         match session {
             Some(it) if !it.is_over() && !it.silent => {
-                if dice.percent(3) {
+                if rng.percent(3) {
                     it.silent = true;
                     let client = it.client;
                     self.note(format!("client {client} falls silent"));
                     return Ok(());
                 }
-                if dice.percent(5) {
-                    return self.take_back(index, way).await;
+                if rng.percent(5) {
+                    return self.take_back(index, call_mode).await;
                 }
-                let fresh = dice.weighted(&[(3, 0), (4, 1), (2, 2), (1, 5)]);
-                self.exchange(index, fresh, way).await
+                let fresh = rng.weighted(&[(3, 0), (4, 1), (2, 2), (1, 5)]);
+                self.exchange(index, fresh, call_mode).await
             }
-            _ => self.enter(index, way).await,
+            _ => self.enter(index, call_mode).await,
         }
     }
 
-    async fn serve(&mut self, dice: &mut Dice, way: CallMode) -> Verdict {
+    async fn serve(&mut self, rng: &mut Rng, call_mode: CallMode) -> Verdict {
         self.meet_servers();
         let living = self.living();
-        let Some(attempt) = dice.pick(&living).copied() else { return Ok(()) };
-        self.poll(attempt, Some(dice), way).await
+        let Some(attempt) = rng.pick(&living).copied() else { return Ok(()) };
+        self.poll(attempt, Some(rng), call_mode).await
     }
 
-    async fn work(&mut self, dice: &mut Dice, way: CallMode) -> Verdict {
-        let index = dice.below(self.backend().drivers.len());
+    async fn work(&mut self, rng: &mut Rng, call_mode: CallMode) -> Verdict {
+        let index = rng.below(self.backend().drivers.len());
         let script = self.script.clone();
         let now = self.backend().clock.ticks();
         let worker = &mut self.backend_mut().drivers[index];
         let name = worker.name();
         // A worker isn't cancelled while its process lives.
-        let way = if way == CallMode::Unanswered { CallMode::Whole } else { way };
-        let done = Self::call(&script, way, worker.run(now)).await;
+        let call_mode = if call_mode == CallMode::Unanswered { CallMode::Whole } else { call_mode };
+        let done = Self::call(&script, call_mode, worker.run(now)).await;
         self.note(format!("{name}: {:?}", done.as_ref().map(|it| it.as_ref().map_err(ToString::to_string))));
         match done {
             Some(_) => Ok(()),
@@ -169,15 +169,14 @@ impl Simulation {
     }
 
     /// A worker, a player and a game server at the same time, and sometimes a developer.
-    async fn together(&mut self, dice: &mut Dice) -> Verdict {
+    async fn together(&mut self, rng: &mut Rng) -> Verdict {
         self.meet_servers();
         let living = self.living();
-        let attempt = dice.pick(&living).copied();
+        let attempt = rng.pick(&living).copied();
         let mut server = attempt.and_then(|it| self.take_server(it));
-        let polling = server.as_mut().map(|it| self.polling(it, Some(&mut *dice)));
-        let index = dice.below(self.players.len());
-        let (fresh, at) =
-            (1 + u64::try_from(dice.below(2)).unwrap(), dice.below(self.backend().drivers.len()));
+        let polling = server.as_mut().map(|it| self.polling(it, Some(&mut *rng)));
+        let index = rng.below(self.players.len());
+        let (fresh, at) = (1 + u64::try_from(rng.below(2)).unwrap(), rng.below(self.backend().drivers.len()));
         let active = self.players[index].session.as_ref().is_some_and(|it| !it.is_over() && !it.silent);
         let (mut entering, mut exchanging) = (None, None);
         let mut said = Vec::new();
@@ -187,7 +186,7 @@ impl Simulation {
         } else {
             entering = Some(self.entering(index));
         }
-        let deleting = if dice.percent(20) { self.deleting_lobby(dice).await } else { None };
+        let deleting = if rng.percent(20) { self.deleting_lobby(rng).await } else { None };
         let now = self.backend().clock.ticks();
         let mut worker = self.backend_mut().drivers.remove(at);
         let name = worker.name();
@@ -223,7 +222,7 @@ impl Simulation {
     /// The call with which a developer deletes a lobby.
     async fn deleting_lobby(
         &mut self,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> Option<impl Future<Output = Result<bool, Problem>> + use<>> {
         let query = "select id, runtime_id from matchmaking.lobby order by id";
         let lobbies: Vec<(LobbyId, RuntimeId)> = self
@@ -234,7 +233,7 @@ impl Simulation {
             .iter()
             .map(|it| (LobbyId::from_i64(it.get(0)).unwrap(), RuntimeId::from_i64(it.get(1)).unwrap()))
             .collect();
-        let (lobby, runtime) = dice.pick(&lobbies).copied()?;
+        let (lobby, runtime) = rng.pick(&lobbies).copied()?;
         self.doomed_runtimes.insert(runtime);
         self.note(format!("the lobby of {runtime} is to be deleted"));
         let matchmaking = Arc::clone(&self.backend().matchmaking);
@@ -242,8 +241,8 @@ impl Simulation {
     }
 
     /// The backend ends, in the middle of something perhaps, and starts again.
-    async fn end_life(&mut self, dice: &mut Dice) -> Verdict {
-        match dice.below(4) {
+    async fn end_life(&mut self, rng: &mut Rng) -> Verdict {
+        match rng.below(4) {
             0 => {
                 self.note("the backend restarts in order");
                 self.restart().await
@@ -253,8 +252,8 @@ impl Simulation {
                 self.kill().await
             }
             2 => {
-                let (index, after) = (dice.below(self.backend().drivers.len()), dice.below(5));
-                let fault = any_fault(dice);
+                let (index, after) = (rng.below(self.backend().drivers.len()), rng.below(5));
+                let fault = any_fault(rng);
                 self.script.arm(after, Trouble::AndAllAfter(fault));
                 let now = self.backend().clock.ticks();
                 let worker = &mut self.backend_mut().drivers[index];
@@ -264,7 +263,7 @@ impl Simulation {
                 self.kill().await
             }
             _ => {
-                let (index, turns) = (dice.below(self.backend().drivers.len()), dice.below(6));
+                let (index, turns) = (rng.below(self.backend().drivers.len()), rng.below(6));
                 let now = self.backend().clock.ticks();
                 let worker = &mut self.backend_mut().drivers[index];
                 let name = worker.name();
@@ -275,21 +274,21 @@ impl Simulation {
         }
     }
 
-    async fn develop(&mut self, dice: &mut Dice, way: CallMode) {
+    async fn develop(&mut self, rng: &mut Rng, call_mode: CallMode) {
         let script = self.script.clone();
         let newest = self.backend().deployments.newest(self.stage).await.ok().map(|it| it.deployment.id);
-        match dice.weighted(&[(10, 0), (6, 1), (4, 2), (6, 3), (4, 4), (1, 5), (4, 6)]) {
+        match rng.weighted(&[(10, 0), (6, 1), (4, 2), (6, 3), (4, 4), (1, 5), (4, 6)]) {
             0 => {
-                let version = dice.below(self.versions.len());
-                let done = self.deploy(version, way).await;
+                let version = rng.below(self.versions.len());
+                let done = self.deploy(version, call_mode).await;
                 self.note(format!(
                     "a version is deployed: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
                 ));
             }
             1 => {
-                let Some(work) = self.deleting_lobby(dice).await else { return };
-                let done = Self::call(&script, way, work).await;
+                let Some(work) = self.deleting_lobby(rng).await else { return };
+                let done = Self::call(&script, call_mode, work).await;
                 self.note(format!(
                     "a lobby is deleted: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
@@ -299,7 +298,7 @@ impl Simulation {
                 let Some(id) = newest else { return };
                 self.doomed_deployments.insert(id);
                 let work = self.backend().deployments.delete(&SYSTEM, self.tenant, id);
-                let done = Self::call(&script, way, work).await;
+                let done = Self::call(&script, call_mode, work).await;
                 self.note(format!(
                     "deployment {id} is deleted: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
@@ -311,7 +310,7 @@ impl Simulation {
             3 => {
                 let Some(id) = newest else { return };
                 let work = self.backend().matchmaking.request_lobby(&SYSTEM, self.tenant, id);
-                let done = Self::call(&script, way, work).await;
+                let done = Self::call(&script, call_mode, work).await;
                 self.note(format!(
                     "a lobby is requested: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
@@ -320,7 +319,7 @@ impl Simulation {
             4 => {
                 let Some(id) = newest else { return };
                 let work = self.backend().matchmaking.request_matchmaker(&SYSTEM, self.tenant, id);
-                let done = Self::call(&script, way, work).await;
+                let done = Self::call(&script, call_mode, work).await;
                 self.note(format!(
                     "a matchmaker is requested: {:?}",
                     done.map(|it| it.map_err(|it| it.to_string()))
@@ -328,37 +327,37 @@ impl Simulation {
             }
             6 => {
                 let Some(id) = newest else { return };
-                self.delete_matchmaker(dice, id, way).await;
+                self.delete_matchmaker(rng, id, call_mode).await;
             }
             _ => {
                 self.doomed_stage = true;
                 let (tenant, project) = (self.tenant, self.project);
                 let backend = self.backend();
                 let (of_stage, of_project, of_tenant) = (self.stage.into(), project.into(), tenant.into());
-                let work = match dice.below(3) {
+                let work = match rng.below(3) {
                     0 => backend.projects.delete_stage(&SYSTEM, tenant, project, &of_stage),
                     1 => backend.projects.delete(&SYSTEM, tenant, &of_project),
                     _ => backend.tenants.delete(&SYSTEM, &of_tenant),
                 };
-                let done = Self::call(&script, way, work).await;
+                let done = Self::call(&script, call_mode, work).await;
                 let done = done.map(|it| it.map_err(|it| it.to_string()));
                 self.note(format!("the stage is deleted, or what it is in: {done:?}"));
             }
         }
     }
 
-    fn trouble_host(&mut self, dice: &mut Dice) {
-        let index = dice.below(self.hosts.len());
+    fn trouble_host(&mut self, rng: &mut Rng) {
+        let index = rng.below(self.hosts.len());
         let host = self.hosts[index].clone();
         let calls = [Call::Pull, Call::Create, Call::Start, Call::Inspect, Call::Remove, Call::List];
-        let call = *dice.pick(&calls).unwrap();
-        let fault = match dice.below(4) {
+        let call = *rng.pick(&calls).unwrap();
+        let fault = match rng.below(4) {
             0 => Fault::Refuse("no".into()),
             1 => Fault::Hang,
             2 => Fault::HoldAnswer,
             _ => Fault::LoseAnswer,
         };
-        match dice.below(10) {
+        match rng.below(10) {
             0 => host.set_reachable(false),
             1 => host.set_reachable(true),
             2 => host.fail_always(call, Some(fault.clone())),
@@ -376,12 +375,12 @@ impl Simulation {
         self.note(format!("host {index} has trouble or loses it: {call:?} {fault:?}"));
     }
 
-    fn trouble_container(&mut self, dice: &mut Dice) {
+    fn trouble_container(&mut self, rng: &mut Rng) {
         self.meet_servers();
         let living = self.living();
-        let Some(attempt) = dice.pick(&living).copied() else { return };
+        let Some(attempt) = rng.pick(&living).copied() else { return };
         let runtime = attempt.runtime;
-        let what = dice.below(7);
+        let what = rng.below(7);
         let host = self.hosts.iter().find(|it| has(it, attempt)).cloned();
         let Some(host) = host else { return };
         match what {

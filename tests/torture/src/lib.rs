@@ -3,10 +3,10 @@
 //! `docs/torture.md` says what is done and what is promised.
 
 pub mod cluster;
-pub mod dice;
 pub mod history;
 mod process;
 pub mod proxy;
+pub mod rng;
 pub mod run;
 pub mod schedule;
 mod world;

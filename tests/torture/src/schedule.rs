@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Something that goes wrong, and how badly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,52 +69,52 @@ pub enum Database {
 
 /// The rounds of a seed. A longer schedule begins with the shorter one.
 pub fn schedule(seed: u64, rounds: usize, database: Database) -> Vec<Round> {
-    let mut dice = Dice::new(seed);
-    (0..rounds).map(|_| round(&mut dice, database)).collect()
+    let mut rng = Rng::new(seed);
+    (0..rounds).map(|_| round(&mut rng, database)).collect()
 }
 
-fn round(dice: &mut Dice, database: Database) -> Round {
-    let play = dice.millis(500, 2000);
+fn round(rng: &mut Rng, database: Database) -> Round {
+    let play = rng.millis(500, 2000);
     let mut faults = Vec::new();
     // Trouble with the database or with connections makes a kill in its middle more interesting.
-    if dice.percent(40) {
+    if rng.percent(40) {
         faults.push(match database {
-            Database::Proxied => trouble(dice),
-            Database::Embedded => Fault::DropRequests { percent: 30, lasts: dice.millis(300, 1000) },
+            Database::Proxied => trouble(rng),
+            Database::Embedded => Fault::DropRequests { percent: 30, lasts: rng.millis(300, 1000) },
         });
     }
-    let kind = dice.between(0, 100);
+    let kind = rng.between(0, 100);
     faults.push(match (kind, database) {
         (0..30, _) => Fault::KillServer,
         (30..38, _) => Fault::RestartServer,
-        (38..44, _) => Fault::PauseServer(dice.millis(200, 3000)),
-        (44..56, _) => Fault::KillPostgres(dice.millis(0, 2500)),
-        (56..60, Database::Proxied) => Fault::StopPostgres(dice.millis(0, 2500)),
+        (38..44, _) => Fault::PauseServer(rng.millis(200, 3000)),
+        (44..56, _) => Fault::KillPostgres(rng.millis(0, 2500)),
+        (56..60, Database::Proxied) => Fault::StopPostgres(rng.millis(0, 2500)),
         (60..68, _) => Fault::KillSession,
-        (68..72, _) => Fault::PauseSession(dice.millis(300, 3000)),
-        (72..88, Database::Proxied) => trouble(dice),
-        (88..92, _) => Fault::DropRequests { percent: 50, lasts: dice.millis(500, 2000) },
-        (92..95, _) => Fault::PauseContainer(dice.millis(500, 2500)),
-        (95.., _) => Fault::StepClock(step(dice)),
+        (68..72, _) => Fault::PauseSession(rng.millis(300, 3000)),
+        (72..88, Database::Proxied) => trouble(rng),
+        (88..92, _) => Fault::DropRequests { percent: 50, lasts: rng.millis(500, 2000) },
+        (92..95, _) => Fault::PauseContainer(rng.millis(500, 2500)),
+        (95.., _) => Fault::StepClock(step(rng)),
         (_, Database::Embedded) => Fault::KillServer,
     });
     Round { play, faults }
 }
 
-fn trouble(dice: &mut Dice) -> Fault {
-    let few = u32::try_from(dice.between(1, 6)).unwrap_or(1);
-    match dice.between(0, 6) {
+fn trouble(rng: &mut Rng) -> Fault {
+    let few = u32::try_from(rng.between(1, 6)).unwrap_or(1);
+    match rng.between(0, 6) {
         0 => Fault::CutDatabase,
         1 => Fault::CutStatements(few),
         2 | 3 => Fault::LoseCommitAnswers(few),
         4 => Fault::LoseCommits(few),
-        _ => Fault::SlowDatabase { delay: dice.millis(20, 600), lasts: dice.millis(500, 3000) },
+        _ => Fault::SlowDatabase { delay: rng.millis(20, 600), lasts: rng.millis(500, 3000) },
     }
 }
 
 /// Off by up to two hours, both ways; tokens are good for a day.
-fn step(dice: &mut Dice) -> i32 {
-    *dice.pick(&[-7200, -3600, -61, -2, 0, 2, 61, 3600, 7200]).unwrap_or(&0)
+fn step(rng: &mut Rng) -> i32 {
+    *rng.pick(&[-7200, -3600, -61, -2, 0, 2, 61, 3600, 7200]).unwrap_or(&0)
 }
 
 impl fmt::Display for Fault {

@@ -8,16 +8,17 @@ use omgservers_tests::{Backend, Game, Studio, eventually};
 use omgservers_torture::cluster::Sql;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_profile_that_can_not_be_written_is_not_refused_but_asked_for_again() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
-    let version = studio.push_game(&backend, Game::StandIn, r#"{"modes":[]}"#).await;
+    let version = studio.push_game(&backend, Game::IdleRuntime, r#"{"modes":[]}"#).await;
     studio.deploy(version).await;
     let player = studio.player().await;
-    eventually("a lobby starts", Duration::from_secs(30), async || !backend.stand_ins().is_empty()).await;
+    eventually("a lobby starts", async || !backend.idle_runtimes().is_empty()).await;
     let never = Retry { give_up_after: Some(Duration::ZERO), ..Retry::RUNTIME };
-    let stand_in = backend.stand_ins().remove(0);
-    let mut lobby = stand_in.runtime(backend.client()).with_retry(never);
+    let idle_runtime = backend.idle_runtimes().remove(0);
+    let mut lobby = idle_runtime.runtime(backend.client()).with_retry(never);
     let mut commands = Vec::new();
     while !commands
         .iter()

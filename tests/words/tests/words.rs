@@ -112,7 +112,7 @@ fn crate_of(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
         ["crates" | "bins" | "examples", name, ..] => (*name).to_owned(),
-        ["tests", name @ ("stand-in" | "idle-runtime" | "torture" | "words"), ..] => (*name).to_owned(),
+        ["tests", name @ ("idle-runtime" | "torture" | "words"), ..] => (*name).to_owned(),
         [first, ..] => (*first).to_owned(),
         [] => String::new(),
     }

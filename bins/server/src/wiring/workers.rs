@@ -70,7 +70,7 @@ impl Services {
             WiredWorker::periodic(SweepFailures {
                 db: db.clone(),
                 ownership: ownership.clone(),
-                deployments: self.deployments(),
+                deployments: std::sync::Arc::new(self.deployments()),
             }),
             WiredWorker::periodic(omgservers_players::SweepOrphans {
                 db: db.clone(),

@@ -44,7 +44,7 @@ async fn another_process_knows_of_a_deletion_within_a_minute() {
     let elsewhere = elsewhere(&fixture, 4);
     let player = elsewhere.create(&system(), Role::Player).await.unwrap();
     fixture.accounts.delete(&system(), Role::Player, &player.id.into()).await.unwrap();
-    fixture.ground.clock.advance(Duration::from_secs(60));
+    fixture.foundation.clock.advance(Duration::from_secs(60));
     let refused = elsewhere.verify(&[Role::Player], &player.id.into(), &player.password).await.unwrap_err();
     assert!(refused.is(codes::WRONG_CREDENTIALS));
 }

@@ -15,13 +15,13 @@ use omgservers_fixtures::{Fixture, fast_passwords, system};
 
 /// Another process on the same database, with passwords of this cost.
 pub(crate) fn elsewhere(fixture: &Fixture, cost: u32) -> PgAccounts {
-    fixture.accounts_on(&fixture.ground.db, Arc::new(Passwords::new(cost, 2)))
+    fixture.accounts_on(&fixture.foundation.db, Arc::new(Passwords::new(cost, 2)))
 }
 
 /// The same accounts, and what counts their slow hashes.
 pub(crate) fn watched(fixture: &Fixture) -> (PgAccounts, Arc<Passwords>) {
     let passwords = fast_passwords();
-    (fixture.accounts_on(&fixture.ground.db, Arc::clone(&passwords)), passwords)
+    (fixture.accounts_on(&fixture.foundation.db, Arc::clone(&passwords)), passwords)
 }
 
 /// The same accounts on a database whose transactions ask `fault` first.
@@ -29,7 +29,7 @@ pub(crate) fn faulty(
     fixture: &Fixture,
     fault: impl Fn() -> Option<Fault> + Send + Sync + 'static,
 ) -> PgAccounts {
-    fixture.accounts_on(&fixture.ground.db.with_faults(Arc::new(fault)), fast_passwords())
+    fixture.accounts_on(&fixture.foundation.db.with_faults(Arc::new(fault)), fast_passwords())
 }
 
 /// The same accounts, and how many transactions they ran.
@@ -61,7 +61,7 @@ pub(crate) async fn number(fixture: &Fixture, sql: &str) -> i64 {
         #[diesel(sql_type = BigInt)]
         number: i64,
     }
-    let mut conn = fixture.ground.db.read().await.unwrap();
+    let mut conn = fixture.foundation.db.read().await.unwrap();
     let query = diesel::sql_query(format!("select ({sql})::bigint as number"));
     let found: Number = query.get_result(&mut *conn).await.unwrap();
     found.number

@@ -15,7 +15,7 @@ use std::{
 
 use omgservers_api::{Problem, TenantId, ids::Id as _};
 use omgservers_core::{Batcher, Mint, Ownership, db::Fault, ownership::NOT_OWNER};
-use omgservers_testkit::{Ground, TestDb};
+use omgservers_testkit::{Foundation, TestDb};
 
 #[tokio::test]
 async fn two_mints_never_make_the_same_id() {
@@ -33,48 +33,52 @@ async fn two_mints_never_make_the_same_id() {
 
 #[tokio::test]
 async fn children_live_in_the_slot_of_their_root_and_their_ids_grow() {
-    let ground = Ground::new(&[]).await;
-    let root: TenantId = ground.mint.root().unwrap();
-    let children: Vec<TenantId> = (0..100).map(|_| ground.mint.child(root).unwrap()).collect();
+    let foundation = Foundation::new(&[]).await;
+    let root: TenantId = foundation.mint.root().unwrap();
+    let children: Vec<TenantId> = (0..100).map(|_| foundation.mint.child(root).unwrap()).collect();
     assert!(children.iter().all(|it| it.slot() == root.slot()));
     assert!(children.is_sorted());
 }
 
 #[tokio::test]
 async fn who_lost_the_slots_can_not_write_and_knows_it() {
-    let ground = Ground::new(&[]).await;
-    let slot = ground.mint.root::<TenantId>().unwrap().slot();
-    ground.db.write_owned(&ground.ownership, &[slot], async |_tx| Ok(())).await.unwrap();
-    let _other = Ownership::take(&ground.db, "other").await.unwrap();
-    let refused = ground.db.write_owned(&ground.ownership, &[slot], async |_tx| Ok(())).await.unwrap_err();
+    let foundation = Foundation::new(&[]).await;
+    let slot = foundation.mint.root::<TenantId>().unwrap().slot();
+    foundation.db.write_owned(&foundation.ownership, &[slot], async |_tx| Ok(())).await.unwrap();
+    let _other = Ownership::take(&foundation.db, "other").await.unwrap();
+    let refused =
+        foundation.db.write_owned(&foundation.ownership, &[slot], async |_tx| Ok(())).await.unwrap_err();
     assert!(refused.is(NOT_OWNER));
-    assert!(ground.ownership.lost().is_cancelled());
+    assert!(foundation.ownership.lost().is_cancelled());
 }
 
 #[tokio::test]
 async fn a_cancelled_transaction_leaves_no_lock() {
-    let ground = Ground::new(&[]).await;
-    let slots = [ground.mint.root::<TenantId>().unwrap().slot()];
-    let stuck = ground.db.write_owned(&ground.ownership, &slots, async |_tx| {
+    let foundation = Foundation::new(&[]).await;
+    let slots = [foundation.mint.root::<TenantId>().unwrap().slot()];
+    let stuck = foundation.db.write_owned(&foundation.ownership, &slots, async |_tx| {
         std::future::pending::<()>().await;
         Ok(())
     });
     assert!(tokio::time::timeout(Duration::from_millis(100), stuck).await.is_err());
     // Taking the slots needs the rows that the cancelled transaction had locked.
-    tokio::time::timeout(Duration::from_secs(4), Ownership::take(&ground.db, "next")).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(4), Ownership::take(&foundation.db, "next"))
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
 async fn an_injected_fault_after_the_commit_leaves_the_change() {
-    let ground = Ground::new(&[]).await;
+    let foundation = Foundation::new(&[]).await;
     let armed = Arc::new(AtomicBool::new(true));
-    let faulty = ground.db.with_faults({
+    let faulty = foundation.db.with_faults({
         let armed = Arc::clone(&armed);
         Arc::new(move || armed.swap(false, Ordering::SeqCst).then_some(Fault::AfterCommit))
     });
     assert!(Ownership::take(&faulty, "faulty").await.is_err());
-    let slot = ground.mint.root::<TenantId>().unwrap().slot();
-    assert!(ground.db.write_owned(&ground.ownership, &[slot], async |_tx| Ok(())).await.is_err());
+    let slot = foundation.mint.root::<TenantId>().unwrap().slot();
+    assert!(foundation.db.write_owned(&foundation.ownership, &[slot], async |_tx| Ok(())).await.is_err());
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn a_manager_of_the_stage_deploys_and_a_viewer_of_the_project_sees_it() {
     let full = fixture.deployments.get(&viewer, tenant, id).await.unwrap();
     let shown = &full.deployment;
     assert_eq!((shown.id, shown.tenant_id, shown.stage_id, shown.version_id), (id, tenant, stage, version));
-    assert_eq!((full.project_id, shown.created), (project, fixture.ground.clock.now()));
+    assert_eq!((full.project_id, shown.created), (project, fixture.foundation.clock.now()));
     assert_eq!(full.config, DeploymentConfig::default());
     assert_eq!(fixture.deployments.of_stage(stage).await.unwrap(), std::slice::from_ref(shown));
 }

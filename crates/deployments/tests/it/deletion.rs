@@ -57,7 +57,7 @@ async fn a_failed_deployment_or_deletion_leaves_nothing_half_done() {
     let version = fixture.deployable_version(path).await;
     let id = fixture.deploy(path, version).await.unwrap();
     let faulty =
-        fixture.deployments_on(&fixture.ground.db.with_faults(Arc::new(|| Some(Fault::BeforeCommit))));
+        fixture.deployments_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::BeforeCommit))));
     let StagePath { tenant, project, stage } = path;
     assert!(faulty.deploy(&support(), tenant, project, stage, version, None).await.is_err());
     assert!(faulty.delete(&support(), tenant, id).await.is_err());
@@ -71,7 +71,7 @@ async fn a_deployment_or_deletion_whose_answer_was_lost_has_worked() {
     let StagePath { tenant, project, stage } = fixture.stage().await;
     let version = fixture.deployable_version(StagePath { tenant, project, stage }).await;
     let faulty =
-        fixture.deployments_on(&fixture.ground.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
+        fixture.deployments_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
     assert!(faulty.deploy(&support(), tenant, project, stage, version, None).await.is_err());
     assert!(was_rung(&fixture.deployment_changed).await);
     let id = faulty.newest(stage).await.unwrap().deployment.id;
@@ -140,7 +140,7 @@ async fn a_sweep_goes_on_after_a_stage_whose_deployments_can_not_be_deleted() {
     }
     let first = std::sync::atomic::AtomicBool::new(true);
     let once = move || first.swap(false, std::sync::atomic::Ordering::SeqCst).then_some(Fault::BeforeCommit);
-    let faulty = fixture.deployments_on(&fixture.ground.db.with_faults(Arc::new(once)));
+    let faulty = fixture.deployments_on(&fixture.foundation.db.with_faults(Arc::new(once)));
     let mut sweep = SweepOrphans::new(faulty);
     assert!(sweep.run_once().await.is_err(), "the failure isn't hidden");
     assert_eq!(sweep.run_once().await.unwrap().changed, 1, "only the one that failed was left");

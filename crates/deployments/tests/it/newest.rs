@@ -31,14 +31,14 @@ async fn a_clock_that_is_set_back_does_not_make_a_deployment_older() {
     let path = fixture.stage().await;
     let version = fixture.deployable_version(path).await;
     let first = fixture.deploy(path, version).await.unwrap();
-    fixture.ground.clock.step_wall(TimeDelta::hours(-1));
+    fixture.foundation.clock.step_wall(TimeDelta::hours(-1));
     let second = fixture.deploy(path, version).await.unwrap();
     assert_eq!(fixture.deployments.newest(path.stage).await.unwrap().deployment.id, second);
     let age = async |id| fixture.deployments.full(id).await.unwrap().deployment.created;
     assert_eq!(age(second).await - age(first).await, TimeDelta::microseconds(1));
-    fixture.ground.clock.advance(Duration::from_secs(7_200));
+    fixture.foundation.clock.advance(Duration::from_secs(7_200));
     let third = fixture.deploy(path, version).await.unwrap();
-    assert_eq!(age(third).await, fixture.ground.clock.now());
+    assert_eq!(age(third).await, fixture.foundation.clock.now());
     let listed: Vec<_> =
         fixture.deployments.of_stage(path.stage).await.unwrap().iter().map(|it| it.id).collect();
     assert_eq!(listed, [first, second, third]);
@@ -49,7 +49,7 @@ async fn of_deployments_at_the_same_time_exactly_one_is_the_newest() {
     let fixture = Fixture::new().await;
     let StagePath { tenant, project, stage } = fixture.stage().await;
     let version = fixture.deployable_version(StagePath { tenant, project, stage }).await;
-    let deployments = Arc::new(fixture.deployments_on(&fixture.ground.test_db.pool(8).await));
+    let deployments = Arc::new(fixture.deployments_on(&fixture.foundation.test_db.pool(8).await));
     let mut deploys = JoinSet::new();
     for _ in 0..16 {
         let deployments = Arc::clone(&deployments);
@@ -89,7 +89,7 @@ async fn another_process_sees_the_newest_at_once() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let version = fixture.deployable_version(path).await;
-    let other = fixture.deployments_on(&fixture.ground.db);
+    let other = fixture.deployments_on(&fixture.foundation.db);
     for _ in 0..2 {
         let id = fixture.deploy(path, version).await.unwrap();
         assert_eq!(other.newest(path.stage).await.unwrap().deployment.id, id);
@@ -123,7 +123,7 @@ async fn a_stage_keeps_a_deployment_however_retiring_and_deleting_meet() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let version = fixture.deployable_version(path).await;
-    let deployments = Arc::new(fixture.deployments_on(&fixture.ground.test_db.pool(4).await));
+    let deployments = Arc::new(fixture.deployments_on(&fixture.foundation.test_db.pool(4).await));
     for _ in 0..10 {
         let (old, new) =
             (fixture.deploy(path, version).await.unwrap(), fixture.deploy(path, version).await.unwrap());

@@ -1,6 +1,12 @@
 //! What goes from whom to whom.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use futures_util::SinkExt as _;
 use omgservers_dispatcher::{Bounds, Room};
@@ -14,15 +20,15 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::house::{House, LONG, order, said};
+use crate::fixture::{DispatcherFixture, LONG, order, said};
 
 #[tokio::test]
 async fn text_and_binary_go_both_ways() {
-    let house = House::new().await;
-    let runtime = house.runtime().await;
-    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
-    let mut game = house.game(runtime).await;
-    let (mut first, mut second) = (house.player(one).await, house.player(two).await);
+    let fixture = DispatcherFixture::new().await;
+    let runtime = fixture.runtime().await;
+    let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
+    let mut game = fixture.game(runtime).await;
+    let (mut first, mut second) = (fixture.player(one).await, fixture.player(two).await);
     first.send("héllo \u{1F600}").await;
     assert_eq!(game.text().await, said(one, "héllo \u{1F600}"));
     second.send_bytes(&[0, 255, 7]).await;
@@ -40,11 +46,11 @@ async fn text_and_binary_go_both_ways() {
 
 #[tokio::test]
 async fn an_empty_list_is_nobody_and_unknown_clients_are_skipped() {
-    let house = House::new().await;
-    let (runtime, elsewhere) = (house.runtime().await, house.runtime().await);
-    let (one, foreign) = (house.client(runtime).await, house.client(elsewhere).await);
-    let mut game = house.game(runtime).await;
-    let (mut first, mut other) = (house.player(one).await, house.player(foreign).await);
+    let fixture = DispatcherFixture::new().await;
+    let (runtime, elsewhere) = (fixture.runtime().await, fixture.runtime().await);
+    let (one, foreign) = (fixture.client(runtime).await, fixture.client(elsewhere).await);
+    let mut game = fixture.game(runtime).await;
+    let (mut first, mut other) = (fixture.player(one).await, fixture.player(foreign).await);
     game.send(&order(Some(&[]), "TXT", "to nobody")).await;
     game.send(&order(Some(&[foreign, one]), "TXT", "to one")).await;
     game.send(&format!(r#"{{"clients":[5,{one}],"encoding":"TXT","message":"by number"}}"#)).await;
@@ -55,10 +61,10 @@ async fn an_empty_list_is_nobody_and_unknown_clients_are_skipped() {
 
 #[tokio::test]
 async fn garbage_of_a_runtime_disturbs_nobody() {
-    let house = House::new().await;
-    let runtime = house.runtime().await;
-    let one = house.client(runtime).await;
-    let (mut game, mut player) = (house.game(runtime).await, house.player(one).await);
+    let fixture = DispatcherFixture::new().await;
+    let runtime = fixture.runtime().await;
+    let one = fixture.client(runtime).await;
+    let (mut game, mut player) = (fixture.game(runtime).await, fixture.player(one).await);
     for garbage in ["", "{", "null", r#"{"clients":"all"}"#, r#"{"encoding":"B64","message":"%"}"#] {
         game.send(garbage).await;
     }
@@ -71,17 +77,17 @@ async fn garbage_of_a_runtime_disturbs_nobody() {
 
 #[tokio::test]
 async fn a_player_that_breaks_the_protocol_is_cut_and_nobody_else() {
-    let house = House::new().await;
-    let runtime = house.runtime().await;
-    let (bad, good) = (house.client(runtime).await, house.client(runtime).await);
-    let (mut game, mut player) = (house.game(runtime).await, house.player(good).await);
+    let fixture = DispatcherFixture::new().await;
+    let runtime = fixture.runtime().await;
+    let (bad, good) = (fixture.client(runtime).await, fixture.client(runtime).await);
+    let (mut game, mut player) = (fixture.game(runtime).await, fixture.player(good).await);
     let frame = |data, opcode| Message::Frame(Frame::message(data, OpCode::Data(opcode), true));
     for (broken, code) in [
         (frame(vec![0xff], Data::Text), 1007),
         (frame(vec![7; 65_537], Data::Binary), 1009),
         (frame(vec![7; 5], Data::Continue), 1002),
     ] {
-        let mut socket = house.player(bad).await;
+        let mut socket = fixture.player(bad).await;
         // The server may be quicker than the rest of the frame.
         let _cut = socket.0.send(broken).await;
         assert_eq!(socket.closed().await, code);
@@ -94,10 +100,10 @@ async fn a_player_that_breaks_the_protocol_is_cut_and_nobody_else() {
 
 #[tokio::test]
 async fn a_large_message_comes_in_several_frames() {
-    let house = House::new().await;
-    let runtime = house.runtime().await;
-    let one = house.client(runtime).await;
-    let (mut game, mut player) = (house.game(runtime).await, house.player(one).await);
+    let fixture = DispatcherFixture::new().await;
+    let runtime = fixture.runtime().await;
+    let one = fixture.client(runtime).await;
+    let (mut game, mut player) = (fixture.game(runtime).await, fixture.player(one).await);
     let text = "x".repeat(65_536);
     for (opcode, is_final) in [(Data::Text, false), (Data::Continue, false), (Data::Continue, true)] {
         let frame = Frame::message(text.clone(), OpCode::Data(opcode), is_final);
@@ -110,11 +116,11 @@ async fn a_large_message_comes_in_several_frames() {
 #[tokio::test]
 async fn who_does_not_read_holds_nobody_up_and_is_cut_when_text_finds_no_room() {
     let bounds = Bounds { player: Room { frames: 64, bytes: 1 << 20 }, ..Bounds::default() };
-    let house = House::with(bounds, Times::default()).await;
-    let runtime = house.runtime().await;
-    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let fixture = DispatcherFixture::with(bounds, Times::default()).await;
+    let runtime = fixture.runtime().await;
+    let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
     let (mut game, _slow, mut quick) =
-        (house.game(runtime).await, house.player(one).await, house.player(two).await);
+        (fixture.game(runtime).await, fixture.player(one).await, fixture.player(two).await);
     let large = "x".repeat(60_000);
     // 60 MB: more than the buffers of sockets take.
     let sent = async {
@@ -136,17 +142,17 @@ async fn who_does_not_read_holds_nobody_up_and_is_cut_when_text_finds_no_room() 
     assert_eq!(count, 1_000, "the quick one got everything");
     quick.send("still there").await;
     assert_eq!(game.text().await, said(two, "still there"));
-    crate::house::eventually("the slow one is out of the room", || house.dispatcher.open() == 2).await;
+    crate::fixture::eventually("the slow one is out of the room", || fixture.dispatcher.open() == 2).await;
 }
 
 #[tokio::test]
 async fn a_runtime_that_does_not_read_holds_none_of_its_players_up() {
     let bounds = Bounds { runtime: Room { frames: 64, bytes: 1 << 20 }, ..Bounds::default() };
-    let house = House::with(bounds, Times::default()).await;
-    let runtime = house.runtime().await;
-    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let fixture = DispatcherFixture::with(bounds, Times::default()).await;
+    let runtime = fixture.runtime().await;
+    let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
     let (mut game, mut flood, mut other) =
-        (house.game(runtime).await, house.player(one).await, house.player(two).await);
+        (fixture.game(runtime).await, fixture.player(one).await, fixture.player(two).await);
     let large = vec![7; 60_000];
     let flooding = async {
         for _ in 0..1_000 {
@@ -171,24 +177,28 @@ async fn a_runtime_that_does_not_read_holds_none_of_its_players_up() {
 async fn a_runtime_that_stalls_costs_nobody_the_connection_and_no_text() {
     let runtime = Room { frames: 64, bytes: 1 << 20 };
     let share = Room { frames: 16, bytes: 1 << 20 };
-    let house = House::with(Bounds { runtime, share, ..Bounds::default() }, Times::default()).await;
-    let runtime = house.runtime().await;
-    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let fixture =
+        DispatcherFixture::with(Bounds { runtime, share, ..Bounds::default() }, Times::default()).await;
+    let runtime = fixture.runtime().await;
+    let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
     let (mut game, mut flood, mut other) =
-        (house.game(runtime).await, house.player(one).await, house.player(two).await);
+        (fixture.game(runtime).await, fixture.player(one).await, fixture.player(two).await);
     // 30 MB: more than the buffers of sockets take, so that the player is held up before it has said all of it.
     let large = "x".repeat(60_000);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
     let flooding = tokio::spawn(async move {
         for number in 0..500 {
             flood.send(&format!("{number:03}{large}")).await;
+            count.fetch_add(1, Ordering::SeqCst);
         }
         flood
     });
     other.send("hear me").await;
     game.send(&order(None, "TXT", "go on")).await;
     assert_eq!(other.text().await, "go on", "the other one isn't held up");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(!flooding.is_finished(), "the one that floods is");
+    stalls(&sent).await;
+    assert!(sent.load(Ordering::SeqCst) < 500, "the one that floods is");
 
     let (mut numbers, mut heard) = (0, false);
     while numbers < 500 || !heard {
@@ -214,10 +224,11 @@ async fn a_runtime_that_stalls_costs_nobody_the_connection_and_no_text() {
 async fn a_text_that_finds_no_room_for_too_long_ends_its_players_connection() {
     let share = Room { frames: 3, bytes: 1 << 20 };
     let patience = Duration::from_millis(300);
-    let house = House::with(Bounds { share, patience, ..Bounds::default() }, Times::default()).await;
-    let runtime = house.runtime().await;
-    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
-    let (mut player, mut other) = (house.player(one).await, house.player(two).await);
+    let fixture =
+        DispatcherFixture::with(Bounds { share, patience, ..Bounds::default() }, Times::default()).await;
+    let runtime = fixture.runtime().await;
+    let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
+    let (mut player, mut other) = (fixture.player(one).await, fixture.player(two).await);
     let begun = Instant::now();
     for number in 0..4 {
         player.send(&number.to_string()).await;
@@ -225,7 +236,7 @@ async fn a_text_that_finds_no_room_for_too_long_ends_its_players_connection() {
     }
     assert_eq!(player.closed().await, 1013);
     assert!(begun.elapsed() >= patience);
-    let mut game = house.game(runtime).await;
+    let mut game = fixture.game(runtime).await;
     let mut texts = Vec::new();
     for _ in 0..6 {
         texts.push(game.text().await);
@@ -233,4 +244,16 @@ async fn a_text_that_finds_no_room_for_too_long_ends_its_players_connection() {
     assert_eq!(texts.iter().filter(|it| it.contains("TXT")).count(), 3, "{texts:?}");
     game.send(&order(None, "TXT", "hello")).await;
     assert_eq!(other.text().await, "hello", "binary frames just go");
+}
+
+/// Waits until a count has begun and hasn't changed for a while. A machine whose cores are busy makes it return too
+/// early, which the caller doesn't mind.
+async fn stalls(count: &AtomicUsize) {
+    let (mut last, mut unchanged) = (0, 0);
+    while unchanged < 20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let now = count.load(Ordering::SeqCst);
+        unchanged = if now == last && now > 0 { unchanged + 1 } else { 0 };
+        last = now;
+    }
 }

@@ -7,25 +7,25 @@ use omgservers_dispatcher::Bounds;
 use omgservers_http::dispatcher::Times;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::house::{House, eventually, order, said};
+use crate::fixture::{DispatcherFixture, eventually, order, said};
 
 const SOON: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn a_player_may_come_before_its_runtime_and_stays_when_it_goes() {
-    let house = House::new().await;
-    let runtime = house.runtime().await;
-    let one = house.client(runtime).await;
-    let mut player = house.player(one).await;
+    let fixture = DispatcherFixture::new().await;
+    let runtime = fixture.runtime().await;
+    let one = fixture.client(runtime).await;
+    let mut player = fixture.player(one).await;
     player.send("first").await;
     player.is_silent(SOON).await;
-    let mut game = house.game(runtime).await;
+    let mut game = fixture.game(runtime).await;
     assert_eq!(game.text().await, said(one, "first"));
     drop(game);
-    eventually("the runtime is out", || house.dispatcher.open() == 1).await;
+    eventually("the runtime is out", || fixture.dispatcher.open() == 1).await;
     player.send("second").await;
     player.is_silent(SOON).await;
-    let mut game = house.game(runtime).await;
+    let mut game = fixture.game(runtime).await;
     assert_eq!(game.text().await, said(one, "second"));
     game.send(&order(None, "TXT", "back")).await;
     assert_eq!(player.text().await, "back");
@@ -33,16 +33,16 @@ async fn a_player_may_come_before_its_runtime_and_stays_when_it_goes() {
 
 #[tokio::test]
 async fn a_second_connection_replaces_the_first_and_the_room_stays() {
-    let house = House::new().await;
-    let runtime = house.runtime().await;
-    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
+    let fixture = DispatcherFixture::new().await;
+    let runtime = fixture.runtime().await;
+    let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
     let (mut game, mut first, mut other) =
-        (house.game(runtime).await, house.player(one).await, house.player(two).await);
-    let mut second = house.player(one).await;
+        (fixture.game(runtime).await, fixture.player(one).await, fixture.player(two).await);
+    let mut second = fixture.player(one).await;
     assert_eq!(first.closed().await, 1000);
-    let mut later = house.game(runtime).await;
+    let mut later = fixture.game(runtime).await;
     assert_eq!(game.closed().await, 1000);
-    eventually("both first ones are out", || house.dispatcher.open() == 3).await;
+    eventually("both first ones are out", || fixture.dispatcher.open() == 3).await;
     second.send("hello").await;
     assert_eq!(later.text().await, said(one, "hello"));
     later.send(&order(None, "TXT", "to all")).await;
@@ -52,19 +52,19 @@ async fn a_second_connection_replaces_the_first_and_the_room_stays() {
 #[tokio::test]
 async fn quiet_but_living_connections_are_kept_and_dead_ones_are_not() {
     let times =
-        Times { ping: Duration::from_millis(100), silence: Duration::from_millis(500), ..Times::default() };
-    let house = House::with(Bounds::default(), times).await;
-    let runtime = house.runtime().await;
-    let (one, two) = (house.client(runtime).await, house.client(runtime).await);
-    let (mut game, mut quiet) = (house.game(runtime).await, house.player(one).await);
+        Times { ping: Duration::from_millis(200), silence: Duration::from_secs(2), ..Times::default() };
+    let fixture = DispatcherFixture::with(Bounds::default(), times).await;
+    let runtime = fixture.runtime().await;
+    let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
+    let (mut game, mut quiet) = (fixture.game(runtime).await, fixture.player(one).await);
     // It is open, and nobody reads from it or answers pings.
-    let mut dead = house.player(two).await;
+    let mut dead = fixture.player(two).await;
     let begun = Instant::now();
     // Reading answers pings.
-    let keep = async { tokio::join!(game.is_silent(3 * times.silence), quiet.is_silent(3 * times.silence)) };
+    let keep = async { tokio::join!(game.is_silent(2 * times.silence), quiet.is_silent(2 * times.silence)) };
     keep.await;
-    assert!(begun.elapsed() >= 3 * times.silence);
-    eventually("the dead one is out", || house.dispatcher.open() == 2).await;
+    assert!(begun.elapsed() >= 2 * times.silence);
+    eventually("the dead one is out", || fixture.dispatcher.open() == 2).await;
     quiet.send("still here").await;
     assert_eq!(game.text().await, said(one, "still here"));
     assert_eq!(dead.closed().await, 1002);
@@ -72,13 +72,12 @@ async fn quiet_but_living_connections_are_kept_and_dead_ones_are_not() {
 
 #[tokio::test]
 async fn who_only_sends_is_alive_too() {
-    let times =
-        Times { ping: Duration::from_secs(9), silence: Duration::from_millis(400), ..Times::default() };
-    let house = House::with(Bounds::default(), times).await;
-    let runtime = house.runtime().await;
-    let one = house.client(runtime).await;
-    let (mut game, mut player) = (house.game(runtime).await, house.player(one).await);
-    for number in 0..12 {
+    let times = Times { ping: Duration::from_secs(60), silence: Duration::from_secs(2), ..Times::default() };
+    let fixture = DispatcherFixture::with(Bounds::default(), times).await;
+    let runtime = fixture.runtime().await;
+    let one = fixture.client(runtime).await;
+    let (mut game, mut player) = (fixture.game(runtime).await, fixture.player(one).await);
+    for number in 0..25 {
         player.send(&number.to_string()).await;
         assert_eq!(game.text().await, said(one, &number.to_string()));
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -88,12 +87,12 @@ async fn who_only_sends_is_alive_too() {
 #[tokio::test]
 async fn pings_of_a_peer_are_answered() {
     use futures_util::SinkExt as _;
-    let house = House::new().await;
-    let runtime = house.runtime().await;
-    let mut game = house.game(runtime).await;
+    let fixture = DispatcherFixture::new().await;
+    let runtime = fixture.runtime().await;
+    let mut game = fixture.game(runtime).await;
     game.0.send(Message::Ping("you".into())).await.unwrap();
     assert_eq!(game.0.next().await.unwrap().unwrap(), Message::Pong("you".into()));
     game.0.close(None).await.unwrap();
     while let Some(Ok(_)) = game.0.next().await {}
-    eventually("it is out", || house.dispatcher.open() == 0).await;
+    eventually("it is out", || fixture.dispatcher.open() == 0).await;
 }

@@ -8,6 +8,8 @@
 
 mod doors;
 mod ends;
+mod fixture;
 mod frames;
-mod house;
 mod life;
+#[path = "../common/messaging.rs"]
+mod messaging;

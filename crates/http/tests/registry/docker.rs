@@ -87,6 +87,7 @@ fn name(fixture: &RegistryFixture, repository: Repository, tag: impl ToString) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_login_keeps_a_token_and_a_wrong_one_says_why() {
     let fixture = RegistryFixture::new().await;
     let (user, password) = fixture.developer(fixture.version_path().await).await;
@@ -100,6 +101,7 @@ async fn a_login_keeps_a_token_and_a_wrong_one_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn an_image_is_pushed_mounted_and_pulled() {
     let fixture = RegistryFixture::new().await;
     let place = fixture.version_path().await;
@@ -124,6 +126,7 @@ async fn an_image_is_pushed_mounted_and_pulled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_push_to_where_one_may_not_push_says_why() {
     let fixture = RegistryFixture::new().await;
     let (mine, foreign) = (fixture.version_path().await, fixture.version_path().await);
@@ -169,6 +172,7 @@ async fn a_push_to_where_one_may_not_push_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_tag_is_pushed_again() {
     let fixture = RegistryFixture::new().await;
     let place = fixture.version_path().await;
@@ -204,6 +208,7 @@ fn memory() -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_large_layer_goes_through_little_memory() {
     const SIZE: u64 = 64 << 20;
     let fixture = RegistryFixture::new().await;
@@ -225,6 +230,7 @@ async fn a_large_layer_goes_through_little_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_host_without_a_login_pulls_with_a_token_of_the_backend() {
     let fixture = RegistryFixture::new().await;
     let place = fixture.version_path().await;

@@ -79,7 +79,7 @@ impl RegistryFixture {
         let services = Fixture::with_schemas(&[omgservers_registry::SCHEMA]).await;
         // Tests move the clock by days.
         let config = TokenConfig { registry: LIFE, ..TokenConfig::default() };
-        let clock = || services.ground.clock();
+        let clock = || services.foundation.clock();
         let tokens = Arc::new(Tokens::new(Arc::clone(&services.keys), clock(), config));
         let docker = RegistryTokens::new(
             Arc::clone(&tokens),
@@ -88,7 +88,7 @@ impl RegistryFixture {
             Arc::new(services.projects.clone()),
         );
         let dir = tempfile::tempdir().unwrap();
-        let registry = open(&services, &services.ground.db, dir.path(), BLOB_LIMIT);
+        let registry = open(&services, &services.foundation.db, dir.path(), BLOB_LIMIT);
         let (server, host) = serve(registry.clone(), &tokens, &docker).await;
         Self { services, tokens, docker, registry, http: reqwest::Client::new(), host, dir, server }
     }
@@ -96,7 +96,7 @@ impl RegistryFixture {
     /// What a killed server leaves is its directory and its database: another one goes on with them.
     pub(crate) async fn restart(&mut self) {
         self.server.stop(false).await;
-        self.registry = open(&self.services, &self.ground.db, self.dir.path(), BLOB_LIMIT);
+        self.registry = open(&self.services, &self.foundation.db, self.dir.path(), BLOB_LIMIT);
         (self.server, self.host) = serve(self.registry.clone(), &self.tokens, &self.docker).await;
     }
 
@@ -165,7 +165,7 @@ impl RegistryFixture {
 
     /// Another view of the same data, with connections enough for things to happen at the same time.
     pub(crate) async fn busy(&self) -> Registry {
-        let db = self.ground.test_db.pool(6).await;
+        let db = self.foundation.test_db.pool(6).await;
         open(&self.services, &db, self.dir.path(), MAX_BLOB_BYTES)
     }
 
@@ -196,7 +196,7 @@ fn folders(at: &Path) -> Vec<std::path::PathBuf> {
 fn open(services: &Fixture, db: &Db, dir: &Path, max_blob_bytes: u64) -> Registry {
     Registry::new(RegistryParts {
         db: db.clone(),
-        clock: services.ground.clock(),
+        clock: services.foundation.clock(),
         dir: dir.to_owned(),
         versions: Arc::new(services.versions.clone()),
         deployments: Arc::new(services.deployments.clone()),

@@ -32,7 +32,7 @@ async fn what_versions_have_and_deployments_run_stays_and_the_rest_goes() {
     let (loose, _) = owner.image("", "loose").await;
     let blob = owner.blob(b"alone").await;
     assert_eq!(fixture.collect().await, 0, "everything is young");
-    fixture.ground.clock.advance(HOUR + MINUTE);
+    fixture.foundation.clock.advance(HOUR + MINUTE);
     fixture.collect().await;
     for digest in [&deployed, &latest] {
         assert_eq!(owner.get(&format!("manifests/{digest}")).await.status(), 200);
@@ -45,7 +45,7 @@ async fn what_versions_have_and_deployments_run_stays_and_the_rest_goes() {
     assert!(!fixture.file(&blob).exists());
     let between = digest(b"between");
     assert!(fixture.file(&between).exists(), "a blob is young again when its last manifest goes");
-    fixture.ground.clock.advance(HOUR + MINUTE);
+    fixture.foundation.clock.advance(HOUR + MINUTE);
     fixture.collect().await;
     assert!(!fixture.file(&between).exists());
     // Two images with a layer each, and one configuration.
@@ -53,11 +53,11 @@ async fn what_versions_have_and_deployments_run_stays_and_the_rest_goes() {
     assert_eq!(fixture.collect().await, 0, "nothing is left to do");
 
     assert_eq!(owner.delete(&format!("manifests/{tag}")).await.status(), 202);
-    fixture.ground.clock.advance(HOUR + MINUTE);
+    fixture.foundation.clock.advance(HOUR + MINUTE);
     fixture.collect().await;
     assert_eq!(owner.get(&format!("manifests/{latest}")).await.status(), 200, "the version still has it");
     fixture.versions.delete(&SYSTEM, tenant, version).await.unwrap();
-    fixture.ground.clock.advance(HOUR + MINUTE);
+    fixture.foundation.clock.advance(HOUR + MINUTE);
     fixture.collect().await;
     assert_eq!(owner.get(&format!("manifests/{latest}")).await.status(), 404);
 }
@@ -81,14 +81,14 @@ async fn a_tag_that_is_no_version_stays_until_it_is_deleted() {
     let (old, _) = owner.image("latest", "old").await;
     let (new, _) = owner.image("latest", "new").await;
     fixture.versions.delete(&SYSTEM, path.tenant, path.version).await.unwrap();
-    fixture.ground.clock.advance(HOUR + MINUTE);
+    fixture.foundation.clock.advance(HOUR + MINUTE);
     fixture.collect().await;
     assert_eq!(owner.get("manifests/latest").await.status(), 200);
     assert_eq!(owner.get(&format!("manifests/{new}")).await.status(), 200);
     assert_eq!(owner.get(&format!("blobs/{}", digest(b"new"))).await.status(), 200);
     assert_eq!(owner.get(&format!("manifests/{old}")).await.status(), 404, "the tag has moved on");
     assert_eq!(owner.delete("manifests/latest").await.status(), 202);
-    fixture.ground.clock.advance(HOUR + MINUTE);
+    fixture.foundation.clock.advance(HOUR + MINUTE);
     fixture.collect().await;
     assert_eq!(owner.get(&format!("manifests/{new}")).await.status(), 404);
 }
@@ -108,7 +108,7 @@ async fn an_index_keeps_its_images_and_a_manifest_what_refers_to_it() {
     };
     let (signature, _) = owner.manifest("", OCI_INDEX, &about(&index.to_string())).await;
     let (orphan, _) = owner.manifest("", OCI_INDEX, &about(&digest(b"gone").to_string())).await;
-    fixture.ground.clock.advance(HOUR + MINUTE);
+    fixture.foundation.clock.advance(HOUR + MINUTE);
     fixture.collect().await;
     for (digest, status) in [(&child, 200), (&index, 200), (&signature, 200), (&orphan, 404)] {
         assert_eq!(owner.get(&format!("manifests/{digest}")).await.status().as_u16(), status, "{digest}");
@@ -126,14 +126,14 @@ async fn a_slow_push_is_not_pulled_from_under_its_feet() {
     let location = owner.start().await;
     owner.chunk(&location, 0, b"a new ").await;
     // A push begins just before the old layer would go: it finds the layer and won't send it again.
-    fixture.ground.clock.advance(HOUR - MINUTE);
+    fixture.foundation.clock.advance(HOUR - MINUTE);
     assert_eq!(owner.head(&format!("blobs/{}", digest(b"an old layer"))).await.status(), 200);
     assert_eq!(owner.head(&format!("blobs/{}", digest(b"{}"))).await.status(), 200);
-    fixture.ground.clock.advance(30 * MINUTE);
+    fixture.foundation.clock.advance(30 * MINUTE);
     fixture.collect().await;
     assert_eq!(owner.chunk(&location, 6, b"layer").await.status(), 202);
     assert_eq!(owner.finish(&location, &digest(b"a new layer"), b"").await.status(), 201);
-    fixture.ground.clock.advance(20 * MINUTE);
+    fixture.foundation.clock.advance(20 * MINUTE);
     fixture.collect().await;
     let new = json!({"mediaType": "a/b", "digest": digest(b"a new layer").to_string(), "size": 11});
     let manifest = json!({"schemaVersion": 2, "config": config, "layers": [layer, new]});
@@ -146,9 +146,9 @@ async fn uploads_that_nobody_goes_on_with_end_after_a_day() {
     let owner = fixture.owner(fixture.version_path().await.universal());
     let (left, used) = (owner.start().await, owner.start().await);
     owner.chunk(&left, 0, b"some").await;
-    fixture.ground.clock.advance(20 * HOUR);
+    fixture.foundation.clock.advance(20 * HOUR);
     owner.chunk(&used, 0, b"some").await;
-    fixture.ground.clock.advance(5 * HOUR);
+    fixture.foundation.clock.advance(5 * HOUR);
     fixture.collect().await;
     assert_eq!(owner.at(Method::GET, &left).send().await.unwrap().status(), 404);
     let status = owner.at(Method::GET, &used).send().await.unwrap();
@@ -238,7 +238,7 @@ async fn an_old_blob_that_is_used_while_it_goes_is_whole_or_missed() {
         let content = format!("round {round}");
         let (known, size) = (digest(content.as_bytes()), content.len());
         push(&registry, here, &content).await;
-        fixture.ground.clock.advance(HOUR + MINUTE);
+        fixture.foundation.clock.advance(HOUR + MINUTE);
         let config = json!({"digest": known.to_string(), "size": size});
         let image = json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
         let reference = digest(image.as_bytes()).to_string();

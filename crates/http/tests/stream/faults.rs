@@ -13,13 +13,13 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::house::{House, LIMIT, says};
+use crate::fixture::{LIMIT, StreamFixture, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_frame_is_refused_by_its_number_and_the_next_one_is_taken() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let mut stream = house.stream(client).await;
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let mut stream = fixture.stream(client).await;
     let nested = format!("{{\"a\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let bad = [
         ("{".to_owned(), None),
@@ -46,14 +46,14 @@ async fn a_bad_frame_is_refused_by_its_number_and_the_next_one_is_taken() {
     }
     stream.send(&says(0, &["fine"], 11)).await;
     assert_eq!(stream.frame().await, json!({"accepted": 0, "request": 11}));
-    assert_eq!(house.heard(runtime).await, ["fine"]);
+    assert_eq!(fixture.heard(runtime).await, ["fine"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_come_in_the_order_of_the_frames_also_when_some_are_bad() {
-    let house = House::new().await;
-    let (client, _) = house.pair().await;
-    let mut stream = house.stream(client).await;
+    let fixture = StreamFixture::new().await;
+    let (client, _) = fixture.pair().await;
+    let mut stream = fixture.stream(client).await;
     for number in 0..20 {
         let frame = if number % 3 == 2 {
             json!({"request": number, "outgoing_messages": 1})
@@ -71,12 +71,12 @@ async fn answers_come_in_the_order_of_the_frames_also_when_some_are_bad() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_is_no_text_ends_the_stream() {
-    let house = House::new().await;
-    let client = house.client().await;
-    let mut stream = house.stream(client).await;
+    let fixture = StreamFixture::new().await;
+    let client = fixture.client().await;
+    let mut stream = fixture.stream(client).await;
     stream.0.send(Message::binary(b"{}".to_vec())).await.unwrap();
     assert_eq!(stream.closed().await, close::UNSUPPORTED);
-    let mut stream = house.stream(client).await;
+    let mut stream = fixture.stream(client).await;
     let no_utf8 = Frame::message(Bytes::from_static(b"\xff\xfe"), OpCode::Data(Data::Text), true);
     stream.0.send(Message::Frame(no_utf8)).await.unwrap();
     assert_eq!(stream.closed().await, close::PROTOCOL);
@@ -84,10 +84,10 @@ async fn a_frame_that_is_no_text_ends_the_stream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_is_too_large_is_refused_after_what_came_before_it() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
     let fits = "x".repeat(LIMIT - 200);
-    let mut stream = house.stream(client).await;
+    let mut stream = fixture.stream(client).await;
     stream.send(&says(0, &[&fits], 1)).await;
     stream.send_text(&"x".repeat(LIMIT + 1)).await;
     assert_eq!(stream.frame().await, json!({"accepted": 0, "request": 1}));
@@ -95,14 +95,14 @@ async fn a_frame_that_is_too_large_is_refused_after_what_came_before_it() {
     assert_eq!(frame["error"]["status"], 413, "{frame}");
     assert!(frame["error"]["detail"].as_str().unwrap().contains("100000"), "{frame}");
     assert_eq!(stream.closed().await, close::TOO_LARGE);
-    assert_eq!(house.heard(runtime).await, [fits]);
+    assert_eq!(fixture.heard(runtime).await, [fits]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_without_end_is_refused_when_it_is_announced() {
-    let house = House::new().await;
-    let client = house.client().await;
-    let mut stream = house.stream(client).await;
+    let fixture = StreamFixture::new().await;
+    let client = fixture.client().await;
+    let mut stream = fixture.stream(client).await;
     let mut head = vec![0x81, 0xff];
     head.extend(u64::MAX.to_be_bytes());
     stream.0.get_mut().write_all(&head).await.unwrap();
@@ -111,9 +111,9 @@ async fn a_frame_without_end_is_refused_when_it_is_announced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_mailbox_is_full_nothing_overtakes_what_was_refused() {
-    let house = House::with(Bounds { most_entries: 2, ..Bounds::default() }).await;
-    let (client, runtime) = house.pair().await;
-    let mut stream = house.stream(client).await;
+    let fixture = StreamFixture::with(Bounds { most_entries: 2, ..Bounds::default() }).await;
+    let (client, runtime) = fixture.pair().await;
+    let mut stream = fixture.stream(client).await;
     for (first, texts, number) in [(0, vec!["a"], 1), (1, vec!["b", "c"], 2), (3, vec!["d"], 3)] {
         stream.send(&says(first, &texts, number)).await;
     }
@@ -122,5 +122,5 @@ async fn when_a_mailbox_is_full_nothing_overtakes_what_was_refused() {
     assert_eq!((&frame["request"], &frame["error"]["code"]), (&2.into(), &"messaging.mailbox_full".into()));
     assert_eq!(frame["error"]["status"], 429);
     assert_eq!(stream.closed().await, close::TRY_LATER);
-    assert_eq!(house.heard(runtime).await, ["a"], "the third frame had room, but it was not its turn");
+    assert_eq!(fixture.heard(runtime).await, ["a"], "the third frame had room, but it was not its turn");
 }

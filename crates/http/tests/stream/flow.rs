@@ -6,32 +6,32 @@ use omgservers_api::interchange::message;
 use omgservers_messaging::{Bounds, Mailbox, Messaging as _, Op};
 use serde_json::json;
 
-use crate::house::{House, eventually, push, says};
+use crate::fixture::{StreamFixture, eventually, push, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_is_what_the_interchange_answers_in_its_order_and_byte_for_byte() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
     let text =
         "{ \"z\":123456789012345678901234567890, \"a\" : 1.10, \"a\":[ ],\"\\u00e4\":\"ä🎮\\ud83c\\udfae\" }";
-    house.push(client, message::SERVER_WELCOME, "{\"hello\":1}").await;
-    house.respond(runtime, client, text).await;
-    let mut stream = house.stream(client).await;
+    fixture.push(client, message::SERVER_WELCOME, "{\"hello\":1}").await;
+    fixture.respond(runtime, client, text).await;
+    let mut stream = fixture.stream(client).await;
     let first = stream.entries(2).await;
-    house.respond(runtime, client, "3").await;
+    fixture.respond(runtime, client, "3").await;
     let second = stream.entries(1).await;
     let streamed: Vec<_> = first.into_iter().chain(second).collect();
     let polled: Vec<_> =
-        house.polled(client).await.into_iter().map(|it| (it.id, it.body.to_string())).collect();
+        fixture.polled(client).await.into_iter().map(|it| (it.id, it.body.to_string())).collect();
     assert_eq!(streamed, polled, "and nothing is consumed by being sent");
     assert_eq!(streamed[1].1, format!("{{\"message\":{text}}}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_reaches_the_runtime_in_order_and_is_accepted() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let mut stream = house.stream(client).await;
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let mut stream = fixture.stream(client).await;
     for (first, texts, request) in [(0, vec!["a", "b"], 10), (2, vec!["c"], 11), (3, vec!["d", "e", "f"], 12)]
     {
         stream.send(&says(first, &texts, request)).await;
@@ -39,21 +39,21 @@ async fn what_is_said_reaches_the_runtime_in_order_and_is_accepted() {
     for (accepted, request) in [(1, 10), (2, 11), (5, 12)] {
         assert_eq!(stream.frame().await, json!({"accepted": accepted, "request": request}));
     }
-    assert_eq!(house.heard(runtime).await, ["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(fixture.heard(runtime).await, ["a", "b", "c", "d", "e", "f"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_is_accepted_when_it_is_durable_and_others_are_taken_meanwhile() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let mut stream = house.stream(client).await;
-    let sql = house.sql().await;
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let mut stream = fixture.stream(client).await;
+    let sql = fixture.sql().await;
     sql.batch_execute("begin; lock table messaging.entry in access exclusive mode").await.unwrap();
     for number in 0..3 {
         stream.send(&says(number, &["x"], number)).await;
     }
     // They are in the runtime's mailbox, though the database stands still: none waited for the one before it.
-    while house.heard(runtime).await.len() < 3 {
+    while fixture.heard(runtime).await.len() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stream.is_silent().await;
@@ -65,45 +65,45 @@ async fn a_frame_is_accepted_when_it_is_durable_and_others_are_taken_meanwhile()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_frame_is_accepted_again_and_delivered_once() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let mut stream = house.stream(client).await;
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let mut stream = fixture.stream(client).await;
     for frame in [says(0, &["a", "b"], 1), says(0, &["a", "b"], 2), says(1, &["b", "c"], 3)] {
         stream.send(&frame).await;
     }
     for (accepted, request) in [(1, 1), (1, 2), (2, 3)] {
         assert_eq!(stream.frame().await, json!({"accepted": accepted, "request": request}));
     }
-    assert_eq!(house.heard(runtime).await, ["a", "b", "c"]);
+    assert_eq!(fixture.heard(runtime).await, ["a", "b", "c"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_stream_repeats_what_was_not_consumed_and_only_that() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
     for text in ["1", "2", "3"] {
-        house.respond(runtime, client, text).await;
+        fixture.respond(runtime, client, text).await;
     }
-    let mut stream = house.stream(client).await;
+    let mut stream = fixture.stream(client).await;
     let sent = stream.entries(3).await;
     stream.consume(&[sent[0].0, sent[2].0]).await;
     stream.send(&json!({"request": 5})).await;
     assert_eq!(stream.frame().await, json!({"accepted": null, "request": 5}), "the consumption came first");
     drop(stream);
-    let mut again = house.stream(client).await;
+    let mut again = fixture.stream(client).await;
     assert_eq!(again.entries(1).await, sent[1..2]);
-    house.respond(runtime, client, "4").await;
+    fixture.respond(runtime, client, "4").await;
     assert_eq!(again.entries(1).await[0].1, r#"{"message":4}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_consume_is_sent_no_more_than_an_answer() {
-    let house = House::with(Bounds { most_entries_per_answer: 2, ..Bounds::default() }).await;
-    let (client, runtime) = house.pair().await;
+    let fixture = StreamFixture::with(Bounds { most_entries_per_answer: 2, ..Bounds::default() }).await;
+    let (client, runtime) = fixture.pair().await;
     for number in 0..7 {
-        house.respond(runtime, client, &number.to_string()).await;
+        fixture.respond(runtime, client, &number.to_string()).await;
     }
-    let mut stream = house.stream(client).await;
+    let mut stream = fixture.stream(client).await;
     let mut seen = Vec::new();
     for _ in 0..3 {
         let sent = stream.entries(2).await;
@@ -118,60 +118,60 @@ async fn who_does_not_consume_is_sent_no_more_than_an_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_assignment_and_an_upgrade_never_share_a_frame() {
-    let house = House::new().await;
-    let client = house.client().await;
-    house
+    let fixture = StreamFixture::new().await;
+    let client = fixture.client().await;
+    fixture
         .apply(vec![
             push(client, message::RUNTIME_ASSIGNMENT, "{\"a\":1}"),
             push(client, message::SERVER_OUTGOING, "{\"message\":1}"),
             push(client, message::CONNECTION_UPGRADE, "{\"u\":1}"),
         ])
         .await;
-    let mut stream = house.stream(client).await;
+    let mut stream = fixture.stream(client).await;
     assert_eq!(stream.frame().await["incoming_messages"].as_array().unwrap().len(), 2);
     assert_eq!(stream.frame().await["incoming_messages"][0]["qualifier"], message::CONNECTION_UPGRADE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_before_there_is_a_runtime_waits_for_it() {
-    let house = House::new().await;
-    let client = house.client().await;
-    let mut stream = house.stream(client).await;
+    let fixture = StreamFixture::new().await;
+    let client = fixture.client().await;
+    let mut stream = fixture.stream(client).await;
     stream.send(&says(0, &["early"], 1)).await;
     assert_eq!(stream.frame().await["accepted"], 0);
-    let (_, runtime) = house.pair().await;
-    house.apply(vec![Op::Route { client, to: Some(runtime) }]).await;
-    assert_eq!(house.heard(runtime).await, ["early"]);
+    let (_, runtime) = fixture.pair().await;
+    fixture.apply(vec![Op::Route { client, to: Some(runtime) }]).await;
+    assert_eq!(fixture.heard(runtime).await, ["early"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_stream_is_a_sign_of_life() {
-    let house = House::new().await;
-    let client = house.client().await;
-    let stream = house.stream(client).await;
-    let seen = || house.messaging().client(client).unwrap().last_seen;
+    let fixture = StreamFixture::new().await;
+    let client = fixture.client().await;
+    let stream = fixture.stream(client).await;
+    let seen = || fixture.messaging().client(client).unwrap().last_seen;
     let before = seen();
-    house.ground.clock.advance(Duration::from_secs(60));
+    fixture.foundation.clock.advance(Duration::from_secs(60));
     eventually("it was heard of again", || seen() > before).await;
     drop(stream);
-    eventually("the stream ends with its client", || house.streams.count() == 0).await;
+    eventually("the stream ends with its client", || fixture.streams.count() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_survives_a_kill_and_what_was_not_is_taken_once_when_it_is_repeated() {
-    let mut house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    house.respond(runtime, client, "1").await;
-    let mut stream = house.stream(client).await;
+    let mut fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    fixture.respond(runtime, client, "1").await;
+    let mut stream = fixture.stream(client).await;
     stream.entries(1).await;
     stream.send(&says(0, &["a"], 1)).await;
     assert_eq!(stream.frame().await["accepted"], 0);
     stream.send(&says(1, &["b"], 2)).await;
-    house.crash().await;
-    let mut stream = house.stream(client).await;
+    fixture.crash().await;
+    let mut stream = fixture.stream(client).await;
     assert_eq!(stream.entries(1).await[0].1, r#"{"message":1}"#);
     stream.send(&says(0, &["a", "b"], 3)).await;
     assert_eq!(stream.frame().await, json!({"accepted": 1, "request": 3}));
-    assert_eq!(house.heard(runtime).await, ["a", "b"]);
-    house.apply(vec![Op::Close(Mailbox::Client(client))]).await;
+    assert_eq!(fixture.heard(runtime).await, ["a", "b"]);
+    fixture.apply(vec![Op::Close(Mailbox::Client(client))]).await;
 }

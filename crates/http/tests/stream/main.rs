@@ -9,7 +9,9 @@
 mod doors;
 mod ends;
 mod faults;
+mod fixture;
 mod flow;
-mod house;
+#[path = "../common/messaging.rs"]
+mod messaging;
 mod sdk;
 mod wire;

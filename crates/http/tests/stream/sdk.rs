@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::{
-    house::{House, eventually, push},
+    fixture::{StreamFixture, eventually, push},
     wire::Wire,
 };
 
@@ -24,16 +24,16 @@ const QUICK: Retry = Retry {
     give_up_after: Some(LONG),
 };
 
-/// A client of the house over a wire.
-fn session(house: &House, wire: &Wire, client: ClientId) -> Session {
-    let player = Player::with_token(&Client::new(&wire.url).unwrap(), &house.token());
+/// A client of the fixture over a wire.
+fn session(fixture: &StreamFixture, wire: &Wire, client: ClientId) -> Session {
+    let player = Player::with_token(&Client::new(&wire.url).unwrap(), &fixture.token());
     player.resume(client).with_retry(QUICK)
 }
 
 /// A runtime that says everything back, in order; numbers once, whatever happens to it.
 async fn echo(mailboxes: Arc<Mailboxes>, runtime: RuntimeId) {
     let mut consumed = Vec::new();
-    // The mailboxes may be gone: the house crashes.
+    // The mailboxes may be gone: the process crashes.
     while mailboxes.runtime_ack(runtime, &consumed).is_ok()
         && let Ok(entries) = mailboxes.runtime_receive(runtime, LONG).await
     {
@@ -61,11 +61,11 @@ async fn message(session: &mut Session) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_go_both_ways_over_one_stream() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
-    let wire = Wire::to(&house.host).await;
-    let mut session = session(&house, &wire, client);
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let echo = tokio::spawn(echo(fixture.mailboxes.clone().unwrap(), runtime));
+    let wire = Wire::to(&fixture.host).await;
+    let mut session = session(&fixture, &wire, client);
     let raw = RawValue::from_string("{ \"a\":1.10,\"a\":12345678901234567890123 }".to_owned()).unwrap();
     session.send(&*raw).unwrap();
     assert_eq!(message(&mut session).await, raw.get(), "byte for byte");
@@ -75,11 +75,11 @@ async fn messages_go_both_ways_over_one_stream() {
     for number in 0..100 {
         assert_eq!(message(&mut session).await, number.to_string());
     }
-    assert_eq!(house.streams.count(), 1);
+    assert_eq!(fixture.streams.count(), 1);
     assert!(session.exchange(Duration::ZERO).await.unwrap().is_empty());
     // What was handed on is acknowledged without a further call.
     let deadline = tokio::time::Instant::now() + LONG;
-    while !house.polled(client).await.is_empty() {
+    while !fixture.polled(client).await.is_empty() {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -88,11 +88,11 @@ async fn messages_go_both_ways_over_one_stream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_break_lose_nothing_and_double_nothing() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
-    let wire = Wire::to(&house.host).await;
-    let mut session = session(&house, &wire, client);
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let echo = tokio::spawn(echo(fixture.mailboxes.clone().unwrap(), runtime));
+    let wire = Wire::to(&fixture.host).await;
+    let mut session = session(&fixture, &wire, client);
     let sender = session.sender();
     let cuts = async {
         for round in 0..25_u64 {
@@ -119,10 +119,10 @@ async fn connections_that_break_lose_nothing_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_survives_stops_and_kills_of_the_server() {
-    let mut house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let wire = Wire::to(&house.host).await;
-    let mut session = session(&house, &wire, client);
+    let mut fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let wire = Wire::to(&fixture.host).await;
+    let mut session = session(&fixture, &wire, client);
     let (mut said, mut heard) = (0, Vec::new());
     // The echo doesn't know any more what it said just before a kill, and may say it again.
     let hear = async |session: &mut Session, heard: &mut Vec<String>| {
@@ -132,7 +132,7 @@ async fn a_session_survives_stops_and_kills_of_the_server() {
         }
     };
     for round in 0..4 {
-        let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
+        let echo = tokio::spawn(echo(fixture.mailboxes.clone().unwrap(), runtime));
         for _ in 0..10 {
             session.send(&said).unwrap();
             said += 1;
@@ -144,12 +144,12 @@ async fn a_session_survives_stops_and_kills_of_the_server() {
         let _ended = echo.await;
         wire.lead(None);
         if round % 2 == 0 {
-            house.draining.cancel();
+            fixture.draining.cancel();
         }
-        house.crash().await;
-        wire.lead(Some(&house.host));
+        fixture.crash().await;
+        wire.lead(Some(&fixture.host));
     }
-    let echo = tokio::spawn(echo(house.mailboxes.clone().unwrap(), runtime));
+    let echo = tokio::spawn(echo(fixture.mailboxes.clone().unwrap(), runtime));
     while heard.len() < said {
         hear(&mut session, &mut heard).await;
     }
@@ -159,76 +159,77 @@ async fn a_session_survives_stops_and_kills_of_the_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exchange_returns_when_what_was_said_is_durable() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let wire = Wire::to(&house.host).await;
-    let mut session = session(&house, &wire, client);
-    let sql = house.sql().await;
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let wire = Wire::to(&fixture.host).await;
+    let mut session = session(&fixture, &wire, client);
+    let sql = fixture.sql().await;
     sql.batch_execute("begin; lock table messaging.entry in access exclusive mode").await.unwrap();
     session.send("x").unwrap();
     assert!(timeout(Duration::from_millis(300), session.exchange(Duration::ZERO)).await.is_err());
-    assert_eq!(house.heard(runtime).await, ["x"], "the stream went on when the exchange was dropped");
+    assert_eq!(fixture.heard(runtime).await, ["x"], "the stream went on when the exchange was dropped");
     sql.batch_execute("rollback").await.unwrap();
     timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
-    assert_eq!(house.heard(runtime).await, ["x"]);
+    assert_eq!(fixture.heard(runtime).await, ["x"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_message_is_told_and_does_not_hold_up_the_others() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let wire = Wire::to(&house.host).await;
-    let mut session = session(&house, &wire, client);
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let wire = Wire::to(&fixture.host).await;
+    let mut session = session(&fixture, &wire, client);
     session.send("first").unwrap();
     session.exchange(Duration::ZERO).await.unwrap();
-    session.send(&"x".repeat(crate::house::LIMIT)).unwrap();
+    session.send(&"x".repeat(crate::fixture::LIMIT)).unwrap();
     session.send("later").unwrap();
     let problem = timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap_err();
     assert_eq!(problem.kind(), omgservers_api::Kind::TooLarge, "{problem:?}");
     session.send("last").unwrap();
     timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
-    let heard = house.heard(runtime).await;
+    let heard = fixture.heard(runtime).await;
     assert_eq!((&heard[0], heard.last().unwrap()), (&"first".into(), &"last".into()));
     assert!(heard.iter().all(|it| it.as_str().unwrap().len() < 100));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_over_ends_after_its_reason() {
-    let house = House::new().await;
-    let client = house.client().await;
-    let wire = Wire::to(&house.host).await;
-    let mut session = session(&house, &wire, client);
+    let fixture = StreamFixture::new().await;
+    let client = fixture.client().await;
+    let wire = Wire::to(&fixture.host).await;
+    let mut session = session(&fixture, &wire, client);
     let reason = push(client, message::DISCONNECTION_REASON, r#"{"reason":"CLIENT_KICKED"}"#);
-    house.apply(vec![reason, Op::Close(Mailbox::Client(client))]).await;
+    fixture.apply(vec![reason, Op::Close(Mailbox::Client(client))]).await;
     let told = timeout(LONG, session.next()).await.unwrap().unwrap();
     assert!(matches!(told, Some(Event::Disconnected { .. })), "{told:?}");
     assert!(session.next().await.unwrap().is_none());
-    eventually("the stream ended", || house.streams.count() == 0).await;
+    eventually("the stream ended", || fixture.streams.count() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_plays_the_same_session_elsewhere_is_told_to_the_first() {
-    let house = House::new().await;
-    let (client, runtime) = house.pair().await;
-    let wire = Wire::to(&house.host).await;
-    let (mut first, mut second) = (session(&house, &wire, client), session(&house, &wire, client));
+    let fixture = StreamFixture::new().await;
+    let (client, runtime) = fixture.pair().await;
+    let wire = Wire::to(&fixture.host).await;
+    let (mut first, mut second) = (session(&fixture, &wire, client), session(&fixture, &wire, client));
     first.exchange(Duration::ZERO).await.unwrap();
-    eventually("the first is there", || house.streams.count() == 1).await;
+    eventually("the first is there", || fixture.streams.count() == 1).await;
     second.send("mine").unwrap();
     second.exchange(Duration::ZERO).await.unwrap();
     let replaced = timeout(LONG, first.next()).await.unwrap().unwrap_err();
     assert!(replaced.is(REPLACED), "{replaced:?}");
-    assert_eq!(house.heard(runtime).await, ["mine"]);
+    assert_eq!(fixture.heard(runtime).await, ["mine"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_polls_opens_no_stream() {
-    let house = House::new().await;
-    let client = house.client().await;
-    let wire = Wire::to(&house.host).await;
+    let fixture = StreamFixture::new().await;
+    let client = fixture.client().await;
+    let wire = Wire::to(&fixture.host).await;
     let impatient = Retry { give_up_after: Some(Duration::from_millis(50)), ..QUICK };
-    let mut session = session(&house, &wire, client).with_retry(impatient).with_transport(Transport::Polling);
-    // This house has no interchange.
+    let mut session =
+        session(&fixture, &wire, client).with_retry(impatient).with_transport(Transport::Polling);
+    // This fixture has no interchange.
     assert!(timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().is_err());
-    assert_eq!(house.streams.count(), 0);
+    assert_eq!(fixture.streams.count(), 0);
 }

@@ -1,4 +1,4 @@
-//! A wire between a client and the house that a test can cut.
+//! A wire between a client and the fixture that a test can cut.
 
 use std::sync::{Arc, Mutex};
 

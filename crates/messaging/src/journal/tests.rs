@@ -5,7 +5,7 @@ use omgservers_api::{
     ids::{Id as _, SenderSeq},
     roles::Delivery,
 };
-use omgservers_testkit::Ground;
+use omgservers_testkit::Foundation;
 use serde_json::value::RawValue;
 
 use super::{
@@ -139,12 +139,13 @@ async fn a_batch_gathers_those_who_waited_for_the_last_one_but_not_for_long() {
 
 #[tokio::test]
 async fn wherever_the_journal_is_cut_a_counter_is_on_the_side_of_the_messages_that_it_counts() {
-    let ground = Ground::new(&[SCHEMA]).await;
-    let (clock, mint, ownership) = (ground.clock(), ground.mint.clone(), ground.ownership.clone());
-    let mailboxes = Mailboxes::open(&ground.db, clock, mint, ownership, Bounds::default()).await.unwrap();
-    let (user, deployment) = (ground.mint.root().unwrap(), ground.mint.root().unwrap());
-    let (runtime, delivery) = (ground.mint.root().unwrap(), Delivery::Durable);
-    let clients: Vec<ClientId> = (0..5).map(|_| ground.mint.child(user).unwrap()).collect();
+    let foundation = Foundation::new(&[SCHEMA]).await;
+    let (clock, mint, ownership) =
+        (foundation.clock(), foundation.mint.clone(), foundation.ownership.clone());
+    let mailboxes = Mailboxes::open(&foundation.db, clock, mint, ownership, Bounds::default()).await.unwrap();
+    let (user, deployment) = (foundation.mint.root().unwrap(), foundation.mint.root().unwrap());
+    let (runtime, delivery) = (foundation.mint.root().unwrap(), Delivery::Durable);
+    let clients: Vec<ClientId> = (0..5).map(|_| foundation.mint.child(user).unwrap()).collect();
     let mut ops = vec![Op::OpenRuntime { runtime, deployment, delivery }];
     for client in clients.iter().copied() {
         let route = Op::Route { client, to: Some(runtime) };

@@ -8,8 +8,9 @@ use crate::fixture::Fixture;
 #[tokio::test]
 async fn the_clients_of_a_deployment_are_known_from_open_to_remove_and_after_a_crash() {
     let mut it = Fixture::new().await;
-    let other: DeploymentId = it.ground.mint.root().unwrap();
-    let (one, two, stranger) = (it.client().await, it.client().await, it.ground.mint.child(other).unwrap());
+    let other: DeploymentId = it.foundation.mint.root().unwrap();
+    let (one, two, stranger) =
+        (it.client().await, it.client().await, it.foundation.mint.child(other).unwrap());
     let (user, delivery) = (it.user, Delivery::Durable);
     it.apply(vec![Op::OpenClient { client: stranger, user, deployment: other, delivery }]).await;
     it.apply(vec![Op::Close(Mailbox::Client(two)), Op::Remove(Mailbox::Client(one))]).await;
@@ -23,7 +24,7 @@ async fn the_clients_of_a_deployment_are_known_from_open_to_remove_and_after_a_c
         it.crash().await;
     }
     // Nothing is kept of a client that comes and goes in one call.
-    let fleeting = it.ground.mint.child(other).unwrap();
+    let fleeting = it.foundation.mint.child(other).unwrap();
     let open = Op::OpenClient { client: fleeting, user, deployment: other, delivery };
     let gone = |client| Op::Remove(Mailbox::Client(client));
     it.apply(vec![open, gone(fleeting), gone(stranger)]).await;

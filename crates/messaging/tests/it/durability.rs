@@ -216,11 +216,11 @@ async fn a_process_that_lost_its_slots_is_silent() {
     let it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
     it.send(client, 0, &["1"]).await.unwrap();
-    let _other = Ownership::take(&it.ground.db, "other").await.unwrap();
+    let _other = Ownership::take(&it.foundation.db, "other").await.unwrap();
     let commit = it.mailboxes.apply(vec![welcome(client)]).unwrap();
     assert!(it.send(client, 1, &["2"]).await.unwrap_err().is(NOT_OWNER));
     assert!(commit.wait().await.unwrap_err().is(NOT_OWNER));
-    assert!(it.ground.ownership.lost().is_cancelled());
+    assert!(it.foundation.ownership.lost().is_cancelled());
     eventually("it knows", async || it.mailboxes.apply(Vec::new()).is_err()).await;
     let refusals: Vec<Option<Problem>> = vec![
         it.mailboxes.client_receive(it.user, client, None, &[], NOW).await.err(),
@@ -238,7 +238,7 @@ async fn a_process_that_lost_its_slots_is_silent() {
 async fn a_process_that_another_crate_found_to_be_stale_is_silent_too() {
     let it = Fixture::new().await;
     let (client, _runtime) = it.pair().await;
-    it.ground.ownership.lost().cancel();
+    it.foundation.ownership.lost().cancel();
     eventually("it knows", async || {
         let answer = it.mailboxes.client_receive(it.user, client, None, &[], NOW).await;
         answer.is_err_and(|it| it.is(NOT_OWNER))
@@ -308,7 +308,7 @@ async fn cut_off(it: &Fixture, sql: &Client) {
 
 /// Whether anybody gets in. It has to be said from another database.
 async fn set_open(it: &Fixture, open: bool) {
-    let (server, database) = it.ground.test_db.url().rsplit_once('/').unwrap();
+    let (server, database) = it.foundation.test_db.url().rsplit_once('/').unwrap();
     let (admin, connection) = tokio_postgres::connect(&format!("{server}/postgres"), NoTls).await.unwrap();
     tokio::spawn(connection);
     admin.batch_execute(&format!("alter database {database} allow_connections {open}")).await.unwrap();

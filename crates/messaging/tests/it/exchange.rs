@@ -110,7 +110,7 @@ async fn a_strange_client_is_not_found_and_a_foreign_one_is_refused() {
     let client = it.client().await;
     it.apply(vec![welcome(client)]).await;
     let mine = it.fetch(client).await;
-    let other: UserId = it.ground.mint.root().unwrap();
+    let other: UserId = it.foundation.mint.root().unwrap();
     let problem = it.mailboxes.client_receive(other, client, None, &ids(&mine), NOW).await.unwrap_err();
     assert!(problem.is(problems::FOREIGN_CLIENT));
     assert_eq!((problem.qualifier(), problem.kind()), ("WRONG_CLIENT_ID", Kind::Invalid));
@@ -285,7 +285,7 @@ async fn who_exchanges_is_heard_of() {
     let it = Fixture::new().await;
     let (client, runtime) = it.pair().await;
     assert_eq!(it.mailboxes.runtime(runtime).unwrap().last_seen, None);
-    it.ground.clock.advance(Duration::from_millis(700));
+    it.foundation.clock.advance(Duration::from_millis(700));
     it.fetch(client).await;
     it.fetch_runtime(runtime).await;
     let now = omgservers_core::Ticks(700);
@@ -299,7 +299,7 @@ async fn the_silent_are_found_with_a_route_or_without_and_the_others_are_not() {
     let (routed, _runtime) = it.pair().await;
     let (unrouted, lively, closed) = (it.client().await, it.client().await, it.client().await);
     let before = |ms| omgservers_core::Ticks(ms);
-    it.ground.clock.advance(Duration::from_millis(1_000));
+    it.foundation.clock.advance(Duration::from_millis(1_000));
     it.fetch(lively).await;
     it.apply(vec![Op::Close(Mailbox::Client(closed))]).await;
     let sorted = |mut list: Vec<ClientId>| {
@@ -311,7 +311,7 @@ async fn the_silent_are_found_with_a_route_or_without_and_the_others_are_not() {
     assert_eq!(it.mailboxes.idle_clients(before(500), 1).len(), 1);
     assert!(it.mailboxes.abandoned_clients(before(500), 10).is_empty(), "closing gives the time to fetch");
     assert_eq!(it.mailboxes.abandoned_clients(before(1_500), 10), [closed]);
-    it.ground.clock.advance(Duration::from_millis(1_000));
+    it.foundation.clock.advance(Duration::from_millis(1_000));
     it.fetch(closed).await;
     assert!(it.mailboxes.abandoned_clients(before(1_500), 10).is_empty());
     it.apply(vec![Op::Remove(Mailbox::Client(closed)), Op::Remove(Mailbox::Client(routed))]).await;

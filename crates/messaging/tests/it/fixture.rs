@@ -16,14 +16,14 @@ use omgservers_core::{Mint, Ownership};
 use omgservers_messaging::{
     Bounds, ClientMessage, Entry, Mailbox, Mailboxes, Messaging as _, Op, SCHEMA, To,
 };
-use omgservers_testkit::Ground;
+use omgservers_testkit::Foundation;
 use serde_json::value::RawValue;
 use tokio_postgres::{Client, NoTls};
 
 pub(crate) const NOW: Duration = Duration::ZERO;
 
 pub(crate) struct Fixture {
-    pub(crate) ground: Ground,
+    pub(crate) foundation: Foundation,
     pub(crate) mailboxes: Running,
     pub(crate) bounds: Bounds,
     pub(crate) user: UserId,
@@ -46,18 +46,18 @@ impl Fixture {
     }
 
     pub(crate) async fn with(bounds: Bounds) -> Self {
-        let ground = Ground::new(&[SCHEMA]).await;
-        let mailboxes = Running(Some(open(&ground, bounds).await));
-        let (user, deployment) = (ground.mint.root().unwrap(), ground.mint.root().unwrap());
-        Self { ground, mailboxes, bounds, user, deployment }
+        let foundation = Foundation::new(&[SCHEMA]).await;
+        let mailboxes = Running(Some(open(&foundation, bounds).await));
+        let (user, deployment) = (foundation.mint.root().unwrap(), foundation.mint.root().unwrap());
+        Self { foundation, mailboxes, bounds, user, deployment }
     }
 
     /// What a crash and a new start of the process are: nothing is flushed, slots and ids are taken again.
     pub(crate) async fn crash(&mut self) {
         self.mailboxes.0 = None;
-        self.ground.ownership = Ownership::take(&self.ground.db, "test").await.unwrap();
-        self.ground.mint = Mint::take(&self.ground.db).await.unwrap();
-        self.mailboxes.0 = Some(open(&self.ground, self.bounds).await);
+        self.foundation.ownership = Ownership::take(&self.foundation.db, "test").await.unwrap();
+        self.foundation.mint = Mint::take(&self.foundation.db).await.unwrap();
+        self.mailboxes.0 = Some(open(&self.foundation, self.bounds).await);
     }
 
     pub(crate) async fn client(&self) -> ClientId {
@@ -65,7 +65,7 @@ impl Fixture {
     }
 
     pub(crate) async fn client_with(&self, delivery: Delivery) -> ClientId {
-        let client = self.ground.mint.child(self.user).unwrap();
+        let client = self.foundation.mint.child(self.user).unwrap();
         self.apply(vec![self.open_client(client, delivery)]).await;
         client
     }
@@ -79,7 +79,7 @@ impl Fixture {
     }
 
     pub(crate) async fn runtime_with(&self, delivery: Delivery) -> RuntimeId {
-        let runtime = self.ground.mint.root().unwrap();
+        let runtime = self.foundation.mint.root().unwrap();
         self.apply(vec![Op::OpenRuntime { runtime, deployment: self.deployment, delivery }]).await;
         runtime
     }
@@ -134,7 +134,8 @@ impl Fixture {
 
     /// A connection of the test's own to the database.
     pub(crate) async fn sql(&self) -> Client {
-        let (client, connection) = tokio_postgres::connect(self.ground.test_db.url(), NoTls).await.unwrap();
+        let (client, connection) =
+            tokio_postgres::connect(self.foundation.test_db.url(), NoTls).await.unwrap();
         tokio::spawn(connection);
         client
     }
@@ -144,10 +145,16 @@ impl Fixture {
     }
 }
 
-pub(crate) async fn open(ground: &Ground, bounds: Bounds) -> Arc<Mailboxes> {
-    Mailboxes::open(&ground.db, ground.clock(), ground.mint.clone(), ground.ownership.clone(), bounds)
-        .await
-        .unwrap()
+pub(crate) async fn open(foundation: &Foundation, bounds: Bounds) -> Arc<Mailboxes> {
+    Mailboxes::open(
+        &foundation.db,
+        foundation.clock(),
+        foundation.mint.clone(),
+        foundation.ownership.clone(),
+        bounds,
+    )
+    .await
+    .unwrap()
 }
 
 pub(crate) async fn send(

@@ -209,14 +209,14 @@ impl Model {
             Deed::OpenClient { client, ephemeral } => {
                 let id = match self.clients.get(&client) {
                     Some(known) => known.id,
-                    None => it.ground.mint.child(it.user).unwrap(),
+                    None => it.foundation.mint.child(it.user).unwrap(),
                 };
                 it.apply(vec![it.open_client(id, delivery(ephemeral))]).await;
                 self.clients.entry(client).or_insert_with(|| Kept::new(id, !ephemeral));
             }
             Deed::OpenRuntime { runtime, ephemeral } => {
                 let known = self.runtimes.get(&runtime).map(|it| it.id);
-                let id = known.unwrap_or_else(|| it.ground.mint.root().unwrap());
+                let id = known.unwrap_or_else(|| it.foundation.mint.root().unwrap());
                 let (deployment, delivery) = (it.deployment, delivery(ephemeral));
                 it.apply(vec![Op::OpenRuntime { runtime: id, deployment, delivery }]).await;
                 self.runtimes.entry(runtime).or_insert_with(|| Kept::new(id, !ephemeral));
@@ -325,9 +325,10 @@ impl Model {
         let Some(id) = self.clients.get(&client).map(|it| it.id) else { return };
         let target = match to {
             None => None,
-            Some(to) => {
-                Some((to, self.runtimes.get(&to).map_or_else(|| it.ground.mint.root().unwrap(), |it| it.id)))
-            }
+            Some(to) => Some((
+                to,
+                self.runtimes.get(&to).map_or_else(|| it.foundation.mint.root().unwrap(), |it| it.id),
+            )),
         };
         let done = it.mailboxes.apply(vec![Op::Route { client: id, to: target.map(|it| it.1) }]);
         let closed = self.clients[&client].closed;

@@ -61,7 +61,7 @@ async fn a_route_to_nowhere_is_refused_and_nothing_of_the_ops_is_done() {
     let closed = it.runtime().await;
     it.apply(vec![Op::Close(Mailbox::Runtime(closed))]).await;
     let unknown = RuntimeId::from_i64(4711).unwrap();
-    let fresh: ClientId = it.ground.mint.root().unwrap();
+    let fresh: ClientId = it.foundation.mint.root().unwrap();
     for nowhere in [closed, unknown] {
         let ops = vec![
             welcome(client),
@@ -92,7 +92,7 @@ async fn a_route_to_nowhere_is_refused_and_nothing_of_the_ops_is_done() {
 async fn a_client_is_opened_welcomed_and_routed_in_one_go() {
     let mut it = Fixture::new().await;
     let (client, runtime): (ClientId, RuntimeId) =
-        (it.ground.mint.root().unwrap(), it.ground.mint.root().unwrap());
+        (it.foundation.mint.root().unwrap(), it.foundation.mint.root().unwrap());
     let delivery = omgservers_api::roles::Delivery::Durable;
     it.apply(vec![
         Op::OpenRuntime { runtime, deployment: it.deployment, delivery },

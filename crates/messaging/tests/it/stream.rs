@@ -101,7 +101,7 @@ async fn a_mailbox_is_followed_by_its_owner_only_and_a_call_is_a_sign_of_life() 
     assert!(it.mailboxes.client_send(stranger, client, &[], &[]).unwrap_err().is(problems::FOREIGN_CLIENT));
     let seen = || it.mailboxes.client(client).unwrap().last_seen;
     let before = seen();
-    it.ground.clock.advance(Duration::from_secs(5));
+    it.foundation.clock.advance(Duration::from_secs(5));
     it.mailboxes.client_receive(it.user, client, None, &[], NOW).await.unwrap();
     assert!(seen() > before);
 }

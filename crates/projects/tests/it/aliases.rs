@@ -90,7 +90,7 @@ async fn what_is_not_here_gets_no_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_want_a_name_at_the_same_time_one_gets_it() {
     let fixture = Fixture::new().await;
-    let projects = fixture.projects_on(&fixture.ground.test_db.pool(8).await);
+    let projects = fixture.projects_on(&fixture.foundation.test_db.pool(8).await);
     let tenant = fixture.tenant().await;
     let mut attempts = tokio::task::JoinSet::new();
     for _ in 0..16 {

@@ -116,7 +116,7 @@ async fn who_comes_after_projects_is_woken_by_deletions_and_by_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stage_made_while_its_project_is_deleted_does_not_stay_behind() {
     let fixture = Fixture::new().await;
-    let projects = fixture.projects_on(&fixture.ground.test_db.pool(4).await);
+    let projects = fixture.projects_on(&fixture.foundation.test_db.pool(4).await);
     for _ in 0..30 {
         let StagePath { tenant, project, .. } = fixture.stage().await;
         let deletion = tokio::spawn({

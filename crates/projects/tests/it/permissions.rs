@@ -95,7 +95,7 @@ async fn nothing_is_given_to_nobody_or_in_another_place() {
 async fn grants_at_the_same_time_give_each_permission_once() {
     let fixture = Fixture::new().await;
     let (StagePath { tenant, project, .. }, id) = (fixture.stage().await, fixture.developer().await);
-    let projects = fixture.projects_on(&fixture.ground.test_db.pool(8).await);
+    let projects = fixture.projects_on(&fixture.foundation.test_db.pool(8).await);
     let mut grants = tokio::task::JoinSet::new();
     for turn in 0..32 {
         let projects = projects.clone();

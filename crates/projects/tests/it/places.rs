@@ -20,7 +20,7 @@ async fn a_project_is_made_with_a_stage_in_the_slot_of_its_tenant() {
         omgservers_projects::StagePath { stage, project, tenant }
     );
     let (shown, grants, stages) = fixture.projects.get(&support(), tenant, project).await.unwrap();
-    let now = fixture.ground.clock.now();
+    let now = fixture.foundation.clock.now();
     assert_eq!((shown.id, shown.tenant_id, shown.created), (project, tenant, now));
     assert_eq!(grants, [], "support needs no permissions and gets none");
     let stages: Vec<_> = stages.iter().map(|it| (it.id, it.project_id, it.tenant_id, it.created)).collect();
@@ -109,14 +109,14 @@ async fn what_never_was_is_not_found() {
 async fn projects_and_stages_are_listed_oldest_first() {
     let fixture = Fixture::new().await;
     let first = fixture.stage().await;
-    fixture.ground.clock.step_wall(chrono::Duration::seconds(-60));
+    fixture.foundation.clock.step_wall(chrono::Duration::seconds(-60));
     let older = fixture.stage_in(first.tenant).await;
     fixture.stage().await;
     let listed = fixture.projects.of_tenant(first.tenant).await.unwrap();
     assert_eq!(listed.iter().map(|it| it.id).collect::<Vec<_>>(), [older.project, first.project]);
     assert_eq!(fixture.projects.of_tenant(missing()).await.unwrap(), []);
 
-    fixture.ground.clock.advance(Duration::from_secs(1));
+    fixture.foundation.clock.advance(Duration::from_secs(1));
     let newer = fixture.projects.create_stage(&support(), older.tenant, older.project).await.unwrap();
     let (_, _, stages) = fixture.projects.get(&support(), older.tenant, older.project).await.unwrap();
     assert_eq!(stages.iter().map(|it| it.id).collect::<Vec<_>>(), [older.stage, newer]);

@@ -70,7 +70,7 @@ async fn a_tenant_whose_projects_can_not_be_deleted_does_not_stop_the_others() {
     }
     let armed = AtomicBool::new(true);
     let faults = Arc::new(move || armed.swap(false, Ordering::SeqCst).then_some(Fault::BeforeCommit));
-    let mut sweep = SweepOrphans::new(fixture.projects_on(&fixture.ground.db.with_faults(faults)));
+    let mut sweep = SweepOrphans::new(fixture.projects_on(&fixture.foundation.db.with_faults(faults)));
     assert!(sweep.run_once().await.is_err(), "the failure is told");
     assert!(fixture.was_project_deletion_announced().await);
     assert_eq!(sweep.run_once().await.unwrap().changed, 1, "the other two went before");

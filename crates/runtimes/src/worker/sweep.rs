@@ -1,12 +1,26 @@
 //! Forgets failures of deployments that are gone.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use omgservers_api::{DeploymentId, Problem, ids::Id as _};
 use omgservers_core::{Db, Outcome, Ownership, Worker, existences, sweep_each};
 use omgservers_deployments::Deployments;
 
 use crate::store;
+
+/// Tells which deployments there are: what [`SweepFailures`] asks of the crate to the left.
+#[async_trait::async_trait]
+pub trait ExistingDeployments: Send + Sync {
+    /// Returns those of `ids` that exist.
+    async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem>;
+}
+
+#[async_trait::async_trait]
+impl ExistingDeployments for Arc<dyn Deployments> {
+    async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem> {
+        Deployments::exist(&**self, ids).await
+    }
+}
 
 /// The worker `runtimes.sweep_failures`.
 pub struct SweepFailures {
@@ -15,7 +29,7 @@ pub struct SweepFailures {
     /// The slots of this process.
     pub ownership: Ownership,
     /// Knows which deployments there are.
-    pub deployments: Arc<dyn Deployments>,
+    pub deployments: Arc<dyn ExistingDeployments>,
 }
 
 const PAGE: i64 = 500;

@@ -16,8 +16,9 @@ fn median(mut all: Vec<Duration>) -> Duration {
 
 /// The limit is lenient, for other tests run beside this one; the figures are printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_runtime_starts_nearly_as_fast_as_a_container() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let server = Server::new(&installation, local()).await;
     let host = installation.host();
     installation.image(Mode::Serve).await;

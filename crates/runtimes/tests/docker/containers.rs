@@ -28,8 +28,9 @@ impl PullTokens for NoTokens {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_container_is_started_seen_stopped_and_removed() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let host = installation.host();
     let spec = installation.spec(Mode::Serve, 41).await;
     host.ping().await.unwrap();
@@ -52,8 +53,9 @@ async fn a_container_is_started_seen_stopped_and_removed() {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_container_has_no_more_than_a_game_server_needs() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let host = installation.host();
     let spec = installation.spec(Mode::Serve, 42).await;
     host.start(&spec).await.unwrap();
@@ -89,8 +91,9 @@ async fn a_container_has_no_more_than_a_game_server_needs() {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_deaf_container_is_ended_by_force() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let host = installation.host();
     let spec = installation.spec(Mode::Deaf, 43).await;
     host.start(&spec).await.unwrap();
@@ -130,8 +133,9 @@ async fn ended(installation: &Installation, mode: Mode) -> omgservers_runtimes::
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn an_exit_code_and_the_end_of_the_log_are_seen() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let exit = ended(&installation, Mode::Fail).await;
     assert_eq!((exit.code, exit.out_of_memory), (7, false));
     assert!(exit.log_tail.contains("the last words"), "{}", exit.log_tail);
@@ -140,15 +144,17 @@ async fn an_exit_code_and_the_end_of_the_log_are_seen() {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn lack_of_memory_is_seen() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let exit = ended(&installation, Mode::Eat).await;
     assert_eq!((exit.code, exit.out_of_memory), (137, true));
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn the_same_attempt_twice_is_one_container_and_another_password_replaces_it() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let host = installation.host();
     let mut spec = installation.spec(Mode::Serve, 45).await;
     host.start(&spec).await.unwrap();
@@ -162,8 +168,9 @@ async fn the_same_attempt_twice_is_one_container_and_another_password_replaces_i
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn only_a_container_that_never_ran_is_removed_as_unstarted() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let host = installation.host();
     let spec = installation.spec(Mode::Short, 51).await;
     assert!(!host.remove_unstarted(spec.attempt).await.unwrap(), "there is none");
@@ -189,8 +196,9 @@ async fn only_a_container_that_never_ran_is_removed_as_unstarted() {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn what_cant_be_started_leaves_nothing() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let host = installation.host();
     let good = installation.spec(Mode::Serve, 46).await;
     let missing = ImageName { repository: "x".into(), digest: format!("sha256:{:064}", 1) };
@@ -208,8 +216,9 @@ async fn what_cant_be_started_leaves_nothing() {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_tenant_has_one_network_as_long_as_it_has_containers() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let host = Arc::new(installation.host());
     let specs = [installation.spec(Mode::Serve, 47).await, installation.spec(Mode::Serve, 48).await];
     let both = specs.clone().map(|spec| {
@@ -239,8 +248,9 @@ async fn a_tenant_has_one_network_as_long_as_it_has_containers() {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_network_that_somebody_removed_is_made_again() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let host = installation.host();
     let spec = installation.spec(Mode::Serve, 49).await;
     host.start(&spec).await.unwrap();
@@ -253,6 +263,7 @@ async fn a_network_that_somebody_removed_is_made_again() {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn installations_dont_see_each_other() {
     let (Some(one), Some(two)) = (Installation::new(), Installation::new()) else { return };
     let spec = one.spec(Mode::Serve, 50).await;
@@ -266,8 +277,9 @@ async fn installations_dont_see_each_other() {
 }
 
 #[tokio::test]
+#[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_daemon_that_isnt_there_is_told() {
-    let Some(installation) = Installation::new() else { return };
+    let installation = Installation::new();
     let config = Arc::new(installation.config());
     for uri in ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1"] {
         let host = HostConfig { uri: uri.into(), ..local() };

@@ -65,20 +65,15 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// `None` where Docker isn't wanted: with `SETUP_DOCKER=no`, as for `scripts/setup.sh`.
-    pub(crate) fn new() -> Option<Self> {
+    /// An installation on the daemon of this machine.
+    pub(crate) fn new() -> Self {
         use std::hash::BuildHasher as _;
-        #[expect(clippy::disallowed_methods, reason = "a switch of the developer's")]
-        if std::env::var("SETUP_DOCKER").is_ok_and(|it| it == "no") {
-            eprintln!("skipped: SETUP_DOCKER=no");
-            return None;
-        }
         assert!(
             Path::new(SOCKET).exists(),
-            "there is no Docker daemon at {SOCKET}: `make setup` starts one, and SETUP_DOCKER=no skips this test"
+            "there is no Docker daemon at {SOCKET}: `make setup` starts one, and without it these tests stay ignored"
         );
         let id = format!("t{:x}", std::hash::RandomState::new().hash_one(std::process::id()));
-        Some(Self { id, docker: connect(), images: Mutex::default() })
+        Self { id, docker: connect(), images: Mutex::default() }
     }
 
     pub(crate) fn config(&self) -> DockerConfig {
@@ -154,7 +149,7 @@ impl Installation {
             if log.contains("ready\n") {
                 return log;
             }
-            assert!(begin.elapsed() < Duration::from_secs(10), "not ready: {log}");
+            assert!(begin.elapsed() < Duration::from_secs(60), "not ready: {log}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

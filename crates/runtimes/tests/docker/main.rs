@@ -1,4 +1,4 @@
-//! Containers on the real Docker daemon of this machine; skipped with `SETUP_DOCKER=no`.
+//! Containers on the real Docker daemon of this machine; ignored unless scripts/test.sh runs them.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -39,7 +39,7 @@ async fn story(seed: u64) {
     let mut fixture = Fixture::new().await;
     let dice = Arc::new(Dice(AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)));
     let trouble = Arc::new(AtomicBool::new(true));
-    fixture.ground.db = fixture.ground.db.with_faults({
+    fixture.foundation.db = fixture.foundation.db.with_faults({
         let (dice, trouble) = (Arc::clone(&dice), Arc::clone(&trouble));
         Arc::new(move || {
             let faults = [DbFault::BeforeBegin, DbFault::BeforeCommit, DbFault::AfterCommit];
@@ -52,7 +52,7 @@ async fn story(seed: u64) {
     for _ in 0..60 {
         act(&mut fixture, &dice, &mut wanted, &mut stopped).await;
         let _failed = fixture.reconciler.run_once().await;
-        fixture.ground.clock.advance(Duration::from_millis(dice.roll(3000)));
+        fixture.foundation.clock.advance(Duration::from_millis(dice.roll(3000)));
     }
     trouble.store(false, Ordering::SeqCst);
     fixture.host.heal();

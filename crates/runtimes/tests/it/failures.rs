@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use omgservers_api::{DeploymentId, Problem};
 use omgservers_core::Worker as _;
 use omgservers_runtimes::{
-    NewRuntime, RuntimeState, Runtimes as _, SweepFailures,
+    ExistingDeployments, NewRuntime, RuntimeState, Runtimes as _, SweepFailures,
     host::{
         Exit,
         fake::{Call, Fault},
@@ -162,7 +162,7 @@ async fn the_newest_twenty_failures_of_a_deployment_are_kept() {
     let newest = failures.remove(0);
     fixture.pass(64).await;
     assert!(fixture.runtimes.failures(fixture.deployment).await.unwrap()[0].at > newest.at);
-    let other: DeploymentId = fixture.ground.mint.root().unwrap();
+    let other: DeploymentId = fixture.foundation.mint.root().unwrap();
     assert!(fixture.runtimes.failures(other).await.unwrap().is_empty());
 }
 
@@ -228,78 +228,13 @@ async fn a_removal_that_fails_is_repeated_with_growing_pauses() {
     assert_eq!((fixture.state(id).await, fixture.host.containers().len()), (None, 0));
 }
 
-/// The only thing that the sweep asks of deployments.
+/// The deployments that there are.
 struct Existing(HashSet<DeploymentId>);
 
-mod existing {
-    use std::sync::Arc;
-
-    use omgservers_api::{
-        ProjectId, StageId, TenantId, VersionId, config::DeploymentConfig, details::Deployment,
-    };
-    use omgservers_core::Caller;
-    use omgservers_deployments::{DeploymentFull, Deployments, problems};
-
-    use super::{DeploymentId, Existing, HashSet, Problem};
-
-    fn none<T>() -> Result<T, Problem> {
-        Err(problems::NOT_FOUND.into())
-    }
-
-    #[async_trait::async_trait]
-    impl Deployments for Existing {
-        async fn deploy(
-            &self,
-            _caller: &Caller,
-            _tenant: TenantId,
-            _project: ProjectId,
-            _stage: StageId,
-            _version: VersionId,
-            _config: Option<&DeploymentConfig>,
-        ) -> Result<DeploymentId, Problem> {
-            none()
-        }
-        async fn get(
-            &self,
-            _caller: &Caller,
-            _tenant: TenantId,
-            _deployment: DeploymentId,
-        ) -> Result<Arc<DeploymentFull>, Problem> {
-            none()
-        }
-        async fn of_stage(&self, _stage: StageId) -> Result<Vec<Deployment>, Problem> {
-            none()
-        }
-        async fn delete(
-            &self,
-            _caller: &Caller,
-            _tenant: TenantId,
-            _deployment: DeploymentId,
-        ) -> Result<bool, Problem> {
-            none()
-        }
-        async fn newest(&self, _stage: StageId) -> Result<Arc<DeploymentFull>, Problem> {
-            none()
-        }
-        async fn full(&self, _deployment: DeploymentId) -> Result<Arc<DeploymentFull>, Problem> {
-            none()
-        }
-        async fn page(
-            &self,
-            _after: Option<DeploymentId>,
-            _limit: u32,
-        ) -> Result<Vec<(Arc<DeploymentFull>, bool)>, Problem> {
-            none()
-        }
-        async fn retire(&self, _deployment: DeploymentId) -> Result<bool, Problem> {
-            none()
-        }
-        async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem> {
-            Ok(ids.iter().copied().filter(|it| self.0.contains(it)).collect())
-        }
-        async fn pinned_digests(&self) -> Result<HashSet<String>, Problem> {
-            none()
-        }
+#[async_trait::async_trait]
+impl ExistingDeployments for Existing {
+    async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem> {
+        Ok(ids.iter().copied().filter(|it| self.0.contains(it)).collect())
     }
 }
 
@@ -308,13 +243,13 @@ async fn failures_of_deployments_that_are_gone_are_forgotten() {
     let mut fixture = Fixture::new().await;
     fixture.host.fail_next(Call::Create, refuse("no"));
     fixture.host.fail_next(Call::Create, refuse("no"));
-    let gone = NewRuntime { deployment: fixture.ground.mint.root().unwrap(), ..fixture.lobby() };
+    let gone = NewRuntime { deployment: fixture.foundation.mint.root().unwrap(), ..fixture.lobby() };
     fixture.runtimes.create(std::slice::from_ref(&gone)).await.unwrap();
     fixture.wanted_lobby().await;
     fixture.run().await;
     let mut sweep = SweepFailures {
-        db: fixture.ground.db.clone(),
-        ownership: fixture.ground.ownership.clone(),
+        db: fixture.foundation.db.clone(),
+        ownership: fixture.foundation.ownership.clone(),
         deployments: std::sync::Arc::new(Existing([fixture.deployment].into())),
     };
     assert_eq!(sweep.run_once().await.unwrap().changed, 1);

@@ -20,7 +20,7 @@ use omgservers_runtimes::{
     Runtimes as _, RuntimesConfig, RuntimesParts, SCHEMA,
     host::{Attempt, ContainerSpec, ImageName},
 };
-use omgservers_testkit::Ground;
+use omgservers_testkit::Foundation;
 use omgservers_versions::PinnedImage;
 
 /// Mints tokens that nobody reads, and counts them.
@@ -37,7 +37,7 @@ impl PullTokens for Tokens {
 
 /// A backend with one simulated host, unless a test says otherwise.
 pub(crate) struct Fixture {
-    pub(crate) ground: Ground,
+    pub(crate) foundation: Foundation,
     pub(crate) host: FakeHost,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) secrets: Secrets,
@@ -81,21 +81,21 @@ impl Fixture {
         host: FakeHost,
         pool: &[HostConfig],
     ) -> Self {
-        let ground = Ground::new(&[SCHEMA]).await;
+        let foundation = Foundation::new(&[SCHEMA]).await;
         let tokens = Arc::new(Tokens::default());
         let secrets = Secrets::new(&Keys::ephemeral());
-        let changed = WorkQueue::new(ground.clock());
-        let runtimes = serve(&ground, &tokens, &secrets, &config, connector, &changed);
+        let changed = WorkQueue::new(foundation.clock());
+        let runtimes = serve(&foundation, &tokens, &secrets, &config, connector, &changed);
         runtimes.ensure_pool(pool).await.unwrap();
-        let (tenant, deployment) = (ground.mint.root().unwrap(), ground.mint.root().unwrap());
+        let (tenant, deployment) = (foundation.mint.root().unwrap(), foundation.mint.root().unwrap());
         let reconciler = runtimes.reconciler();
-        Self { ground, host, tokens, secrets, config, runtimes, reconciler, tenant, deployment, changed }
+        Self { foundation, host, tokens, secrets, config, runtimes, reconciler, tenant, deployment, changed }
     }
 
     /// The process ends and another one begins.
     pub(crate) fn restart(&mut self) {
         self.runtimes = serve(
-            &self.ground,
+            &self.foundation,
             &self.tokens,
             &self.secrets,
             &self.config,
@@ -107,7 +107,7 @@ impl Fixture {
 
     pub(crate) fn new_runtime(&self, qualifier: RuntimeQualifier) -> NewRuntime {
         NewRuntime {
-            id: self.ground.mint.root().unwrap(),
+            id: self.foundation.mint.root().unwrap(),
             tenant: self.tenant,
             deployment: self.deployment,
             qualifier,
@@ -150,7 +150,7 @@ impl Fixture {
     /// Lets time pass in steps, with a run after each.
     pub(crate) async fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds {
-            self.ground.clock.advance(Duration::from_secs(1));
+            self.foundation.clock.advance(Duration::from_secs(1));
             self.run().await;
         }
     }
@@ -204,7 +204,7 @@ impl Fixture {
 }
 
 pub(crate) fn serve(
-    ground: &Ground,
+    foundation: &Foundation,
     tokens: &Arc<Tokens>,
     secrets: &Secrets,
     config: &RuntimesConfig,
@@ -212,10 +212,10 @@ pub(crate) fn serve(
     changed: &WorkQueue<DeploymentId>,
 ) -> PgRuntimes {
     PgRuntimes::new(RuntimesParts {
-        db: ground.db.clone(),
-        clock: ground.clock(),
-        mint: ground.mint.clone(),
-        ownership: ground.ownership.clone(),
+        db: foundation.db.clone(),
+        clock: foundation.clock(),
+        mint: foundation.mint.clone(),
+        ownership: foundation.ownership.clone(),
         secrets: secrets.clone(),
         connect_key: ConnectKey { kid: KEY.into(), pem: "the public key".into() },
         pull_tokens: tokens.clone(),

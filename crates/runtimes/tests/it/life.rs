@@ -32,7 +32,7 @@ async fn a_wanted_runtime_runs_and_its_environment_lets_it_in() {
     assert_eq!(env.len(), 4, "{env:?}");
     fixture.runtimes.verify(new.id, &env["OMGSERVERS_PASSWORD"]).await.unwrap();
 
-    let now = (fixture.ground.clock.now(), fixture.ground.clock.ticks());
+    let now = (fixture.foundation.clock.now(), fixture.foundation.clock.ticks());
     assert_eq!(
         fixture.state(new.id).await,
         Some(RuntimeState::Running { started: now.0, since: now.1, published: None })
@@ -57,7 +57,7 @@ async fn a_container_gets_the_trace_of_the_run_that_starts_it() {
 async fn a_wrong_password_and_an_unknown_runtime_get_the_same_answer() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
-    let unknown: RuntimeId = fixture.ground.mint.root().unwrap();
+    let unknown: RuntimeId = fixture.foundation.mint.root().unwrap();
     let password = fixture.password(id);
     let wrong = fixture.runtimes.verify(id, "guess").await.unwrap_err();
     let none = fixture.runtimes.verify(unknown, &password).await.unwrap_err();
@@ -80,7 +80,7 @@ async fn the_table_doesnt_hold_the_password() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
     let password = fixture.password(id);
-    let mut conn = fixture.ground.db.read().await.unwrap();
+    let mut conn = fixture.foundation.db.read().await.unwrap();
     let found = format!(
         "do $$ begin if exists (select from runtimes.runtime r where r::text like '%{password}%') \
          then raise 'it does'; end if; end $$"
@@ -127,7 +127,7 @@ async fn a_stopped_runtime_goes_with_its_container_and_its_network() {
 #[tokio::test]
 async fn unknown_runtimes_can_be_stopped() {
     let fixture = Fixture::new().await;
-    let unknown: RuntimeId = fixture.ground.mint.root().unwrap();
+    let unknown: RuntimeId = fixture.foundation.mint.root().unwrap();
     let elsewhere: RuntimeId = i64::MAX.to_string().parse().unwrap();
     fixture.runtimes.stop(&[unknown, elsewhere]).await.unwrap();
     fixture.runtimes.stop(&[]).await.unwrap();
@@ -334,7 +334,7 @@ async fn a_start_that_hangs_holds_up_nothing_else() {
     let fixture = Fixture::with(RuntimesConfig::default()).await;
     let (stop, changed) = (CancellationToken::new(), fixture.changed.doorbell());
     let (reconciler, watching) = (fixture.runtimes.reconciler(), fixture.runtimes.clone());
-    let registry = WorkerRegistry::new(fixture.ground.clock());
+    let registry = WorkerRegistry::new(fixture.foundation.clock());
     let worker =
         tokio::spawn(worker::run(Box::new(reconciler), fixture.runtimes.doorbell(), registry, stop.clone()));
     let watcher = tokio::spawn({

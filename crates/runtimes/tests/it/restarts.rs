@@ -18,10 +18,10 @@ use crate::fixture::Fixture;
 async fn what_runs_goes_on_and_counts_from_the_new_start() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
-    let (password, started) = (fixture.password(id), fixture.ground.clock.now());
-    fixture.ground.clock.advance(Duration::from_secs(3600));
+    let (password, started) = (fixture.password(id), fixture.foundation.clock.now());
+    fixture.foundation.clock.advance(Duration::from_secs(3600));
     fixture.restart();
-    let began = fixture.ground.clock.ticks();
+    let began = fixture.foundation.clock.ticks();
     assert_eq!(
         fixture.state(id).await,
         Some(RuntimeState::Running { started, since: began, published: None })
@@ -135,7 +135,7 @@ async fn nothing_is_concluded_before_the_host_has_told_what_it_has() {
 async fn containers_without_a_runtime_and_of_older_attempts_are_removed() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
-    let orphan = fixture.ground.mint.root().unwrap();
+    let orphan = fixture.foundation.mint.root().unwrap();
     fixture.host.appear(fixture.foreign(orphan, 1));
     fixture.host.appear(fixture.foreign(id, 0));
     fixture.host.appear(fixture.foreign(id, 7));
@@ -160,13 +160,13 @@ async fn a_process_that_lost_its_slots_touches_nothing() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
     let waits = fixture.wanted_lobby().await;
-    let _successor = Ownership::take(&fixture.ground.db, "successor").await.unwrap();
+    let _successor = Ownership::take(&fixture.foundation.db, "successor").await.unwrap();
     // The successor's containers look like strays to the old process.
-    let theirs = fixture.ground.mint.root().unwrap();
+    let theirs = fixture.foundation.mint.root().unwrap();
     fixture.host.appear(fixture.foreign(theirs, 1));
     fixture.host.exit(id, Exit::default());
     for _ in 0..3 {
-        fixture.ground.clock.advance(Duration::from_secs(5));
+        fixture.foundation.clock.advance(Duration::from_secs(5));
         let problem = fixture.reconciler.run_once().await.unwrap_err();
         assert_eq!(problem.code(), "core.not_owner");
     }
@@ -175,5 +175,5 @@ async fn a_process_that_lost_its_slots_touches_nothing() {
     assert!(fixture.is_running(id).await);
     assert_eq!(fixture.attempts(waits).await, 0);
     assert_eq!(fixture.runtimes.stop(&[id]).await.unwrap_err().code(), "core.not_owner");
-    assert!(fixture.ground.ownership.lost().is_cancelled());
+    assert!(fixture.foundation.ownership.lost().is_cancelled());
 }

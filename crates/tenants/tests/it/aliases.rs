@@ -51,7 +51,7 @@ async fn a_second_tenant_with_the_same_alias_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_want_a_name_at_the_same_time_one_gets_it() {
     let fixture = Fixture::new().await;
-    let tenants = fixture.tenants_on(&fixture.ground.test_db.pool(8).await);
+    let tenants = fixture.tenants_on(&fixture.foundation.test_db.pool(8).await);
     let mut attempts = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let (tenants, tenant) = (tenants.clone(), fixture.tenant().await);
@@ -106,10 +106,10 @@ async fn what_can_not_be_a_name_is_refused_and_never_found() {
 #[tokio::test]
 async fn a_viewer_sees_the_names_in_the_order_of_their_making() {
     let fixture = Fixture::new().await;
-    let born = fixture.ground.clock.now();
+    let born = fixture.foundation.clock.now();
     let tenant = fixture.tenant().await;
     for name in ["zebra", "ant"] {
-        fixture.ground.clock.advance(Duration::from_secs(60));
+        fixture.foundation.clock.advance(Duration::from_secs(60));
         fixture.tenants.create_alias(&support(), tenant, name).await.unwrap();
     }
     let (shown, grants) = fixture.tenants.get(&support(), tenant).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_viewer_sees_the_names_in_the_order_of_their_making() {
         names,
         [("zebra", tenant_id, AliasQualifier::Tenant), ("ant", tenant_id, AliasQualifier::Tenant)]
     );
-    assert_eq!(shown.aliases[1].created, fixture.ground.clock.now());
+    assert_eq!(shown.aliases[1].created, fixture.foundation.clock.now());
     assert!(shown.aliases.iter().all(|it| it.id.slot() == tenant.slot()));
 }
 

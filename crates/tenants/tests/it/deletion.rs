@@ -16,7 +16,7 @@ fn acme() -> Ref<TenantId> {
 fn faulty(fixture: &Fixture, which: u32) -> PgTenants {
     let count = Arc::new(AtomicU32::new(0));
     let fault = move || (count.fetch_add(1, Ordering::SeqCst) + 1 == which).then_some(Fault::AfterCommit);
-    fixture.tenants_on(&fixture.ground.db.with_faults(Arc::new(fault)))
+    fixture.tenants_on(&fixture.foundation.db.with_faults(Arc::new(fault)))
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_deletion_that_was_cut_off_can_be_repeated_under_the_same_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_name_given_while_its_tenant_is_deleted_does_not_stay_behind() {
     let fixture = Fixture::new().await;
-    let tenants = fixture.tenants_on(&fixture.ground.test_db.pool(4).await);
+    let tenants = fixture.tenants_on(&fixture.foundation.test_db.pool(4).await);
     for turn in 0..30 {
         let (tenant, name) = (fixture.tenant().await, format!("name-{turn}"));
         let deletion = tokio::spawn({
@@ -132,7 +132,8 @@ async fn a_name_given_while_its_tenant_is_deleted_does_not_stay_behind() {
 #[tokio::test]
 async fn more_names_than_fit_on_a_page_are_freed_in_one_run() {
     let fixture = Fixture::new().await;
-    let cut_off = fixture.tenants_on(&fixture.ground.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
+    let cut_off =
+        fixture.tenants_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
     for turn in 0..501 {
         let tenant = fixture.tenant().await;
         fixture.tenants.create_alias(&support(), tenant, &format!("name-{turn}")).await.unwrap();

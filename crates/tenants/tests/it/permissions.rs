@@ -21,7 +21,7 @@ async fn only_what_is_new_is_answered_and_repeats_count_once() {
     let held: Vec<_> = grants.iter().map(|it| (it.tenant_id, it.user_id, it.permission)).collect();
     assert_eq!(held, [(tenant, id, TenantViewer), (tenant, id, ProjectManager)]);
     assert!(
-        grants.iter().all(|it| it.id.slot() == tenant.slot() && it.created == fixture.ground.clock.now())
+        grants.iter().all(|it| it.id.slot() == tenant.slot() && it.created == fixture.foundation.clock.now())
     );
 }
 
@@ -133,7 +133,7 @@ async fn a_permission_is_of_no_use_to_any_other_role() {
 async fn grants_at_the_same_time_give_each_permission_once() {
     let fixture = Fixture::new().await;
     let (tenant, id) = (fixture.tenant().await, fixture.developer().await);
-    let tenants = fixture.tenants_on(&fixture.ground.test_db.pool(8).await);
+    let tenants = fixture.tenants_on(&fixture.foundation.test_db.pool(8).await);
     let mut grants = tokio::task::JoinSet::new();
     for turn in 0..32 {
         let tenants = tenants.clone();

@@ -22,7 +22,7 @@ async fn a_version_is_made_by_who_manages_versions_and_seen_by_who_views_the_pro
     assert_eq!(id.slot(), path.project.slot());
     let (version, images) = fixture.versions.get(&viewer, path.tenant, id).await.unwrap();
     assert_eq!((version.id, version.tenant_id, version.project_id), (id, path.tenant, path.project));
-    assert_eq!(version.created, fixture.ground.clock.now());
+    assert_eq!(version.created, fixture.foundation.clock.now());
     assert_eq!(images, []);
 }
 
@@ -108,7 +108,7 @@ async fn a_version_without_user_data_has_none_and_knows_where_it_belongs() {
     let id = fixture.versions.create(&support(), path.tenant, path.project, &sent).await.unwrap();
     let full = fixture.versions.config(id).await.unwrap();
     assert_eq!((full.id, full.tenant_id, full.project_id), (id, path.tenant, path.project));
-    assert_eq!(full.created, fixture.ground.clock.now());
+    assert_eq!(full.created, fixture.foundation.clock.now());
     assert_eq!(full.config.modes, sent.modes);
     assert!(full.config.user_data.is_none());
     assert_eq!(full.config.deployment, None);
@@ -150,7 +150,7 @@ async fn the_versions_of_a_project_are_listed_oldest_first() {
     for _ in 0..3 {
         made.push(fixture.version(path).await);
         fixture.version(other).await;
-        fixture.ground.clock.advance(Duration::from_secs(1));
+        fixture.foundation.clock.advance(Duration::from_secs(1));
     }
     let listed = fixture.versions.of_project(path.project).await.unwrap();
     assert_eq!(listed.iter().map(|it| it.id).collect::<Vec<_>>(), made);

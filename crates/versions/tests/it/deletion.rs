@@ -56,7 +56,8 @@ async fn a_deletion_that_failed_leaves_everything_and_works_the_next_time() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let id = fixture.version(path).await;
-    let faulty = fixture.versions_on(&fixture.ground.db.with_faults(Arc::new(|| Some(Fault::BeforeCommit))));
+    let faulty =
+        fixture.versions_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::BeforeCommit))));
     assert!(faulty.delete(&support(), path.tenant, id).await.is_err());
     assert!(fixture.versions.exist(&[id]).await.unwrap().contains(&id));
     assert!(fixture.versions.delete(&support(), path.tenant, id).await.unwrap());
@@ -67,7 +68,8 @@ async fn a_deletion_whose_answer_was_lost_has_worked() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let id = fixture.version(path).await;
-    let faulty = fixture.versions_on(&fixture.ground.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
+    let faulty =
+        fixture.versions_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
     faulty.config(id).await.unwrap();
     assert!(faulty.delete(&support(), path.tenant, id).await.is_err());
     assert!(faulty.config(id).await.unwrap_err().is(problems::NOT_FOUND), "not even from memory");
@@ -104,7 +106,8 @@ async fn a_sweep_goes_on_after_a_project_whose_versions_can_not_be_deleted() {
     }
     let first = std::sync::atomic::AtomicBool::new(true);
     let once = move || first.swap(false, std::sync::atomic::Ordering::SeqCst).then_some(Fault::BeforeCommit);
-    let mut sweep = SweepOrphans::new(fixture.versions_on(&fixture.ground.db.with_faults(Arc::new(once))));
+    let mut sweep =
+        SweepOrphans::new(fixture.versions_on(&fixture.foundation.db.with_faults(Arc::new(once))));
     assert!(sweep.run_once().await.is_err(), "the failure isn't hidden");
     assert_eq!(sweep.run_once().await.unwrap().changed, 1, "only the one that failed was left");
 }

@@ -27,7 +27,7 @@ async fn a_pushed_image_is_shown_with_repository_tag_and_digest() {
     assert_eq!(image.image_id, format!("{into}:{id}"));
     assert_eq!((image.tenant_id, image.version_id), (path.tenant, id));
     assert_eq!((image.qualifier, image.digest.as_str()), (ImageQualifier::Universal, digest(1).as_str()));
-    assert_eq!(image.created, fixture.ground.clock.now());
+    assert_eq!(image.created, fixture.foundation.clock.now());
     assert_eq!(image.id.slot(), path.project.slot());
     let pinned = PinnedImage { qualifier: image.qualifier, repository: into, digest: digest(1) };
     assert_eq!(fixture.versions.images(id).await.unwrap(), [pinned]);
@@ -45,7 +45,7 @@ async fn a_second_push_replaces_the_image_of_its_kind_only() {
             .attach_image(&repository(path, qualifier), &id.to_string(), &digest(of))
             .await
             .unwrap();
-        fixture.ground.clock.advance(Duration::from_secs(1));
+        fixture.foundation.clock.advance(Duration::from_secs(1));
         fixture.versions.get(&support(), path.tenant, id).await.unwrap().1
     };
     push(ImageQualifier::Lobby, 1).await;
@@ -106,7 +106,7 @@ async fn pushes_at_the_same_time_leave_one_image_of_a_kind() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let id = fixture.version(path).await;
-    let versions = Arc::new(fixture.versions_on(&fixture.ground.test_db.pool(8).await));
+    let versions = Arc::new(fixture.versions_on(&fixture.foundation.test_db.pool(8).await));
     let mut pushes = JoinSet::new();
     for of in 0..16 {
         let (versions, into) = (Arc::clone(&versions), repository(path, ImageQualifier::Lobby));
@@ -122,7 +122,7 @@ async fn pushes_at_the_same_time_leave_one_image_of_a_kind() {
 async fn a_push_never_brings_a_deleted_version_back() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
-    let versions = Arc::new(fixture.versions_on(&fixture.ground.test_db.pool(8).await));
+    let versions = Arc::new(fixture.versions_on(&fixture.foundation.test_db.pool(8).await));
     for _ in 0..20 {
         let id = fixture.version(path).await;
         let mut pushes = JoinSet::new();

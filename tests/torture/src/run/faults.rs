@@ -12,9 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{Run, needs_proxy};
 use crate::{
     cluster::sessions_of,
-    dice::Dice,
     process::pid_of,
     proxy::{Control, Trap},
+    rng::Rng,
     schedule::Fault,
     world::hosts,
 };
@@ -118,12 +118,12 @@ impl Run {
             Some(cluster) => cluster.sessions(),
             None => postmaster(&self.server.backend.data_dir()).map(sessions_of).unwrap_or_default(),
         };
-        Dice::new(self.judge.tally().records).pick(&all).copied()
+        Rng::new(self.judge.tally().records).pick(&all).copied()
     }
 
     async fn pause_container(&mut self, time: Duration) {
         let seats = self.world.seats();
-        let Some(seat) = Dice::new(self.judge.tally().records).pick(&seats).cloned() else { return };
+        let Some(seat) = Rng::new(self.judge.tally().records).pick(&seats).cloned() else { return };
         seat.frozen.store(true, Ordering::Release);
         let paused = hosts::pause(&seat.container, true).await;
         tokio::time::sleep(time).await;

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Sql},
-    dice::Dice,
     history::Judge,
     proxy::Proxy,
+    rng::Rng,
     schedule::Database,
     world::{World, bodies::number, card::Card, game, hosts, polling, sdk, stream},
 };
@@ -102,7 +102,7 @@ impl Run {
     async fn populate(&mut self) -> anyhow::Result<()> {
         let backend = &self.server.backend;
         let studio = Studio::open(backend).await;
-        let version = studio.push_game(backend, Game::StandIn, &version(self.options.players)).await;
+        let version = studio.push_game(backend, Game::IdleRuntime, &version(self.options.players)).await;
         studio.deploy(version).await;
         let (studio, installation) = (Arc::new(studio), backend.installation());
         let mut coming = JoinSet::new();
@@ -131,11 +131,11 @@ impl Run {
     fn seat(&mut self, Signed { card, session, index }: Signed) {
         let world = Arc::clone(&self.world);
         self.world.add_card(Arc::clone(&card));
-        let dice = Dice::new(world.seed.wrapping_mul(31).wrapping_add(card.client));
+        let rng = Rng::new(world.seed.wrapping_mul(31).wrapping_add(card.client));
         match (session, index % 10) {
-            (Some(session), _) => drop(self.tasks.spawn(sdk::play(world, card, session, dice))),
-            (None, 0..5) => drop(self.tasks.spawn(stream::play(world, card, dice))),
-            (None, _) => drop(self.tasks.spawn(polling::play(world, card, dice))),
+            (Some(session), _) => drop(self.tasks.spawn(sdk::play(world, card, session, rng))),
+            (None, 0..5) => drop(self.tasks.spawn(stream::play(world, card, rng))),
+            (None, _) => drop(self.tasks.spawn(polling::play(world, card, rng))),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use omgservers_api::{Kind, Problem};
 
 use super::World;
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ impl World {
     /// Waits for the answer, or breaks the request off.
     pub(crate) async fn ask<T>(
         &self,
-        dice: &mut Dice,
+        rng: &mut Rng,
         request: impl Future<Output = Result<T, Problem>>,
     ) -> Answer<T> {
         let drops = self.drops.load(Ordering::Relaxed);
-        if drops > 0 && dice.percent(drops.into()) {
-            let soon = dice.millis(0, 30);
+        if drops > 0 && rng.percent(drops.into()) {
+            let soon = rng.millis(0, 30);
             return match tokio::time::timeout(soon, request).await {
                 Ok(answer) => judged(answer),
                 Err(_broken_off) => Answer::Unknown,

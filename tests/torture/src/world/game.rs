@@ -23,8 +23,8 @@ use super::{
     orders::Orders,
 };
 use crate::{
-    dice::Dice,
     history::{Actor, Record},
+    rng::Rng,
 };
 
 /// The mode of the version's configuration.
@@ -45,7 +45,7 @@ struct Member {
 struct Game {
     world: Arc<World>,
     seat: Arc<Seat>,
-    dice: Dice,
+    rng: Rng,
     token: Option<String>,
     orders: Orders,
     members: BTreeMap<u64, Member>,
@@ -58,11 +58,11 @@ struct Game {
 }
 
 /// Plays until the game server is dismissed or everything is over.
-pub(crate) async fn play(world: Arc<World>, seat: Arc<Seat>, dice: Dice) {
+pub(crate) async fn play(world: Arc<World>, seat: Arc<Seat>, rng: Rng) {
     let mut it = Game {
         world,
         seat,
-        dice,
+        rng,
         token: None,
         orders: Orders::default(),
         members: BTreeMap::new(),
@@ -99,7 +99,7 @@ impl Game {
             self.send_away();
         }
         if self.exchange().await.is_none() {
-            tokio::time::sleep(self.dice.millis(50, 200)).await;
+            tokio::time::sleep(self.rng.millis(50, 200)).await;
         }
     }
 
@@ -117,7 +117,7 @@ impl Game {
         };
         let begun = Instant::now();
         let call = self.world.client.call("runtime", "interchange", Some(&token), &request);
-        let answer: Answer<RuntimeInterchangeResponse> = self.world.ask(&mut self.dice, call).await;
+        let answer: Answer<RuntimeInterchangeResponse> = self.world.ask(&mut self.rng, call).await;
         match answer {
             Answer::Good(answer) => {
                 drop(self.consumed.drain(..count));
@@ -147,7 +147,7 @@ impl Game {
         let password = self.seat.password.clone();
         let request = CreateRuntimeTokenRequest { runtime_id: self.seat.runtime_id, password };
         let call = self.world.client.call("runtime", "create-token", None, &request);
-        let answer: Answer<CreateRuntimeTokenResponse> = self.world.ask(&mut self.dice, call).await;
+        let answer: Answer<CreateRuntimeTokenResponse> = self.world.ask(&mut self.rng, call).await;
         match answer {
             Answer::Good(answer) => {
                 self.token = Some(answer.api_token.clone());
@@ -208,7 +208,7 @@ impl Game {
         let value = serde_json::from_str(it.profile.get()).map_or(0, |it: Profile| it.v);
         self.world.log.add(Record::ProfileRead { user: card.user, value });
         self.members.insert(client, Member { card, id: it.client_id, heard: None });
-        let plays = self.dice.millis(500, 2500);
+        let plays = self.rng.millis(500, 2500);
         self.until.get_or_insert_with(|| Instant::now() + plays);
     }
 
@@ -228,7 +228,7 @@ impl Game {
         }
         let Some(member) = self.members.get_mut(&client) else { return Ok(()) };
         member.heard = Some(self.world.down_count());
-        if fresh && self.world.mode() == Mode::Play && self.dice.percent(60) {
+        if fresh && self.world.mode() == Mode::Play && self.rng.percent(60) {
             self.orders.say(&self.world, &self.seat, &[it.client_id]);
         }
         Ok(())
@@ -237,21 +237,21 @@ impl Game {
     /// Something of its own accord.
     fn act(&mut self) {
         let ids: Vec<(u64, ClientId)> = self.members.iter().map(|it| (*it.0, it.1.id)).collect();
-        let Some((client, _)) = self.dice.pick(&ids).copied() else { return };
-        if self.dice.percent(10) {
+        let Some((client, _)) = self.rng.pick(&ids).copied() else { return };
+        if self.rng.percent(10) {
             self.broadcast();
         }
-        if self.dice.percent(20) {
+        if self.rng.percent(20) {
             let some: BTreeSet<ClientId> =
-                (0..6).filter_map(|_| self.dice.pick(&ids).map(|it| it.1)).collect();
+                (0..6).filter_map(|_| self.rng.pick(&ids).map(|it| it.1)).collect();
             self.orders.say(&self.world, &self.seat, &some.into_iter().collect::<Vec<_>>());
         }
         let Some(card) = self.members.get(&client).map(|it| Arc::clone(&it.card)) else { return };
-        if self.dice.percent(40) {
+        if self.rng.percent(40) {
             self.orders.profile(&self.world, &self.seat, &card);
         }
         let free = !card.wish.load(Ordering::Acquire);
-        if !self.seat.is_match && free && self.dice.percent(12) {
+        if !self.seat.is_match && free && self.rng.percent(12) {
             self.orders.wish(&self.world, &self.seat, &card, MODE);
         }
     }

@@ -12,7 +12,7 @@ use omgservers_client::runtime::{PASSWORD, RUNTIME_ID, RUNTIME_QUALIFIER};
 use tokio::{process::Command, task::JoinSet};
 
 use super::{Mode, World, bodies::number, card::Seat, game};
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// Looks for containers until it is over, and then waits for those who play.
 pub(crate) async fn watch(world: Arc<World>, installation: String) {
@@ -26,8 +26,8 @@ pub(crate) async fn watch(world: Arc<World>, installation: String) {
             let Some(seat) = read(&container).await.map(Arc::new) else { continue };
             known.insert(container);
             if world.take_seat(&seat).is_some() {
-                let dice = Dice::new(world.seed ^ seat.runtime);
-                games.spawn(game::play(Arc::clone(&world), seat, dice));
+                let rng = Rng::new(world.seed ^ seat.runtime);
+                games.spawn(game::play(Arc::clone(&world), seat, rng));
             }
         }
         tokio::time::sleep(Duration::from_millis(250)).await;

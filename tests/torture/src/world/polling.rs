@@ -18,12 +18,12 @@ use super::{
     lock,
     voice::{Voice, Words},
 };
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 struct Polling {
     world: Arc<World>,
     card: Arc<Card>,
-    dice: Dice,
+    rng: Rng,
     ears: Ears,
     voice: Voice,
     /// What wasn't answered, and how often it was sent.
@@ -32,10 +32,10 @@ struct Polling {
 }
 
 /// Plays until it is over.
-pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, dice: Dice) {
+pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, rng: Rng) {
     let words = Voice::default().say(&world, &card, 0);
     let mut it =
-        Polling { world, card, dice, ears: Ears::default(), voice: Voice::default(), words, attempts: 0 };
+        Polling { world, card, rng, ears: Ears::default(), voice: Voice::default(), words, attempts: 0 };
     while it.world.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
         let mode = it.world.mode();
         let filled = it.card.filled.load(Ordering::Acquire);
@@ -52,7 +52,7 @@ impl Polling {
     /// One exchange; answers how long to pause after it.
     async fn exchange(&mut self, mode: Mode) -> std::time::Duration {
         if self.words.is_empty() {
-            let count = Voice::appetite(&self.world, &self.card, &mut self.dice);
+            let count = Voice::appetite(&self.world, &self.card, &mut self.rng);
             self.words = self.voice.say(&self.world, &self.card, count);
             self.attempts = 0;
         }
@@ -60,7 +60,7 @@ impl Polling {
         let filling = mode == Mode::FillGames;
         let consumed = if filling { Vec::new() } else { self.ears.consumed().to_vec() };
         let count = consumed.len();
-        let long = !filling && self.dice.percent(20);
+        let long = !filling && self.rng.percent(20);
         let request = PlayerInterchangeRequest {
             client_id: self.card.client_id,
             outgoing_messages: self.words.outgoing(),
@@ -70,7 +70,7 @@ impl Polling {
         let token = self.card.token();
         let begun = Instant::now();
         let call = self.world.client.call("player", "interchange", Some(&token), &request);
-        let answer: Answer<PlayerInterchangeResponse> = self.world.ask(&mut self.dice, call).await;
+        let answer: Answer<PlayerInterchangeResponse> = self.world.ask(&mut self.rng, call).await;
         let pace = u64::try_from(self.world.pace.as_millis()).unwrap_or(100);
         if let Answer::Good(answer) = answer {
             Voice::taken(&self.world, &self.card, &self.words);
@@ -81,10 +81,10 @@ impl Polling {
             if filling {
                 self.card.filled.store(true, Ordering::Release);
             }
-            return self.dice.millis(pace / 3, pace.saturating_mul(5) / 3);
+            return self.rng.millis(pace / 3, pace.saturating_mul(5) / 3);
         }
         self.failed(answer).await;
-        self.dice.millis(50, 250)
+        self.rng.millis(50, 250)
     }
 
     async fn failed<T>(&mut self, answer: Answer<T>) {
@@ -92,7 +92,7 @@ impl Polling {
             Answer::Good(_) | Answer::Later => {}
             // Some games go on without repeating what wasn't answered.
             Answer::Unknown => {
-                if self.dice.percent(3) && self.world.mode() == Mode::Play {
+                if self.rng.percent(3) && self.world.mode() == Mode::Play {
                     Voice::given_up(&self.card, &self.words);
                     self.words = self.voice.say(&self.world, &self.card, 0);
                 }

@@ -14,12 +14,12 @@ use super::{
     card::Card,
 };
 use crate::{
-    dice::Dice,
     history::{Actor, Record, To},
+    rng::Rng,
 };
 
 /// Plays until it is over. Nothing is given up: the SDK repeats what wasn't acknowledged.
-pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, mut session: Session, mut dice: Dice) {
+pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, mut session: Session, mut rng: Rng) {
     let (mut next, mut entry) = (0, 0);
     let from = Actor::Client(card.client);
     while world.mode() != Mode::Over && !card.over.load(Ordering::Acquire) {
@@ -32,7 +32,7 @@ pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, mut session: Sessio
         // What wasn't acknowledged by the last call goes on with this one.
         let talks = mode == Mode::Play && !card.hush.load(Ordering::Acquire);
         if talks && card.unacknowledged.load(Ordering::Acquire) < 20 {
-            for _ in 0..dice.between(0, 3) {
+            for _ in 0..rng.between(0, 3) {
                 world.log.add(Record::Said { from, number: next, to: To::Runtime });
                 card.said(next);
                 card.unacknowledged.fetch_add(1, Ordering::AcqRel);
@@ -62,16 +62,16 @@ pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, mut session: Sessio
                 }
                 card.serve(begun);
             }
-            Err(problem) => gave_up(&world, &card, &problem.to_string(), &mut dice).await,
+            Err(problem) => gave_up(&world, &card, &problem.to_string(), &mut rng).await,
         }
-        tokio::time::sleep(dice.millis(20, 150)).await;
+        tokio::time::sleep(rng.millis(20, 150)).await;
     }
 }
 
 /// The SDK has repeated it for a minute, or it was refused.
-async fn gave_up(world: &World, card: &Card, problem: &str, dice: &mut Dice) {
+async fn gave_up(world: &World, card: &Card, problem: &str, rng: &mut Rng) {
     world.odd(format!("the SDK gave up for client {}: {problem}", card.client));
-    tokio::time::sleep(dice.millis(200, 500)).await;
+    tokio::time::sleep(rng.millis(200, 500)).await;
 }
 
 fn read(world: &World, card: &Card, event: Event, entry: u64) -> Option<Record> {

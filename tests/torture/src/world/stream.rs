@@ -24,7 +24,7 @@ use super::{
     polling::renew,
     voice::{Voice, Words},
 };
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -47,7 +47,7 @@ struct Frame {
 struct Streaming {
     world: Arc<World>,
     card: Arc<Card>,
-    dice: Dice,
+    rng: Rng,
     ears: Ears,
     voice: Voice,
     next_request: u64,
@@ -67,11 +67,11 @@ enum End {
 }
 
 /// Plays until it is over.
-pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, dice: Dice) {
+pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, rng: Rng) {
     let mut it = Streaming {
         world,
         card,
-        dice,
+        rng,
         ears: Ears::default(),
         voice: Voice::default(),
         next_request: 0,
@@ -83,10 +83,10 @@ pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, dice: Dice) {
             continue;
         }
         match it.connect().await {
-            End::Broken => tokio::time::sleep(it.dice.millis(50, 250)).await,
+            End::Broken => tokio::time::sleep(it.rng.millis(50, 250)).await,
             End::Token => {
                 renew(&it.world, &it.card).await;
-                tokio::time::sleep(it.dice.millis(50, 250)).await;
+                tokio::time::sleep(it.rng.millis(50, 250)).await;
             }
             End::Over(why) => it.world.log.add(it.card.ended(why)),
             End::Mode => {}
@@ -153,7 +153,7 @@ impl Streaming {
                 Ok(Some(Err(_)) | None) => Some(End::Broken),
                 Err(_my_turn) => {
                     turn =
-                        tokio::time::Instant::now() + self.dice.millis(pace / 3, pace.saturating_mul(5) / 3);
+                        tokio::time::Instant::now() + self.rng.millis(pace / 3, pace.saturating_mul(5) / 3);
                     if heard.elapsed() > SILENCE { Some(End::Broken) } else { self.talk(&mut socket).await }
                 }
             };
@@ -185,13 +185,13 @@ impl Streaming {
         if self.stands_still() {
             return Some(End::Mode);
         }
-        if drops > 0 && self.dice.percent(drops.into()) {
+        if drops > 0 && self.rng.percent(drops.into()) {
             return Some(End::Broken);
         }
         if self.frames.len() >= MOST_FRAMES {
             return None;
         }
-        let count = Voice::appetite(&self.world, &self.card, &mut self.dice);
+        let count = Voice::appetite(&self.world, &self.card, &mut self.rng);
         // When it fills, one frame says all.
         let count = if self.world.mode() == Mode::FillGames && !self.frames.is_empty() { 0 } else { count };
         let words = self.voice.say(&self.world, &self.card, count);

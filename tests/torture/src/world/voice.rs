@@ -14,8 +14,8 @@ use super::{
     card::Card,
 };
 use crate::{
-    dice::Dice,
     history::{Actor, Record, To},
+    rng::Rng,
 };
 
 /// Messages that are sent together.
@@ -45,9 +45,9 @@ pub(crate) struct Voice(u64);
 
 impl Voice {
     /// How much it says now.
-    pub(crate) fn appetite(world: &World, card: &Card, dice: &mut Dice) -> u64 {
+    pub(crate) fn appetite(world: &World, card: &Card, rng: &mut Rng) -> u64 {
         match world.mode() {
-            Mode::Play if !card.hush.load(Ordering::Acquire) => dice.between(0, 4),
+            Mode::Play if !card.hush.load(Ordering::Acquire) => rng.between(0, 4),
             Mode::FillGames if !card.filled.load(Ordering::Acquire) => world.fill.load(Ordering::Relaxed),
             _ => 0,
         }

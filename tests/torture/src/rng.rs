@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// SplitMix64.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// The same seed throws the same.
     pub fn new(seed: u64) -> Self {
         Self(seed)

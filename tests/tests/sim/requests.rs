@@ -6,19 +6,19 @@ use omgservers_api::{ClientId, DeploymentId, MatchmakerId, Problem, Role, ids::I
 use omgservers_core::Caller;
 
 use crate::{
-    dice::Dice,
+    rng::Rng,
     simulation::{CallMode, SYSTEM, Simulation, Verdict},
 };
 
 impl Simulation {
     /// A player takes its wish to be matched back.
-    pub(crate) async fn take_back(&mut self, index: usize, way: CallMode) -> Verdict {
+    pub(crate) async fn take_back(&mut self, index: usize, call_mode: CallMode) -> Verdict {
         let player = &self.players[index];
         let Some(client) = player.session.as_ref().map(|it| it.client) else { return Ok(()) };
         let caller = Caller::User { id: player.user, role: Role::Player };
         let matchmaking = Arc::clone(&self.backend().matchmaking);
         let work = async move { matchmaking.cancel_own_ticket(&caller, client).await };
-        let done = Self::call(&self.script, way, work).await;
+        let done = Self::call(&self.script, call_mode, work).await;
         let had = done.as_ref().and_then(|it| it.as_ref().ok()).copied();
         self.note(format!(
             "client {client} takes its wish back: {:?}",
@@ -47,13 +47,13 @@ impl Simulation {
     /// The call with which a developer deletes a matchmaker of a deployment.
     async fn deleting_matchmaker(
         &mut self,
-        dice: &mut Dice,
+        rng: &mut Rng,
         deployment: DeploymentId,
     ) -> Option<impl Future<Output = Result<bool, Problem>> + use<>> {
         let query = "select id from matchmaking.matchmaker where deployment_id = $1 order by id";
         let rows = self.sql.query(query, &[&deployment.get()]).await.unwrap();
         let ids: Vec<i64> = rows.iter().map(|it| it.get(0)).collect();
-        let id = MatchmakerId::from_i64(*dice.pick(&ids)?).unwrap();
+        let id = MatchmakerId::from_i64(*rng.pick(&ids)?).unwrap();
         self.note(format!("matchmaker {id} is to be deleted"));
         let matchmaking = Arc::clone(&self.backend().matchmaking);
         Some(async move { matchmaking.delete_matchmaker(&SYSTEM, id).await })
@@ -62,12 +62,12 @@ impl Simulation {
     /// A developer deletes a matchmaker of a deployment, the only one perhaps.
     pub(crate) async fn delete_matchmaker(
         &mut self,
-        dice: &mut Dice,
+        rng: &mut Rng,
         deployment: DeploymentId,
-        way: CallMode,
+        call_mode: CallMode,
     ) {
-        let Some(work) = self.deleting_matchmaker(dice, deployment).await else { return };
-        let done = Self::call(&self.script, way, work).await;
+        let Some(work) = self.deleting_matchmaker(rng, deployment).await else { return };
+        let done = Self::call(&self.script, call_mode, work).await;
         self.note(format!("a matchmaker is deleted: {:?}", done.map(|it| it.map_err(|it| it.to_string()))));
     }
 }

@@ -1,129 +1,75 @@
 //! Mailboxes on a database of their own, an HTTP server with rooms in front of them, and raw clients.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn};
 use futures_util::{SinkExt as _, StreamExt as _};
-use omgservers_api::{
-    ClientId, DeploymentId, RuntimeId, UserId, dispatcher::PATH, ids::Id as _, interchange::message,
-    roles::Delivery,
-};
-use omgservers_auth::{Keys, TokenConfig, Tokens};
-use omgservers_core::{Mint, Ownership};
+use omgservers_api::{ClientId, RuntimeId, dispatcher::PATH, ids::Id as _, interchange::message};
 use omgservers_dispatcher::{Bounds, Dispatcher};
 use omgservers_http::dispatcher::{Parts, Times, routes};
-use omgservers_messaging::{Bounds as MailboxBounds, Mailbox, Mailboxes, Messaging as _, Op, SCHEMA};
-use omgservers_testkit::Ground;
+use omgservers_messaging::{Bounds as MailboxBounds, Mailbox, Messaging as _, Op};
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{
-        Error, Message,
-        client::IntoClientRequest as _,
-        handshake::client::Response,
-        http::{HeaderValue, StatusCode},
-    },
+    WebSocketStream,
+    tungstenite::{Message, handshake::client::Response, http::StatusCode},
 };
 
-/// Nothing takes so long.
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+pub(crate) use crate::messaging::{LONG, MessagingFixture, eventually};
 
-pub(crate) struct House {
-    pub(crate) ground: Ground,
-    mailboxes: Option<Arc<Mailboxes>>,
+/// A dispatcher in front of mailboxes.
+pub(crate) struct DispatcherFixture {
+    mailboxes: MessagingFixture,
     pub(crate) dispatcher: Arc<Dispatcher>,
-    pub(crate) tokens: Arc<Tokens>,
-    pub(crate) user: UserId,
-    pub(crate) host: String,
-    deployment: DeploymentId,
     bounds: Bounds,
     times: Times,
-    server: Option<ServerHandle>,
 }
 
-impl House {
+impl Deref for DispatcherFixture {
+    type Target = MessagingFixture;
+
+    fn deref(&self) -> &MessagingFixture {
+        &self.mailboxes
+    }
+}
+
+impl DispatcherFixture {
     pub(crate) async fn new() -> Self {
         Self::with(Bounds::default(), Times::default()).await
     }
 
     pub(crate) async fn with(bounds: Bounds, times: Times) -> Self {
-        let ground = Ground::new(&[SCHEMA]).await;
-        let tokens =
-            Arc::new(Tokens::new(Arc::new(Keys::ephemeral()), ground.clock(), TokenConfig::default()));
-        let (user, deployment) = (ground.mint.root().unwrap(), ground.mint.root().unwrap());
-        let dispatcher = Dispatcher::new(bounds);
-        let (mailboxes, host, server) = (None, String::new(), None);
-        let mut house =
-            Self { ground, mailboxes, dispatcher, tokens, user, host, deployment, bounds, times, server };
-        house.start().await;
-        house
+        let mailboxes = MessagingFixture::new(MailboxBounds::default()).await;
+        let mut fixture = Self { mailboxes, dispatcher: Dispatcher::new(bounds), bounds, times };
+        fixture.start();
+        fixture
     }
 
-    async fn start(&mut self) {
-        let (ground, bounds) = (&self.ground, MailboxBounds::default());
-        let (mint, ownership) = (ground.mint.clone(), ground.ownership.clone());
-        let mailboxes = Mailboxes::open(&ground.db, ground.clock(), mint, ownership, bounds).await.unwrap();
+    fn start(&mut self) {
         let parts = Parts {
             dispatcher: Arc::clone(&self.dispatcher),
-            messaging: mailboxes.clone(),
+            messaging: self.mailboxes.mailboxes.clone().unwrap(),
             tokens: Arc::clone(&self.tokens),
             times: self.times,
         };
-        let app = move || {
-            let parts = parts.clone();
-            App::new()
-                .wrap(from_fn(async |request, next: actix_web::middleware::Next<_>| {
-                    Ok(omgservers_http::finish(next.call(request).await?))
-                }))
-                .configure(move |it| routes(&parts, it))
-        };
-        let server = HttpServer::new(app).workers(2).disable_signals().shutdown_timeout(10);
-        let server = server.h1_allow_half_closed(false).bind(("127.0.0.1", 0)).unwrap();
-        self.host = server.addrs()[0].to_string();
-        let server = server.run();
-        self.server = Some(server.handle());
-        tokio::spawn(server);
-        self.mailboxes = Some(mailboxes);
+        self.mailboxes.serve(move |it| routes(&parts, it));
     }
 
-    /// What a kill and a new start of the process are: nothing is flushed, slots and ids are taken again.
+    /// Kills the process and starts it again.
     pub(crate) async fn crash(&mut self) {
-        self.server.take().unwrap().stop(false).await;
-        self.mailboxes = None;
-        self.ground.ownership = Ownership::take(&self.ground.db, "test").await.unwrap();
-        self.ground.mint = Mint::take(&self.ground.db).await.unwrap();
+        self.mailboxes.crash().await;
         self.dispatcher = Dispatcher::new(self.bounds);
-        self.start().await;
+        self.start();
     }
 
     /// Stops as a server does.
     pub(crate) async fn stop(&mut self) {
         self.dispatcher.stop();
-        self.server.take().unwrap().stop(true).await;
-    }
-
-    pub(crate) fn messaging(&self) -> &Mailboxes {
-        self.mailboxes.as_ref().unwrap()
-    }
-
-    pub(crate) async fn apply(&self, ops: Vec<Op>) {
-        self.messaging().apply(ops).unwrap().wait().await.unwrap();
-    }
-
-    pub(crate) async fn runtime(&self) -> RuntimeId {
-        let (runtime, deployment) = (self.ground.mint.root().unwrap(), self.deployment);
-        self.apply(vec![Op::OpenRuntime { runtime, deployment, delivery: Delivery::Durable }]).await;
-        runtime
+        self.mailboxes.stop_server().await;
     }
 
     /// A client that is with a runtime.
     pub(crate) async fn client(&self, runtime: RuntimeId) -> ClientId {
-        let client = self.ground.mint.child(self.user).unwrap();
-        let (user, deployment, delivery) = (self.user, self.deployment, Delivery::Durable);
-        let open = Op::OpenClient { client, user, deployment, delivery };
-        self.apply(vec![open, Op::Route { client, to: Some(runtime) }]).await;
-        client
+        self.assigned_client(runtime).await
     }
 
     /// Moves a client and tells it so.
@@ -178,32 +124,14 @@ impl House {
         query: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<(Socket, Response), (StatusCode, Value)> {
-        let mut request = format!("ws://{}{PATH}{query}", self.host).into_client_request().unwrap();
-        for (name, value) in headers {
-            request.headers_mut().append(*name, HeaderValue::from_str(value).unwrap());
-        }
-        let socket = TcpStream::connect(&self.host).await.unwrap();
-        match client_async(request, socket).await {
-            Ok((stream, response)) => Ok((Socket(stream), response)),
-            Err(Error::Http(answer)) => {
-                let body = answer.body().as_deref().unwrap_or_default();
-                Err((answer.status(), serde_json::from_slice(body).unwrap_or_default()))
-            }
-            Err(other) => panic!("{other:?}"),
-        }
+        let open = self.shake_hands(&format!("{PATH}{query}"), headers).await;
+        open.map(|(stream, response)| (Socket(stream), response))
     }
 
     /// The error of a handshake.
     pub(crate) async fn refused(&self, token: &str) -> (u16, Value) {
         let (status, answer) = self.shake(token).await.map(drop).unwrap_err();
         (status.as_u16(), answer)
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        // Not awaited: the server ends with its worker thread.
-        drop(self.server.take().map(|it| it.stop(false)));
     }
 }
 
@@ -273,14 +201,4 @@ impl Socket {
             }
         }
     }
-}
-
-/// Asks until it is so; a test that waits too long fails.
-pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let waiting = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(timeout(LONG, waiting).await.is_ok(), "{what}");
 }

@@ -1,11 +1,11 @@
-//! Chance, from a seed.
+//! Random numbers, from a seed.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// The chances of one step. Each step has dice of its own, so that what one step draws changes no other one.
-pub(crate) struct Dice(StdRng);
+pub(crate) struct Rng(StdRng);
 
-impl Dice {
+impl Rng {
     /// Those of a step of a seed.
     pub(crate) fn new(seed: u64, step: u64) -> Self {
         Self(StdRng::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(step)))

@@ -1,144 +1,98 @@
 //! Mailboxes on a database of their own, an HTTP server with streams in front of them, and a raw client.
 
-use std::{sync::Arc, time::Duration};
-
-use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn};
-use futures_util::{SinkExt as _, StreamExt as _};
-use omgservers_api::{
-    ClientId, DeploymentId, EntryId, Role, RuntimeId, UserId, interchange::message, roles::Delivery,
-    stream::PATH,
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
 };
-use omgservers_auth::{Keys, TokenConfig, Tokens};
-use omgservers_core::{Mint, Ownership};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use omgservers_api::{ClientId, EntryId, Role, RuntimeId, interchange::message, stream::PATH};
 use omgservers_http::stream::{Parts, Streams, routes};
-use omgservers_messaging::{Bounds, Entry, Mailbox, Mailboxes, Messaging as _, Op, SCHEMA, To};
-use omgservers_testkit::{Ground, protocol::assert_valid};
+use omgservers_messaging::{Bounds, Entry, Mailbox, Messaging as _, Op, To};
+use omgservers_testkit::protocol::assert_valid;
 use serde_json::{Value, json, value::RawValue};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
+    WebSocketStream,
     tungstenite::{
-        Error, Message,
-        client::IntoClientRequest as _,
-        handshake::client::Response,
-        http::{HeaderValue, StatusCode},
-        protocol::frame::coding::CloseCode,
+        Message, handshake::client::Response, http::StatusCode, protocol::frame::coding::CloseCode,
     },
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use crate::messaging::{LONG, MessagingFixture, eventually};
+
 /// The largest frame.
 pub(crate) const LIMIT: usize = 100_000;
-/// Nothing takes so long.
-const LONG: Duration = Duration::from_secs(20);
 
-pub(crate) struct House {
-    pub(crate) ground: Ground,
-    pub(crate) mailboxes: Option<Arc<Mailboxes>>,
-    pub(crate) tokens: Arc<Tokens>,
-    pub(crate) user: UserId,
+/// Streams in front of mailboxes.
+pub(crate) struct StreamFixture {
+    mailboxes: MessagingFixture,
     pub(crate) streams: Streams,
     pub(crate) draining: CancellationToken,
-    pub(crate) host: String,
-    deployment: DeploymentId,
-    bounds: Bounds,
-    server: Option<ServerHandle>,
 }
 
-impl House {
+impl Deref for StreamFixture {
+    type Target = MessagingFixture;
+
+    fn deref(&self) -> &MessagingFixture {
+        &self.mailboxes
+    }
+}
+
+impl DerefMut for StreamFixture {
+    fn deref_mut(&mut self) -> &mut MessagingFixture {
+        &mut self.mailboxes
+    }
+}
+
+impl StreamFixture {
     pub(crate) async fn new() -> Self {
         Self::with(Bounds::default()).await
     }
 
     pub(crate) async fn with(bounds: Bounds) -> Self {
-        let ground = Ground::new(&[SCHEMA]).await;
-        let tokens =
-            Arc::new(Tokens::new(Arc::new(Keys::ephemeral()), ground.clock(), TokenConfig::default()));
-        let (user, deployment) = (ground.mint.root().unwrap(), ground.mint.root().unwrap());
-        let mut house = Self {
-            ground,
-            mailboxes: None,
-            tokens,
-            user,
-            streams: Streams::default(),
-            draining: CancellationToken::new(),
-            host: String::new(),
-            deployment,
-            bounds,
-            server: None,
-        };
-        house.start().await;
-        house
+        let mailboxes = MessagingFixture::new(bounds).await;
+        let (streams, draining) = (Streams::default(), CancellationToken::new());
+        let mut fixture = Self { mailboxes, streams, draining };
+        fixture.start();
+        fixture
     }
 
-    async fn start(&mut self) {
-        let ground = &self.ground;
-        let (mint, ownership) = (ground.mint.clone(), ground.ownership.clone());
-        let mailboxes =
-            Mailboxes::open(&ground.db, ground.clock(), mint, ownership, self.bounds).await.unwrap();
+    fn start(&mut self) {
         self.draining = CancellationToken::new();
         let parts = Parts {
             tokens: Arc::clone(&self.tokens),
-            messaging: mailboxes.clone(),
+            messaging: self.mailboxes.mailboxes.clone().unwrap(),
             open: self.streams.clone(),
             frame_limit: LIMIT,
             draining: self.draining.clone(),
         };
-        let app = move || {
-            let parts = parts.clone();
-            App::new()
-                .wrap(from_fn(async |request, next: actix_web::middleware::Next<_>| {
-                    Ok(omgservers_http::finish(next.call(request).await?))
-                }))
-                .configure(move |it| routes(&parts, it))
-        };
-        let server = HttpServer::new(app).workers(2).disable_signals().shutdown_timeout(10);
-        let server = server.h1_allow_half_closed(false).bind(("127.0.0.1", 0)).unwrap();
-        self.host = server.addrs()[0].to_string();
-        let server = server.run();
-        self.server = Some(server.handle());
-        tokio::spawn(server);
-        self.mailboxes = Some(mailboxes);
+        self.mailboxes.serve(move |it| routes(&parts, it));
     }
 
-    /// What a kill and a new start of the process are: nothing is flushed, slots and ids are taken again.
+    /// Kills the process and starts it again.
     pub(crate) async fn crash(&mut self) {
-        self.server.take().unwrap().stop(false).await;
-        self.mailboxes = None;
-        self.ground.ownership = Ownership::take(&self.ground.db, "test").await.unwrap();
-        self.ground.mint = Mint::take(&self.ground.db).await.unwrap();
-        self.start().await;
+        self.mailboxes.crash().await;
+        self.start();
     }
 
     /// Stops as a server does.
     pub(crate) async fn stop(&mut self) {
         self.draining.cancel();
-        self.server.take().unwrap().stop(true).await;
-    }
-
-    pub(crate) fn messaging(&self) -> &Mailboxes {
-        self.mailboxes.as_ref().unwrap()
-    }
-
-    pub(crate) async fn apply(&self, ops: Vec<Op>) {
-        self.messaging().apply(ops).unwrap().wait().await.unwrap();
+        self.mailboxes.stop_server().await;
     }
 
     /// A client that has no runtime yet.
     pub(crate) async fn client(&self) -> ClientId {
-        let client = self.ground.mint.child(self.user).unwrap();
-        let (user, deployment, delivery) = (self.user, self.deployment, Delivery::Durable);
-        self.apply(vec![Op::OpenClient { client, user, deployment, delivery }]).await;
-        client
+        self.unassigned_client().await
     }
 
     /// A client that is with a runtime.
     pub(crate) async fn pair(&self) -> (ClientId, RuntimeId) {
-        let (client, runtime) = (self.client().await, self.ground.mint.root().unwrap());
-        let (deployment, delivery) = (self.deployment, Delivery::Durable);
-        let open = Op::OpenRuntime { runtime, deployment, delivery };
-        self.apply(vec![open, Op::Route { client, to: Some(runtime) }]).await;
-        (client, runtime)
+        let runtime = self.runtime().await;
+        (self.assigned_client(runtime).await, runtime)
     }
 
     /// The backend says something to a client.
@@ -172,7 +126,7 @@ impl House {
         self.tokens.user(self.user, Role::Player).unwrap()
     }
 
-    /// A stream of a client of the house.
+    /// A stream of a client.
     pub(crate) async fn stream(&self, client: ClientId) -> Stream {
         let query = format!("?client_id={client}");
         self.shake(&query, Some(&self.token()), &[]).await.unwrap().0
@@ -185,41 +139,24 @@ impl House {
         token: Option<&str>,
         protocols: &[&str],
     ) -> Result<(Stream, Response), (StatusCode, Value)> {
-        let mut request = format!("ws://{}{PATH}{query}", self.host).into_client_request().unwrap();
-        let headers = request.headers_mut();
-        if let Some(token) = token {
-            headers.insert("Authorization", format!("Bearer {token}").parse().unwrap());
-        }
-        for protocol in protocols {
-            headers.append("Sec-WebSocket-Protocol", HeaderValue::from_str(protocol).unwrap());
-        }
-        let socket = TcpStream::connect(&self.host).await.unwrap();
-        match client_async(request, socket).await {
-            Ok((stream, response)) => Ok((Stream(stream), response)),
-            Err(Error::Http(answer)) => {
-                let body = answer.body().as_deref().unwrap_or_default();
-                Err((answer.status(), serde_json::from_slice(body).unwrap_or_default()))
-            }
-            Err(other) => panic!("{other:?}"),
-        }
+        let bearer = token.map(|it| format!("Bearer {it}"));
+        let mut headers: Vec<(&'static str, &str)> =
+            bearer.iter().map(|it| ("Authorization", it.as_str())).collect();
+        headers.extend(protocols.iter().map(|it| ("Sec-WebSocket-Protocol", *it)));
+        let open = self.shake_hands(&format!("{PATH}{query}"), &headers).await;
+        open.map(|(stream, response)| (Stream(stream), response))
     }
 
     /// A connection of the test's own to the database.
     pub(crate) async fn sql(&self) -> tokio_postgres::Client {
-        let url = self.ground.test_db.url();
+        let url = self.foundation.test_db.url();
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         client
     }
 }
 
-impl Drop for House {
-    fn drop(&mut self) {
-        // Not awaited: the server ends with its worker thread.
-        drop(self.server.take().map(|it| it.stop(false)));
-    }
-}
-
+/// A message of the backend for a client.
 pub(crate) fn push(client: ClientId, qualifier: &'static str, body: &str) -> Op {
     Op::Push { to: Mailbox::Client(client), qualifier, body: body.into() }
 }
@@ -295,14 +232,4 @@ impl Stream {
             }
         }
     }
-}
-
-/// Asks until it is so; a test that waits too long fails.
-pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let waiting = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(timeout(LONG, waiting).await.is_ok(), "{what}");
 }

@@ -13,7 +13,7 @@ use omgservers_testkit::TestDb;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-pub(crate) struct Bench {
+pub(crate) struct ContractFixture {
     running: Option<Running>,
     pub(crate) url: String,
     /// Where `/metrics` is, if it is apart.
@@ -23,7 +23,7 @@ pub(crate) struct Bench {
     data: tempfile::TempDir,
 }
 
-impl Bench {
+impl ContractFixture {
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
