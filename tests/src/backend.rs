@@ -11,7 +11,7 @@ use std::{
 
 use omgservers_client::Client;
 
-use crate::{DEADLINE, IdleRuntime, binary, idle_runtime, root, run};
+use crate::{DEADLINE, IdleRuntime, ReservedPort, binary, idle_runtime, root, run};
 
 /// How many lines of the log a failed test prints.
 const TAIL: usize = 150;
@@ -20,7 +20,7 @@ const TAIL: usize = 150;
 pub struct Backend {
     child: Option<Child>,
     data: tempfile::TempDir,
-    port: u16,
+    port: ReservedPort,
     /// Held as systemd holds it, over restarts.
     socket: Option<TcpListener>,
     settings: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ impl Backend {
     /// while it is away wait in the socket.
     pub async fn activated(settings: &[(&str, &str)]) -> Self {
         let mut backend = Self::prepare(settings);
-        backend.socket = Some(TcpListener::bind(("0.0.0.0", backend.port)).unwrap());
+        backend.socket = Some(TcpListener::bind(("0.0.0.0", backend.port.number)).unwrap());
         backend.launch().await;
         backend
     }
@@ -49,8 +49,7 @@ impl Backend {
     }
 
     fn prepare(settings: &[(&str, &str)]) -> Self {
-        // Free a moment ago; nothing else on the machine asks for this very one.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ReservedPort::new();
         let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         // PostgreSQL's own user must be able to enter the folders above its data.
         let data = tempfile::Builder::new().prefix("omg").permissions(open_folder()).tempdir().unwrap();
@@ -90,7 +89,7 @@ impl Backend {
             .args(["-c", script])
             .arg(binary("omgservers-server", "omgservers"))
             .arg(self.data.path().join("data"))
-            .env("OMGSERVERS__SERVER__BIND", format!("0.0.0.0:{}", self.port))
+            .env("OMGSERVERS__SERVER__BIND", format!("0.0.0.0:{}", self.port.number))
             .envs(&self.settings)
             .stdin(stdin.unwrap_or_else(Stdio::null))
             .stdout(log.try_clone().unwrap())
@@ -107,7 +106,7 @@ impl Backend {
 
     /// The base URL.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port.number)
     }
     /// The SDK's client.
     pub fn client(&self) -> Client {
@@ -115,11 +114,11 @@ impl Backend {
     }
     /// Where docker pushes to.
     pub fn registry(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.port.number)
     }
     /// The same without a name.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number))
     }
     /// The id of the process, which must run.
     pub fn process(&self) -> u32 {
@@ -216,7 +215,7 @@ impl Backend {
         let lines: Vec<&str> = log.lines().collect();
         let folder = root().join("target/e2e-logs");
         let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
-        let kept = folder.join(format!("{test}-{}.log", self.port));
+        let kept = folder.join(format!("{test}-{}.log", self.port.number));
         let saved = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&kept, &log));
         eprintln!("--- the backend's log, its last {TAIL} of {} lines", lines.len());
         for line in lines.iter().skip(lines.len().saturating_sub(TAIL)) {

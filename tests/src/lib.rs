@@ -9,6 +9,7 @@
 mod backend;
 mod docker;
 mod idle_runtime;
+mod ports;
 mod studio;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 pub use backend::{Backend, open_folder, sweep};
 pub use docker::{Docker, Game};
 pub use idle_runtime::IdleRuntime;
+pub use ports::ReservedPort;
 pub use studio::Studio;
 
 /// The repository.

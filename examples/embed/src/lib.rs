@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use omgservers_api::{DeploymentId, Problem, ProjectId, Role, StageId, TenantId, UserId};
 use omgservers_auth::Keys;
-use omgservers_core::{Caller, Clock, Db, Mint, Ownership, Schema, SystemClock};
+use omgservers_core::{Caller, Clock, Db, Mint, Ownership, Schema, SystemClock, WorkQueue};
 
 /// The schemas of the embedded crates, left to right: what `Db::migrate` creates.
 pub const SCHEMAS: &[Schema] = &[
@@ -46,6 +46,8 @@ pub struct Base {
     pub ownership: Ownership,
     /// Keys for secrets and tokens. A program keeps them with `Keys::load_or_create`.
     pub keys: Arc<Keys>,
+    /// Deployments that changed, or whose runtimes did: `runtimes` enqueues them, `matchmaking` reconciles them.
+    pub changed: WorkQueue<DeploymentId>,
 }
 
 impl Base {
@@ -53,13 +55,9 @@ impl Base {
     pub async fn new(database_url: &str) -> Result<Self, Problem> {
         let db = Db::connect(database_url, 4).await?;
         let (mint, ownership) = (Mint::take(&db).await?, Ownership::take(&db, "embed").await?);
-        Ok(Self {
-            db,
-            clock: Arc::new(SystemClock::default()),
-            mint,
-            ownership,
-            keys: Arc::new(Keys::ephemeral()),
-        })
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let changed = WorkQueue::new(Arc::clone(&clock));
+        Ok(Self { db, clock, mint, ownership, keys: Arc::new(Keys::ephemeral()), changed })
     }
 }
 

@@ -47,6 +47,7 @@ pub fn build(base: &Base, left: Left) -> Arc<dyn Matchmaking> {
         runtimes,
         players,
         tokens: Arc::new(tokens),
+        changed: base.changed.clone(),
         config: MatchmakingConfig::default(),
     })
 }

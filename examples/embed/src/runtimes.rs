@@ -39,6 +39,7 @@ pub async fn build(base: &Base, host: FakeHost) -> Result<PgRuntimes, Problem> {
             ..RuntimesConfig::default()
         },
         hosts: Arc::new(host),
+        changed: base.changed.clone(),
     });
     runtimes.ensure_pool(&[HostConfig::local(2, 4096)]).await?;
     Ok(runtimes)

@@ -1,12 +1,11 @@
 //! What `make run` does, against a backend of its own: the demonstration starts it, and leaves it running.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
-use omgservers_tests::{Game, binary, eventually, open_folder, run, sweep};
+use omgservers_tests::{Game, ReservedPort, binary, eventually, open_folder, run, sweep};
 
 /// The backend that is left running; it and its containers go with this.
 struct Left(PathBuf);
@@ -46,8 +45,8 @@ async fn demonstrate(data: &Path, port: u16) -> Output {
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn the_demonstration_goes_the_whole_way_and_leaves_a_backend_that_can_be_stopped() {
     let folder = tempfile::Builder::new().prefix("omg").permissions(open_folder()).tempdir().unwrap();
-    // Free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number;
     let left = Left(folder.path().join("data"));
     let output = demonstrate(&left.0, port).await;
     let told = String::from_utf8_lossy(&output.stdout);

@@ -3,14 +3,13 @@
 //! It runs only with `SETUP_REGISTRY=yes`, which also lets `scripts/setup.sh` install that program.
 
 use std::{
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
 };
 
 use omgservers_api::entrypoint::developer::{CreateVersionRequest, DeployVersionRequest};
 use omgservers_client::Event;
-use omgservers_tests::{Backend, Docker, Game, Studio, eventually, root, run};
+use omgservers_tests::{Backend, Docker, Game, ReservedPort, Studio, eventually, root, run};
 
 use crate::flows::wait_for;
 
@@ -72,7 +71,8 @@ impl Drop for Outside {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker and docker-registry; SETUP_REGISTRY=yes scripts/test.sh runs it"]
 async fn a_registry_outside_takes_our_tokens_and_its_events_attach_images() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number;
     let address = format!("127.0.0.1:{port}");
     let backend = Backend::with(&[
         ("OMGSERVERS__REGISTRY__MODE", "external"),

@@ -265,7 +265,7 @@ async fn a_network_that_somebody_removed_is_made_again() {
 #[tokio::test]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn installations_dont_see_each_other() {
-    let (Some(one), Some(two)) = (Installation::new(), Installation::new()) else { return };
+    let (one, two) = (Installation::new(), Installation::new());
     let spec = one.spec(Mode::Serve, 50).await;
     one.host().start(&spec).await.unwrap();
     // The same runtime id in another installation is another container.
