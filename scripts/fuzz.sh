@@ -12,7 +12,7 @@ command -v cargo-fuzz >/dev/null 2>&1 || {
 }
 seconds="${1:-60}"
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- interchange stream ids names scopes wire
+[ $# -gt 0 ] || set -- interchange stream ids names scopes ws
 for target; do
     mkdir -p "corpus/$target"
     cargo fuzz run -s none "$target" "corpus/$target" "seeds/$target" -- \

@@ -456,6 +456,7 @@ pub struct RequestMatchmaking<'a> {
     pub clients: Vec<ClientId>,
     /// What the mode's rules look at: numbers, texts and booleans.
     #[serde(default, deserialize_with = "attributes", skip_serializing_if = "Attributes::is_empty")]
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, Attribute>))]
     pub attributes: Attributes,
 }
 

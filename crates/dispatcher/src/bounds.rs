@@ -1,48 +1,48 @@
-//! How much fits.
+//! Bounds of frames, lists and queues.
 
 use std::time::Duration;
 
 use omgservers_api::dispatcher::{MAX_CLIENTS, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES};
 
-/// The bounds of frames, of what waits for a receiver, and of lists.
+/// Bounds of frames, of lists and of the queues of receivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Largest frame of a peer, bytes of its payload.
+    /// Largest WebSocket frame of a member, bytes of its payload.
     pub frame: usize,
-    /// Largest message of a peer, bytes of the payloads of its frames.
+    /// Largest message of a member, bytes of the payloads of its frames.
     pub message: usize,
-    /// Most clients in the list of a runtime's frame.
+    /// Most recipients in an envelope.
     pub clients: usize,
-    /// Most frames and bytes that wait for a player.
-    pub player: Room,
-    /// Most frames and bytes that wait for a runtime, connected or not.
-    pub runtime: Room,
-    /// Most of them that are one client's, whatever its connections: so that one can't take the room of all.
-    pub share: Room,
-    /// How long frames wait for a runtime that isn't connected.
-    pub hold: Duration,
-    /// How long a player's text may wait for room on the way to its runtime, unread by the backend, before the
-    /// connection ends.
-    pub patience: Duration,
+    /// Queue of a player.
+    pub player: QueueLimit,
+    /// Queue of a runtime, connected or not.
+    pub runtime: QueueLimit,
+    /// Frames of one client in a runtime's queue, over all of its connections. Otherwise one client
+    /// could fill the queue for all.
+    pub client_quota: QueueLimit,
+    /// How long frames are kept for a runtime that isn't connected.
+    pub backlog_time: Duration,
+    /// How long a player's text may wait for the runtime's queue before the connection ends.
+    pub max_text_wait: Duration,
 }
 
-/// How much room there is. One frame always fits where nothing is.
+/// Limit of a queue. One frame always fits into an empty queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct QueueLimit {
     /// Most frames.
     pub frames: usize,
     /// Most bytes.
     pub bytes: usize,
 }
 
-impl Room {
-    /// Whether so many frames of so many bytes leave room for one more of this size.
+impl QueueLimit {
+    /// Whether a queue of `frames` and `bytes` takes one more frame of `more` bytes.
     pub(crate) const fn fits(self, frames: usize, bytes: usize, more: usize) -> bool {
         frames == 0 || (frames < self.frames && bytes.saturating_add(more) <= self.bytes)
     }
 
-    /// Whether at least half of it is free: whoever waits for room is woken then, and not for each frame.
-    pub(crate) const fn is_roomy(self, frames: usize, bytes: usize) -> bool {
+    /// Whether at least half is free. Blocked senders wake up then, not once for each frame.
+    pub(crate) const fn is_half_free(self, frames: usize, bytes: usize) -> bool {
         frames <= self.frames / 2 && bytes <= self.bytes / 2
     }
 }
@@ -53,12 +53,12 @@ impl Default for Bounds {
             frame: MAX_FRAME_BYTES,
             message: MAX_MESSAGE_BYTES,
             clients: MAX_CLIENTS,
-            player: Room { frames: 1_024, bytes: 1 << 20 },
-            runtime: Room { frames: 16_384, bytes: 16 << 20 },
-            share: Room { frames: 256, bytes: 1 << 20 },
-            hold: Duration::from_secs(10),
-            // A game server that is silent for longer is taken for dead.
-            patience: Duration::from_secs(30),
+            player: QueueLimit { frames: 1_024, bytes: 1 << 20 },
+            runtime: QueueLimit { frames: 16_384, bytes: 16 << 20 },
+            client_quota: QueueLimit { frames: 256, bytes: 1 << 20 },
+            backlog_time: Duration::from_secs(10),
+            // The backend replaces a game server that is idle for longer.
+            max_text_wait: Duration::from_secs(30),
         }
     }
 }

@@ -1,24 +1,24 @@
-//! Why a connection ends.
+//! Reasons why the backend ends a connection.
 
-/// Why the backend ends a connection.
+/// Reason why the backend ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Closing {
-    /// The peer has said so; it is answered.
-    Asked,
-    /// Another connection of the same client or runtime took its place.
+    /// The peer sent a close frame.
+    Requested,
+    /// Another connection of the same client or runtime replaced it.
     Replaced,
-    /// The client is with another runtime, or with none, and knows it.
+    /// The client has consumed the message that it is with another runtime.
     Moved,
     /// The client's session is over.
     Over,
     /// The server stops.
     Stopping,
-    /// The receiver doesn't take its text frames fast enough.
+    /// The receiver's queue is full of texts.
     TooSlow,
-    /// A text of the player has found no room on the way to its runtime for too long.
+    /// A text of the player didn't fit into its runtime's queue for too long.
     TooFast,
-    /// Nothing came for too long, not even answers to pings.
-    Silent,
+    /// The peer sent nothing for too long, not even answers to pings.
+    Idle,
     /// The peer breaks the protocol of WebSockets.
     Protocol,
     /// A text frame isn't UTF-8.
@@ -28,64 +28,79 @@ pub enum Closing {
 }
 
 impl Closing {
-    /// The code of the close frame, as RFC 6455 numbers them.
+    /// Returns the code of the close frame (RFC 6455).
     pub const fn code(self) -> u16 {
         match self {
-            Self::Asked | Self::Replaced | Self::Moved | Self::Over => 1000,
+            Self::Requested | Self::Replaced | Self::Moved | Self::Over => 1000,
             Self::Stopping => 1001,
-            Self::Silent | Self::Protocol => 1002,
+            Self::Idle | Self::Protocol => 1002,
             Self::NotText => 1007,
             Self::TooLarge => 1009,
             Self::TooSlow | Self::TooFast => 1013,
         }
     }
 
-    /// The reason in the close frame.
+    /// Returns the text of the close frame.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Asked => "",
+            Self::Requested => "",
             Self::Replaced => "another connection took the place of this one",
             Self::Moved => "the client is with another runtime",
             Self::Over => "the session is over",
             Self::Stopping => "the server stops",
             Self::TooSlow => "frames are not taken fast enough",
             Self::TooFast => "the runtime does not keep up with the frames of this client",
-            Self::Silent => "nothing was heard for too long",
+            Self::Idle => "nothing was heard for too long",
             Self::Protocol => "this is not the WebSocket protocol",
             Self::NotText => "a text frame is not UTF-8",
             Self::TooLarge => "a frame is too large",
         }
     }
 
-    /// All of them.
+    /// Every reason.
     pub(crate) const ALL: [Self; 11] = [
-        Self::Asked,
+        Self::Requested,
         Self::Replaced,
         Self::Moved,
         Self::Over,
         Self::Stopping,
         Self::TooSlow,
         Self::TooFast,
-        Self::Silent,
+        Self::Idle,
         Self::Protocol,
         Self::NotText,
         Self::TooLarge,
     ];
 
-    /// The label of the metric.
+    /// Returns the label of the metric.
     pub(crate) const fn label(self) -> &'static str {
         match self {
-            Self::Asked => "asked",
+            Self::Requested => "asked",
             Self::Replaced => "replaced",
             Self::Moved => "moved",
             Self::Over => "over",
             Self::Stopping => "stopping",
             Self::TooSlow => "too_slow",
             Self::TooFast => "too_fast",
-            Self::Silent => "silent",
+            Self::Idle => "silent",
             Self::Protocol => "protocol",
             Self::NotText => "not_text",
             Self::TooLarge => "too_large",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_fits_into_a_control_frame() {
+        for closing in Closing::ALL {
+            let bytes = omgservers_ws::close(Some((closing.code(), closing.reason())));
+            assert_eq!(usize::from(bytes[1]), 2 + closing.reason().len());
+            assert_eq!(bytes[2..4], closing.code().to_be_bytes());
+            assert_eq!(&bytes[4..], closing.reason().as_bytes());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A connection as its transport sees it.
+//! Connection to a room as its transport sees it.
 
 use std::{
     fmt,
@@ -8,32 +8,32 @@ use std::{
 
 use bytes::Bytes;
 use omgservers_api::{ClientId, RuntimeId};
-use tokio::time::timeout_at;
+use omgservers_ws::{EncodedFrame, FrameKind, Message, Violation};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Closing, Dispatcher, envelope,
     meters::{Meters, Side},
-    peer::{Held, Peer},
+    peer::{Peer, QueuedFrame},
     queue::Pushed,
+    quota::{ClientQuota, Permit},
     room::Room,
-    way::{Share, Way},
-    wire::{Frame, Kind, Message},
 };
 
-/// What a player's connection is bound to.
+/// Assignment that a player's connection is bound to.
 pub trait Assignment: Send + Sync {
-    /// Whether the client is still with the runtime whose room it is in. Asked for each frame.
+    /// Whether the client is still with the runtime of its room. The dispatcher checks it for each frame.
     fn holds(&self) -> bool;
 }
 
-/// Who is connected.
+/// Identity of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum Member {
     Runtime(RuntimeId),
     Player(ClientId, RuntimeId),
 }
 
-impl Who {
+impl Member {
     pub(crate) const fn runtime(self) -> RuntimeId {
         match self {
             Self::Runtime(runtime) | Self::Player(_, runtime) => runtime,
@@ -48,136 +48,139 @@ impl Who {
     }
 }
 
-/// What became of a message.
-#[must_use = "a text that found no room is lost unless it is given again"]
+/// Outcome of a received message.
+#[must_use = "a text that didn't fit is lost unless it is received again"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
-    /// It was taken, or dropped and counted.
+pub enum FrameOutcome {
+    /// The message was handled: queued, or dropped and counted.
     Done,
-    /// A text found no room on the way to the runtime. It is to be given again when there [is some](Connection::room),
-    /// and nothing else of this peer before it.
+    /// A text doesn't fit into the runtime's queue. The transport waits for
+    /// [`released`](RoomConnection::released) and passes the same text again before anything else.
     Full,
 }
 
-/// A member of a room. Dropping it is leaving.
-pub struct Connection {
+/// Connection of one member; dropping it leaves the room.
+pub struct RoomConnection {
     dispatcher: Arc<Dispatcher>,
     room: Arc<Room>,
     peer: Arc<Peer>,
-    /// To the runtime; a runtime doesn't use its own.
-    way: Arc<Way>,
-    who: Who,
+    /// Quota in the runtime's queue; unused for a runtime.
+    quota: Arc<ClientQuota>,
+    member: Member,
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for RoomConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Connection").field(&self.who).finish()
+        f.debug_tuple("RoomConnection").field(&self.member).finish()
     }
 }
 
-impl Drop for Connection {
+impl Drop for RoomConnection {
     fn drop(&mut self) {
         self.peer.done();
-        self.dispatcher.leave(self.who, &self.peer);
+        self.dispatcher.leave(self.member, &self.peer);
     }
 }
 
-impl Connection {
+impl RoomConnection {
     pub(crate) const fn new(
         dispatcher: Arc<Dispatcher>,
         room: Arc<Room>,
         peer: Arc<Peer>,
-        way: Arc<Way>,
-        who: Who,
+        quota: Arc<ClientQuota>,
+        member: Member,
     ) -> Self {
-        Self { dispatcher, room, peer, way, who }
+        Self { dispatcher, room, peer, quota, member }
     }
 
-    /// Takes what the peer has sent. Never blocks, and never fails: what can't be delivered is dropped and counted,
-    /// or, if it is a player's text, has to wait.
-    pub fn receive(&self, message: &Message) -> Received {
+    /// Handles a message of the member. Never blocks and never fails: it drops and counts what it can't
+    /// deliver, except a player's text, which has to wait.
+    pub fn receive(&self, message: &Message) -> FrameOutcome {
         match message {
-            Message::Text(text) => return self.hear(Kind::Text, text.as_bytes(), text),
-            Message::Binary(bytes) => return self.hear(Kind::Binary, bytes, ""),
+            Message::Text(text) => return self.receive_frame(FrameKind::Text, text.as_bytes(), text),
+            Message::Binary(bytes) => return self.receive_frame(FrameKind::Binary, bytes, ""),
             Message::Ping(payload) => self.peer.pong(payload),
             Message::Pong => {}
-            Message::Close => self.close(Closing::Asked),
+            Message::Close => self.close(Closing::Requested),
         }
-        Received::Done
+        FrameOutcome::Done
     }
 
-    fn hear(&self, kind: Kind, bytes: &[u8], text: &str) -> Received {
+    fn receive_frame(&self, kind: FrameKind, bytes: &[u8], text: &str) -> FrameOutcome {
         let meters = &self.dispatcher.meters;
-        match (self.who, kind) {
-            (Who::Player(client, _), kind) => {
-                if self.to_runtime(client, kind, bytes, text) == Received::Full {
+        match (self.member, kind) {
+            (Member::Player(client, _), kind) => {
+                if self.to_runtime(client, kind, bytes, text) == FrameOutcome::Full {
                     meters.paused();
-                    return Received::Full;
+                    return FrameOutcome::Full;
                 }
             }
-            (Who::Runtime(_), Kind::Text) => self.to_players(text),
-            (Who::Runtime(_), Kind::Binary) => meters.garbage(),
+            (Member::Runtime(_), FrameKind::Text) => self.to_players(text),
+            (Member::Runtime(_), FrameKind::Binary) => meters.garbage(),
         }
-        self.who.side(meters).received.increment(1);
-        Received::Done
+        self.member.side(meters).received.increment(1);
+        FrameOutcome::Done
     }
 
-    fn to_runtime(&self, client: ClientId, kind: Kind, bytes: &[u8], text: &str) -> Received {
+    fn to_runtime(&self, client: ClientId, kind: FrameKind, bytes: &[u8], text: &str) -> FrameOutcome {
         let meters = &self.dispatcher.meters;
         if !self.peer.is_here() {
             meters.moved();
-            return Received::Done;
+            return FrameOutcome::Done;
         }
         let frame = match kind {
-            Kind::Text => envelope::text(client, text),
-            Kind::Binary => envelope::binary(client, bytes),
+            FrameKind::Text => envelope::text(client, text),
+            FrameKind::Binary => envelope::binary(client, bytes),
         };
-        let full = match self.share(frame.bytes().len(), kind) {
+        let full = match self.acquire(frame.bytes().len(), kind) {
             None => true,
-            Some(share) => {
-                let held = Held::shared(frame, kind, share);
-                let sent = self.room.to_runtime(held, &self.way, &self.dispatcher.bounds);
-                meters.waiting(sent.forgotten);
-                let (Pushed::Taken(dropped) | Pushed::Dropped(dropped) | Pushed::Full(dropped)) = sent.pushed;
+            Some(permit) => {
+                let frame = QueuedFrame::with_permit(frame, kind, permit);
+                let bounds = &self.dispatcher.bounds;
+                let sent = self.room.to_runtime(frame, &self.quota, bounds, Instant::now());
+                meters.expired(sent.expired);
+                let (Pushed::Queued(dropped) | Pushed::Dropped(dropped) | Pushed::Full(dropped)) =
+                    sent.pushed;
                 meters.binary(dropped);
-                !matches!(sent.pushed, Pushed::Taken(_))
+                !matches!(sent.pushed, Pushed::Queued(_))
             }
         };
         match kind {
-            // A binary frame may go, a text may not.
-            Kind::Binary if full => meters.binary(1),
-            Kind::Text if full => return Received::Full,
+            // A binary frame may be dropped, a text may not.
+            FrameKind::Binary if full => meters.binary(1),
+            FrameKind::Text if full => return FrameOutcome::Full,
             _ => {}
         }
-        Received::Done
+        FrameOutcome::Done
     }
 
-    /// The client's own room for a frame.
-    fn share(&self, bytes: usize, kind: Kind) -> Option<Share> {
-        self.way.take(bytes, false).or_else(|| {
-            // What is too old may be in the way.
-            self.forget();
-            self.way.take(bytes, kind == Kind::Text)
+    /// Acquires a part of the client's quota.
+    fn acquire(&self, bytes: usize, kind: FrameKind) -> Option<Permit> {
+        self.quota.acquire(bytes, false).or_else(|| {
+            // Frames that are too old may use the quota up.
+            self.expire();
+            self.quota.acquire(bytes, kind == FrameKind::Text)
         })
     }
 
-    /// Drops what has waited too long for a runtime that isn't there.
-    fn forget(&self) {
-        self.dispatcher.meters.waiting(self.room.forget(self.dispatcher.bounds.hold));
+    /// Drops frames that are too old while the runtime isn't connected.
+    fn expire(&self) {
+        let expired = self.room.expire(Instant::now(), self.dispatcher.bounds.backlog_time);
+        self.dispatcher.meters.expired(expired);
     }
 
-    /// Waits until there may be room for a text that found none. For one waiter; may be broken off and called again.
-    pub async fn room(&self) {
-        match self.room.due(self.dispatcher.bounds.hold) {
-            // Time makes room, too.
+    /// Waits until a text that didn't fit may fit. For one waiter; cancel-safe.
+    pub async fn released(&self) {
+        match self.room.due(self.dispatcher.bounds.backlog_time) {
+            // Frames that become too old make space, too.
             Some(due) => {
-                let _in_time = timeout_at(due, self.way.room()).await;
+                let _in_time = timeout_at(due, self.quota.released()).await;
             }
-            None => self.way.room().await,
+            None => self.quota.released().await,
         }
     }
 
-    /// Ends the connection of a player whose text has found no room for too long.
+    /// Ends the connection of a player whose text didn't fit for too long.
     pub fn give_up(&self) {
         self.dispatcher.meters.text();
         self.close(Closing::TooFast);
@@ -188,7 +191,7 @@ impl Connection {
             return self.dispatcher.meters.garbage();
         };
         if !self.peer.is_here() {
-            // Another connection took its place.
+            // Another connection of the runtime replaced this one.
             return self.dispatcher.meters.moved();
         }
         let members = self.room.read();
@@ -201,15 +204,15 @@ impl Connection {
         }
     }
 
-    fn deliver(&self, player: &Peer, frame: &Frame) {
+    fn deliver(&self, player: &Peer, frame: &EncodedFrame) {
         let meters = &self.dispatcher.meters;
         if !player.is_here() {
             return meters.moved();
         }
-        match player.push(Held::new(frame.clone())) {
-            // It has ended just now.
+        match player.push(QueuedFrame::new(frame.clone())) {
+            // The connection has just ended.
             Err(_) => meters.moved(),
-            Ok(Pushed::Taken(dropped)) => meters.binary(dropped),
+            Ok(Pushed::Queued(dropped)) => meters.binary(dropped),
             Ok(Pushed::Dropped(dropped)) => meters.binary(dropped.saturating_add(1)),
             Ok(Pushed::Full(dropped)) => {
                 meters.binary(dropped);
@@ -219,48 +222,61 @@ impl Connection {
         }
     }
 
-    /// Lets a ping be sent. To be called now and then: it also drops what has waited too long for a runtime.
+    /// Sends a ping and drops frames that are too old. The transport calls it regularly.
     pub fn ping(&self) {
-        self.forget();
+        self.expire();
         self.peer.ping();
     }
 
-    /// Ends the connection: what waits is dropped, the close frame is sent. The transport reads on until the peer has
-    /// answered, and then drops this.
+    /// Ends the connection: drops its queue and sends the close frame. The transport reads until the
+    /// peer has answered, then drops this.
     pub fn close(&self, closing: Closing) {
         self.dispatcher.end(Some(&self.peer), closing);
     }
 
-    /// Whether somebody has ended this connection.
+    /// Ends the connection of a member whose bytes violate the WebSocket protocol or its limits.
+    pub fn violated(&self, violation: Violation) {
+        self.close(match violation {
+            Violation::Protocol => Closing::Protocol,
+            Violation::NotText => Closing::NotText,
+            Violation::TooLarge => Closing::TooLarge,
+        });
+    }
+
+    /// Whether the connection was ended.
     pub fn is_ended(&self) -> bool {
         self.peer.is_ended()
     }
 
-    /// Waits until somebody ends this connection. For one waiter; may be broken off and called again.
+    /// Waits until the connection is ended. For one waiter; cancel-safe.
     pub async fn ended(&self) {
         self.peer.ended().await;
     }
 
-    /// What the transport writes. For one writer.
+    /// Returns what the transport writes. For one writer.
     pub fn outgoing(&self) -> Outgoing {
-        Outgoing { dispatcher: Arc::clone(&self.dispatcher), peer: Arc::clone(&self.peer), who: self.who }
+        Outgoing {
+            dispatcher: Arc::clone(&self.dispatcher),
+            peer: Arc::clone(&self.peer),
+            member: self.member,
+        }
     }
 }
 
-/// What goes to a peer.
+/// Frames to a member.
 pub struct Outgoing {
     dispatcher: Arc<Dispatcher>,
     peer: Arc<Peer>,
-    who: Who,
+    member: Member,
 }
 
 impl Outgoing {
-    /// The next frame with its head; `None` when the connection may be closed.
+    /// Returns the next frame with its head; `None` when the transport may close.
     pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         self.peer.poll_next(cx).map(|it| {
             it.map(|(bytes, is_message)| {
                 if is_message {
-                    self.who.side(&self.dispatcher.meters).sent.increment(1);
+                    self.member.side(&self.dispatcher.meters).sent.increment(1);
                 }
                 bytes
             })

@@ -8,13 +8,13 @@ use omgservers_api::{
     dispatcher::{Encoding, InboundHead, OutboundFrame},
 };
 
-use crate::wire::{Frame, FrameWriter, Kind};
+use omgservers_ws::{EncodedFrame, FrameKind, FrameWriter};
 
 /// Bytes that the envelope adds to a message, about.
 const ENVELOPE_BYTES: usize = 80;
 
 /// Encodes a player's text for its game server.
-pub(crate) fn text(client: ClientId, message: &str) -> Frame {
+pub(crate) fn text(client: ClientId, message: &str) -> EncodedFrame {
     let mut writer = begin(client, Encoding::Text, message.len());
     // Writing a string into memory doesn't fail.
     let _infallible = serde_json::to_writer(&mut writer.buffer, message);
@@ -22,7 +22,7 @@ pub(crate) fn text(client: ClientId, message: &str) -> Frame {
 }
 
 /// Encodes a player's bytes for its game server.
-pub(crate) fn binary(client: ClientId, message: &[u8]) -> Frame {
+pub(crate) fn binary(client: ClientId, message: &[u8]) -> EncodedFrame {
     let encoded = base64::encoded_len(message.len(), true).unwrap_or_default();
     let mut writer = begin(client, Encoding::Base64, encoded);
     writer.buffer.push(b'"');
@@ -43,18 +43,18 @@ fn begin(client_id: ClientId, encoding: Encoding, length: usize) -> FrameWriter 
     writer
 }
 
-fn end(mut writer: FrameWriter) -> Frame {
+fn end(mut writer: FrameWriter) -> EncodedFrame {
     writer.buffer.push(b'}');
-    writer.finish(Kind::Text)
+    writer.finish(FrameKind::Text)
 }
 
-/// Frame of a game server, decoded for its recipients.
+/// EncodedFrame of a game server, decoded for its recipients.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Delivery {
     /// Recipients; `None` is every player in the room.
     pub(crate) clients: Option<Vec<ClientId>>,
     /// One frame for all of them.
-    pub(crate) frame: Frame,
+    pub(crate) frame: EncodedFrame,
 }
 
 /// Reason why the dispatcher drops a frame of a game server.
@@ -81,11 +81,11 @@ pub(crate) fn decode(text: &str, max_clients: usize) -> Result<Delivery, Garbage
     }
     let message = outbound.message.as_bytes();
     let frame = match outbound.encoding {
-        Encoding::Text => Frame::new(Kind::Text, message),
+        Encoding::Text => EncodedFrame::new(FrameKind::Text, message),
         Encoding::Base64 => {
             let mut writer = FrameWriter::new(base64::decoded_len_estimate(message.len()));
             STANDARD.decode_vec(message, &mut writer.buffer).map_err(|_error| Garbage::Base64)?;
-            writer.finish(Kind::Binary)
+            writer.finish(FrameKind::Binary)
         }
     };
     Ok(Delivery { clients: outbound.clients.map(Cow::into_owned), frame })
@@ -104,7 +104,7 @@ mod tests {
     }
 
     /// The payload of a frame of the server.
-    fn payload(frame: &Frame) -> &[u8] {
+    fn payload(frame: &EncodedFrame) -> &[u8] {
         let bytes = frame.bytes();
         let head = match bytes[1] {
             126 => 4,
@@ -118,10 +118,10 @@ mod tests {
     fn envelopes_are_the_contracts_byte_for_byte() {
         let it = text(id(9), "hello");
         assert_eq!(payload(&it), br#"{"client_id":"9","encoding":"TXT","message":"hello"}"#);
-        assert_eq!(it.kind(), Kind::Text);
+        assert_eq!(it.kind(), FrameKind::Text);
         let it = binary(id(9), b"hello");
         assert_eq!(payload(&it), br#"{"client_id":"9","encoding":"B64","message":"aGVsbG8="}"#);
-        assert_eq!(it.kind(), Kind::Text);
+        assert_eq!(it.kind(), FrameKind::Text);
         assert_eq!(payload(&binary(id(9), b"")), br#"{"client_id":"9","encoding":"B64","message":""}"#);
     }
 
@@ -161,7 +161,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_a_player_says_arrives_as_it_was(message in any::<String>(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let read = |it: &Frame| serde_json::from_slice::<Value>(payload(it)).unwrap();
+            let read = |it: &EncodedFrame| serde_json::from_slice::<Value>(payload(it)).unwrap();
             prop_assert_eq!(read(&text(id(7), &message)), json!({"client_id": "7", "encoding": "TXT", "message": message}));
             let base64 = STANDARD.encode(&bytes);
             prop_assert_eq!(read(&binary(id(7), &bytes)), json!({"client_id": "7", "encoding": "B64", "message": base64}));
@@ -171,10 +171,10 @@ mod tests {
         fn what_a_runtime_says_arrives_as_it_was(message in "\\PC+", bytes in prop::collection::vec(any::<u8>(), 1..300)) {
             let said = json!({"clients": ["5"], "encoding": "TXT", "message": message}).to_string();
             let it = decode(&said, 9).unwrap();
-            prop_assert_eq!((payload(&it.frame), it.frame.kind()), (message.as_bytes(), Kind::Text));
+            prop_assert_eq!((payload(&it.frame), it.frame.kind()), (message.as_bytes(), FrameKind::Text));
             let said = json!({"encoding": "B64", "message": STANDARD.encode(&bytes)}).to_string();
             let it = decode(&said, 9).unwrap();
-            prop_assert_eq!((payload(&it.frame), it.frame.kind()), (&bytes[..], Kind::Binary));
+            prop_assert_eq!((payload(&it.frame), it.frame.kind()), (&bytes[..], FrameKind::Binary));
         }
 
         #[test]

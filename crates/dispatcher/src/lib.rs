@@ -7,12 +7,11 @@ mod envelope;
 mod meters;
 mod peer;
 mod queue;
+mod quota;
 mod room;
 mod rooms;
-mod way;
-pub mod wire;
 
-pub use bounds::{Bounds, Room};
+pub use bounds::{Bounds, QueueLimit};
 pub use closing::Closing;
-pub use connection::{Assignment, Connection, Outgoing, Received};
-pub use rooms::{Dispatcher, Refused};
+pub use connection::{Assignment, FrameOutcome, Outgoing, RoomConnection};
+pub use rooms::{Dispatcher, Stopped};

@@ -77,7 +77,7 @@ impl Meters {
         add(&self.dropped_binary, count);
     }
 
-    pub(crate) fn waiting(&self, count: usize) {
+    pub(crate) fn expired(&self, count: usize) {
         add(&self.dropped_waiting, count);
     }
 

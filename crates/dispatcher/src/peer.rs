@@ -1,4 +1,4 @@
-//! One end of a room: what waits for it, and how it ends.
+//! Member of a room as the other members see it: its queue and its end.
 
 use std::{
     fmt,
@@ -10,21 +10,20 @@ use std::{
 };
 
 use bytes::Bytes;
+use omgservers_ws::{EncodedFrame, FrameKind};
 use tokio::sync::Notify;
 
 use crate::{
     Assignment, Closing,
-    bounds::Room,
-    queue::{Pushed, Queue, Waiting},
-    room::wake as wake_all,
-    way::{Share, Way},
-    wire::{self, Frame, Kind},
+    bounds::QueueLimit,
+    queue::{Pushed, Queue, QueueItem},
+    quota::{ClientQuota, Permit, notify_all},
 };
 
-/// A connection as others see it.
+/// Connection as the other members see it.
 pub(crate) struct Peer {
     state: Mutex<State>,
-    room: Room,
+    limit: QueueLimit,
     /// `None` for a runtime.
     pub(crate) assignment: Option<Box<dyn Assignment>>,
     ended: AtomicBool,
@@ -33,42 +32,42 @@ pub(crate) struct Peer {
 
 #[derive(Default)]
 struct State {
-    queue: Queue<Held>,
+    queue: Queue<QueuedFrame>,
     ping: bool,
-    /// The newest one that isn't answered; older ones need no answer.
+    /// Answer to the newest ping; older pings need none.
     pong: Option<Bytes>,
     closing: Option<Closing>,
-    /// The close frame was taken.
-    said: bool,
-    /// The transport reads no more, so nothing has to be waited for.
+    /// The transport has the close frame.
+    close_sent: bool,
+    /// The transport reads no more, so it has nothing to wait for.
     done: bool,
     writer: Option<Waker>,
-    /// Clients whose text found no room here.
-    blocked: Vec<Arc<Way>>,
+    /// Clients whose text is blocked by the full queue.
+    blocked: Vec<Arc<ClientQuota>>,
 }
 
-/// A frame that waits.
-pub(crate) struct Held {
-    frame: Frame,
-    /// What it was for its sender: an envelope is text whatever is in it.
-    kind: Kind,
-    _share: Option<Share>,
+/// Frame in a queue.
+pub(crate) struct QueuedFrame {
+    frame: EncodedFrame,
+    /// Type of the sender's frame. An envelope is text whatever it contains.
+    kind: FrameKind,
+    _permit: Option<Permit>,
 }
 
-impl Held {
-    /// From a runtime.
-    pub(crate) fn new(frame: Frame) -> Self {
-        Self { kind: frame.kind(), frame, _share: None }
+impl QueuedFrame {
+    /// Wraps a frame of a runtime.
+    pub(crate) fn new(frame: EncodedFrame) -> Self {
+        Self { kind: frame.kind(), frame, _permit: None }
     }
 
-    /// From a player.
-    pub(crate) fn shared(frame: Frame, kind: Kind, share: Share) -> Self {
-        Self { frame, kind, _share: Some(share) }
+    /// Wraps a frame of a player.
+    pub(crate) fn with_permit(frame: EncodedFrame, kind: FrameKind, permit: Permit) -> Self {
+        Self { frame, kind, _permit: Some(permit) }
     }
 }
 
-impl Waiting for Held {
-    fn kind(&self) -> Kind {
+impl QueueItem for QueuedFrame {
+    fn kind(&self) -> FrameKind {
         self.kind
     }
     fn size(&self) -> usize {
@@ -83,10 +82,10 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(room: Room, assignment: Option<Box<dyn Assignment>>) -> Arc<Self> {
+    pub(crate) fn new(limit: QueueLimit, assignment: Option<Box<dyn Assignment>>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
-            room,
+            limit,
             assignment,
             ended: AtomicBool::new(false),
             end: Notify::new(),
@@ -97,36 +96,36 @@ impl Peer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether frames may go from and to it.
+    /// Whether frames may go to and from it.
     pub(crate) fn is_here(&self) -> bool {
         !self.ended.load(Ordering::Acquire) && self.assignment.as_ref().is_none_or(|it| it.holds())
     }
 
-    /// Lets a frame wait for it. Never blocks. One that has ended gives the frame back.
-    pub(crate) fn push(&self, held: Held) -> Result<Pushed, Held> {
+    /// Queues a frame. Never blocks. Returns the frame when the connection has ended.
+    pub(crate) fn push(&self, frame: QueuedFrame) -> Result<Pushed, QueuedFrame> {
         let mut state = self.lock();
         if state.closing.is_some() || state.done {
-            return Err(held);
+            return Err(frame);
         }
-        let pushed = state.queue.push(held, self.room);
+        let pushed = state.queue.push(frame, self.limit);
         let writer = state.writer.take();
         drop(state);
         wake(writer);
         Ok(pushed)
     }
 
-    /// Wakes a client whose text found no room, when there is room again or it has ended.
-    pub(crate) fn wake_later(&self, way: &Arc<Way>) {
+    /// Notifies a blocked client once half of the queue is free or the connection has ended.
+    pub(crate) fn notify_later(&self, quota: &Arc<ClientQuota>) {
         let mut state = self.lock();
-        if state.closing.is_some() || state.done || state.queue.is_roomy(self.room) {
+        if state.closing.is_some() || state.done || state.queue.is_half_free(self.limit) {
             drop(state);
-            way.wake();
-        } else if way.list() {
-            state.blocked.push(Arc::clone(way));
+            quota.notify();
+        } else if quota.mark_blocked() {
+            state.blocked.push(Arc::clone(quota));
         }
     }
 
-    /// Ends it: what waits is dropped. `false` when that was done before.
+    /// Ends the connection and drops its queue; `false` when it has ended before.
     pub(crate) fn close(&self, closing: Closing) -> bool {
         let mut state = self.lock();
         if state.closing.is_some() || state.done {
@@ -140,7 +139,7 @@ impl Peer {
         self.ended.store(true, Ordering::Release);
         self.end.notify_one();
         wake(writer);
-        wake_all(blocked);
+        notify_all(blocked);
         true
     }
 
@@ -148,7 +147,7 @@ impl Peer {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Waits until somebody ends it. For one waiter.
+    /// Waits until the connection has ended. For one waiter.
     pub(crate) async fn ended(&self) {
         while !self.is_ended() {
             self.end.notified().await;
@@ -156,26 +155,26 @@ impl Peer {
     }
 
     pub(crate) fn ping(&self) {
-        self.steer(|it| it.ping = true);
+        self.change(|it| it.ping = true);
     }
 
     pub(crate) fn pong(&self, payload: &[u8]) {
-        let pong = wire::pong(payload);
-        self.steer(|it| it.pong = Some(pong));
+        let pong = omgservers_ws::pong(payload);
+        self.change(|it| it.pong = Some(pong));
     }
 
-    /// The transport reads no more.
+    /// Marks that the transport reads no more.
     pub(crate) fn done(&self) {
         self.ended.store(true, Ordering::Release);
-        let mut left = (Queue::default(), Vec::new());
-        self.steer(|it| {
+        let mut rest = (Queue::default(), Vec::new());
+        self.change(|it| {
             it.done = true;
-            left = (std::mem::take(&mut it.queue), std::mem::take(&mut it.blocked));
+            rest = (std::mem::take(&mut it.queue), std::mem::take(&mut it.blocked));
         });
-        wake_all(left.1);
+        notify_all(rest.1);
     }
 
-    fn steer(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
         let writer = state.writer.take();
@@ -183,13 +182,16 @@ impl Peer {
         wake(writer);
     }
 
-    /// What the transport writes next, frames with their heads; `None` when it may close. For one writer. Says whether
-    /// it was a message.
+    /// Returns what the transport writes next and whether it is a message; `None` when the transport
+    /// may close. For one writer.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<(Bytes, bool)>> {
         let mut state = self.lock();
-        if let Some(closing) = state.closing.filter(|_| !state.said) {
-            state.said = true;
-            return Poll::Ready(Some((wire::close(closing), false)));
+        if let Some(closing) = state.closing.filter(|_| !state.close_sent) {
+            state.close_sent = true;
+            return Poll::Ready(Some((
+                omgservers_ws::close(Some((closing.code(), closing.reason()))),
+                false,
+            )));
         }
         if state.done {
             return Poll::Ready(None);
@@ -199,14 +201,14 @@ impl Peer {
                 return Poll::Ready(Some((pong, false)));
             }
             if std::mem::take(&mut state.ping) {
-                return Poll::Ready(Some((wire::ping(), false)));
+                return Poll::Ready(Some((omgservers_ws::ping(), false)));
             }
-            if let Some(held) = state.queue.pop() {
-                let is_roomy = !state.blocked.is_empty() && state.queue.is_roomy(self.room);
-                let blocked = if is_roomy { std::mem::take(&mut state.blocked) } else { Vec::new() };
+            if let Some(queued) = state.queue.pop() {
+                let is_half_free = !state.blocked.is_empty() && state.queue.is_half_free(self.limit);
+                let blocked = if is_half_free { std::mem::take(&mut state.blocked) } else { Vec::new() };
                 drop(state);
-                wake_all(blocked);
-                return Poll::Ready(Some((held.frame.bytes().clone(), true)));
+                notify_all(blocked);
+                return Poll::Ready(Some((queued.frame.bytes().clone(), true)));
             }
         }
         if state.writer.as_ref().is_none_or(|it| !it.will_wake(cx.waker())) {

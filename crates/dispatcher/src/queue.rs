@@ -1,18 +1,20 @@
-//! What waits for one receiver, and what goes when there is no room. Pure.
+//! Queue of one receiver, and which frame is dropped when it is full. Pure.
 
 use std::collections::VecDeque;
 
-use crate::{bounds::Room, wire::Kind};
+use omgservers_ws::FrameKind;
 
-/// Something that waits.
-pub(crate) trait Waiting {
-    /// Binary gives way to what is newer; text stays.
-    fn kind(&self) -> Kind;
-    /// Bytes that it holds.
+use crate::bounds::QueueLimit;
+
+/// Element of a queue.
+pub(crate) trait QueueItem {
+    /// Returns its type: a full queue drops binary frames for newer ones and keeps texts.
+    fn kind(&self) -> FrameKind;
+    /// Returns how many bytes it holds.
     fn size(&self) -> usize;
 }
 
-/// Frames in their order. There are two lanes, so that the oldest binary frame is found at once.
+/// Frames in their order, in two lanes. The lanes make the oldest binary frame cheap to find.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     text: VecDeque<(u64, T)>,
@@ -21,19 +23,19 @@ pub(crate) struct Queue<T> {
     next: u64,
 }
 
-/// What became of a frame.
+/// Outcome of a push.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// It waits; so many older binary frames were dropped for it.
-    Taken(usize),
-    /// It is binary, and there was no room: it was dropped, and so many older ones.
+    /// The frame is queued; so many older binary frames were dropped for it.
+    Queued(usize),
+    /// The binary frame was dropped, and so many older ones.
     Dropped(usize),
-    /// It is text, and there was no room even without binary frames, of which so many were dropped.
+    /// The text doesn't fit even without binary frames, of which so many were dropped.
     Full(usize),
 }
 
-/// An emptied lane keeps room for this many frames: more would be memory that a burst leaves behind.
-const KEPT_ROOM: usize = 16;
+/// Capacity that an empty lane keeps, frames. More would be memory that a burst leaves behind.
+const KEPT_CAPACITY: usize = 16;
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
@@ -41,7 +43,7 @@ impl<T> Default for Queue<T> {
     }
 }
 
-impl<T: Waiting> Queue<T> {
+impl<T: QueueItem> Queue<T> {
     pub(crate) fn len(&self) -> usize {
         self.text.len().saturating_add(self.binary.len())
     }
@@ -51,14 +53,14 @@ impl<T: Waiting> Queue<T> {
         self.bytes
     }
 
-    /// Puts a frame at the end.
-    pub(crate) fn push(&mut self, item: T, room: Room) -> Pushed {
+    /// Appends a frame.
+    pub(crate) fn push(&mut self, item: T, limit: QueueLimit) -> Pushed {
         let mut dropped: usize = 0;
-        while !self.fits(item.size(), room) {
+        while !self.fits(item.size(), limit) {
             let Some((_, old)) = self.binary.pop_front() else {
                 return match item.kind() {
-                    Kind::Text => Pushed::Full(dropped),
-                    Kind::Binary => Pushed::Dropped(dropped),
+                    FrameKind::Text => Pushed::Full(dropped),
+                    FrameKind::Binary => Pushed::Dropped(dropped),
                 };
             };
             self.bytes = self.bytes.saturating_sub(old.size());
@@ -66,21 +68,21 @@ impl<T: Waiting> Queue<T> {
         }
         self.bytes = self.bytes.saturating_add(item.size());
         let lane = match item.kind() {
-            Kind::Text => &mut self.text,
-            Kind::Binary => &mut self.binary,
+            FrameKind::Text => &mut self.text,
+            FrameKind::Binary => &mut self.binary,
         };
         lane.push_back((self.next, item));
         self.next = self.next.wrapping_add(1);
-        Pushed::Taken(dropped)
+        Pushed::Queued(dropped)
     }
 
-    fn fits(&self, bytes: usize, room: Room) -> bool {
-        room.fits(self.len(), self.bytes, bytes)
+    fn fits(&self, bytes: usize, limit: QueueLimit) -> bool {
+        limit.fits(self.len(), self.bytes, bytes)
     }
 
-    /// Whether at least half of the room is free.
-    pub(crate) fn is_roomy(&self, room: Room) -> bool {
-        room.is_roomy(self.len(), self.bytes)
+    /// Whether at least half of the queue is free.
+    pub(crate) fn is_half_free(&self, limit: QueueLimit) -> bool {
+        limit.is_half_free(self.len(), self.bytes)
     }
 
     /// Whether the oldest frame is a binary one.
@@ -92,17 +94,17 @@ impl<T: Waiting> Queue<T> {
         }
     }
 
-    /// The oldest frame.
+    /// Returns the oldest frame.
     pub(crate) fn first(&self) -> Option<&T> {
         let lane = if self.is_binary_first() { &self.binary } else { &self.text };
         lane.front().map(|it| &it.1)
     }
 
-    /// Takes the oldest frame out.
+    /// Removes the oldest frame.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let lane = if self.is_binary_first() { &mut self.binary } else { &mut self.text };
         let (_, item) = lane.pop_front()?;
-        if lane.is_empty() && lane.capacity() > KEPT_ROOM {
+        if lane.is_empty() && lane.capacity() > KEPT_CAPACITY {
             *lane = VecDeque::new();
         }
         self.bytes = self.bytes.saturating_sub(item.size());
@@ -117,10 +119,10 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct It(usize, Kind, usize);
+    struct Item(usize, FrameKind, usize);
 
-    impl Waiting for It {
-        fn kind(&self) -> Kind {
+    impl QueueItem for Item {
+        fn kind(&self) -> FrameKind {
             self.1
         }
         fn size(&self) -> usize {
@@ -128,35 +130,35 @@ mod tests {
         }
     }
 
-    fn drain(queue: &mut Queue<It>) -> Vec<usize> {
+    fn drain(queue: &mut Queue<Item>) -> Vec<usize> {
         std::iter::from_fn(|| queue.pop()).map(|it| it.0).collect()
     }
 
     #[test]
     fn the_latest_binary_frames_and_all_text_stay() {
-        let room = Room { frames: 4, bytes: 100 };
+        let limit = QueueLimit { frames: 4, bytes: 100 };
         let mut queue = Queue::default();
         for at in 0..3 {
-            assert_eq!(queue.push(It(at, Kind::Binary, 10), room), Pushed::Taken(0));
+            assert_eq!(queue.push(Item(at, FrameKind::Binary, 10), limit), Pushed::Queued(0));
         }
-        assert_eq!(queue.push(It(3, Kind::Text, 10), room), Pushed::Taken(0));
-        assert_eq!(queue.push(It(4, Kind::Text, 10), room), Pushed::Taken(1));
-        assert_eq!(queue.push(It(5, Kind::Binary, 75), room), Pushed::Taken(2), "by bytes");
-        assert_eq!(queue.push(It(6, Kind::Text, 80), room), Pushed::Taken(1));
-        assert_eq!(queue.push(It(7, Kind::Binary, 1), room), Pushed::Dropped(0));
-        assert_eq!(queue.push(It(8, Kind::Text, 1), room), Pushed::Full(0));
+        assert_eq!(queue.push(Item(3, FrameKind::Text, 10), limit), Pushed::Queued(0));
+        assert_eq!(queue.push(Item(4, FrameKind::Text, 10), limit), Pushed::Queued(1));
+        assert_eq!(queue.push(Item(5, FrameKind::Binary, 75), limit), Pushed::Queued(2), "by bytes");
+        assert_eq!(queue.push(Item(6, FrameKind::Text, 80), limit), Pushed::Queued(1));
+        assert_eq!(queue.push(Item(7, FrameKind::Binary, 1), limit), Pushed::Dropped(0));
+        assert_eq!(queue.push(Item(8, FrameKind::Text, 1), limit), Pushed::Full(0));
         assert_eq!(drain(&mut queue), [3, 4, 6]);
     }
 
     #[test]
     fn one_frame_fits_however_large_it_is_and_a_burst_leaves_no_memory_behind() {
-        let room = Room { frames: 1_000, bytes: 1_000 };
+        let limit = QueueLimit { frames: 1_000, bytes: 1_000 };
         let mut queue = Queue::default();
-        assert_eq!(queue.push(It(0, Kind::Text, 5_000), room), Pushed::Taken(0));
-        assert_eq!(queue.push(It(1, Kind::Text, 1), room), Pushed::Full(0));
+        assert_eq!(queue.push(Item(0, FrameKind::Text, 5_000), limit), Pushed::Queued(0));
+        assert_eq!(queue.push(Item(1, FrameKind::Text, 1), limit), Pushed::Full(0));
         assert_eq!(drain(&mut queue), [0]);
         for at in 0..500 {
-            queue.push(It(at, Kind::Binary, 1), room);
+            queue.push(Item(at, FrameKind::Binary, 1), limit);
         }
         assert_eq!(drain(&mut queue).len(), 500);
         assert_eq!((queue.bytes, queue.binary.capacity()), (0, 0));
@@ -169,19 +171,19 @@ mod tests {
             frames in 1usize..12,
             bytes in 1usize..120,
         ) {
-            let room = Room { frames, bytes };
+            let limit = QueueLimit { frames, bytes };
             let mut queue = Queue::default();
             let (mut out, mut lost, mut refused) = (Vec::new(), 0, Vec::new());
             for (at, (is_text, size, pop)) in steps.iter().enumerate() {
-                let kind = if *is_text { Kind::Text } else { Kind::Binary };
-                match queue.push(It(at, kind, *size), room) {
-                    Pushed::Taken(dropped) => lost += dropped,
+                let kind = if *is_text { FrameKind::Text } else { FrameKind::Binary };
+                match queue.push(Item(at, kind, *size), limit) {
+                    Pushed::Queued(dropped) => lost += dropped,
                     Pushed::Dropped(dropped) => {
-                        prop_assert_eq!(kind, Kind::Binary);
+                        prop_assert_eq!(kind, FrameKind::Binary);
                         lost += dropped + 1;
                     }
                     Pushed::Full(dropped) => {
-                        prop_assert_eq!(kind, Kind::Text);
+                        prop_assert_eq!(kind, FrameKind::Text);
                         lost += dropped;
                         refused.push(at);
                     }

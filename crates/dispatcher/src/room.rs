@@ -1,4 +1,4 @@
-//! A runtime and its players.
+//! Room: the connections of one runtime and its players.
 
 use std::{
     collections::HashMap,
@@ -7,35 +7,35 @@ use std::{
 };
 
 use omgservers_api::ClientId;
+use omgservers_ws::FrameKind;
 use tokio::time::Instant;
 
 use crate::{
     Bounds,
-    peer::{Held, Peer},
-    queue::{self, Pushed, Queue},
-    way::Way,
-    wire::Kind,
+    peer::{Peer, QueuedFrame},
+    queue::{Pushed, Queue, QueueItem},
+    quota::{ClientQuota, notify_all},
 };
 
-/// Ids are made by us, so that nobody can choose colliding ones.
+/// A fast hash is safe: the backend mints the ids, so nobody can choose colliding ones.
 type ByClient<T> = HashMap<ClientId, Arc<T>, foldhash::fast::RandomState>;
 
-/// Clients that may be remembered though they aren't here, before somebody looks whether they have to be.
-const SPARE_WAYS: usize = 64;
+/// Quotas of absent clients that a room keeps before it drops the idle ones.
+const SPARE_QUOTAS: usize = 64;
 
-/// The members of a room. A frame takes the lock for reading only.
+/// Members of a room. A frame takes their lock for reading only.
 #[derive(Default)]
 pub(crate) struct Room {
     members: RwLock<Members>,
-    waiting: Mutex<Waiting>,
+    backlog: Mutex<Backlog>,
 }
 
 #[derive(Default)]
 pub(crate) struct Members {
     pub(crate) runtime: Option<Arc<Peer>>,
     pub(crate) players: ByClient<Peer>,
-    /// What each client has on the way: of those that are here, and of those whose frames are still on it.
-    ways: ByClient<Way>,
+    /// Quotas of present clients and of those whose frames are still queued.
+    quotas: ByClient<ClientQuota>,
 }
 
 impl Members {
@@ -43,39 +43,40 @@ impl Members {
         self.runtime.is_none() && self.players.is_empty()
     }
 
-    /// The way of a client that comes: the same for all of its connections.
-    pub(crate) fn way(&mut self, client: ClientId, bounds: &Bounds) -> Arc<Way> {
-        if self.ways.len() > self.players.len().saturating_mul(2).saturating_add(SPARE_WAYS) {
-            self.ways.retain(|it, way| self.players.contains_key(it) || !way.is_idle());
+    /// Returns the quota of a client: the same for all of its connections.
+    pub(crate) fn quota(&mut self, client: ClientId, bounds: &Bounds) -> Arc<ClientQuota> {
+        if self.quotas.len() > self.players.len().saturating_mul(2).saturating_add(SPARE_QUOTAS) {
+            self.quotas.retain(|it, quota| self.players.contains_key(it) || !quota.is_idle());
         }
-        Arc::clone(self.ways.entry(client).or_insert_with(|| Way::new(bounds.share)))
+        Arc::clone(self.quotas.entry(client).or_insert_with(|| ClientQuota::new(bounds.client_quota)))
     }
 
-    /// A client has left.
-    pub(crate) fn forget_way(&mut self, client: ClientId) {
-        if self.ways.get(&client).is_some_and(|it| it.is_idle()) {
-            self.ways.remove(&client);
+    /// Drops the quota of a client that has left, unless frames of it are queued.
+    pub(crate) fn forget_quota(&mut self, client: ClientId) {
+        if self.quotas.get(&client).is_some_and(|it| it.is_idle()) {
+            self.quotas.remove(&client);
         }
     }
 
     #[cfg(test)]
-    pub(crate) fn ways(&self) -> usize {
-        self.ways.len()
+    pub(crate) fn quotas(&self) -> usize {
+        self.quotas.len()
     }
 }
 
-/// Frames for a runtime that isn't connected, under the bounds of one that is.
+/// Frames for a runtime that isn't connected, within the limit of one that is.
 #[derive(Default)]
-struct Waiting {
-    queue: Queue<Since>,
-    /// Those whose text found no room.
-    blocked: Vec<Arc<Way>>,
+struct Backlog {
+    queue: Queue<BacklogEntry>,
+    /// Clients whose text is blocked by the full backlog.
+    blocked: Vec<Arc<ClientQuota>>,
 }
 
-struct Since(Instant, Held);
+/// Frame with the time at which it was queued.
+struct BacklogEntry(Instant, QueuedFrame);
 
-impl queue::Waiting for Since {
-    fn kind(&self) -> Kind {
+impl QueueItem for BacklogEntry {
+    fn kind(&self) -> FrameKind {
         self.1.kind()
     }
     fn size(&self) -> usize {
@@ -83,34 +84,26 @@ impl queue::Waiting for Since {
     }
 }
 
-impl Waiting {
-    /// Drops what has waited too long, and says how many that were.
-    fn forget(&mut self, hold: Duration) -> usize {
-        let now = Instant::now();
-        let mut forgotten: usize = 0;
-        while self.queue.first().is_some_and(|it| now.duration_since(it.0) >= hold) {
+impl Backlog {
+    /// Drops frames that are too old at `now` and returns how many.
+    fn expire(&mut self, now: Instant, backlog_time: Duration) -> usize {
+        let mut expired: usize = 0;
+        while self.queue.first().is_some_and(|it| now.duration_since(it.0) >= backlog_time) {
             self.queue.pop();
-            forgotten = forgotten.saturating_add(1);
+            expired = expired.saturating_add(1);
         }
-        if forgotten > 0 {
-            wake(std::mem::take(&mut self.blocked));
+        if expired > 0 {
+            notify_all(std::mem::take(&mut self.blocked));
         }
-        forgotten
+        expired
     }
 }
 
-/// Lets everybody who waits for room try again.
-pub(crate) fn wake(blocked: Vec<Arc<Way>>) {
-    for way in blocked {
-        way.wake();
-    }
-}
-
-/// What became of a player's frame.
-pub(crate) struct Sent {
+/// Outcome of a player's frame.
+pub(crate) struct Enqueued {
     pub(crate) pushed: Pushed,
-    /// So many others went because the runtime didn't come in time.
-    pub(crate) forgotten: usize,
+    /// Frames that were dropped because the runtime didn't connect in time.
+    pub(crate) expired: usize,
 }
 
 impl Room {
@@ -122,68 +115,80 @@ impl Room {
         self.members.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To the runtime, or to where frames wait for it. `way` is woken when a text that finds no room may find some.
-    pub(crate) fn to_runtime(&self, held: Held, way: &Arc<Way>, bounds: &Bounds) -> Sent {
+    /// Queues a frame for the runtime, or in the backlog while none is connected. Notifies `quota`
+    /// later when a text doesn't fit.
+    pub(crate) fn to_runtime(
+        &self,
+        frame: QueuedFrame,
+        quota: &Arc<ClientQuota>,
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Enqueued {
         let members = self.read();
-        let held = match &members.runtime {
-            None => held,
-            Some(runtime) => match runtime.push(held) {
+        let frame = match &members.runtime {
+            None => frame,
+            Some(runtime) => match runtime.push(frame) {
                 Ok(pushed) => {
                     if matches!(pushed, Pushed::Full(_)) {
-                        runtime.wake_later(way);
+                        runtime.notify_later(quota);
                     }
-                    return Sent { pushed, forgotten: 0 };
+                    return Enqueued { pushed, expired: 0 };
                 }
-                // It is about to leave: the next one gets it.
-                Err(held) => held,
+                // The runtime is about to leave; its next connection gets the frame.
+                Err(frame) => frame,
             },
         };
-        // Still under the lock, so that a runtime that comes now gets everything in its order.
-        let mut waiting = self.waiting();
-        let forgotten = waiting.forget(bounds.hold);
-        let pushed = waiting.queue.push(Since(Instant::now(), held), bounds.runtime);
-        if matches!(pushed, Pushed::Full(_)) && way.list() {
-            waiting.blocked.push(Arc::clone(way));
+        // Still under the members' lock. Otherwise a runtime that connects now could miss the frame.
+        let mut backlog = self.backlog();
+        let expired = backlog.expire(now, bounds.backlog_time);
+        let pushed = backlog.queue.push(BacklogEntry(now, frame), bounds.runtime);
+        if matches!(pushed, Pushed::Full(_)) && quota.mark_blocked() {
+            backlog.blocked.push(Arc::clone(quota));
         }
-        Sent { pushed, forgotten }
+        Enqueued { pushed, expired }
     }
 
-    /// Drops what has waited too long for a runtime, and says how many frames that were.
-    pub(crate) fn forget(&self, hold: Duration) -> usize {
-        self.waiting().forget(hold)
+    /// Drops frames of the backlog that are too old at `now` and returns how many.
+    pub(crate) fn expire(&self, now: Instant, backlog_time: Duration) -> usize {
+        self.backlog().expire(now, backlog_time)
     }
 
-    /// When the next of what waits for a runtime will have waited too long.
-    pub(crate) fn due(&self, hold: Duration) -> Option<Instant> {
-        let first = self.waiting().queue.first().map(|it| it.0)?;
-        first.checked_add(hold)
+    /// Returns when the oldest frame of the backlog will be too old.
+    pub(crate) fn due(&self, backlog_time: Duration) -> Option<Instant> {
+        let first = self.backlog().queue.first().map(|it| it.0)?;
+        first.checked_add(backlog_time)
     }
 
-    /// Makes a connection the runtime's and gives it what waits. The one that it takes the place of, and how many
-    /// frames went.
-    pub(crate) fn enter(&self, runtime: &Arc<Peer>, hold: Duration) -> (Option<Arc<Peer>>, usize) {
+    /// Makes a connection the runtime's and moves the backlog into its queue. Returns the connection
+    /// that it replaces and how many frames were dropped.
+    pub(crate) fn enter(
+        &self,
+        runtime: &Arc<Peer>,
+        now: Instant,
+        backlog_time: Duration,
+    ) -> (Option<Arc<Peer>>, usize) {
         let mut members = self.write();
-        let mut waiting = self.waiting();
-        let mut lost = waiting.forget(hold);
-        while let Some(Since(_, held)) = waiting.queue.pop() {
-            lost = lost.saturating_add(match runtime.push(held) {
-                Ok(Pushed::Taken(dropped)) => dropped,
+        let mut backlog = self.backlog();
+        let mut lost = backlog.expire(now, backlog_time);
+        while let Some(BacklogEntry(_, frame)) = backlog.queue.pop() {
+            lost = lost.saturating_add(match runtime.push(frame) {
+                Ok(Pushed::Queued(dropped)) => dropped,
                 Ok(Pushed::Dropped(dropped) | Pushed::Full(dropped)) => dropped.saturating_add(1),
                 Err(_) => 1,
             });
         }
-        wake(std::mem::take(&mut waiting.blocked));
+        notify_all(std::mem::take(&mut backlog.blocked));
         (members.runtime.replace(Arc::clone(runtime)), lost)
     }
 
-    /// Frames and bytes that wait for a runtime.
+    /// Returns frames and bytes of the backlog.
     #[cfg(test)]
-    pub(crate) fn waits(&self) -> (usize, usize) {
-        let waiting = self.waiting();
-        (waiting.queue.len(), waiting.queue.bytes())
+    pub(crate) fn backlog_size(&self) -> (usize, usize) {
+        let backlog = self.backlog();
+        (backlog.queue.len(), backlog.queue.bytes())
     }
 }

@@ -1,4 +1,4 @@
-//! All rooms of this process.
+//! Every room of this process.
 
 use std::{
     collections::HashMap,
@@ -10,33 +10,34 @@ use std::{
 };
 
 use omgservers_api::{ClientId, RuntimeId, ids::Id};
+use tokio::time::Instant;
 
 use crate::{
-    Assignment, Bounds, Closing, Connection, connection::Who, meters::Meters, peer::Peer, room::Room,
-    way::Way,
+    Assignment, Bounds, Closing, RoomConnection, connection::Member, meters::Meters, peer::Peer,
+    quota::ClientQuota, room::Room,
 };
 
-/// The rooms of this process. A connection holds its room, so frames never come here.
+/// Rooms of this process. A connection holds its room, so frames take no lock of this.
 pub struct Dispatcher {
     rooms: Shards<RuntimeId, Arc<Room>>,
-    /// The newest connection of each client.
-    seats: Shards<ClientId, Arc<Peer>>,
+    /// Newest connection of each client.
+    newest: Shards<ClientId, Arc<Peer>>,
     pub(crate) bounds: Bounds,
     pub(crate) meters: Meters,
     stopping: AtomicBool,
     open: AtomicUsize,
 }
 
-/// The server stops: nobody gets in any more.
+/// The dispatcher stops and accepts no connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused;
+pub struct Stopped;
 
 impl Dispatcher {
-    /// Without any room. The metrics recorder must be installed before.
+    /// Creates a dispatcher without rooms. The metrics recorder must be installed before.
     pub fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
             rooms: Shards::new(),
-            seats: Shards::new(),
+            newest: Shards::new(),
             bounds,
             meters: Meters::new(),
             stopping: AtomicBool::new(false),
@@ -44,75 +45,75 @@ impl Dispatcher {
         })
     }
 
-    /// The bounds that connections keep.
+    /// Returns the bounds of its connections.
     pub fn bounds(&self) -> &Bounds {
         &self.bounds
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// How many rooms there are, for operators.
+    /// Returns the number of rooms.
     pub fn rooms(&self) -> usize {
         (0..SHARDS).map(|it| self.rooms.lock_at(it).len()).sum()
     }
 
-    /// Connects a runtime. An earlier connection of it ends; its players stay, and what they have sent lately comes
-    /// first.
-    pub fn runtime(self: &Arc<Self>, runtime: RuntimeId) -> Result<Connection, Refused> {
+    /// Connects a runtime and ends its earlier connection. Its players stay; the frames of the backlog
+    /// come first.
+    pub fn runtime(self: &Arc<Self>, runtime: RuntimeId) -> Result<RoomConnection, Stopped> {
         let peer = Peer::new(self.bounds.runtime, None);
         let (room, (earlier, lost)) = {
             let mut rooms = self.rooms.lock(runtime);
             let room = Arc::clone(rooms.entry(runtime).or_default());
-            let entered = room.enter(&peer, self.bounds.hold);
+            let entered = room.enter(&peer, Instant::now(), self.bounds.backlog_time);
             (room, entered)
         };
-        self.meters.waiting(lost);
+        self.meters.expired(lost);
         self.end(earlier.as_deref(), Closing::Replaced);
-        self.connected(peer, room, Way::new(self.bounds.share), Who::Runtime(runtime))
+        self.connected(peer, room, ClientQuota::new(self.bounds.client_quota), Member::Runtime(runtime))
     }
 
-    /// Connects a player to the room of a runtime, which needs not be there yet. An earlier connection of the client
-    /// ends, in whichever room it is. Frames go only as long as `assignment` holds.
+    /// Connects a player to the room of a runtime, which need not be connected yet. Ends the client's
+    /// earlier connection, in whichever room it is. Frames pass only while `assignment` holds.
     pub fn player(
         self: &Arc<Self>,
         client: ClientId,
         runtime: RuntimeId,
         assignment: Box<dyn Assignment>,
-    ) -> Result<Connection, Refused> {
+    ) -> Result<RoomConnection, Stopped> {
         let peer = Peer::new(self.bounds.player, Some(assignment));
-        let earlier = self.seats.lock(client).insert(client, Arc::clone(&peer));
-        let (room, way) = {
+        let earlier = self.newest.lock(client).insert(client, Arc::clone(&peer));
+        let (room, quota) = {
             let mut rooms = self.rooms.lock(runtime);
             let room = Arc::clone(rooms.entry(runtime).or_default());
             let mut members = room.write();
             members.players.insert(client, Arc::clone(&peer));
-            let way = members.way(client, &self.bounds);
+            let quota = members.quota(client, &self.bounds);
             drop(members);
-            (room, way)
+            (room, quota)
         };
         self.end(earlier.as_deref(), Closing::Replaced);
-        self.connected(peer, room, way, Who::Player(client, runtime))
+        self.connected(peer, room, quota, Member::Player(client, runtime))
     }
 
     fn connected(
         self: &Arc<Self>,
         peer: Arc<Peer>,
         room: Arc<Room>,
-        way: Arc<Way>,
-        who: Who,
-    ) -> Result<Connection, Refused> {
+        quota: Arc<ClientQuota>,
+        member: Member,
+    ) -> Result<RoomConnection, Stopped> {
         self.open.fetch_add(1, Ordering::AcqRel);
-        who.side(&self.meters).open.increment(1);
-        // From here on leaving is a matter of dropping it.
-        let connection = Connection::new(Arc::clone(self), room, peer, way, who);
-        // After it is in its room: whoever stops meanwhile finds it there, or it finds that.
-        if self.stopping.load(Ordering::Acquire) { Err(Refused) } else { Ok(connection) }
+        member.side(&self.meters).open.increment(1);
+        // From here on, dropping the connection leaves the room.
+        let connection = RoomConnection::new(Arc::clone(self), room, peer, quota, member);
+        // Checked after entering the room: either `stop` finds the connection or this sees `stopping`.
+        if self.stopping.load(Ordering::Acquire) { Err(Stopped) } else { Ok(connection) }
     }
 
-    /// Ends all connections, and lets nobody in any more.
+    /// Ends all connections and accepts no further ones.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         for index in 0..SHARDS {
@@ -123,8 +124,8 @@ impl Dispatcher {
                     self.end(Some(peer), Closing::Stopping);
                 }
             }
-            // Those whose place in a room another one has taken.
-            for peer in self.seats.lock_at(index).values() {
+            // Connections that another one replaced in their room.
+            for peer in self.newest.lock_at(index).values() {
                 self.end(Some(peer), Closing::Stopping);
             }
         }
@@ -136,28 +137,28 @@ impl Dispatcher {
         }
     }
 
-    /// Takes a connection out. Another one that took its place stays.
-    pub(crate) fn leave(&self, who: Who, peer: &Arc<Peer>) {
+    /// Removes a connection from its room. A connection that replaced it stays.
+    pub(crate) fn leave(&self, member: Member, peer: &Arc<Peer>) {
         self.open.fetch_sub(1, Ordering::AcqRel);
-        who.side(&self.meters).open.decrement(1);
-        if let Who::Player(client, _) = who {
-            let mut seats = self.seats.lock(client);
-            if seats.get(&client).is_some_and(|it| Arc::ptr_eq(it, peer)) {
-                seats.remove(&client);
+        member.side(&self.meters).open.decrement(1);
+        if let Member::Player(client, _) = member {
+            let mut newest = self.newest.lock(client);
+            if newest.get(&client).is_some_and(|it| Arc::ptr_eq(it, peer)) {
+                newest.remove(&client);
             }
         }
-        let runtime = who.runtime();
+        let runtime = member.runtime();
         let mut rooms = self.rooms.lock(runtime);
         let Some(room) = rooms.get(&runtime) else { return };
         let mut members = room.write();
-        match who {
-            Who::Runtime(_) => {
+        match member {
+            Member::Runtime(_) => {
                 members.runtime.take_if(|it| Arc::ptr_eq(it, peer));
             }
-            Who::Player(client, _) => {
+            Member::Player(client, _) => {
                 if members.players.get(&client).is_some_and(|it| Arc::ptr_eq(it, peer)) {
                     members.players.remove(&client);
-                    members.forget_way(client);
+                    members.forget_quota(client);
                 }
             }
         }
@@ -168,22 +169,22 @@ impl Dispatcher {
         }
     }
 
-    /// Frames and bytes that wait for a runtime that isn't connected.
+    /// Returns frames and bytes of a runtime's backlog.
     #[cfg(test)]
-    pub(crate) fn waits(&self, runtime: RuntimeId) -> (usize, usize) {
-        self.rooms.lock(runtime).get(&runtime).map_or((0, 0), |it| it.waits())
+    pub(crate) fn backlog_size(&self, runtime: RuntimeId) -> (usize, usize) {
+        self.rooms.lock(runtime).get(&runtime).map_or((0, 0), |it| it.backlog_size())
     }
 
-    /// Clients of a room that are remembered.
+    /// Returns the number of quotas that a room keeps.
     #[cfg(test)]
-    pub(crate) fn ways(&self, runtime: RuntimeId) -> usize {
-        self.rooms.lock(runtime).get(&runtime).map_or(0, |it| it.read().ways())
+    pub(crate) fn quotas(&self, runtime: RuntimeId) -> usize {
+        self.rooms.lock(runtime).get(&runtime).map_or(0, |it| it.read().quotas())
     }
 
     #[cfg(test)]
     pub(crate) fn count(&self) -> (usize, usize) {
         let rooms = (0..SHARDS).map(|it| self.rooms.lock_at(it).len()).sum();
-        (rooms, (0..SHARDS).map(|it| self.seats.lock_at(it).len()).sum())
+        (rooms, (0..SHARDS).map(|it| self.newest.lock_at(it).len()).sum())
     }
 }
 
@@ -192,7 +193,7 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
 
-/// A map in shards, each with a lock of its own.
+/// Map in shards, each with its own lock.
 struct Shards<K, V>(Vec<Mutex<Map<K, V>>>);
 
 impl<K: Id + Hash, V> Shards<K, V> {
@@ -201,7 +202,7 @@ impl<K: Id + Hash, V> Shards<K, V> {
     }
 
     fn lock(&self, id: K) -> MutexGuard<'_, Map<K, V>> {
-        // Ids of one slot are a counter, and a multiplication spreads them.
+        // Ids of one slot are consecutive; the multiplication spreads them.
         let spread = id.get().unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.lock_at(usize::try_from(spread >> (u64::BITS - SHARD_BITS)).unwrap_or(0))
     }

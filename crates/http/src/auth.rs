@@ -13,7 +13,7 @@ use actix_web::{
     web,
 };
 use omgservers_api::{Problem, Role, problem::codes};
-use omgservers_auth::{VerifiedToken, Tokens, Verified};
+use omgservers_auth::{Tokens, Verified, VerifiedToken};
 use omgservers_core::Caller;
 
 use crate::{Services, problem::HttpProblem};

@@ -1,14 +1,12 @@
-//! Rooms over WebSockets: who may in, and the way of frames between sockets and `omgservers_dispatcher`.
+//! The dispatcher's endpoint: checks tokens and connects sockets with `omgservers_dispatcher`.
 
 mod socket;
 mod ws_token;
 
 use std::{sync::Arc, time::Duration};
 
-use actix_http::ws;
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
     web::{self, Data, ServiceConfig},
 };
 use omgservers_api::{
@@ -18,47 +16,50 @@ use omgservers_api::{
 };
 use omgservers_auth::{Tokens, WsClaims};
 use omgservers_core::context::inherit;
-use omgservers_dispatcher::{Assignment, Connection, Dispatcher, Refused};
+use omgservers_dispatcher::{Assignment, Dispatcher, RoomConnection, Stopped};
 use omgservers_messaging::{AssignmentStatus, Messaging};
 use tokio::sync::watch;
 
 use self::{socket::Socket, ws_token::WsToken};
-use crate::problem::{self, HttpProblem};
+use crate::{
+    problem::{self, HttpProblem},
+    websocket,
+};
 
-/// What rooms stand on. Cheap to clone; one for all HTTP workers.
+/// Dependencies of the endpoint. Cheap to clone; one for all HTTP workers.
 #[derive(Clone)]
 pub struct Parts {
     /// The rooms.
     pub dispatcher: Arc<Dispatcher>,
-    /// Says who is with whom.
+    /// Assignments of clients.
     pub messaging: Arc<dyn Messaging>,
-    /// Says who it is.
+    /// Verifies tokens.
     pub tokens: Arc<Tokens>,
-    /// When connections are looked after.
+    /// Intervals of a connection.
     pub times: Times,
 }
 
-/// When connections are looked after.
+/// Intervals of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// Between two pings.
+    /// Time between two pings.
     pub ping: Duration,
-    /// A peer of which nothing was heard for so long, no answer to a ping either, is gone.
-    pub silence: Duration,
-    /// How long the connection of a player that was moved stays after the player has consumed the news. The SDK handles
-    /// them a poll later, ends its connection itself, and fails when the server is quicker.
+    /// Idle time after which a peer is gone; answers to pings count.
+    pub max_idle: Duration,
+    /// How long a reassigned player's connection stays open after the player has consumed the message.
+    /// The Defold SDK ends it itself one poll later, and fails when the server is faster.
     pub grace: Duration,
-    /// How long the peer's answer to a close frame is waited for.
-    pub farewell: Duration,
+    /// How long the server waits for the answer to its close frame.
+    pub close_timeout: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
         Self {
             ping: PING_INTERVAL,
-            silence: Duration::from_secs(60),
+            max_idle: Duration::from_secs(60),
             grace: Duration::from_secs(10),
-            farewell: Duration::from_secs(1),
+            close_timeout: Duration::from_secs(1),
         }
     }
 }
@@ -72,16 +73,15 @@ pub fn routes(parts: &Parts, config: &mut ServiceConfig) {
     config.service(resource);
 }
 
-/// Shakes hands. Everything is checked before, so that whoever may not in gets an answer of HTTP.
+/// Opens a connection. Refusals are HTTP answers: everything is checked before the handshake.
 async fn open(
     request: HttpRequest,
     payload: web::Payload,
     parts: Data<Parts>,
 ) -> Result<HttpResponse, HttpProblem> {
     let WsToken { token, protocol } = WsToken::of(&request)?;
-    ws::verify_handshake(request.head())
-        .map_err(|it| codes::WRONG_REQUEST.detail(format!("no handshake of a WebSocket: {it}")))?;
-    // It is used up by an attempt that comes this far.
+    websocket::verify(&request)?;
+    // An attempt that comes this far uses the token up.
     let (connection, bound) = match parts.tokens.redeem_ws(&token)? {
         WsClaims::Runtime { runtime, assignment } => (parts.runtime(runtime, assignment)?, None),
         WsClaims::Player { client, runtime, assignment } => {
@@ -94,29 +94,11 @@ async fn open(
     let limits = *parts.dispatcher.bounds();
     let socket = Socket::new(payload.into_inner(), connection, &limits, parts.times);
     actix_web::rt::spawn(inherit(socket.run(bound)));
-    Ok(answer(&request, protocol, outgoing))
-}
-
-/// The engine of the SDK wants the whole value to be `Upgrade`, as it is written here.
-fn answer(
-    request: &HttpRequest,
-    protocol: Option<&'static str>,
-    outgoing: omgservers_dispatcher::Outgoing,
-) -> HttpResponse {
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(header::HeaderValue::as_bytes);
-    let accept = ws::hash_key(key.unwrap_or_default());
-    let mut response = HttpResponse::build(StatusCode::SWITCHING_PROTOCOLS);
-    response.upgrade("websocket").insert_header((header::SEC_WEBSOCKET_ACCEPT, &accept[..]));
-    if let Some(protocol) = protocol {
-        response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, protocol));
-    }
-    let mut response = response.body(socket::Frames(outgoing));
-    response.head_mut().set_camel_case_headers(true);
-    response
+    Ok(websocket::accept(&request, protocol, socket::Frames(outgoing)))
 }
 
 impl Parts {
-    fn runtime(&self, runtime: RuntimeId, assignment: u64) -> Result<Connection, Problem> {
+    fn runtime(&self, runtime: RuntimeId, assignment: u64) -> Result<RoomConnection, Problem> {
         let info = self.messaging.runtime(runtime).filter(|it| it.epoch == assignment);
         info.ok_or_else(|| codes::WRONG_TOKEN.detail("the runtime isn't open any more"))?;
         self.dispatcher.runtime(runtime).map_err(stopping)
@@ -133,7 +115,7 @@ impl Parts {
     }
 }
 
-fn stopping(_: Refused) -> Problem {
+fn stopping(_: Stopped) -> Problem {
     Problem::unavailable("the server stops").retry_after(Duration::from_secs(1))
 }
 
@@ -146,7 +128,7 @@ struct Bound {
 
 impl Assignment for Bound {
     fn holds(&self) -> bool {
-        // Without a mailbox there is no client.
+        // A closed channel means that the client's mailbox is gone.
         self.status.borrow().assignment == self.assignment && self.status.has_changed().is_ok()
     }
 }

@@ -1,4 +1,4 @@
-//! The player stream: the mailbox of a client over a WebSocket, both ways. `docs/player-stream.md` tells all of it.
+//! The player stream: a client's mailbox over a WebSocket. `docs/player-stream.md` specifies it.
 
 mod frames;
 mod open;
@@ -8,7 +8,6 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     FromRequest as _, HttpRequest, HttpResponse,
-    http::header::SEC_WEBSOCKET_PROTOCOL,
     web::{self, Data, Query, ServiceConfig},
 };
 use omgservers_api::{
@@ -19,19 +18,20 @@ use omgservers_api::{
 use omgservers_auth::Tokens;
 use omgservers_core::context::inherit;
 use omgservers_messaging::Messaging;
+use omgservers_ws::Limits;
 pub use open::Streams;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use self::serve::Connection;
+use self::serve::StreamConnection;
 use crate::{
     auth::{Player, bearer, prove_token},
     error_response::request_id,
     problem::{self, HttpProblem},
-    websocket::guarded,
+    websocket::{self, Incoming},
 };
 
-/// What player streams stand on. Cheap to clone; one for all HTTP workers.
+/// Dependencies of player streams. Cheap to clone; one for all HTTP workers.
 #[derive(Clone)]
 pub struct Parts {
     /// Tokens.
@@ -61,8 +61,8 @@ struct Which {
     client_id: ClientId,
 }
 
-/// Shakes hands. Who may not is refused here; what is wrong with the client is told over the stream, because a
-/// browser doesn't show the answer to a handshake that failed.
+/// Opens a stream. Refusals about the token are HTTP answers. Problems with the client come over the
+/// stream, because a browser doesn't show the answer to a failed handshake.
 async fn open(
     request: HttpRequest,
     payload: web::Payload,
@@ -76,24 +76,20 @@ async fn open(
     if parts.draining.is_cancelled() {
         return Err(Problem::unavailable("the server stops").retry_after(Duration::from_secs(1)).into());
     }
-    let limit = parts.frame_limit;
-    let payload = guarded(&request, payload, limit).await?;
-    let (response, session, messages) =
-        actix_ws::handle_with_protocols(&request, payload, &[SUB_PROTOCOL])
-            .map_err(|it| codes::WRONG_REQUEST.detail(format!("no handshake of a WebSocket: {it}")))?;
-    let messages = messages.max_frame_size(limit).aggregate_continuations().max_continuation_size(limit);
-    let connection = Connection::new(parts, session, (user, which.client_id), token, request_id());
-    actix_web::rt::spawn(inherit(connection.run(messages)));
-    Ok(response)
+    websocket::verify(&request)?;
+    let limits = Limits { frame: parts.frame_limit, message: parts.frame_limit };
+    let incoming = Incoming::new(payload.into_inner(), limits);
+    let (outgoing, body) = websocket::outgoing();
+    let protocol = websocket::offered(&request).any(|it| it == SUB_PROTOCOL).then_some(SUB_PROTOCOL);
+    let client = (user, which.client_id);
+    let connection = StreamConnection::new(parts, (incoming, outgoing), client, token, request_id());
+    actix_web::rt::spawn(inherit(connection.run()));
+    Ok(websocket::accept(&request, protocol, body))
 }
 
-/// The token of the header, or of a sub-protocol for those who can't set headers.
+/// Returns the token of the header, or of a sub-protocol for clients that can't set headers.
 fn token(request: &HttpRequest) -> Result<String, Problem> {
-    let carried = || {
-        let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
-        let mut offered = offered.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(','));
-        offered.find_map(|it| it.trim().strip_prefix(BEARER))
-    };
+    let carried = || websocket::offered(request).find_map(|it| it.strip_prefix(BEARER));
     match (bearer(request), carried()) {
         (Ok(token), _) | (Err(_), Some(token)) => Ok(token.to_owned()),
         (Err(problem), None) => Err(problem),

@@ -14,7 +14,8 @@ fn validators() -> &'static BTreeMap<String, Validator> {
             document.get("$defs").and_then(Value::as_object).expect("a document has definitions").keys();
         let compile = |name: &String| {
             let mut schema = document.clone();
-            schema["$ref"] = json!(format!("#/$defs/{name}"));
+            let fields = schema.as_object_mut().expect("a document is an object");
+            fields.insert("$ref".to_owned(), json!(format!("#/$defs/{name}")));
             (name.clone(), jsonschema::validator_for(&schema).expect("a definition is a schema"))
         };
         names.map(compile).collect()

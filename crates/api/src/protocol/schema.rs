@@ -1,6 +1,6 @@
 //! JSON Schemas of the protocol, derived from the types.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value, json};
 use utoipa::{
@@ -128,15 +128,15 @@ pub fn document() -> Value {
     definitions.dedup_by(|a, b| a.0 == b.0);
     let definitions: Map<String, Value> = definitions
         .into_iter()
-        .map(|(name, schema)| (name, local(serde_json::to_value(schema).unwrap_or_default())))
+        .map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()))
         .collect();
-    json!({
+    local(json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "The protocol of OMGSERVERS",
         "description": "Interchange, player stream and dispatcher. docs/protocol.md explains each of them. \
                         Receivers ignore unknown fields and unknown qualifiers.",
         "$defs": definitions,
-    })
+    }))
 }
 
 /// Returns [`document`] as it is checked in.
@@ -146,7 +146,8 @@ pub fn document_text() -> String {
     text
 }
 
-/// Turns references into the OpenAPI document into references into `$defs`.
+/// Turns references into the OpenAPI document into references into `$defs`, and sorts all members:
+/// the document doesn't depend on features of `serde_json` that other crates switch on.
 fn local(schema: Value) -> Value {
     match schema {
         Value::String(text) => match text.strip_prefix("#/components/schemas/") {
@@ -154,7 +155,11 @@ fn local(schema: Value) -> Value {
             None => Value::String(text),
         },
         Value::Array(items) => items.into_iter().map(local).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, it)| (name, local(it))).collect(),
+        Value::Object(fields) => {
+            let sorted: BTreeMap<String, Value> =
+                fields.into_iter().map(|(name, it)| (name, local(it))).collect();
+            sorted.into_iter().collect()
+        }
         other => other,
     }
 }

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Outgoing, Received, bounds::Room as Space, wire::Message};
+use omgservers_ws::Message;
+
+use crate::{FrameOutcome, Outgoing, QueueLimit};
 
 /// Holds while the number is the same.
 struct Number(Arc<AtomicU64>, u64);
@@ -33,30 +35,30 @@ fn runtime(number: i64) -> RuntimeId {
 
 const GAME: i64 = 5;
 
-fn player(it: &Arc<Dispatcher>, number: i64) -> Connection {
+fn player(it: &Arc<Dispatcher>, number: i64) -> RoomConnection {
     it.player(client(number), runtime(GAME), always()).unwrap()
 }
 
-fn game(it: &Arc<Dispatcher>) -> Connection {
+fn game(it: &Arc<Dispatcher>) -> RoomConnection {
     it.runtime(runtime(GAME)).unwrap()
 }
 
 /// For what is taken.
-fn say(it: &Connection, text: &str) {
-    assert_eq!(try_say(it, text), Received::Done);
+fn send_text(it: &RoomConnection, text: &str) {
+    assert_eq!(try_send_text(it, text), FrameOutcome::Done);
 }
 
-fn try_say(it: &Connection, text: &str) -> Received {
+fn try_send_text(it: &RoomConnection, text: &str) -> FrameOutcome {
     it.receive(&Message::Text(text.into()))
 }
 
-fn send(it: &Connection, bytes: &'static [u8]) {
-    assert_eq!(it.receive(&Message::Binary(Bytes::from_static(bytes))), Received::Done);
+fn send(it: &RoomConnection, bytes: &'static [u8]) {
+    assert_eq!(it.receive(&Message::Binary(Bytes::from_static(bytes))), FrameOutcome::Done);
 }
 
 /// Whether somebody whose text found no room was told to try again.
-fn is_woken(it: &Connection) -> bool {
-    let mut room = std::pin::pin!(it.room());
+fn is_woken(it: &RoomConnection) -> bool {
+    let mut room = std::pin::pin!(it.released());
     room.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
@@ -76,7 +78,7 @@ fn written(outgoing: &Outgoing) -> Vec<(u8, String)> {
     std::iter::from_fn(|| one_or_none(outgoing)).collect()
 }
 
-fn heard(it: &Connection) -> Vec<(u8, String)> {
+fn received(it: &RoomConnection) -> Vec<(u8, String)> {
     written(&it.outgoing())
 }
 
@@ -89,13 +91,20 @@ fn binary(text: &str) -> (u8, String) {
 }
 
 /// A close frame.
-fn closed(it: &Connection) -> Option<u16> {
-    let frame = heard(it).pop().filter(|it| it.0 == 8)?;
+fn closed(it: &RoomConnection) -> Option<u16> {
+    let frame = received(it).pop().filter(|it| it.0 == 8)?;
     // Codes below 1024 have a second byte that isn't UTF-8, so look at the reason.
-    [Closing::Replaced, Closing::Moved, Closing::Stopping, Closing::TooSlow, Closing::TooFast, Closing::Asked]
-        .into_iter()
-        .find(|it| frame.1.ends_with(it.reason()))
-        .map(Closing::code)
+    [
+        Closing::Replaced,
+        Closing::Moved,
+        Closing::Stopping,
+        Closing::TooSlow,
+        Closing::TooFast,
+        Closing::Requested,
+    ]
+    .into_iter()
+    .find(|it| frame.1.ends_with(it.reason()))
+    .map(Closing::code)
 }
 
 fn envelope(client: i64, encoding: &str, message: &str) -> (u8, String) {
@@ -110,16 +119,16 @@ fn order(clients: &str, encoding: &str, message: &str) -> String {
 async fn text_and_binary_go_both_ways() {
     let it = Dispatcher::new(Bounds::default());
     let (game, one, two) = (game(&it), player(&it, 1), player(&it, 2));
-    say(&one, "hello \"you\"");
+    send_text(&one, "hello \"you\"");
     send(&two, b"hello");
-    assert_eq!(heard(&game), [envelope(1, "TXT", "hello \\\"you\\\""), envelope(2, "B64", "aGVsbG8=")]);
-    say(&game, &order(r#""clients":["1"],"#, "TXT", "to one"));
-    say(&game, &order(r#""clients":[2,"77"],"#, "B64", "aGVsbG8="));
-    say(&game, &order("", "TXT", "to all"));
-    say(&game, &order(r#""clients":null,"#, "B64", "YWxs"));
-    say(&game, &order(r#""clients":[],"#, "TXT", "to nobody"));
-    assert_eq!(heard(&one), [text("to one"), text("to all"), binary("all")]);
-    assert_eq!(heard(&two), [binary("hello"), text("to all"), binary("all")]);
+    assert_eq!(received(&game), [envelope(1, "TXT", "hello \\\"you\\\""), envelope(2, "B64", "aGVsbG8=")]);
+    send_text(&game, &order(r#""clients":["1"],"#, "TXT", "to one"));
+    send_text(&game, &order(r#""clients":[2,"77"],"#, "B64", "aGVsbG8="));
+    send_text(&game, &order("", "TXT", "to all"));
+    send_text(&game, &order(r#""clients":null,"#, "B64", "YWxs"));
+    send_text(&game, &order(r#""clients":[],"#, "TXT", "to nobody"));
+    assert_eq!(received(&one), [text("to one"), text("to all"), binary("all")]);
+    assert_eq!(received(&two), [binary("hello"), text("to all"), binary("all")]);
 }
 
 #[tokio::test]
@@ -127,13 +136,13 @@ async fn garbage_of_a_runtime_disturbs_nobody() {
     let it = Dispatcher::new(Bounds { clients: 2, ..Bounds::default() });
     let (game, one) = (game(&it), player(&it, 1));
     for garbage in ["", "{", "[]", "hello", r#"{"encoding":"TXT"}"#, r#"{"encoding":"B64","message":"%"}"#] {
-        say(&game, garbage);
+        send_text(&game, garbage);
     }
-    say(&game, &order(r#""clients":[1,2,3],"#, "TXT", "too many"));
+    send_text(&game, &order(r#""clients":[1,2,3],"#, "TXT", "too many"));
     send(&game, b"bytes");
-    say(&game, &order("", "TXT", "and now"));
-    assert_eq!(heard(&one), [text("and now")]);
-    assert_eq!(heard(&game), []);
+    send_text(&game, &order("", "TXT", "and now"));
+    assert_eq!(received(&one), [text("and now")]);
+    assert_eq!(received(&game), []);
 }
 
 #[tokio::test]
@@ -142,137 +151,138 @@ async fn rooms_are_apart() {
     let (game, one) = (game(&it), player(&it, 1));
     let other = it.runtime(runtime(6)).unwrap();
     let two = it.player(client(2), runtime(6), always()).unwrap();
-    say(&other, &order("", "TXT", "x"));
-    say(&other, &order(r#""clients":[1],"#, "TXT", "y"));
-    say(&two, "z");
-    assert_eq!((heard(&one), heard(&game)), (vec![], vec![]));
-    assert_eq!((heard(&two), heard(&other)), (vec![text("x")], vec![envelope(2, "TXT", "z")]));
+    send_text(&other, &order("", "TXT", "x"));
+    send_text(&other, &order(r#""clients":[1],"#, "TXT", "y"));
+    send_text(&two, "z");
+    assert_eq!((received(&one), received(&game)), (vec![], vec![]));
+    assert_eq!((received(&two), received(&other)), (vec![text("x")], vec![envelope(2, "TXT", "z")]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_player_may_come_before_its_runtime_and_what_it_says_waits_for_a_while() {
     let it = Dispatcher::new(Bounds::default());
     let one = player(&it, 1);
-    say(&one, "long ago");
+    send_text(&one, "long ago");
     tokio::time::advance(Duration::from_secs(6)).await;
-    say(&one, "lately");
+    send_text(&one, "lately");
     send(&one, b"x");
     tokio::time::advance(Duration::from_secs(6)).await;
     let first = game(&it);
-    assert_eq!(heard(&first), [envelope(1, "TXT", "lately"), envelope(1, "B64", "eA==")]);
+    assert_eq!(received(&first), [envelope(1, "TXT", "lately"), envelope(1, "B64", "eA==")]);
     drop(first);
-    assert_eq!(heard(&one), [], "it stays when the runtime goes");
-    say(&one, "come back");
+    assert_eq!(received(&one), [], "it stays when the runtime goes");
+    send_text(&one, "come back");
     let second = game(&it);
-    assert_eq!(heard(&second), [envelope(1, "TXT", "come back")]);
-    say(&second, &order("", "TXT", "here"));
-    assert_eq!(heard(&one), [text("here")]);
+    assert_eq!(received(&second), [envelope(1, "TXT", "come back")]);
+    send_text(&second, &order("", "TXT", "here"));
+    assert_eq!(received(&one), [text("here")]);
 }
 
 #[tokio::test]
 async fn what_waits_for_a_runtime_is_bounded_for_each_player() {
-    let share = Space { frames: 3, bytes: 1 << 20 };
-    let it = Dispatcher::new(Bounds { share, ..Bounds::default() });
+    let client_quota = QueueLimit { frames: 3, bytes: 1 << 20 };
+    let it = Dispatcher::new(Bounds { client_quota, ..Bounds::default() });
     let (flood, one) = (player(&it, 1), player(&it, 2));
     for _ in 0..9 {
         send(&flood, b"x");
     }
-    say(&one, "hello");
+    send_text(&one, "hello");
     let game = game(&it);
-    assert_eq!(heard(&game).len(), 4, "three of the one, one of the other");
+    assert_eq!(received(&game).len(), 4, "three of the one, one of the other");
     for _ in 0..3 {
-        say(&flood, "a");
+        send_text(&flood, "a");
     }
-    assert_eq!(try_say(&flood, "b"), Received::Full);
+    assert_eq!(try_send_text(&flood, "b"), FrameOutcome::Full);
     assert!(!is_woken(&flood) && closed(&flood).is_none(), "it waits");
-    say(&one, "still here");
-    assert_eq!(heard(&game).len(), 4);
+    send_text(&one, "still here");
+    assert_eq!(received(&game).len(), 4);
     assert!(is_woken(&flood), "there is room");
-    say(&flood, "b");
-    assert_eq!(heard(&game), [envelope(1, "TXT", "b")]);
+    send_text(&flood, "b");
+    assert_eq!(received(&game), [envelope(1, "TXT", "b")]);
     flood.give_up();
     assert_eq!(closed(&flood), Some(1013));
 }
 
 #[tokio::test]
 async fn what_waits_is_bounded_in_bytes_for_each_client_whatever_its_connections() {
-    let share = Space { frames: 256, bytes: 1_000 };
-    let it = Dispatcher::new(Bounds { share, ..Bounds::default() });
+    let client_quota = QueueLimit { frames: 256, bytes: 1_000 };
+    let it = Dispatcher::new(Bounds { client_quota, ..Bounds::default() });
     // Somebody who keeps the room.
     let _other = player(&it, 2);
     let text = "x".repeat(200);
     for round in 0..5 {
         let flood = player(&it, 1);
-        while try_say(&flood, &text) == Received::Done {
+        while try_send_text(&flood, &text) == FrameOutcome::Done {
             assert_eq!(round, 0, "a new connection has no room of its own");
         }
         send(&flood, &[0; 200]);
     }
-    let (frames, bytes) = it.waits(runtime(GAME));
+    let (frames, bytes) = it.backlog_size(runtime(GAME));
     assert!(frames == 3 && bytes <= 1_000, "{frames} frames, {bytes} bytes");
     let game = game(&it);
-    assert_eq!(heard(&game).len(), 3);
+    assert_eq!(received(&game).len(), 3);
     let flood = player(&it, 1);
-    say(&flood, &text);
+    send_text(&flood, &text);
     drop(flood);
-    assert_eq!(it.ways(runtime(GAME)), 2, "of who is here, and of whose frame is on the way");
-    assert_eq!(heard(&game).len(), 1);
+    assert_eq!(it.quotas(runtime(GAME)), 2, "of who is here, and of whose frame is on the way");
+    assert_eq!(received(&game).len(), 1);
     drop(player(&it, 1));
-    assert_eq!(it.ways(runtime(GAME)), 1);
+    assert_eq!(it.quotas(runtime(GAME)), 1);
 }
 
 #[tokio::test]
 async fn what_all_players_let_wait_for_a_runtime_is_bounded_too() {
-    let space = Space { frames: 5, bytes: 1 << 20 };
+    let space = QueueLimit { frames: 5, bytes: 1 << 20 };
     let it = Dispatcher::new(Bounds { runtime: space, ..Bounds::default() });
     let players: Vec<_> = (1..=4).map(|number| player(&it, number)).collect();
     for (number, one) in players.iter().enumerate() {
         send(one, b"x");
-        let taken = try_say(one, "a") == Received::Done && try_say(one, "b") == Received::Done;
+        let taken =
+            try_send_text(one, "a") == FrameOutcome::Done && try_send_text(one, "b") == FrameOutcome::Done;
         assert_eq!(taken, number < 2, "texts: 4, and the fifth, so that no binary frame is left");
     }
-    assert_eq!(it.waits(runtime(GAME)).0, 5);
+    assert_eq!(it.backlog_size(runtime(GAME)).0, 5);
     assert!(!is_woken(&players[2]) && !is_woken(&players[3]));
     let game = game(&it);
     assert!(is_woken(&players[2]) && is_woken(&players[3]));
-    assert_eq!(heard(&game).len(), 5);
-    say(&players[3], "b");
-    assert_eq!(heard(&game), [envelope(4, "TXT", "b")]);
+    assert_eq!(received(&game).len(), 5);
+    send_text(&players[3], "b");
+    assert_eq!(received(&game), [envelope(4, "TXT", "b")]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_runtime_that_does_not_come_is_dropped_in_time() {
-    let share = Space { frames: 2, bytes: 1 << 20 };
-    let it = Dispatcher::new(Bounds { share, ..Bounds::default() });
+    let client_quota = QueueLimit { frames: 2, bytes: 1 << 20 };
+    let it = Dispatcher::new(Bounds { client_quota, ..Bounds::default() });
     let (one, two) = (player(&it, 1), player(&it, 2));
-    say(&one, "a");
+    send_text(&one, "a");
     tokio::time::advance(Duration::from_secs(4)).await;
-    say(&one, "b");
-    say(&two, "c");
-    assert_eq!(try_say(&one, "d"), Received::Full);
+    send_text(&one, "b");
+    send_text(&two, "c");
+    assert_eq!(try_send_text(&one, "d"), FrameOutcome::Full);
     // Time alone makes room for it, at the very moment.
     let begun = tokio::time::Instant::now();
-    one.room().await;
+    one.released().await;
     assert_eq!(begun.elapsed().as_secs(), 6);
-    say(&one, "d");
+    send_text(&one, "d");
     tokio::time::advance(Duration::from_secs(4)).await;
     two.ping();
-    assert_eq!(it.waits(runtime(GAME)).0, 1, "nobody has said anything since");
+    assert_eq!(it.backlog_size(runtime(GAME)).0, 1, "nobody has said anything since");
     tokio::time::advance(Duration::from_secs(6)).await;
     two.ping();
-    assert_eq!(it.waits(runtime(GAME)), (0, 0));
+    assert_eq!(it.backlog_size(runtime(GAME)), (0, 0));
 }
 
 #[tokio::test]
 async fn what_is_said_while_a_runtime_is_about_to_leave_waits_for_the_next_one() {
     let it = Dispatcher::new(Bounds::default());
     let (first, one) = (game(&it), player(&it, 1));
-    first.close(Closing::Asked);
-    say(&one, "a");
+    first.close(Closing::Requested);
+    send_text(&one, "a");
     send(&one, b"b");
-    assert_eq!(it.waits(runtime(GAME)).0, 2);
+    assert_eq!(it.backlog_size(runtime(GAME)).0, 2);
     drop(first);
-    assert_eq!(heard(&game(&it)), [envelope(1, "TXT", "a"), envelope(1, "B64", "Yg==")]);
+    assert_eq!(received(&game(&it)), [envelope(1, "TXT", "a"), envelope(1, "B64", "Yg==")]);
 }
 
 #[tokio::test]
@@ -281,19 +291,19 @@ async fn a_second_connection_takes_the_place_of_the_first() {
     let (game, one, two) = (game(&it), player(&it, 1), player(&it, 2));
     let again = player(&it, 1);
     assert_eq!(closed(&one), Some(1000));
-    say(&one, "from the past");
+    send_text(&one, "from the past");
     drop(one);
-    say(&game, &order("", "TXT", "x"));
-    assert_eq!((heard(&again), heard(&two)), (vec![text("x")], vec![text("x")]));
-    assert_eq!(heard(&game), []);
+    send_text(&game, &order("", "TXT", "x"));
+    assert_eq!((received(&again), received(&two)), (vec![text("x")], vec![text("x")]));
+    assert_eq!(received(&game), []);
 
     let later = self::game(&it);
     assert_eq!(closed(&game), Some(1000));
-    say(&game, &order("", "TXT", "from the past"));
+    send_text(&game, &order("", "TXT", "from the past"));
     drop(game);
-    say(&again, "hello");
-    assert_eq!(heard(&later), [envelope(1, "TXT", "hello")], "the room is still there");
-    assert_eq!(heard(&two), []);
+    send_text(&again, "hello");
+    assert_eq!(received(&later), [envelope(1, "TXT", "hello")], "the room is still there");
+    assert_eq!(received(&two), []);
 
     let elsewhere = it.player(client(1), runtime(6), always()).unwrap();
     assert_eq!(closed(&again), Some(1000), "also in another room");
@@ -308,58 +318,58 @@ async fn who_was_moved_hears_and_says_nothing_and_stays_connected() {
     let game = game(&it);
     let bound = Box::new(Number(Arc::clone(&assigned), 3));
     let one = it.player(client(1), runtime(GAME), bound).unwrap();
-    say(&one, "a");
+    send_text(&one, "a");
     assigned.store(4, Ordering::SeqCst);
-    say(&one, "b");
+    send_text(&one, "b");
     send(&one, b"c");
-    say(&game, &order("", "TXT", "d"));
-    say(&game, &order(r#""clients":["1"],"#, "TXT", "e"));
-    assert_eq!(heard(&game), [envelope(1, "TXT", "a")]);
-    assert_eq!(heard(&one), []);
+    send_text(&game, &order("", "TXT", "d"));
+    send_text(&game, &order(r#""clients":["1"],"#, "TXT", "e"));
+    assert_eq!(received(&game), [envelope(1, "TXT", "a")]);
+    assert_eq!(received(&one), []);
     let _done = one.receive(&Message::Ping(Bytes::from_static(b"p")));
-    assert_eq!(heard(&one), [(10, "p".to_owned())]);
+    assert_eq!(received(&one), [(10, "p".to_owned())]);
     one.close(Closing::Moved);
     assert_eq!(closed(&one), Some(1000));
 }
 
 #[tokio::test]
 async fn a_slow_player_loses_old_binary_frames_keeps_text_and_holds_nobody_up() {
-    let space = Space { frames: 4, bytes: 1 << 20 };
+    let space = QueueLimit { frames: 4, bytes: 1 << 20 };
     let it = Dispatcher::new(Bounds { player: space, ..Bounds::default() });
     let (game, slow, quick) = (game(&it), player(&it, 1), player(&it, 2));
     let mut got = Vec::new();
     for number in 0..100 {
         let kind = if number % 50 == 0 { "TXT" } else { "B64" };
-        say(&game, &order("", kind, &format!("{number:04}")));
-        got.extend(heard(&quick));
+        send_text(&game, &order("", kind, &format!("{number:04}")));
+        got.extend(received(&quick));
     }
     assert_eq!(got.len(), 100, "the quick one got everything");
-    let late: Vec<u8> = heard(&slow).iter().map(|it| it.0).collect();
+    let late: Vec<u8> = received(&slow).iter().map(|it| it.0).collect();
     assert_eq!(late, [1, 1, 2, 2], "both texts, and the latest binary frames");
     for number in 0..5 {
-        say(&game, &order("", "TXT", &number.to_string()));
-        got.extend(heard(&quick));
+        send_text(&game, &order("", "TXT", &number.to_string()));
+        got.extend(received(&quick));
     }
     assert_eq!(got.len(), 105);
     assert_eq!(closed(&slow), Some(1013));
     slow.ended().await;
-    say(&game, &order("", "TXT", "still"));
-    assert_eq!(heard(&quick), [text("still")]);
+    send_text(&game, &order("", "TXT", "still"));
+    assert_eq!(received(&quick), [text("still")]);
 }
 
 #[tokio::test]
 async fn a_slow_runtime_costs_binary_frames_lets_texts_wait_and_cuts_nobody() {
-    let space = Space { frames: 5, bytes: 1 << 20 };
+    let space = QueueLimit { frames: 5, bytes: 1 << 20 };
     let it = Dispatcher::new(Bounds { runtime: space, ..Bounds::default() });
     let (game, one, two) = (game(&it), player(&it, 1), player(&it, 2));
     for _ in 0..20 {
         send(&one, b"x");
     }
     for _ in 0..5 {
-        say(&two, "a");
+        send_text(&two, "a");
     }
     send(&one, b"x");
-    assert_eq!(try_say(&one, "b"), Received::Full, "a text that finds no room is not lost");
+    assert_eq!(try_send_text(&one, "b"), FrameOutcome::Full, "a text that finds no room is not lost");
     assert_eq!((closed(&one), closed(&two)), (None, None));
     let outgoing = game.outgoing();
     for left in (2..5).rev() {
@@ -367,42 +377,42 @@ async fn a_slow_runtime_costs_binary_frames_lets_texts_wait_and_cuts_nobody() {
         assert_eq!(one_or_none(&outgoing).unwrap(), envelope(2, "TXT", "a"), "{left} are left");
     }
     assert!(is_woken(&one) && !is_woken(&two));
-    say(&one, "b");
+    send_text(&one, "b");
     let rest = [envelope(2, "TXT", "a"), envelope(2, "TXT", "a"), envelope(1, "TXT", "b")];
-    assert_eq!(heard(&game), rest);
+    assert_eq!(received(&game), rest);
 }
 
 #[tokio::test]
 async fn who_waits_for_room_is_woken_when_the_runtime_goes() {
-    let space = Space { frames: 1, bytes: 1 << 20 };
+    let space = QueueLimit { frames: 1, bytes: 1 << 20 };
     for closes in [true, false] {
         let it = Dispatcher::new(Bounds { runtime: space, ..Bounds::default() });
         let (game, one, two) = (game(&it), player(&it, 1), player(&it, 2));
-        say(&one, "a");
-        assert_eq!((try_say(&two, "b"), is_woken(&two)), (Received::Full, false));
+        send_text(&one, "a");
+        assert_eq!((try_send_text(&two, "b"), is_woken(&two)), (FrameOutcome::Full, false));
         if closes {
-            game.close(Closing::Asked);
+            game.close(Closing::Requested);
         } else {
             drop(game);
         }
         assert!(is_woken(&two));
-        say(&two, "b");
-        assert_eq!(heard(&self::game(&it)), [envelope(2, "TXT", "b")]);
+        send_text(&two, "b");
+        assert_eq!(received(&self::game(&it)), [envelope(2, "TXT", "b")]);
     }
 }
 
 proptest! {
-    /// Whatever comes in whatever order: bounds hold, no text of anybody is lost or overtaken, and whoever waits is woken.
+    /// Whatever comes in whatever order: bounds backlog_time, no text of anybody is lost or overtaken, and whoever waits is woken.
     #[test]
     fn texts_wait_and_are_never_lost(
         steps in prop::collection::vec((0..6_u8, 1..4_i64, 0..90_usize), 1..150),
         frames in 1..8_usize,
-        share in 1..5_usize,
+        client_quota in 1..5_usize,
     ) {
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _clock = clock.enter();
-        let (space, share) = (Space { frames, bytes: 1_500 }, Space { frames: share, bytes: 600 });
-        let it = Dispatcher::new(Bounds { runtime: space, share, ..Bounds::default() });
+        let (space, client_quota) = (QueueLimit { frames, bytes: 1_500 }, QueueLimit { frames: client_quota, bytes: 600 });
+        let it = Dispatcher::new(Bounds { runtime: space, client_quota, ..Bounds::default() });
         let players: Vec<_> = (1..4).map(|number| player(&it, number)).collect();
         let mut game = Some(game(&it));
         // By player: what was said, and what waits for room.
@@ -411,7 +421,7 @@ proptest! {
             let index = usize::try_from(number - 1).unwrap();
             let retries = |stuck: &mut Vec<Option<String>>| {
                 for (player, text) in players.iter().zip(stuck.iter_mut()).filter(|it| it.1.is_some()) {
-                    if is_woken(player) && try_say(player, text.as_ref().unwrap()) == Received::Done {
+                    if is_woken(player) && try_send_text(player, text.as_ref().unwrap()) == FrameOutcome::Done {
                         *text = None;
                     }
                 }
@@ -420,7 +430,7 @@ proptest! {
                 0..=2 if stuck[index].is_none() => {
                     let text = format!("{:05}{}", said[index], "-".repeat(size));
                     said[index] += 1;
-                    if try_say(&players[index], &text) == Received::Full {
+                    if try_send_text(&players[index], &text) == FrameOutcome::Full {
                         stuck[index] = Some(text);
                     }
                 }
@@ -429,23 +439,23 @@ proptest! {
                 5 => match game.take() {
                     Some(game) => {
                         // A runtime that takes all that there is for it loses nothing when it goes.
-                        got.extend(heard(&game));
+                        got.extend(received(&game));
                     }
                     None => game = Some(self::game(&it)),
                 },
                 _ => {}
             }
             retries(&mut stuck);
-            let (waits, bytes) = it.waits(runtime(GAME));
+            let (waits, bytes) = it.backlog_size(runtime(GAME));
             prop_assert!(waits <= 1 || (waits <= space.frames && bytes <= space.bytes));
         }
         let game = game.take().unwrap_or_else(|| self::game(&it));
         for (player, text) in players.iter().zip(&stuck).filter_map(|it| Some((it.0, it.1.as_ref()?))) {
-            got.extend(heard(&game));
+            got.extend(received(&game));
             prop_assert!(is_woken(player), "somebody waits though there is room");
-            say(player, text);
+            send_text(player, text);
         }
-        got.extend(heard(&game));
+        got.extend(received(&game));
         for (index, count) in said.iter().enumerate() {
             let mine = format!(r#"{{"client_id":"{}","encoding":"TXT","message":""#, index + 1);
             let numbers: Vec<usize> =
@@ -459,15 +469,15 @@ proptest! {
 async fn control_frames_are_bounded_and_go_first() {
     let it = Dispatcher::new(Bounds::default());
     let (game, one) = (game(&it), player(&it, 1));
-    say(&game, &order("", "TXT", "x"));
+    send_text(&game, &order("", "TXT", "x"));
     for number in 0..50 {
         let _done = one.receive(&Message::Ping(Bytes::from(format!("{number}"))));
         one.ping();
     }
-    let got = heard(&one);
+    let got = received(&one);
     assert_eq!(got, [(10, "49".to_owned()), (9, String::new()), text("x")]);
     let _done = one.receive(&Message::Close);
-    assert_eq!(heard(&one), [(8, "\u{3}\u{fffd}".to_owned())]);
+    assert_eq!(received(&one), [(8, "\u{3}\u{fffd}".to_owned())]);
     let outgoing = one.outgoing();
     drop(one);
     let cx = Context::from_waker(Waker::noop());
@@ -481,8 +491,8 @@ async fn a_stop_ends_everybody_and_lets_nobody_in() {
     assert_eq!(it.open(), 2);
     it.stop();
     assert_eq!((closed(&game), closed(&one)), (Some(1001), Some(1001)));
-    assert_eq!(it.runtime(runtime(7)).unwrap_err(), Refused);
-    assert_eq!(it.player(client(7), runtime(7), always()).unwrap_err(), Refused);
+    assert_eq!(it.runtime(runtime(7)).unwrap_err(), Stopped);
+    assert_eq!(it.player(client(7), runtime(7), always()).unwrap_err(), Stopped);
     drop((game, one));
     assert_eq!((it.count(), it.open()), ((0, 0), 0));
 }
@@ -498,9 +508,9 @@ async fn connections_that_come_and_go_from_several_threads_leave_nothing_behind(
                     let game = if (round + task) % 3 == 0 { Some(game(&it)) } else { None };
                     let one = player(&it, round % 7 + 1);
                     // Nobody may take it for a while.
-                    let _full = try_say(&one, "x");
+                    let _full = try_send_text(&one, "x");
                     if let Some(game) = &game {
-                        say(game, &order("", "B64", "eA=="));
+                        send_text(game, &order("", "B64", "eA=="));
                     }
                     drop(one);
                     tokio::task::yield_now().await;

@@ -1,5 +1,6 @@
-//! One WebSocket: a task that reads, and a body that writes. Neither waits for the other, so that a peer that doesn't
-//! read is still heard. A player whose text finds no room on the way to its game server isn't read until there is some.
+//! One connection: a task that reads and a body that writes. Neither waits for the other, so the
+//! backend still receives from a peer that doesn't read. It stops reading from a player whose text
+//! doesn't fit into its game server's queue.
 
 use std::{
     convert::Infallible,
@@ -15,15 +16,13 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use omgservers_dispatcher::{
-    Bounds, Closing, Connection, Outgoing, Received,
-    wire::{Decoder, Message},
-};
+use omgservers_dispatcher::{Bounds, Closing, FrameOutcome, Outgoing, RoomConnection};
+use omgservers_ws::{Decoder, Limits, Message};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::{Bound, Times};
 
-/// What goes out, as the body of the handshake's answer.
+/// Frames to the peer as the body of the handshake's answer.
 pub(super) struct Frames(pub(super) Outgoing);
 
 impl MessageBody for Frames {
@@ -38,74 +37,76 @@ impl MessageBody for Frames {
     }
 }
 
-/// What comes in.
+/// Reading side of a connection.
 pub(super) struct Socket {
     payload: Payload,
     decoder: Decoder,
-    connection: Connection,
+    limits: Limits,
+    connection: RoomConnection,
     times: Times,
-    /// How long a text may wait for room.
-    patience: Duration,
+    /// How long a text may wait for its game server's queue.
+    max_text_wait: Duration,
 }
 
-/// What comes is cut into messages here, and a text that finds no room waits here.
-struct Ears<'a> {
+/// Decodes received bytes and keeps the text that doesn't fit yet.
+struct Intake<'a> {
     decoder: &'a mut Decoder,
-    connection: &'a Connection,
-    patience: Duration,
-    full: Option<(Message, Instant)>,
+    connection: &'a RoomConnection,
+    max_text_wait: Duration,
+    blocked: Option<(Message, Instant)>,
 }
 
 impl Socket {
-    pub(super) fn new(payload: Payload, connection: Connection, bounds: &Bounds, times: Times) -> Self {
-        Self { payload, decoder: Decoder::new(bounds), connection, times, patience: bounds.patience }
+    pub(super) fn new(payload: Payload, connection: RoomConnection, bounds: &Bounds, times: Times) -> Self {
+        let limits = Limits { frame: bounds.frame, message: bounds.message };
+        let decoder = Decoder::new(limits);
+        Self { payload, decoder, limits, connection, times, max_text_wait: bounds.max_text_wait }
     }
 
-    /// Reads until the peer is gone, or until the connection was ended and the peer has had the time to answer.
+    /// Reads until the peer is gone, or until the connection was ended and the peer had time to answer.
     pub(super) async fn run(mut self, bound: Option<Bound>) {
         if self.read(bound).await {
-            let farewell = self.times.farewell;
-            // A socket that is closed while something unread is in it would take the close frame with it.
-            let _answered = timeout(farewell, self.drain()).await;
+            let close_timeout = self.times.close_timeout;
+            // Closing a socket with unread bytes resets it and could lose the close frame.
+            let _answered = timeout(close_timeout, self.drain()).await;
         }
     }
 
-    /// `false` when there is nothing to wait for any more.
+    /// Returns `false` when the peer is gone and needs no answer.
     async fn read(&mut self, bound: Option<Bound>) -> bool {
-        let Self { payload, decoder, connection, times, patience } = self;
-        let connection: &Connection = connection;
-        let mut ears = Ears { decoder, connection, patience: *patience, full: None };
+        let Self { payload, decoder, connection, times, max_text_wait, .. } = self;
+        let connection: &RoomConnection = connection;
+        let mut intake = Intake { decoder, connection, max_text_wait: *max_text_wait, blocked: None };
         let mut beat = interval_at(Instant::now() + times.ping, times.ping);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut departure = pin!(departure(bound, times.grace));
         let mut ended = pin!(connection.ended());
-        let mut heard = Instant::now();
+        let mut received = Instant::now();
         loop {
-            let until = ears.until();
+            let until = intake.until();
             tokio::select! {
                 biased;
                 chunk = payload.next(), if until.is_none() => {
                     let Some(Ok(chunk)) = chunk else { return false };
-                    ears.decoder.feed(&chunk);
-                    if !ears.hear() {
+                    intake.decoder.feed(&chunk);
+                    if !intake.receive() {
                         return false;
                     }
-                    // Anything that comes is a sign of life.
-                    heard = Instant::now();
+                    received = Instant::now();
                 }
-                () = connection.room(), if until.is_some() => {
-                    if !ears.hear() {
+                () = connection.released(), if until.is_some() => {
+                    if !intake.receive() {
                         return false;
                     }
-                    heard = Instant::now();
+                    received = Instant::now();
                 }
-                () = sleep_until(until.unwrap_or(heard)), if until.is_some() => connection.give_up(),
+                () = sleep_until(until.unwrap_or(received)), if until.is_some() => connection.give_up(),
                 () = &mut ended => return true,
                 closing = &mut departure => connection.close(closing),
                 _ = beat.tick() => {
-                    // Who isn't read can't be heard.
-                    if until.is_none() && heard.elapsed() >= times.silence {
-                        connection.close(Closing::Silent);
+                    // A peer that isn't read can't show that it is alive.
+                    if until.is_none() && received.elapsed() >= times.max_idle {
+                        connection.close(Closing::Idle);
                     }
                     connection.ping();
                 }
@@ -116,7 +117,7 @@ impl Socket {
         }
     }
 
-    /// Reads the rest, up to the peer's close frame.
+    /// Reads up to the peer's close frame.
     async fn drain(&mut self) {
         while let Some(Ok(chunk)) = self.payload.next().await {
             self.decoder.feed(&chunk);
@@ -125,40 +126,40 @@ impl Socket {
                     Ok(None) => break,
                     Ok(Some(Message::Close)) => return,
                     Ok(Some(_)) => {}
-                    // Nothing that comes after it makes sense.
-                    Err(_) => self.decoder = Decoder::new(&Bounds::default()),
+                    // What follows a violation can't be decoded.
+                    Err(_) => self.decoder = Decoder::new(self.limits),
                 }
             }
         }
     }
 }
 
-impl Ears<'_> {
-    /// Until when the text that found no room may wait; `None` when nothing waits, and more may be read.
+impl Intake<'_> {
+    /// Until when the blocked text may wait; `None` when none is blocked and more may be read.
     fn until(&self) -> Option<Instant> {
-        self.full.as_ref().map(|it| it.1)
+        self.blocked.as_ref().map(|it| it.1)
     }
 
-    /// Takes all messages that are complete, up to one that finds no room; `false` after the last one of the
+    /// Handles all complete messages up to one that doesn't fit; `false` after the last one of the
     /// connection.
-    fn hear(&mut self) -> bool {
-        if let Some((message, until)) = self.full.take()
-            && self.connection.receive(&message) == Received::Full
+    fn receive(&mut self) -> bool {
+        if let Some((message, until)) = self.blocked.take()
+            && self.connection.receive(&message) == FrameOutcome::Full
         {
-            self.full = Some((message, until));
+            self.blocked = Some((message, until));
             return true;
         }
         loop {
             let message = match self.decoder.next_message() {
                 Ok(Some(message)) => message,
                 Ok(None) => return true,
-                Err(closing) => {
-                    self.connection.close(closing);
+                Err(violation) => {
+                    self.connection.violated(violation);
                     return true;
                 }
             };
-            if self.connection.receive(&message) == Received::Full {
-                self.full = Some((message, Instant::now() + self.patience));
+            if self.connection.receive(&message) == FrameOutcome::Full {
+                self.blocked = Some((message, Instant::now() + self.max_text_wait));
                 return true;
             }
             if message == Message::Close {
@@ -168,8 +169,8 @@ impl Ears<'_> {
     }
 }
 
-/// Ends when the connection of a player has to: it is with another runtime or closed, has consumed the entry that
-/// told it so, and has had the time to end the connection itself. Whoever was told nothing yet keeps it.
+/// Waits until a player's connection has to end: the player has consumed the message about its new
+/// assignment and had time to end the connection itself, or its session is over.
 async fn departure(bound: Option<Bound>, grace: Duration) -> Closing {
     let Some(Bound { mut status, assignment }) = bound else { return pending().await };
     loop {

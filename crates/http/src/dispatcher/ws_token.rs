@@ -14,6 +14,8 @@ use omgservers_api::{
 };
 use serde::Deserialize;
 
+use crate::websocket;
+
 /// A token, and the sub-protocol to answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WsToken {
@@ -30,9 +32,7 @@ impl WsToken {
     /// The token of the query parameter `ws_token`, of the header `Authorization`, or of a sub-protocol. Problems:
     /// 401 without one.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
-        let offered: Vec<&str> =
-            offered.filter_map(|it| it.to_str().ok()).flat_map(|it| it.split(',')).map(str::trim).collect();
+        let offered: Vec<&str> = websocket::offered(request).collect();
         let protocol = [CARRIER, OURS].into_iter().find(|it| offered.contains(it));
         let query = web::Query::<Parameters>::from_query(request.query_string());
         let token = query

@@ -2,8 +2,8 @@
 
 use std::{future::ready, time::Duration};
 
-use actix_web::{error::PayloadError, web::Data};
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseReason, ProtocolError, Session};
+use actix_web::web::Data;
+use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesOrdered};
 use omgservers_api::{
     ClientId, EntryId, Kind, Problem, UserId, ids::SenderSeq, problem::codes, stream::close,
@@ -12,48 +12,56 @@ use omgservers_messaging::{
     Entry,
     problems::{CLIENT_NOT_FOUND, FOREIGN_CLIENT},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use omgservers_ws::{EncodedFrame, FrameKind, Message, Violation};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+};
 
 use super::{Parts, frames, open::Open};
-use crate::{interchange::client_messages, websocket::THROWN_AWAY};
+use crate::{
+    interchange::client_messages,
+    websocket::{DISCARD_TIME, Incoming},
+};
 
-/// How often a client is pinged.
+/// Time between two pings.
 const PING: Duration = Duration::from_secs(15);
-/// A client that was heard of within this time answers its pings.
-const ANSWERS: Duration = Duration::from_secs(20);
-/// A client that wasn't heard of for so long is gone: two pings went unanswered.
-const GONE: Duration = Duration::from_secs(35);
-/// How often a client that answers its pings shows the mailbox that it is there.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
-/// Most frames whose commits are waited for; no further one is read before the first of them is safe.
-const MOST_IN_FLIGHT: usize = 64;
+/// A client that sent something within this time answers its pings.
+const ALIVE_WITHIN: Duration = Duration::from_secs(20);
+/// Idle time after which a client is gone: it left two pings unanswered.
+const MAX_IDLE: Duration = Duration::from_secs(35);
+/// How often the stream marks a client that answers its pings as active.
+const ACTIVITY_INTERVAL: Duration = Duration::from_secs(3);
+/// Most unacknowledged frames. The stream reads no further one before the first is acknowledged.
+const MAX_IN_FLIGHT: usize = 64;
 /// How long a write may take.
-const WRITE: Duration = Duration::from_secs(20);
-/// How long an end waits for the client, and for the last commits.
-const FAREWELL: Duration = Duration::from_secs(1);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the end waits for the client and for the last commits.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One stream.
-pub(super) struct Connection {
+pub(super) struct StreamConnection {
     parts: Data<Parts>,
-    session: Session,
+    incoming: Incoming,
+    outgoing: mpsc::Sender<Bytes>,
     user: UserId,
     client: ClientId,
     token: String,
     request_id: String,
-    /// The last entry that was sent.
+    /// Last entry that was sent.
     sent: Option<EntryId>,
-    /// What becomes of the frames that came, in their order.
+    /// Outcomes of received frames, in their order.
     outcomes: FuturesOrdered<LocalBoxFuture<'static, Outcome>>,
-    /// No further frame is read: one was refused, and what came after it would overtake it.
-    deaf: bool,
-    /// When the client was last heard of.
-    heard: Instant,
+    /// No further frame is read: one was refused, and later ones would overtake it.
+    read_closed: bool,
+    /// Time of the last message of the client.
+    received: Instant,
 }
 
-/// What became of a frame.
+/// Outcome of a frame.
 struct Outcome {
     request: Option<SenderSeq>,
-    /// The frame's highest counter.
+    /// Highest counter of the frame.
     accepted: Result<Option<SenderSeq>, Problem>,
 }
 
@@ -65,75 +73,79 @@ enum End {
     Close(u16, &'static str),
 }
 
-impl Connection {
+impl StreamConnection {
     pub(super) fn new(
         parts: Data<Parts>,
-        session: Session,
+        (incoming, outgoing): (Incoming, mpsc::Sender<Bytes>),
         (user, client): (UserId, ClientId),
         token: String,
         request_id: String,
     ) -> Self {
         Self {
             parts,
-            session,
+            incoming,
+            outgoing,
             user,
             client,
             token,
             request_id,
             sent: None,
             outcomes: FuturesOrdered::new(),
-            deaf: false,
-            heard: Instant::now(),
+            read_closed: false,
+            received: Instant::now(),
         }
     }
 
-    /// Serves it to its end.
-    pub(super) async fn run(mut self, mut messages: AggregatedMessageStream) {
+    /// Serves the stream to its end.
+    pub(super) async fn run(mut self) {
         let end = match self.begin().await {
-            Ok(open) => self.serve(&open, &mut messages).await,
+            Ok(open) => self.serve(&open).await,
             Err(end) => end,
         };
         let reason = match end {
             End::Gone => None,
-            End::Close(code, why) => Some(CloseReason { code: code.into(), description: Some(why.into()) }),
+            End::Close(code, text) => Some((code, text)),
         };
-        let waits = reason.is_some();
-        let closed = timeout(WRITE, self.session.close(reason)).await;
-        if waits && matches!(closed, Ok(Ok(()))) {
-            // The connection ends when this does; one that ends with something unread takes the farewell with it.
-            let rest = async { while let Some(Ok(_)) = messages.recv().await {} };
-            let _patience = timeout(FAREWELL, rest).await;
+        let closed = self.write(omgservers_ws::close(reason)).await.is_ok();
+        if closed && reason.is_some() {
+            // Dropping the sender closes the socket. Unread bytes would reset it and lose the close frame.
+            let answer = async {
+                while let Some(Ok(it)) = self.incoming.next().await
+                    && it != Message::Close
+                {}
+            };
+            let _in_time = timeout(CLOSE_TIMEOUT, answer).await;
         }
     }
 
-    /// Takes the place of the client's stream.
+    /// Replaces the client's earlier stream.
     async fn begin(&mut self) -> Result<Open, End> {
         let refusal = match self.parts.messaging.client(self.client) {
             None => CLIENT_NOT_FOUND,
             Some(it) if it.user != self.user => FOREIGN_CLIENT,
             Some(_) => return Ok(self.parts.open.open(self.client)),
         };
-        self.tell(Outcome { request: None, accepted: Err(refusal.into()) }).await?;
+        self.report(Outcome { request: None, accepted: Err(refusal.into()) }).await?;
         Err(End::Gone)
     }
 
-    async fn serve(&mut self, open: &Open, messages: &mut AggregatedMessageStream) -> End {
+    async fn serve(&mut self, open: &Open) -> End {
         let mut beat = interval_at(Instant::now() + PING, PING);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let parts = self.parts.clone();
         let messaging = &parts.messaging;
         loop {
-            let answers = self.heard.elapsed() < ANSWERS;
-            let reads = !self.deaf && self.outcomes.len() < MOST_IN_FLIGHT;
+            let is_alive = self.received.elapsed() < ALIVE_WITHIN;
+            let reads = !self.read_closed && self.outcomes.len() < MAX_IN_FLIGHT;
             let step = tokio::select! {
                 () = parts.draining.cancelled() => self.leave().await,
                 () = open.replaced.cancelled() => {
                     Err(End::Close(close::REPLACED, "another stream of this client was opened"))
                 }
                 _tick = beat.tick() => self.beat().await,
-                Some(outcome) = self.outcomes.next() => self.tell(outcome).await,
-                message = messages.recv(), if reads => self.hear(message).await,
-                next = messaging.client_receive(self.user, self.client, self.sent, &[], SIGN_OF_LIFE), if answers => {
+                Some(outcome) = self.outcomes.next() => self.report(outcome).await,
+                message = self.incoming.next(), if reads => self.receive(message).await,
+                next = messaging.client_receive(self.user, self.client, self.sent, &[], ACTIVITY_INTERVAL), if is_alive => {
                     self.push(next).await
                 }
             };
@@ -143,26 +155,26 @@ impl Connection {
         }
     }
 
-    /// What came from the client.
-    async fn hear(&mut self, message: Option<Result<AggregatedMessage, ProtocolError>>) -> Result<(), End> {
-        self.heard = Instant::now();
+    /// Handles a message of the client.
+    async fn receive(&mut self, message: Option<Result<Message, Violation>>) -> Result<(), End> {
+        self.received = Instant::now();
         match message {
-            Some(Ok(AggregatedMessage::Text(text))) => {
-                self.take(&text);
+            Some(Ok(Message::Text(text))) => {
+                self.accept(&text);
                 Ok(())
             }
-            Some(Ok(AggregatedMessage::Ping(data))) => written(self.session.pong(&data)).await,
-            Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
-            Some(Ok(AggregatedMessage::Binary(_))) => {
+            Some(Ok(Message::Ping(payload))) => self.write(omgservers_ws::pong(&payload)).await,
+            Some(Ok(Message::Pong)) => Ok(()),
+            Some(Ok(Message::Binary(_))) => {
                 Err(End::Close(close::UNSUPPORTED, "only text frames carry anything"))
             }
-            Some(Ok(AggregatedMessage::Close(_))) | None => Err(End::Gone),
-            Some(Err(error)) => Err(self.broken(&error).await),
+            Some(Ok(Message::Close)) | None => Err(End::Gone),
+            Some(Err(violation)) => Err(self.violated(violation).await),
         }
     }
 
-    /// Takes a frame; its outcome is told when it is known.
-    fn take(&mut self, text: &str) {
+    /// Accepts a frame; its outcome is reported once it is known.
+    fn accept(&mut self, text: &str) {
         let (request, taken) = match frames::read(text) {
             Err((request, problem)) => (request, Err(problem)),
             Ok(frame) => {
@@ -174,7 +186,7 @@ impl Connection {
                 });
                 match spoken {
                     Ok(Some(commit)) if answered => (frame.request, Ok((commit, highest))),
-                    // Nobody waits for an answer, or the session is over and nothing was taken.
+                    // The frame needs no answer, or the session is over and nothing was accepted.
                     Ok(_) => return,
                     Err(problem) => (frame.request, Err(problem)),
                 }
@@ -186,92 +198,102 @@ impl Connection {
                 async move { Outcome { request, accepted: safe.await.map(|()| highest) } }.boxed_local()
             }
             Err(problem) => {
-                self.deaf |= frames::ends_with(&problem).is_some();
+                self.read_closed |= frames::ends_with(&problem).is_some();
                 ready(Outcome { request, accepted: Err(problem) }).boxed_local()
             }
         });
     }
 
-    /// Tells what became of a frame.
-    async fn tell(&mut self, outcome: Outcome) -> Result<(), End> {
+    /// Reports the outcome of a frame.
+    async fn report(&mut self, outcome: Outcome) -> Result<(), End> {
         let Outcome { request, accepted } = outcome;
         let problem = match accepted {
-            Ok(highest) => return self.write(frames::accepted(highest, request)).await,
+            Ok(highest) => return self.write_text(&frames::accepted(highest, request)).await,
             Err(problem) => problem,
         };
         self.log(&problem);
-        self.write(frames::refused(&problem, request, &self.request_id)).await?;
+        self.write_text(&frames::refused(&problem, request, &self.request_id)).await?;
         match frames::ends_with(&problem) {
             Some(code) => Err(End::Close(code, "see the error")),
             None => Ok(()),
         }
     }
 
-    /// Sends what comes next in the mailbox.
+    /// Sends the next entries of the mailbox.
     async fn push(&mut self, next: Result<Option<Vec<Entry>>, Problem>) -> Result<(), End> {
         let entries = match next {
             Ok(Some(entries)) => entries,
             Ok(None) => return Err(End::Close(close::OVER, "the session is over")),
             Err(problem) => {
-                self.tell(Outcome { request: None, accepted: Err(problem) }).await?;
+                self.report(Outcome { request: None, accepted: Err(problem) }).await?;
                 return Err(End::Close(close::INTERNAL, "see the error"));
             }
         };
         for frame in frames::incoming(&entries) {
-            self.write(frame).await?;
+            self.write_text(&frame).await?;
         }
         self.sent = entries.last().map(|it| it.id).or(self.sent);
         Ok(())
     }
 
-    /// Looks after the client.
+    /// Checks that client and token are still valid, and sends a ping.
     async fn beat(&mut self) -> Result<(), End> {
-        if self.heard.elapsed() >= GONE {
+        if self.received.elapsed() >= MAX_IDLE {
             return Err(End::Gone);
         }
         if let Err(problem) = self.parts.tokens.verify(&self.token) {
-            self.tell(Outcome { request: None, accepted: Err(problem) }).await?;
+            self.report(Outcome { request: None, accepted: Err(problem) }).await?;
         }
-        written(self.session.ping(b"")).await
+        self.write(omgservers_ws::ping()).await
     }
 
-    /// Before the server stops: what is safe by then is told, so that the client needn't repeat it.
+    /// Ends the stream because the server stops. Frames that are acknowledged by then are reported, so
+    /// the client needn't repeat them.
     async fn leave(&mut self) -> Result<(), End> {
-        let told = async {
+        let reported = async {
             while let Some(outcome) = self.outcomes.next().await {
-                self.tell(outcome).await?;
+                self.report(outcome).await?;
             }
             Ok(())
         };
-        timeout(FAREWELL, told).await.unwrap_or(Ok(()))?;
+        timeout(CLOSE_TIMEOUT, reported).await.unwrap_or(Ok(()))?;
         Err(End::Close(close::GOING_AWAY, "the server stops"))
     }
 
-    /// What can't be a frame.
-    async fn broken(&mut self, error: &ProtocolError) -> End {
-        if !too_large(error) {
+    /// Ends the stream because the client's bytes are no frame that it accepts.
+    async fn violated(&mut self, violation: Violation) -> End {
+        if violation != Violation::TooLarge {
             return End::Close(close::PROTOCOL, "no WebSocket frame");
         }
-        // What came before it keeps its answers, and the client knows by them which frame it was.
-        while let Ok(Some(outcome)) = timeout(WRITE, self.outcomes.next()).await {
-            if let Err(end) = self.tell(outcome).await {
+        self.incoming.discard();
+        // Earlier frames keep their answers: by them the client knows which frame was too large.
+        while let Ok(Some(outcome)) = timeout(WRITE_TIMEOUT, self.outcomes.next()).await {
+            if let Err(end) = self.report(outcome).await {
                 return end;
             }
         }
         let most = self.parts.frame_limit;
         let problem = codes::TOO_LARGE.detail(format!("a frame must have at most {most} bytes"));
-        match self.tell(Outcome { request: None, accepted: Err(problem) }).await {
+        match self.report(Outcome { request: None, accepted: Err(problem) }).await {
             Ok(()) => {
-                // Its rest is thrown away meanwhile.
-                sleep(THROWN_AWAY).await;
+                // The rest of the frame is discarded meanwhile.
+                sleep(DISCARD_TIME).await;
                 End::Close(close::TOO_LARGE, "see the error")
             }
             Err(end) => end,
         }
     }
 
-    async fn write(&mut self, text: String) -> Result<(), End> {
-        written(self.session.text(text)).await
+    async fn write_text(&self, text: &str) -> Result<(), End> {
+        self.write(EncodedFrame::new(FrameKind::Text, text.as_bytes()).bytes().clone()).await
+    }
+
+    /// Queues a frame. A client that doesn't read for too long is gone.
+    async fn write(&self, frame: Bytes) -> Result<(), End> {
+        match timeout(WRITE_TIMEOUT, self.outgoing.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
     }
 
     fn log(&self, problem: &Problem) {
@@ -283,19 +305,4 @@ impl Connection {
         }
         metrics::counter!("omgservers_http_problems_total", "code" => problem.code().to_owned()).increment(1);
     }
-}
-
-/// A write that the client takes in time.
-async fn written(write: impl Future<Output = Result<(), actix_ws::Closed>>) -> Result<(), End> {
-    match timeout(WRITE, write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(End::Gone),
-    }
-}
-
-/// Whether a frame was refused for its size: by our guard, which comes before the library.
-fn too_large(error: &ProtocolError) -> bool {
-    let ProtocolError::Io(error) = error else { return matches!(error, ProtocolError::Overflow) };
-    let guarded = error.get_ref().and_then(|it| it.downcast_ref::<PayloadError>());
-    matches!(guarded, Some(PayloadError::Overflow))
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::SinkExt as _;
-use omgservers_dispatcher::{Bounds, Room};
+use omgservers_dispatcher::{Bounds, QueueLimit};
 use omgservers_http::dispatcher::Times;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{
@@ -115,7 +115,7 @@ async fn a_large_message_comes_in_several_frames() {
 /// A slow player: it doesn't read at all.
 #[tokio::test]
 async fn who_does_not_read_holds_nobody_up_and_is_cut_when_text_finds_no_room() {
-    let bounds = Bounds { player: Room { frames: 64, bytes: 1 << 20 }, ..Bounds::default() };
+    let bounds = Bounds { player: QueueLimit { frames: 64, bytes: 1 << 20 }, ..Bounds::default() };
     let fixture = DispatcherFixture::with(bounds, Times::default()).await;
     let runtime = fixture.runtime().await;
     let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
@@ -147,7 +147,7 @@ async fn who_does_not_read_holds_nobody_up_and_is_cut_when_text_finds_no_room() 
 
 #[tokio::test]
 async fn a_runtime_that_does_not_read_holds_none_of_its_players_up() {
-    let bounds = Bounds { runtime: Room { frames: 64, bytes: 1 << 20 }, ..Bounds::default() };
+    let bounds = Bounds { runtime: QueueLimit { frames: 64, bytes: 1 << 20 }, ..Bounds::default() };
     let fixture = DispatcherFixture::with(bounds, Times::default()).await;
     let runtime = fixture.runtime().await;
     let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
@@ -175,10 +175,11 @@ async fn a_runtime_that_does_not_read_holds_none_of_its_players_up() {
 
 #[tokio::test]
 async fn a_runtime_that_stalls_costs_nobody_the_connection_and_no_text() {
-    let runtime = Room { frames: 64, bytes: 1 << 20 };
-    let share = Room { frames: 16, bytes: 1 << 20 };
+    let runtime = QueueLimit { frames: 64, bytes: 1 << 20 };
+    let client_quota = QueueLimit { frames: 16, bytes: 1 << 20 };
     let fixture =
-        DispatcherFixture::with(Bounds { runtime, share, ..Bounds::default() }, Times::default()).await;
+        DispatcherFixture::with(Bounds { runtime, client_quota, ..Bounds::default() }, Times::default())
+            .await;
     let runtime = fixture.runtime().await;
     let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
     let (mut game, mut flood, mut other) =
@@ -222,10 +223,13 @@ async fn a_runtime_that_stalls_costs_nobody_the_connection_and_no_text() {
 
 #[tokio::test]
 async fn a_text_that_finds_no_room_for_too_long_ends_its_players_connection() {
-    let share = Room { frames: 3, bytes: 1 << 20 };
-    let patience = Duration::from_millis(300);
-    let fixture =
-        DispatcherFixture::with(Bounds { share, patience, ..Bounds::default() }, Times::default()).await;
+    let client_quota = QueueLimit { frames: 3, bytes: 1 << 20 };
+    let max_text_wait = Duration::from_millis(300);
+    let fixture = DispatcherFixture::with(
+        Bounds { client_quota, max_text_wait, ..Bounds::default() },
+        Times::default(),
+    )
+    .await;
     let runtime = fixture.runtime().await;
     let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
     let (mut player, mut other) = (fixture.player(one).await, fixture.player(two).await);
@@ -235,7 +239,7 @@ async fn a_text_that_finds_no_room_for_too_long_ends_its_players_connection() {
         other.send_bytes(b"x").await;
     }
     assert_eq!(player.closed().await, 1013);
-    assert!(begun.elapsed() >= patience);
+    assert!(begun.elapsed() >= max_text_wait);
     let mut game = fixture.game(runtime).await;
     let mut texts = Vec::new();
     for _ in 0..6 {

@@ -52,7 +52,7 @@ async fn a_second_connection_replaces_the_first_and_the_room_stays() {
 #[tokio::test]
 async fn quiet_but_living_connections_are_kept_and_dead_ones_are_not() {
     let times =
-        Times { ping: Duration::from_millis(200), silence: Duration::from_secs(2), ..Times::default() };
+        Times { ping: Duration::from_millis(200), max_idle: Duration::from_secs(2), ..Times::default() };
     let fixture = DispatcherFixture::with(Bounds::default(), times).await;
     let runtime = fixture.runtime().await;
     let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
@@ -61,9 +61,10 @@ async fn quiet_but_living_connections_are_kept_and_dead_ones_are_not() {
     let mut dead = fixture.player(two).await;
     let begun = Instant::now();
     // Reading answers pings.
-    let keep = async { tokio::join!(game.is_silent(2 * times.silence), quiet.is_silent(2 * times.silence)) };
+    let keep =
+        async { tokio::join!(game.is_silent(2 * times.max_idle), quiet.is_silent(2 * times.max_idle)) };
     keep.await;
-    assert!(begun.elapsed() >= 2 * times.silence);
+    assert!(begun.elapsed() >= 2 * times.max_idle);
     eventually("the dead one is out", || fixture.dispatcher.open() == 2).await;
     quiet.send("still here").await;
     assert_eq!(game.text().await, said(one, "still here"));
@@ -72,7 +73,7 @@ async fn quiet_but_living_connections_are_kept_and_dead_ones_are_not() {
 
 #[tokio::test]
 async fn who_only_sends_is_alive_too() {
-    let times = Times { ping: Duration::from_secs(60), silence: Duration::from_secs(2), ..Times::default() };
+    let times = Times { ping: Duration::from_secs(60), max_idle: Duration::from_secs(2), ..Times::default() };
     let fixture = DispatcherFixture::with(Bounds::default(), times).await;
     let runtime = fixture.runtime().await;
     let one = fixture.client(runtime).await;

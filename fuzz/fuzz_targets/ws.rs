@@ -3,21 +3,18 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use omgservers_dispatcher::{
-    Bounds, Closing,
-    wire::{Decoder, Message},
-};
+use omgservers_ws::{Decoder, Limits, Message, Violation};
 
 /// All messages, and how it ended.
-fn read<'a>(bounds: &Bounds, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Message>, Option<Closing>) {
-    let (mut decoder, mut messages) = (Decoder::new(bounds), Vec::new());
+fn read<'a>(limits: Limits, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Message>, Option<Violation>) {
+    let (mut decoder, mut messages) = (Decoder::new(limits), Vec::new());
     for piece in pieces {
         decoder.feed(piece);
         loop {
             match decoder.next_message() {
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => break,
-                Err(closing) => return (messages, Some(closing)),
+                Err(violation) => return (messages, Some(violation)),
             }
         }
     }
@@ -26,10 +23,10 @@ fn read<'a>(bounds: &Bounds, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Mes
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, bytes) = input;
-    // Small bounds, so that they are met.
-    let bounds = Bounds { frame: 200, message: 300, ..Bounds::default() };
-    let whole = read(&bounds, std::iter::once(bytes));
-    let pieces = read(&bounds, bytes.chunks(usize::from(size).max(1)));
+    // Small limits, so that inputs reach them.
+    let limits = Limits { frame: 200, message: 300 };
+    let whole = read(limits, std::iter::once(bytes));
+    let pieces = read(limits, bytes.chunks(usize::from(size).max(1)));
     assert_eq!(whole.0, pieces.0);
     assert_eq!(whole.1, pieces.1);
     for message in whole.0 {
@@ -42,6 +39,6 @@ fuzz_target!(|input: (u8, &[u8])| {
             }
             Message::Pong | Message::Close => 0,
         };
-        assert!(length <= bounds.message);
+        assert!(length <= limits.message);
     }
 });

@@ -1,6 +1,10 @@
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::encode::head;
+
+const LIMITS: Limits = Limits { frame: 64 << 10, message: 256 << 10 };
 
 /// A frame as a client sends it.
 fn sent(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
@@ -16,12 +20,12 @@ fn text(payload: &str) -> Vec<u8> {
     sent(FINAL | TEXT, payload.as_bytes(), [1, 2, 3, 4])
 }
 
-fn all(decoder: &mut Decoder) -> Result<Vec<Message>, Closing> {
+fn all(decoder: &mut Decoder) -> Result<Vec<Message>, Violation> {
     std::iter::from_fn(|| decoder.next_message().transpose()).collect()
 }
 
-fn decoded(bytes: &[u8]) -> Result<Vec<Message>, Closing> {
-    let mut decoder = Decoder::new(&Bounds::default());
+fn decoded(bytes: &[u8]) -> Result<Vec<Message>, Violation> {
+    let mut decoder = Decoder::new(LIMITS);
     decoder.feed(bytes);
     all(&mut decoder)
 }
@@ -41,9 +45,9 @@ fn what_breaks_the_protocol_ends_the_connection() {
         ("a message inside of another", [with(TEXT), with(FINAL | TEXT)].concat()),
         ("a large control frame", vec![FINAL | PING, MASKED | 126, 0, 126]),
     ] {
-        assert_eq!(decoded(&bytes), Err(Closing::Protocol), "{name}");
+        assert_eq!(decoded(&bytes), Err(Violation::Protocol), "{name}");
     }
-    assert_eq!(decoded(&sent(FINAL | TEXT, b"\xff", [0; 4])), Err(Closing::NotText));
+    assert_eq!(decoded(&sent(FINAL | TEXT, b"\xff", [0; 4])), Err(Violation::NotText));
 }
 
 #[test]
@@ -54,7 +58,7 @@ fn what_is_too_large_is_refused_at_its_head() {
         decoded(&bytes)
     };
     for length in [65_537, 1 << 40, u64::MAX] {
-        assert_eq!(large(length), Err(Closing::TooLarge));
+        assert_eq!(large(length), Err(Violation::TooLarge));
     }
     assert_eq!(large(65_536), Ok(vec![]));
     let part = |first| sent(first, &[7; 60_000], [9; 4]);
@@ -64,7 +68,7 @@ fn what_is_too_large_is_refused_at_its_head() {
     }
     assert_eq!(decoded(&bytes), Ok(vec![]));
     bytes.extend(part(FINAL | CONTINUATION));
-    assert_eq!(decoded(&bytes), Err(Closing::TooLarge), "300 kB in five frames");
+    assert_eq!(decoded(&bytes), Err(Violation::TooLarge), "300 kB in five frames");
 }
 
 #[test]
@@ -83,24 +87,29 @@ fn control_frames_come_between_the_frames_of_a_message() {
 
 #[test]
 fn an_idle_connection_keeps_no_buffer() {
-    let mut decoder = Decoder::new(&Bounds::default());
+    let mut decoder = Decoder::new(LIMITS);
     decoder.feed(&text(&"x".repeat(60_000)));
     assert_eq!(all(&mut decoder).unwrap().len(), 1);
-    assert_eq!(decoder.buffer.capacity(), 0);
+    assert_eq!(decoder.capacity(), 0);
 }
 
 #[test]
-fn every_reason_to_close_fits_into_a_control_frame() {
-    use Closing::{
-        Asked, Moved, NotText, Over, Protocol, Replaced, Silent, Stopping, TooFast, TooLarge, TooSlow,
-    };
-    for it in [Asked, Replaced, Moved, Over, Stopping, TooSlow, TooFast, Silent, Protocol, NotText, TooLarge]
-    {
-        let bytes = close(it);
-        assert_eq!(usize::from(bytes[1]), 2 + it.reason().len());
-        assert_eq!(bytes[2..4], it.code().to_be_bytes());
-        assert_eq!(&bytes[4..], it.reason().as_bytes());
-    }
+fn a_message_is_refused_at_the_head_of_the_frame_that_makes_it_too_large() {
+    let mut decoder = Decoder::new(Limits { frame: 300, message: 500 });
+    decoder.feed(&sent(TEXT, &[b'x'; 300], [1; 4]));
+    decoder.feed(&sent(FINAL | PING, &[0; 125], [1; 4]));
+    assert_eq!(all(&mut decoder).unwrap().len(), 1, "a control frame doesn't count");
+    // The head of a continuation whose payload never comes.
+    decoder.feed(&sent(FINAL | CONTINUATION, &[b'x'; 201], [1; 4])[..8]);
+    assert_eq!(all(&mut decoder), Err(Violation::TooLarge));
+}
+
+#[test]
+fn a_close_frame_has_its_code_and_its_reason_or_neither() {
+    assert_eq!(*close(Some((1001, "bye"))), [FINAL | CLOSE, 5, 0x03, 0xE9, b'b', b'y', b'e']);
+    assert_eq!(*close(None), [FINAL | CLOSE, 0]);
+    assert_eq!(*ping(), [FINAL | PING, 0]);
+    assert_eq!(*pong(b"p"), [FINAL | PONG, 1, b'p']);
 }
 
 proptest! {
@@ -126,7 +135,7 @@ proptest! {
                 Message::Binary(Bytes::copy_from_slice(text.as_bytes()))
             });
         }
-        let mut decoder = Decoder::new(&Bounds::default());
+        let mut decoder = Decoder::new(LIMITS);
         let mut found = Vec::new();
         for piece in bytes.chunks(cut) {
             decoder.feed(piece);
@@ -143,14 +152,14 @@ proptest! {
     #[test]
     fn a_frame_is_its_head_and_its_payload(length in prop_oneof![0usize..300, 65_000usize..66_000]) {
         let payload = vec![b'a'; length];
-        let frame = Frame::new(Kind::Text, &payload);
+        let frame = EncodedFrame::new(FrameKind::Text, &payload);
         let (head, size) = head(TEXT, length);
         prop_assert_eq!(&frame.bytes()[..size], &head[..size]);
         prop_assert_eq!(&frame.bytes()[size..], &payload[..]);
         // What a client would send differs in the mask only.
         let mut masked = sent(frame.bytes()[0], &payload, [0; 4]);
         masked.truncate(size + 4 + length);
-        let mut decoder = Decoder::new(&Bounds { frame: 1 << 20, ..Bounds::default() });
+        let mut decoder = Decoder::new(Limits { frame: 1 << 20, message: 1 << 20 });
         decoder.feed(&masked);
         let text = String::from_utf8(payload).unwrap();
         prop_assert_eq!(decoder.next_message().unwrap(), Some(Message::Text(text.into())));
