@@ -1,5 +1,4 @@
 //! What the example does, on a database of the test's own.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on must fail at once")]
 
 use std::sync::Arc;
 
