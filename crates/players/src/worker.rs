@@ -14,12 +14,16 @@ const PAGE: i64 = 500;
 /// Deletes the profiles of users and stages that are gone. It looks at what is, so a lost race heals on the next
 /// run.
 pub struct SweepOrphans {
-    /// The database.
-    pub db: Db,
-    /// Which users exist.
-    pub accounts: Arc<dyn Accounts>,
-    /// Which stages exist.
-    pub projects: Arc<dyn Projects>,
+    db: Db,
+    accounts: Arc<dyn Accounts>,
+    projects: Arc<dyn Projects>,
+}
+
+impl SweepOrphans {
+    /// Makes the worker of a database. `accounts` knows which users exist, and `projects` which stages.
+    pub fn new(db: Db, accounts: Arc<dyn Accounts>, projects: Arc<dyn Projects>) -> Self {
+        Self { db, accounts, projects }
+    }
 }
 
 #[async_trait::async_trait]

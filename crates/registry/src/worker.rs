@@ -27,12 +27,16 @@ pub(crate) fn wants_touch(touched: DateTime<Utc>, now: DateTime<Utc>) -> bool {
 /// garbage, which it rings: that one looks at everything, which is too much for the deletion of each stage.
 #[derive(Clone)]
 pub struct ForgetProjects {
-    /// What is cleaned.
-    pub registry: Registry,
-    /// Tells which projects exist.
-    pub projects: Arc<dyn Projects>,
-    /// Wakes [`CollectGarbage`].
-    pub collector: Doorbell,
+    registry: Registry,
+    projects: Arc<dyn Projects>,
+    collector: Doorbell,
+}
+
+impl ForgetProjects {
+    /// Makes the worker of `registry`. `projects` knows which projects exist; `collector` wakes [`CollectGarbage`].
+    pub fn new(registry: Registry, projects: Arc<dyn Projects>, collector: Doorbell) -> Self {
+        Self { registry, projects, collector }
+    }
 }
 
 #[async_trait::async_trait]
@@ -60,10 +64,15 @@ impl Worker for ForgetProjects {
 /// that nobody goes on with, and files that no repository knows.
 #[derive(Clone)]
 pub struct CollectGarbage {
-    /// What is cleaned.
-    pub registry: Registry,
-    /// Tells which projects exist.
-    pub projects: Arc<dyn Projects>,
+    registry: Registry,
+    projects: Arc<dyn Projects>,
+}
+
+impl CollectGarbage {
+    /// Makes the worker of `registry`. `projects` knows which projects exist.
+    pub fn new(registry: Registry, projects: Arc<dyn Projects>) -> Self {
+        Self { registry, projects }
+    }
 }
 
 #[async_trait::async_trait]

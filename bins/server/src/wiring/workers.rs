@@ -67,16 +67,16 @@ impl Services {
                 doorbells.stage_or_version.clone(),
             ),
             WiredWorker::new(self.runtimes.reconciler(), self.runtimes.doorbell()),
-            WiredWorker::periodic(SweepFailures {
-                db: db.clone(),
-                ownership: ownership.clone(),
-                deployments: std::sync::Arc::new(self.deployments()),
-            }),
-            WiredWorker::periodic(omgservers_players::SweepOrphans {
-                db: db.clone(),
-                accounts: Arc::clone(&self.accounts),
-                projects: self.projects(),
-            }),
+            WiredWorker::periodic(SweepFailures::new(
+                db.clone(),
+                ownership.clone(),
+                Arc::new(self.deployments()),
+            )),
+            WiredWorker::periodic(omgservers_players::SweepOrphans::new(
+                db.clone(),
+                Arc::clone(&self.accounts),
+                self.projects(),
+            )),
         ]
     }
 
@@ -94,13 +94,11 @@ impl Services {
     }
 
     fn of_the_registry(&self) -> [WiredWorker; 2] {
-        let (registry, projects) = (|| self.registry.clone(), || self.projects());
-        let collector = Doorbell::default();
-        let forget =
-            ForgetProjects { registry: registry(), projects: projects(), collector: collector.clone() };
+        let (registry, collector) = (|| self.registry.clone(), Doorbell::default());
+        let forget = ForgetProjects::new(registry(), self.projects(), collector.clone());
         [
             WiredWorker::new(forget, self.doorbells.repository.clone()),
-            WiredWorker::new(CollectGarbage { registry: registry(), projects: projects() }, collector),
+            WiredWorker::new(CollectGarbage::new(registry(), self.projects()), collector),
         ]
     }
 }

@@ -160,7 +160,7 @@ impl RegistryFixture {
     /// Runs the collector of garbage.
     pub(crate) async fn collect(&self) -> usize {
         let projects = Arc::new(self.projects.clone());
-        CollectGarbage { registry: self.registry.clone(), projects }.run_once().await.unwrap().changed
+        CollectGarbage::new(self.registry.clone(), projects).run_once().await.unwrap().changed
     }
 
     /// Another view of the same data, with connections enough for things to happen at the same time.

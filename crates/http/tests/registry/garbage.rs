@@ -182,8 +182,7 @@ async fn who_forgets_a_project_wakes_the_collector_and_only_then() {
     fixture.owner(kept.universal()).image(&kept.version.to_string(), "kept").await;
     let collector = Doorbell::default();
     let projects = Arc::new(fixture.projects.clone());
-    let mut forget =
-        ForgetProjects { registry: fixture.registry.clone(), projects, collector: collector.clone() };
+    let mut forget = ForgetProjects::new(fixture.registry.clone(), projects, collector.clone());
     assert_eq!(forget.run_once().await.unwrap().changed, 0);
     assert!(collector.rung().now_or_never().is_none(), "there is nothing to collect");
     fixture.projects.delete(&SYSTEM, gone.tenant, &gone.project.into()).await.unwrap();
@@ -214,7 +213,7 @@ async fn a_blob_that_comes_back_while_its_file_goes_is_whole() {
     let repository = fixture.version_path().await.universal();
     let registry = fixture.busy().await;
     let projects = Arc::new(fixture.projects.clone());
-    let collector = CollectGarbage { registry: registry.clone(), projects };
+    let collector = CollectGarbage::new(registry.clone(), projects);
     let collecting: Vec<_> = (0..2).map(|_| tokio::spawn(keep_collecting(collector.clone()))).collect();
     let known = digest(b"back again");
     for _ in 0..150 {
@@ -233,7 +232,7 @@ async fn an_old_blob_that_is_used_while_it_goes_is_whole_or_missed() {
     let (here, there) = (path.universal(), path.of(ImageQualifier::Lobby));
     let registry = fixture.busy().await;
     let projects = Arc::new(fixture.projects.clone());
-    let mut collector = CollectGarbage { registry: registry.clone(), projects };
+    let mut collector = CollectGarbage::new(registry.clone(), projects);
     for round in 0..40 {
         let content = format!("round {round}");
         let (known, size) = (digest(content.as_bytes()), content.len());

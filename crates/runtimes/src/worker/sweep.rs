@@ -24,12 +24,16 @@ impl ExistingDeployments for Arc<dyn Deployments> {
 
 /// The worker `runtimes.sweep_failures`.
 pub struct SweepFailures {
-    /// Where failures are kept.
-    pub db: Db,
-    /// The slots of this process.
-    pub ownership: Ownership,
-    /// Knows which deployments there are.
-    pub deployments: Arc<dyn ExistingDeployments>,
+    db: Db,
+    ownership: Ownership,
+    deployments: Arc<dyn ExistingDeployments>,
+}
+
+impl SweepFailures {
+    /// Makes the worker of a database. `ownership` has the slots of this process.
+    pub fn new(db: Db, ownership: Ownership, deployments: Arc<dyn ExistingDeployments>) -> Self {
+        Self { db, ownership, deployments }
+    }
 }
 
 const PAGE: i64 = 500;

@@ -247,11 +247,9 @@ async fn failures_of_deployments_that_are_gone_are_forgotten() {
     fixture.runtimes.create(std::slice::from_ref(&gone)).await.unwrap();
     fixture.wanted_lobby().await;
     fixture.run().await;
-    let mut sweep = SweepFailures {
-        db: fixture.foundation.db.clone(),
-        ownership: fixture.foundation.ownership.clone(),
-        deployments: std::sync::Arc::new(Existing([fixture.deployment].into())),
-    };
+    let foundation = &fixture.foundation;
+    let existing = std::sync::Arc::new(Existing([fixture.deployment].into()));
+    let mut sweep = SweepFailures::new(foundation.db.clone(), foundation.ownership.clone(), existing);
     assert_eq!(sweep.run_once().await.unwrap().changed, 1);
     assert_eq!(fixture.runtimes.failures(gone.deployment).await.unwrap(), []);
     assert_eq!(fixture.runtimes.failures(fixture.deployment).await.unwrap().len(), 1);
