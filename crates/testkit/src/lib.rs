@@ -4,12 +4,7 @@
 //! else a private cluster is started from the machine's PostgreSQL programs: unix socket only, no fsync, ended by
 //! a watchdog when the test runner is gone. Databases are clones of a template that is migrated once for each
 //! list of schemas.
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test without a database must fail at once"
-)]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test without a database must fail at once")]
 
 mod cluster;
 pub mod protocol;

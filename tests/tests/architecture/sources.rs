@@ -28,7 +28,6 @@ const SPAWNERS: &[(&str, &str)] = &[
     ("registry", "a push that is nearly done is finished though its client hangs up"),
     ("server", "owns the process"),
     ("client", "runs in games, and ends a connection's task with its session"),
-    ("load", "is a generator of load"),
     ("testkit", "drives a connection to PostgreSQL"),
 ];
 
