@@ -7,11 +7,11 @@ use omgservers_api::RuntimeQualifier;
 use omgservers_tests::Backend;
 
 use crate::{
+    fixture::{COMMANDS, Commands, FlowFixture, Guest, Server},
     net::{Answers, Frames, Peer, Table, Tally, Wire, ask, connect, head, text, upgrade},
     relay::{Delivery, SAID, list},
     report::{Bar, Figure},
     rounds::{Rounds, Side},
-    stage::{COMMANDS, Commands, Guest, Server, Stage},
 };
 
 const PLAYERS: u32 = 200;
@@ -101,7 +101,7 @@ impl Peer for Caster {
     }
 }
 
-fn seat(stage: &Stage, server: &Server) -> anyhow::Result<Table<Box<dyn Peer + Send>>> {
+fn seat(stage: &FlowFixture, server: &Server) -> anyhow::Result<Table<Box<dyn Peer + Send>>> {
     let mut table = Table::<Box<dyn Peer + Send>>::new()?;
     let address = stage.address;
     for guest in stage.guests(usize::try_from(PLAYERS)?)? {
@@ -115,13 +115,13 @@ fn seat(stage: &Stage, server: &Server) -> anyhow::Result<Table<Box<dyn Peer + S
 }
 
 /// Opens a player's stream.
-pub(crate) fn stream(stage: &Stage, Guest { token, client }: &Guest) -> anyhow::Result<Wire> {
+pub(crate) fn stream(stage: &FlowFixture, Guest { token, client }: &Guest) -> anyhow::Result<Wire> {
     let target = format!("{}?client_id={client}", omgservers_api::stream::PATH);
     upgrade(stage.address, &target, &format!("authorization: Bearer {token}\r\n"))
 }
 
 pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open(backend, &Delivery::Ephemeral.config()).await;
+    let stage = FlowFixture::open(backend, &Delivery::Ephemeral.config()).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
     let it = tokio::task::block_in_place(|| {

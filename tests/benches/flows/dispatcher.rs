@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::{
     baseline::ROOM,
+    fixture::{FlowFixture, Guest, Server},
     net::{Frames, Peer, Table, Tally, text, upgrade},
     process::Baseline,
     report::{Bar, Figure},
     rounds::{Compared, Rounds, Side},
-    stage::{Guest, Server, Stage},
 };
 
 /// Players of one room; the others sit there and say nothing.
@@ -81,7 +81,7 @@ impl Peer for Echo {
 type Room = Table<Box<dyn Peer + Send>>;
 
 /// A room of ours.
-fn ours(stage: &Stage, server: &mut Server, guests: &mut [Guest]) -> anyhow::Result<Room> {
+fn ours(stage: &FlowFixture, server: &mut Server, guests: &mut [Guest]) -> anyhow::Result<Room> {
     let mut table = Room::new()?;
     let header = |token: &str| format!("authorization: Bearer {token}\r\n");
     let runtime = upgrade(stage.address, ENDPOINT, &header(server.ws_token()))?;
@@ -119,7 +119,7 @@ pub(crate) async fn measure(
     baseline: &Baseline,
     rounds: Rounds,
 ) -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open(backend, CONFIG).await;
+    let stage = FlowFixture::open(backend, CONFIG).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
     let most = PLAYERS.into_iter().max().unwrap_or(0);

@@ -13,13 +13,13 @@ use tokio::runtime::Handle;
 
 use crate::{
     baseline::{self, Rows, Session},
+    fixture::{COMMANDS, Commands, FlowFixture, INTERCHANGE, Server, WAIT},
     load::Outcome,
     metrics::commits,
     net::{Answers, Peer, Table, Tally, Wire, ask, connect, head},
     relay::{Delivery, SAID},
     report::{Bar, Figure},
     rounds::{Rounds, Side, median},
-    stage::{COMMANDS, Commands, INTERCHANGE, Server, Stage, WAIT},
 };
 
 const PLAYERS: usize = 64;
@@ -124,7 +124,7 @@ impl Peer for Consumer {
     }
 }
 
-fn seat(stage: &Stage, server: &Server) -> anyhow::Result<Table<Box<dyn Peer + Send>>> {
+fn seat(stage: &FlowFixture, server: &Server) -> anyhow::Result<Table<Box<dyn Peer + Send>>> {
     let mut table = Table::<Box<dyn Peer + Send>>::new()?;
     let address = stage.address;
     for guest in stage.guests(PLAYERS)? {
@@ -164,7 +164,7 @@ async fn write(session: &Session, rows: usize, time: Duration) -> anyhow::Result
 }
 
 pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open(backend, &Delivery::Durable.config()).await;
+    let stage = FlowFixture::open(backend, &Delivery::Durable.config()).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
     let session = Session::open(&baseline::config(&backend.data_dir().join("pg/run"))).await?;

@@ -11,6 +11,7 @@ mod dispatcher;
 mod docs;
 mod durable;
 mod exchange;
+mod fixture;
 mod host;
 mod load;
 mod lobby;
@@ -25,7 +26,6 @@ mod relay;
 mod report;
 mod rounds;
 mod sign_up;
-mod stage;
 mod start;
 mod tickets;
 

@@ -15,10 +15,10 @@ use serde_json::json;
 
 use crate::{
     broadcast::stream,
+    fixture::{COMMANDS, Commands, FlowFixture, Guest, RUNTIME, Server, WAIT},
     host::Host,
     load::{Script, request},
     net::{Answers, Frames, Peer, Table, Tally, Wire, ask, connect, finish, head},
-    stage::{COMMANDS, Commands, Guest, RUNTIME, Server, Stage, WAIT},
 };
 
 /// How long the matches may take to get warm.
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 
 /// A stage with warm matches of `size` players each, and its lobby.
 pub(crate) struct Arena {
-    pub(crate) stage: Stage,
+    pub(crate) stage: FlowFixture,
     pub(crate) lobby: Server,
     /// Tokens of the matches' game servers.
     pub(crate) matches: Vec<String>,
@@ -51,7 +51,7 @@ impl Arena {
             },
         });
         let mut seen: HashSet<_> = host.idle_runtimes().await?.iter().map(|it| it.id).collect();
-        let stage = Stage::open(backend, &config.to_string()).await;
+        let stage = FlowFixture::open(backend, &config.to_string()).await;
         let address = stage.address;
         let (mut lobby, mut tokens, begun) = (None, Vec::new(), Instant::now());
         while lobby.is_none() || tokens.len() < matches {

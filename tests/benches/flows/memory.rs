@@ -9,10 +9,10 @@ use omgservers_tests::Backend;
 use crate::{
     broadcast::stream,
     dispatcher::ENDPOINT,
+    fixture::{FlowFixture, Server},
     net::{Frames, Peer, Table, Tally, upgrade},
     process::{field, megabytes},
     report::{Bar, Figure},
-    stage::{Server, Stage},
 };
 
 const SOCKETS: usize = 20_000;
@@ -46,8 +46,8 @@ impl Peer for Quiet {
     }
 }
 
-async fn open(backend: &Backend) -> anyhow::Result<(Stage, Server)> {
-    let stage = Stage::open(backend, CONFIG).await;
+async fn open(backend: &Backend) -> anyhow::Result<(FlowFixture, Server)> {
+    let stage = FlowFixture::open(backend, CONFIG).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     Ok((stage, servers.into_iter().next().context("no lobby")?))
 }

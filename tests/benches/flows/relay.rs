@@ -8,13 +8,13 @@ use omgservers_tests::Backend;
 
 use crate::{
     baseline::{DURABLE, EPHEMERAL, PLAYER, RUNTIME},
+    fixture::{COMMANDS, Commands, FlowFixture, INTERCHANGE, Messages, Server, WAIT},
     load::Outcome,
     metrics::{Commits, commits},
     net::{Answers, Peer, Table, Tally, Wire, ask, connect, head},
     process::Baseline,
     report::{Bar, Figure},
     rounds::{Rounds, Side, median},
-    stage::{COMMANDS, Commands, INTERCHANGE, Messages, Server, Stage, WAIT},
 };
 
 const PLAYERS: usize = 64;
@@ -168,7 +168,7 @@ impl Peer for Echo {
 /// Players and their game server, of ours or of the relay.
 type All = Table<Box<dyn Peer + Send>>;
 
-fn ours(stage: &Stage, server: &Server) -> anyhow::Result<All> {
+fn ours(stage: &FlowFixture, server: &Server) -> anyhow::Result<All> {
     let mut table = All::new()?;
     let address = stage.address;
     for guest in stage.guests(PLAYERS)? {
@@ -198,7 +198,7 @@ pub(crate) async fn measure(
     rounds: Rounds,
     delivery: Delivery,
 ) -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open(backend, &delivery.config()).await;
+    let stage = FlowFixture::open(backend, &delivery.config()).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
     let mut written = Vec::new();

@@ -9,4 +9,4 @@ pub mod proxy;
 pub mod rng;
 pub mod run;
 pub mod schedule;
-mod world;
+mod workload;

@@ -6,7 +6,7 @@ mod options;
 mod report;
 mod rest;
 mod server;
-mod stage;
+mod set_up;
 
 pub use self::{
     options::Options,
@@ -24,13 +24,13 @@ use crate::{
     history::{Judge, Record, file},
     proxy::Proxy,
     schedule::{Fault, Round, schedule},
-    world::{Mode, World},
+    workload::{Mode, Workload},
 };
 
 /// Everything that a run owns. The server goes first, its database last.
 struct Run {
     options: Options,
-    world: Arc<World>,
+    workload: Arc<Workload>,
     tasks: JoinSet<()>,
     server: Server,
     proxy: Option<Proxy>,
@@ -48,7 +48,7 @@ struct Run {
 pub async fn run(options: Options, say: impl Fn(&str) + Send + Sync + 'static) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let rounds = schedule(options.seed, options.rounds, options.database);
-    let mut run = stage::open(options, Box::new(say)).await?;
+    let mut run = set_up::open(options, Box::new(say)).await?;
     run.report.say(&format!("{} players are in lobbies after {:.1?}", run.options.players, begun.elapsed()));
     if let Err(error) = run.all(&rounds).await {
         run.report.findings.push(format!("{error:#}"));
@@ -62,7 +62,7 @@ impl Run {
             if self.is_wrong() {
                 return Ok(());
             }
-            self.world.set_mode(Mode::Play);
+            self.workload.set_mode(Mode::Play);
             tokio::time::sleep(round.play).await;
             let from = Instant::now();
             for fault in &round.faults {
@@ -82,7 +82,7 @@ impl Run {
 
     /// Hands what was noted to the judge.
     fn feed(&mut self) {
-        for record in self.world.log.take() {
+        for record in self.workload.log.take() {
             self.judge.hear(record.clone());
             self.history.push(record);
         }
@@ -95,7 +95,7 @@ impl Run {
     /// Waits until the server is ready and everybody was served since then, after faults that began and ended then.
     async fn recover(&mut self, from: Instant, until: Instant) -> anyhow::Result<Recovery> {
         self.calm();
-        let ready = self.server.ready(&self.world).await?;
+        let ready = self.server.ready(&self.workload).await?;
         let served = self.all_served(Instant::now()).await;
         let begun = self.server.launched().filter(|it| *it > from).unwrap_or(until);
         Ok(Recovery {
@@ -105,7 +105,7 @@ impl Run {
     }
 
     async fn finish(mut self, begun: Instant) -> anyhow::Result<Outcome> {
-        self.world.set_mode(Mode::Over);
+        self.workload.set_mode(Mode::Over);
         while self.tasks.join_next().await.is_some() {}
         self.feed();
         let relaunches = self.server.relaunches;
@@ -127,7 +127,7 @@ impl Run {
 
     /// The proxy does what a good network does.
     fn calm(&self) {
-        self.world.drops.store(0, std::sync::atomic::Ordering::Relaxed);
+        self.workload.drops.store(0, std::sync::atomic::Ordering::Relaxed);
         if let Some(proxy) = &self.proxy {
             proxy.control().disarm();
             proxy.control().delay(std::time::Duration::ZERO);

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use super::{Recovery, Run};
-use crate::world::Mode;
+use crate::workload::Mode;
 
 const FILLED: Duration = Duration::from_secs(300);
 
@@ -18,17 +18,17 @@ impl Run {
         // Half of them wait for players, half for game servers; those who use the SDK don't take part.
         let players = u64::try_from(self.options.players)?.max(1);
         let each = self.options.entries.saturating_mul(11).div_ceil(players.saturating_mul(20));
-        self.world.fill.store(each, Ordering::Relaxed);
+        self.workload.fill.store(each, Ordering::Relaxed);
         self.fill(Mode::FillPlayers).await?;
         self.fill(Mode::FillGames).await?;
-        self.world.set_mode(Mode::Still);
+        self.workload.set_mode(Mode::Still);
         let count = self.stored().await?;
         ensure!(count >= self.options.entries, "only {count} entries are stored");
-        self.server.kill(&self.world);
+        self.server.kill(&self.workload);
         let launched = self.server.launched().unwrap_or_else(Instant::now);
-        let ready = self.server.ready(&self.world).await?;
+        let ready = self.server.ready(&self.workload).await?;
         let after = self.stored().await?;
-        self.world.set_mode(Mode::Rest);
+        self.workload.set_mode(Mode::Rest);
         let served = self.all_served(ready).await;
         let recovery = Recovery {
             ready: ready.saturating_duration_since(launched),
@@ -42,17 +42,17 @@ impl Run {
 
     /// Lets one side say so much, and waits until it has been taken.
     async fn fill(&mut self, mode: Mode) -> anyhow::Result<()> {
-        self.world.set_mode(mode);
+        self.workload.set_mode(mode);
         let begun = Instant::now();
         loop {
-            self.server.keep(&self.world);
+            self.server.keep(&self.workload);
             self.feed();
             let full =
                 match mode {
-                    Mode::FillPlayers => self.world.seats().iter().all(|it| {
+                    Mode::FillPlayers => self.workload.seats().iter().all(|it| {
                         it.filled.load(Ordering::Acquire) && it.queued.load(Ordering::Acquire) == 0
                     }),
-                    _ => self.world.cards().iter().all(|it| it.filled.load(Ordering::Acquire)),
+                    _ => self.workload.cards().iter().all(|it| it.filled.load(Ordering::Acquire)),
                 };
             if full {
                 return Ok(());

@@ -16,7 +16,7 @@ use crate::{
     proxy::{Control, Trap},
     rng::Rng,
     schedule::Fault,
-    world::hosts,
+    workload::hosts,
 };
 
 /// A trap into which nobody runs is taken away after this.
@@ -29,8 +29,8 @@ impl Run {
             return self.disturb(fault).await;
         }
         match fault {
-            Fault::KillServer => self.server.kill(&self.world),
-            Fault::RestartServer => self.server.restart(&self.world).await?,
+            Fault::KillServer => self.server.kill(&self.workload),
+            Fault::RestartServer => self.server.restart(&self.workload).await?,
             Fault::PauseServer(time) => {
                 self.server.backend.signal("-STOP");
                 tokio::time::sleep(time).await;
@@ -51,7 +51,7 @@ impl Run {
                 }
             }
             Fault::DropRequests { percent, lasts } => {
-                self.world.drops.store(percent, Ordering::Relaxed);
+                self.workload.drops.store(percent, Ordering::Relaxed);
                 tokio::time::sleep(lasts).await;
             }
             Fault::PauseContainer(time) => self.pause_container(time).await,
@@ -90,7 +90,7 @@ impl Run {
         control.set(trap, times);
         let begun = Instant::now();
         while control.armed() == times && begun.elapsed() < TRAP {
-            self.server.keep(&self.world);
+            self.server.keep(&self.workload);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -122,7 +122,7 @@ impl Run {
     }
 
     async fn pause_container(&mut self, time: Duration) {
-        let seats = self.world.seats();
+        let seats = self.workload.seats();
         let Some(seat) = Rng::new(self.judge.tally().records).pick(&seats).cloned() else { return };
         seat.frozen.store(true, Ordering::Release);
         let paused = hosts::pause(&seat.container, true).await;

@@ -12,7 +12,7 @@ use omgservers_client::Player;
 use super::Run;
 use crate::{
     history::Record,
-    world::{Mode, bodies::Profile, card::Card},
+    workload::{Mode, bodies::Profile, card::Card},
 };
 
 /// What hasn't arrived after so long is lost.
@@ -22,10 +22,10 @@ const TICK: Duration = Duration::from_millis(20);
 impl Run {
     /// Brings everything to its end and judges it.
     pub(super) async fn rest(&mut self) -> anyhow::Result<()> {
-        self.world.set_mode(Mode::Rest);
+        self.workload.set_mode(Mode::Rest);
         let begun = Instant::now();
         loop {
-            self.server.keep(&self.world);
+            self.server.keep(&self.workload);
             self.feed();
             if self.is_quiet() {
                 break;
@@ -42,7 +42,7 @@ impl Run {
         self.close_wishes().await;
         self.compare_stored().await?;
         self.feed();
-        self.report.findings.extend(self.world.take_oddities());
+        self.report.findings.extend(self.workload.take_oddities());
         Ok(())
     }
 
@@ -51,15 +51,15 @@ impl Run {
             it.unacknowledged.load(Ordering::Acquire) == 0 && it.runtime.load(Ordering::Acquire) != 0
         };
         self.judge.missing() == 0
-            && self.world.cards().iter().all(silent)
-            && self.world.seats().iter().all(|it| it.queued.load(Ordering::Acquire) == 0)
+            && self.workload.cards().iter().all(silent)
+            && self.workload.seats().iter().all(|it| it.queued.load(Ordering::Acquire) == 0)
     }
 
     fn busy(&self) -> String {
-        let cards = self.world.cards();
+        let cards = self.workload.cards();
         let talking = cards.iter().filter(|it| it.unacknowledged.load(Ordering::Acquire) > 0);
         let homeless = cards.iter().filter(|it| it.runtime.load(Ordering::Acquire) == 0).count();
-        let queued: u64 = self.world.seats().iter().map(|it| it.queued.load(Ordering::Acquire)).sum();
+        let queued: u64 = self.workload.seats().iter().map(|it| it.queued.load(Ordering::Acquire)).sum();
         format!(
             "{} messages haven't arrived, {} players have unacknowledged ones, {homeless} have no game server, {queued} \
              commands are unanswered",
@@ -72,11 +72,11 @@ impl Run {
     pub(super) async fn all_served(&mut self, since: Instant) -> Instant {
         let begun = Instant::now();
         loop {
-            self.server.keep(&self.world);
-            let cards = self.world.cards();
+            self.server.keep(&self.workload);
+            let cards = self.workload.cards();
             let waiting =
                 cards.iter().filter(|it| !it.served_since(since)).map(|it| format!("client {}", it.client));
-            let seats = self.world.seats();
+            let seats = self.workload.seats();
             let silent =
                 seats.iter().filter(|it| !it.served_since(since)).map(|it| format!("runtime {}", it.runtime));
             let waiting: Vec<String> = waiting.chain(silent).collect();
@@ -94,20 +94,20 @@ impl Run {
 
     /// Wishes that have not ended are open.
     async fn close_wishes(&mut self) {
-        for card in self.world.cards() {
+        for card in self.workload.cards() {
             let begun = Instant::now();
             while card.wish.load(Ordering::Acquire) && begun.elapsed() < PATIENCE {
-                match Player::with_token(&self.world.client, &card.token()).ticket(card.client_id).await {
+                match Player::with_token(&self.workload.client, &card.token()).ticket(card.client_id).await {
                     Ok(_open) => break,
                     Err(problem) if problem.kind() == Kind::NotFound => {
                         // What it was told meanwhile it hears with its next exchange.
                         self.all_served(Instant::now()).await;
                         if card.wish.swap(false, Ordering::AcqRel) {
-                            self.world.log.add(Record::WishVoid { client: card.client });
+                            self.workload.log.add(Record::WishVoid { client: card.client });
                         }
                     }
                     Err(_later) => {
-                        self.server.keep(&self.world);
+                        self.server.keep(&self.workload);
                         tokio::time::sleep(TICK).await;
                     }
                 }
@@ -117,13 +117,13 @@ impl Run {
 
     /// Profiles and routes as the database has them.
     async fn compare_stored(&mut self) -> anyhow::Result<()> {
-        let cards = self.world.cards();
+        let cards = self.workload.cards();
         let users: HashMap<u64, Arc<Card>> = cards.iter().map(|it| (it.user, Arc::clone(it))).collect();
         for row in self.sql.ask("select user_id, body from players.profile").await? {
             let [user, body] = row.as_slice() else { continue };
             let Some(card) = user.parse().ok().and_then(|it| users.get(&it)) else { continue };
             let value = serde_json::from_str(body).map_or(0, |it: Profile| it.v);
-            self.world.log.add(Record::ProfileStored { user: card.user, value });
+            self.workload.log.add(Record::ProfileStored { user: card.user, value });
         }
         let begun = Instant::now();
         loop {
@@ -144,7 +144,7 @@ impl Run {
     /// A client that the database has elsewhere than it was told.
     fn astray(&self, row: &[String]) -> Option<String> {
         let [client, stored] = row else { return None };
-        let card = self.world.card(client.parse().ok()?)?;
+        let card = self.workload.card(client.parse().ok()?)?;
         let told = card.runtime.load(Ordering::Acquire);
         (stored.parse() != Ok(told))
             .then(|| format!("client {client} was told runtime {told}, and runtime {stored} is stored"))

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{history::Record, world::World};
+use crate::{history::Record, workload::Workload};
 
 /// How long a start may take at all.
 const START: Duration = Duration::from_secs(60);
@@ -86,16 +86,16 @@ impl Server {
         self.backend.log()
     }
 
-    pub(super) fn kill(&mut self, world: &World) {
-        self.down(world);
+    pub(super) fn kill(&mut self, workload: &Workload) {
+        self.down(workload);
         self.backend.kill();
         self.launch();
     }
 
     /// A planned restart. One that isn't clean counts as a kill.
-    pub(super) async fn restart(&mut self, world: &World) -> anyhow::Result<()> {
+    pub(super) async fn restart(&mut self, workload: &Workload) -> anyhow::Result<()> {
         if !self.stop().await?.success() {
-            self.down(world);
+            self.down(workload);
         }
         self.launch();
         Ok(())
@@ -119,26 +119,26 @@ impl Server {
         self.launched = Some(Instant::now());
     }
 
-    fn down(&mut self, world: &World) {
-        world.log.add(Record::Down);
-        world.downs.fetch_add(1, Ordering::AcqRel);
+    fn down(&mut self, workload: &Workload) {
+        workload.log.add(Record::Down);
+        workload.downs.fetch_add(1, Ordering::AcqRel);
         self.is_down = true;
     }
 
     /// Starts it again if it has ended by itself.
-    pub(super) fn keep(&mut self, world: &World) {
+    pub(super) fn keep(&mut self, workload: &Workload) {
         if self.backend.ended().is_some() {
-            self.down(world);
+            self.down(workload);
             self.relaunches = self.relaunches.saturating_add(1);
             self.launch();
         }
     }
 
     /// Waits until it is ready, and answers since when.
-    pub(super) async fn ready(&mut self, world: &World) -> anyhow::Result<Instant> {
+    pub(super) async fn ready(&mut self, workload: &Workload) -> anyhow::Result<Instant> {
         let begun = Instant::now();
         while !is_ready(&self.backend).await {
-            self.keep(world);
+            self.keep(workload);
             if begun.elapsed() > START {
                 bail!("the server isn't ready after {START:?}");
             }
@@ -146,8 +146,8 @@ impl Server {
         }
         let ready = Instant::now();
         if std::mem::take(&mut self.is_down) {
-            world.downs.fetch_add(1, Ordering::AcqRel);
-            world.log.add(Record::Up);
+            workload.downs.fetch_add(1, Ordering::AcqRel);
+            workload.log.add(Record::Up);
         }
         Ok(ready)
     }

@@ -11,23 +11,23 @@ use omgservers_api::RuntimeId;
 use omgservers_client::runtime::{PASSWORD, RUNTIME_ID, RUNTIME_QUALIFIER};
 use tokio::{process::Command, task::JoinSet};
 
-use super::{Mode, World, bodies::number, card::Seat, game};
+use super::{Mode, Workload, bodies::number, card::Seat, game};
 use crate::rng::Rng;
 
 /// Looks for containers until it is over, and then waits for those who play.
-pub(crate) async fn watch(world: Arc<World>, installation: String) {
+pub(crate) async fn watch(workload: Arc<Workload>, installation: String) {
     let mut known: HashSet<String> = HashSet::new();
     let mut games = JoinSet::new();
-    while world.mode() != Mode::Over {
+    while workload.mode() != Mode::Over {
         for container in running(&installation).await {
             if known.contains(&container) {
                 continue;
             }
             let Some(seat) = read(&container).await.map(Arc::new) else { continue };
             known.insert(container);
-            if world.take_seat(&seat).is_some() {
-                let rng = Rng::new(world.seed ^ seat.runtime);
-                games.spawn(game::play(Arc::clone(&world), seat, rng));
+            if workload.take_seat(&seat).is_some() {
+                let rng = Rng::new(workload.seed ^ seat.runtime);
+                games.spawn(game::play(Arc::clone(&workload), seat, rng));
             }
         }
         tokio::time::sleep(Duration::from_millis(250)).await;

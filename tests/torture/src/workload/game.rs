@@ -16,7 +16,7 @@ use omgservers_api::{
 };
 
 use super::{
-    Mode, World,
+    Mode, Workload,
     bodies::{FromPlayer, Profile, number},
     call::Answer,
     card::{Card, Seat},
@@ -43,7 +43,7 @@ struct Member {
 }
 
 struct Game {
-    world: Arc<World>,
+    workload: Arc<Workload>,
     seat: Arc<Seat>,
     rng: Rng,
     token: Option<String>,
@@ -58,9 +58,9 @@ struct Game {
 }
 
 /// Plays until the game server is dismissed or everything is over.
-pub(crate) async fn play(world: Arc<World>, seat: Arc<Seat>, rng: Rng) {
+pub(crate) async fn play(workload: Arc<Workload>, seat: Arc<Seat>, rng: Rng) {
     let mut it = Game {
-        world,
+        workload,
         seat,
         rng,
         token: None,
@@ -71,10 +71,10 @@ pub(crate) async fn play(world: Arc<World>, seat: Arc<Seat>, rng: Rng) {
         until: None,
         kicked: BTreeMap::new(),
     };
-    while it.world.mode() != Mode::Over && !it.seat.is_over() {
-        let mode = it.world.mode();
+    while it.workload.mode() != Mode::Over && !it.seat.is_over() {
+        let mode = it.workload.mode();
         if matches!(mode, Mode::Still | Mode::FillGames) {
-            it.world.other_than(mode).await;
+            it.workload.other_than(mode).await;
         } else if it.seat.frozen.load(Ordering::Acquire) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         } else {
@@ -88,7 +88,7 @@ impl Game {
         match mode {
             Mode::Play => self.act(),
             Mode::FillPlayers if !self.seat.filled.swap(true, Ordering::AcqRel) => {
-                for _ in 0..self.world.fill.load(Ordering::Relaxed) {
+                for _ in 0..self.workload.fill.load(Ordering::Relaxed) {
                     self.broadcast();
                 }
             }
@@ -116,16 +116,16 @@ impl Game {
             wait: Some(100),
         };
         let begun = Instant::now();
-        let call = self.world.client.call("runtime", "interchange", Some(&token), &request);
-        let answer: Answer<RuntimeInterchangeResponse> = self.world.ask(&mut self.rng, call).await;
+        let call = self.workload.client.call("runtime", "interchange", Some(&token), &request);
+        let answer: Answer<RuntimeInterchangeResponse> = self.workload.ask(&mut self.rng, call).await;
         match answer {
             Answer::Good(answer) => {
                 drop(self.consumed.drain(..count));
                 let here = self.surely_here();
-                self.orders.answered(&self.world, &self.seat, &answer.rejected_commands, &here);
+                self.orders.answered(&self.workload, &self.seat, &answer.rejected_commands, &here);
                 self.hear(&answer.incoming_commands);
                 if answer.incoming_commands.len() < SURELY_ALL {
-                    self.orders.fetched(&self.world, &self.seat);
+                    self.orders.fetched(&self.workload, &self.seat);
                 }
                 self.seat.serve(begun);
                 Some(())
@@ -137,7 +137,7 @@ impl Game {
             }
             Answer::Gone(problem) => self.dismissed(&problem.to_string()),
             Answer::Refused(problem) => {
-                self.world.odd(format!("runtime {} was refused: {problem}", self.seat.runtime));
+                self.workload.odd(format!("runtime {} was refused: {problem}", self.seat.runtime));
                 None
             }
         }
@@ -146,8 +146,8 @@ impl Game {
     async fn fetch_token(&mut self) -> Option<String> {
         let password = self.seat.password.clone();
         let request = CreateRuntimeTokenRequest { runtime_id: self.seat.runtime_id, password };
-        let call = self.world.client.call("runtime", "create-token", None, &request);
-        let answer: Answer<CreateRuntimeTokenResponse> = self.world.ask(&mut self.rng, call).await;
+        let call = self.workload.client.call("runtime", "create-token", None, &request);
+        let answer: Answer<CreateRuntimeTokenResponse> = self.workload.ask(&mut self.rng, call).await;
         match answer {
             Answer::Good(answer) => {
                 self.token = Some(answer.api_token.clone());
@@ -171,7 +171,7 @@ impl Game {
         let who = Actor::Runtime(self.seat.runtime);
         let ended = Record::Ended { who, why: why.to_owned() };
         let expected = self.seat.is_match && self.members.keys().all(|it| self.kicked.contains_key(it));
-        self.world.log.add(if expected { Record::Gone { who } } else { ended });
+        self.workload.log.add(if expected { Record::Gone { who } } else { ended });
         self.seat.end();
         None
     }
@@ -194,19 +194,20 @@ impl Game {
                 _ => Ok(()),
             };
             if let Err(error) = read {
-                self.world.odd(format!("runtime {} got {}: {error}", self.seat.runtime, it.body));
+                self.workload.odd(format!("runtime {} got {}: {error}", self.seat.runtime, it.body));
             }
         }
     }
 
     fn add(&mut self, it: &AddClient) {
         let client = number(it.client_id);
-        let Some(card) = self.world.card(client) else {
-            self.world.odd(format!("runtime {} was told of a stranger, client {client}", self.seat.runtime));
+        let Some(card) = self.workload.card(client) else {
+            self.workload
+                .odd(format!("runtime {} was told of a stranger, client {client}", self.seat.runtime));
             return;
         };
         let value = serde_json::from_str(it.profile.get()).map_or(0, |it: Profile| it.v);
-        self.world.log.add(Record::ProfileRead { user: card.user, value });
+        self.workload.log.add(Record::ProfileRead { user: card.user, value });
         self.members.insert(client, Member { card, id: it.client_id, heard: None });
         let plays = self.rng.millis(500, 2500);
         self.until.get_or_insert_with(|| Instant::now() + plays);
@@ -222,14 +223,14 @@ impl Game {
         let said: FromPlayer = serde_json::from_str(it.message.get())?;
         let client = number(it.client_id);
         let (by, from) = (Actor::Runtime(self.seat.runtime), Actor::Client(client));
-        self.world.log.add(Record::Heard { by, entry: number(entry), from, number: said.n });
-        if let Some(card) = self.world.card(client) {
+        self.workload.log.add(Record::Heard { by, entry: number(entry), from, number: said.n });
+        if let Some(card) = self.workload.card(client) {
             card.settle(said.n);
         }
         let Some(member) = self.members.get_mut(&client) else { return Ok(()) };
-        member.heard = Some(self.world.down_count());
-        if fresh && self.world.mode() == Mode::Play && self.rng.percent(60) {
-            self.orders.say(&self.world, &self.seat, &[it.client_id]);
+        member.heard = Some(self.workload.down_count());
+        if fresh && self.workload.mode() == Mode::Play && self.rng.percent(60) {
+            self.orders.say(&self.workload, &self.seat, &[it.client_id]);
         }
         Ok(())
     }
@@ -244,27 +245,27 @@ impl Game {
         if self.rng.percent(20) {
             let some: BTreeSet<ClientId> =
                 (0..6).filter_map(|_| self.rng.pick(&ids).map(|it| it.1)).collect();
-            self.orders.say(&self.world, &self.seat, &some.into_iter().collect::<Vec<_>>());
+            self.orders.say(&self.workload, &self.seat, &some.into_iter().collect::<Vec<_>>());
         }
         let Some(card) = self.members.get(&client).map(|it| Arc::clone(&it.card)) else { return };
         if self.rng.percent(40) {
-            self.orders.profile(&self.world, &self.seat, &card);
+            self.orders.profile(&self.workload, &self.seat, &card);
         }
         let free = !card.wish.load(Ordering::Acquire);
         if !self.seat.is_match && free && self.rng.percent(12) {
-            self.orders.wish(&self.world, &self.seat, &card, MODE);
+            self.orders.wish(&self.workload, &self.seat, &card, MODE);
         }
     }
 
     /// Who was heard since the server went down last.
     fn surely_here(&self) -> BTreeSet<u64> {
-        let downs = Some(self.world.down_count());
+        let downs = Some(self.workload.down_count());
         self.members.iter().filter(|it| it.1.heard == downs).map(|it| *it.0).collect()
     }
 
     fn broadcast(&mut self) {
         let surely = self.surely_here();
-        self.orders.broadcast(&self.world, &self.seat, surely);
+        self.orders.broadcast(&self.workload, &self.seat, surely);
     }
 
     /// When the match is over its players fall silent; who has nothing under way any more is sent away.
@@ -281,7 +282,7 @@ impl Game {
             let recently = self.kicked.get(client).is_some_and(|it| it.elapsed() < PATIENCE);
             if silent && !recently && card.is_settled() {
                 self.kicked.insert(*client, Instant::now());
-                self.orders.kick(&self.world, &self.seat, card);
+                self.orders.kick(&self.workload, &self.seat, card);
             }
         }
     }

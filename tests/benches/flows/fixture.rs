@@ -29,12 +29,12 @@ const AT_ONCE: usize = 32;
 pub(crate) const WAIT: u32 = 20_000;
 
 /// A deployed version.
-pub(crate) struct Stage {
+pub(crate) struct FlowFixture {
     studio: Studio,
     pub(crate) address: SocketAddr,
 }
 
-impl Stage {
+impl FlowFixture {
     pub(crate) async fn open(backend: &Backend, config: &str) -> Self {
         let studio = Studio::open(backend).await;
         let version = studio.push_game(backend, Game::IdleRuntime, config).await;

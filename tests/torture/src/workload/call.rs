@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use omgservers_api::{Kind, Problem};
 
-use super::World;
+use super::Workload;
 use crate::rng::Rng;
 
 /// What became of a request.
@@ -24,7 +24,7 @@ pub(crate) enum Answer<T> {
     Refused(Problem),
 }
 
-impl World {
+impl Workload {
     /// Waits for the answer, or breaks the request off.
     pub(crate) async fn ask<T>(
         &self,

@@ -11,7 +11,7 @@ use omgservers_api::{
 };
 
 use super::{
-    Mode, World,
+    Mode, Workload,
     call::Answer,
     card::Card,
     ears::Ears,
@@ -21,7 +21,7 @@ use super::{
 use crate::rng::Rng;
 
 struct Polling {
-    world: Arc<World>,
+    workload: Arc<Workload>,
     card: Arc<Card>,
     rng: Rng,
     ears: Ears,
@@ -32,15 +32,15 @@ struct Polling {
 }
 
 /// Plays until it is over.
-pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, rng: Rng) {
-    let words = Voice::default().say(&world, &card, 0);
+pub(crate) async fn play(workload: Arc<Workload>, card: Arc<Card>, rng: Rng) {
+    let words = Voice::default().say(&workload, &card, 0);
     let mut it =
-        Polling { world, card, rng, ears: Ears::default(), voice: Voice::default(), words, attempts: 0 };
-    while it.world.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
-        let mode = it.world.mode();
+        Polling { workload, card, rng, ears: Ears::default(), voice: Voice::default(), words, attempts: 0 };
+    while it.workload.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
+        let mode = it.workload.mode();
         let filled = it.card.filled.load(Ordering::Acquire);
         if matches!(mode, Mode::Still | Mode::FillPlayers) || (mode == Mode::FillGames && filled) {
-            it.world.other_than(mode).await;
+            it.workload.other_than(mode).await;
             continue;
         }
         let pause = it.exchange(mode).await;
@@ -52,8 +52,8 @@ impl Polling {
     /// One exchange; answers how long to pause after it.
     async fn exchange(&mut self, mode: Mode) -> std::time::Duration {
         if self.words.is_empty() {
-            let count = Voice::appetite(&self.world, &self.card, &mut self.rng);
-            self.words = self.voice.say(&self.world, &self.card, count);
+            let count = Voice::appetite(&self.workload, &self.card, &mut self.rng);
+            self.words = self.voice.say(&self.workload, &self.card, count);
             self.attempts = 0;
         }
         self.attempts = self.attempts.saturating_add(1);
@@ -69,14 +69,14 @@ impl Polling {
         };
         let token = self.card.token();
         let begun = Instant::now();
-        let call = self.world.client.call("player", "interchange", Some(&token), &request);
-        let answer: Answer<PlayerInterchangeResponse> = self.world.ask(&mut self.rng, call).await;
-        let pace = u64::try_from(self.world.pace.as_millis()).unwrap_or(100);
+        let call = self.workload.client.call("player", "interchange", Some(&token), &request);
+        let answer: Answer<PlayerInterchangeResponse> = self.workload.ask(&mut self.rng, call).await;
+        let pace = u64::try_from(self.workload.pace.as_millis()).unwrap_or(100);
         if let Answer::Good(answer) = answer {
-            Voice::taken(&self.world, &self.card, &self.words);
-            self.words = self.voice.say(&self.world, &self.card, 0);
+            Voice::taken(&self.workload, &self.card, &self.words);
+            self.words = self.voice.say(&self.workload, &self.card, 0);
             self.ears.acknowledged(count);
-            self.ears.hear(&self.world, &self.card, &answer.incoming_messages);
+            self.ears.hear(&self.workload, &self.card, &answer.incoming_messages);
             self.card.serve(begun);
             if filling {
                 self.card.filled.store(true, Ordering::Release);
@@ -92,25 +92,25 @@ impl Polling {
             Answer::Good(_) | Answer::Later => {}
             // Some games go on without repeating what wasn't answered.
             Answer::Unknown => {
-                if self.rng.percent(3) && self.world.mode() == Mode::Play {
+                if self.rng.percent(3) && self.workload.mode() == Mode::Play {
                     Voice::given_up(&self.card, &self.words);
-                    self.words = self.voice.say(&self.world, &self.card, 0);
+                    self.words = self.voice.say(&self.workload, &self.card, 0);
                 }
             }
-            Answer::Token => renew(&self.world, &self.card).await,
-            Answer::Gone(problem) => self.world.log.add(self.card.ended(problem.to_string())),
+            Answer::Token => renew(&self.workload, &self.card).await,
+            Answer::Gone(problem) => self.workload.log.add(self.card.ended(problem.to_string())),
             Answer::Refused(problem) => {
-                self.world.odd(format!("client {} was refused: {problem}", self.card.client));
-                Voice::refused(&self.world, &self.card, &self.words, self.attempts == 1);
-                self.words = self.voice.say(&self.world, &self.card, 0);
+                self.workload.odd(format!("client {} was refused: {problem}", self.card.client));
+                Voice::refused(&self.workload, &self.card, &self.words, self.attempts == 1);
+                self.words = self.voice.say(&self.workload, &self.card, 0);
             }
         }
     }
 }
 
 /// Fetches another token; the old one stays when that fails.
-pub(crate) async fn renew(world: &World, card: &Card) {
-    if let Ok(token) = world.client.create_token(Role::Player, &card.user_id, &card.password).await {
+pub(crate) async fn renew(workload: &Workload, card: &Card) {
+    if let Ok(token) = workload.client.create_token(Role::Player, &card.user_id, &card.password).await {
         *lock(&card.token) = token;
     }
 }

@@ -50,7 +50,7 @@ pub(crate) enum Mode {
 
 /// What all players and game servers share.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Workload {
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
     pub(crate) log: Log,
@@ -70,7 +70,7 @@ pub(crate) struct World {
     oddities: Mutex<Vec<String>>,
 }
 
-impl World {
+impl Workload {
     pub(crate) fn new(client: Client, address: SocketAddr, seed: u64, pace: Duration) -> Self {
         Self {
             client,

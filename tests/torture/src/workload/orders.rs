@@ -10,7 +10,7 @@ use omgservers_api::{
 use serde_json::{json, value::RawValue};
 
 use super::{
-    World,
+    Workload,
     bodies::{clients, from_game, number, raw},
     card::{Card, Seat},
 };
@@ -67,64 +67,71 @@ pub(crate) struct Orders {
 const MOST: usize = 1000;
 
 impl Orders {
-    fn add(&mut self, world: &World, seat: &Seat, what: What, qualifier: &'static str, body: Box<RawValue>) {
-        let order = Order { seq: self.next, what, qualifier, body, downs: world.down_count() };
+    fn add(
+        &mut self,
+        workload: &Workload,
+        seat: &Seat,
+        what: What,
+        qualifier: &'static str,
+        body: Box<RawValue>,
+    ) {
+        let order = Order { seq: self.next, what, qualifier, body, downs: workload.down_count() };
         self.next = self.next.saturating_add(1);
         seat.queued.fetch_add(1, Ordering::AcqRel);
         self.queued.push(order);
     }
 
     /// Says something to one client, or to some.
-    pub(crate) fn say(&mut self, world: &World, seat: &Seat, to: &[ClientId]) {
+    pub(crate) fn say(&mut self, workload: &Workload, seat: &Seat, to: &[ClientId]) {
         let message = from_game(seat.runtime, self.next);
         let said = To::Clients(to.iter().map(|it| number(*it)).collect());
-        world.log.add(Record::Said { from: Actor::Runtime(seat.runtime), number: self.next, to: said });
+        workload.log.add(Record::Said { from: Actor::Runtime(seat.runtime), number: self.next, to: said });
         match to {
             [one] => {
                 let body = raw(&json!({"client_id": one, "message": message}));
-                self.add(world, seat, What::Say(number(*one)), command::RESPOND_CLIENT, body);
+                self.add(workload, seat, What::Say(number(*one)), command::RESPOND_CLIENT, body);
             }
             some => {
                 let body = raw(&json!({"clients": clients(some), "message": message}));
                 let what = What::Some(some.iter().map(|it| number(*it)).collect());
-                self.add(world, seat, what, command::MULTICAST_MESSAGE, body);
+                self.add(workload, seat, what, command::MULTICAST_MESSAGE, body);
             }
         }
     }
 
     /// Says something to all; `surely` are those who are certainly there.
-    pub(crate) fn broadcast(&mut self, world: &World, seat: &Seat, surely: BTreeSet<u64>) {
+    pub(crate) fn broadcast(&mut self, workload: &Workload, seat: &Seat, surely: BTreeSet<u64>) {
         let from = Actor::Runtime(seat.runtime);
-        world.log.add(Record::Said { from, number: self.next, to: To::Members });
+        workload.log.add(Record::Said { from, number: self.next, to: To::Members });
         let body = raw(&json!({"message": from_game(seat.runtime, self.next)}));
-        self.add(world, seat, What::Broadcast(surely), command::BROADCAST_MESSAGE, body);
+        self.add(workload, seat, What::Broadcast(surely), command::BROADCAST_MESSAGE, body);
     }
 
     /// Sets a profile to the next value.
-    pub(crate) fn profile(&mut self, world: &World, seat: &Seat, card: &Card) {
+    pub(crate) fn profile(&mut self, workload: &Workload, seat: &Seat, card: &Card) {
         let value = card.profiles.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        world.log.add(Record::ProfileSaid { user: card.user, value });
+        workload.log.add(Record::ProfileSaid { user: card.user, value });
         let body = raw(&json!({"client_id": card.client_id, "profile": {"v": value}}));
         let what = What::Profile { client: card.client, user: card.user, value };
-        self.add(world, seat, what, command::SET_PROFILE, body);
+        self.add(workload, seat, what, command::SET_PROFILE, body);
     }
 
     /// Asks for a match.
-    pub(crate) fn wish(&mut self, world: &World, seat: &Seat, card: &Card, mode: &str) {
+    pub(crate) fn wish(&mut self, workload: &Workload, seat: &Seat, card: &Card, mode: &str) {
         if card.wish.swap(true, Ordering::AcqRel) {
             return;
         }
         let (client, user) = (card.client, card.user);
-        world.log.add_all([Record::Wished { client }, Record::ProfileAsked { user }]);
+        workload.log.add_all([Record::Wished { client }, Record::ProfileAsked { user }]);
         let body = raw(&json!({"client_id": card.client_id, "mode": mode}));
-        self.add(world, seat, What::Wish(client), command::REQUEST_MATCHMAKING, body);
+        self.add(workload, seat, What::Wish(client), command::REQUEST_MATCHMAKING, body);
     }
 
     /// Sends a client away.
-    pub(crate) fn kick(&mut self, world: &World, seat: &Seat, card: &Card) {
-        world.log.add(Record::ProfileAsked { user: card.user });
+    pub(crate) fn kick(&mut self, workload: &Workload, seat: &Seat, card: &Card) {
+        workload.log.add(Record::ProfileAsked { user: card.user });
         let body = raw(&json!({"client_id": card.client_id}));
-        self.add(world, seat, What::Kick, command::KICK_CLIENT, body);
+        self.add(workload, seat, What::Kick, command::KICK_CLIENT, body);
     }
 
     /// What the next request holds.
@@ -141,7 +148,7 @@ impl Orders {
     /// The request was answered. `here` are the clients that were here for sure.
     pub(crate) fn answered(
         &mut self,
-        world: &World,
+        workload: &Workload,
         seat: &Seat,
         rejected: &[RejectedCommand],
         here: &BTreeSet<u64>,
@@ -152,17 +159,17 @@ impl Orders {
         seat.queued.fetch_sub(u64::try_from(batch.len()).unwrap_or(0), Ordering::AcqRel);
         for (index, order) in batch.into_iter().enumerate() {
             match (refused.contains(&index), first) {
-                (true, true) => refuse(world, seat, &order),
+                (true, true) => refuse(workload, seat, &order),
                 // It may have been carried out before.
                 (true, false) => {}
                 (false, true) if !matches!(order.what, What::Broadcast(_)) => {
-                    world.log.add_all(taken(seat, &order, BTreeSet::new()));
+                    workload.log.add_all(taken(seat, &order, BTreeSet::new()));
                 }
                 // Who asks again hears that it asked before, also when it was refused then. To those who were here all
                 // the time it wasn't; after a kill that isn't certain of anybody.
                 (false, _) => {
                     let surely = order.what.clients().filter(|it| here.contains(it)).collect();
-                    let surely = if order.downs == world.down_count() { surely } else { BTreeSet::new() };
+                    let surely = if order.downs == workload.down_count() { surely } else { BTreeSet::new() };
                     self.unsettled.push((order, surely));
                 }
             }
@@ -182,10 +189,10 @@ impl Orders {
     }
 
     /// Everything that waited was fetched: for those who are still here it surely was carried out.
-    pub(crate) fn fetched(&mut self, world: &World, seat: &Seat) {
+    pub(crate) fn fetched(&mut self, workload: &Workload, seat: &Seat) {
         for (order, surely) in self.unsettled.drain(..) {
             if !surely.is_empty() || matches!(order.what, What::Broadcast(_)) {
-                world.log.add_all(taken(seat, &order, surely));
+                workload.log.add_all(taken(seat, &order, surely));
             }
         }
     }
@@ -217,13 +224,13 @@ fn taken(seat: &Seat, order: &Order, surely: BTreeSet<u64>) -> Option<Record> {
     }
 }
 
-fn refuse(world: &World, seat: &Seat, order: &Order) {
+fn refuse(workload: &Workload, seat: &Seat, order: &Order) {
     let from = Actor::Runtime(seat.runtime);
-    world.log.add_all(match order.what {
+    workload.log.add_all(match order.what {
         What::Say(_) | What::Broadcast(_) => Some(Record::Refused { from, number: order.seq }),
         What::Profile { user, value, .. } => Some(Record::ProfileRefused { user, value }),
         What::Wish(client) => {
-            if let Some(card) = world.card(client) {
+            if let Some(card) = workload.card(client) {
                 card.wish.store(false, Ordering::Release);
             }
             Some(Record::WishRefused { client })

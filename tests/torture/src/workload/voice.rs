@@ -9,7 +9,7 @@ use omgservers_api::{
 use serde_json::value::RawValue;
 
 use super::{
-    Mode, World,
+    Mode, Workload,
     bodies::{from_player, raw},
     card::Card,
 };
@@ -45,38 +45,38 @@ pub(crate) struct Voice(u64);
 
 impl Voice {
     /// How much it says now.
-    pub(crate) fn appetite(world: &World, card: &Card, rng: &mut Rng) -> u64 {
-        match world.mode() {
+    pub(crate) fn appetite(workload: &Workload, card: &Card, rng: &mut Rng) -> u64 {
+        match workload.mode() {
             Mode::Play if !card.hush.load(Ordering::Acquire) => rng.between(0, 4),
-            Mode::FillGames if !card.filled.load(Ordering::Acquire) => world.fill.load(Ordering::Relaxed),
+            Mode::FillGames if !card.filled.load(Ordering::Acquire) => workload.fill.load(Ordering::Relaxed),
             _ => 0,
         }
     }
 
     /// Says so many new messages: they are noted, and about to be sent.
-    pub(crate) fn say(&mut self, world: &World, card: &Card, count: u64) -> Words {
+    pub(crate) fn say(&mut self, workload: &Workload, card: &Card, count: u64) -> Words {
         let numbers = self.0..self.0.saturating_add(count);
         self.0 = numbers.end;
         card.unacknowledged.fetch_add(count, Ordering::AcqRel);
         let said = |number| Record::Said { from: Actor::Client(card.client), number, to: To::Runtime };
-        world.log.add_all(numbers.clone().map(said));
+        workload.log.add_all(numbers.clone().map(said));
         numbers.clone().for_each(|it| card.said(it));
         Words(numbers.map(|it| (it, raw(&from_player(it)))).collect())
     }
 
     /// They were taken.
-    pub(crate) fn taken(world: &World, card: &Card, words: &Words) {
+    pub(crate) fn taken(workload: &Workload, card: &Card, words: &Words) {
         let from = Actor::Client(card.client);
         let taken = words.0.iter().map(|it| Record::Taken { from, number: it.0, surely: Vec::new() });
-        world.log.add_all(taken);
+        workload.log.add_all(taken);
         Self::close(card, words);
     }
 
     /// They were refused; `first`: at the first attempt.
-    pub(crate) fn refused(world: &World, card: &Card, words: &Words, first: bool) {
+    pub(crate) fn refused(workload: &Workload, card: &Card, words: &Words, first: bool) {
         if first {
             let from = Actor::Client(card.client);
-            world.log.add_all(words.0.iter().map(|it| Record::Refused { from, number: it.0 }));
+            workload.log.add_all(words.0.iter().map(|it| Record::Refused { from, number: it.0 }));
         }
         Self::given_up(card, words);
     }

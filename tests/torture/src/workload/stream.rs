@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    Mode, World,
+    Mode, Workload,
     card::Card,
     ears::Ears,
     polling::renew,
@@ -45,7 +45,7 @@ struct Frame {
 }
 
 struct Streaming {
-    world: Arc<World>,
+    workload: Arc<Workload>,
     card: Arc<Card>,
     rng: Rng,
     ears: Ears,
@@ -67,9 +67,9 @@ enum End {
 }
 
 /// Plays until it is over.
-pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, rng: Rng) {
+pub(crate) async fn play(workload: Arc<Workload>, card: Arc<Card>, rng: Rng) {
     let mut it = Streaming {
-        world,
+        workload,
         card,
         rng,
         ears: Ears::default(),
@@ -77,18 +77,18 @@ pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, rng: Rng) {
         next_request: 0,
         frames: VecDeque::new(),
     };
-    while it.world.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
+    while it.workload.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
         if it.stands_still() {
-            it.world.other_than(it.world.mode()).await;
+            it.workload.other_than(it.workload.mode()).await;
             continue;
         }
         match it.connect().await {
             End::Broken => tokio::time::sleep(it.rng.millis(50, 250)).await,
             End::Token => {
-                renew(&it.world, &it.card).await;
+                renew(&it.workload, &it.card).await;
                 tokio::time::sleep(it.rng.millis(50, 250)).await;
             }
-            End::Over(why) => it.world.log.add(it.card.ended(why)),
+            End::Over(why) => it.workload.log.add(it.card.ended(why)),
             End::Mode => {}
         }
     }
@@ -96,7 +96,7 @@ pub(crate) async fn play(world: Arc<World>, card: Arc<Card>, rng: Rng) {
 
 impl Streaming {
     fn stands_still(&self) -> bool {
-        match self.world.mode() {
+        match self.workload.mode() {
             Mode::Still | Mode::FillPlayers | Mode::Over => true,
             Mode::FillGames => self.card.filled.load(Ordering::Acquire),
             Mode::Play | Mode::Rest => false,
@@ -104,7 +104,7 @@ impl Streaming {
     }
 
     fn request(&self) -> Option<Request> {
-        let (address, client) = (self.world.address, self.card.client_id);
+        let (address, client) = (self.workload.address, self.card.client_id);
         let mut request = format!("ws://{address}{PATH}?client_id={client}").into_client_request().ok()?;
         let headers = request.headers_mut();
         headers.insert("authorization", format!("Bearer {}", self.card.token()).parse().ok()?);
@@ -115,7 +115,7 @@ impl Streaming {
     /// One connection, from its handshake to its end.
     async fn connect(&mut self) -> End {
         let Some(request) = self.request() else { return End::Over("no request can be made".to_owned()) };
-        let address = self.world.address;
+        let address = self.workload.address;
         let shake = async {
             let stream = TcpStream::connect(address).await.map_err(Error::Io)?;
             stream.set_nodelay(true).map_err(Error::Io)?;
@@ -125,7 +125,7 @@ impl Streaming {
             Ok(Ok((socket, _))) => self.carry(socket).await,
             Ok(Err(Error::Http(answer))) if answer.status() == 401 => End::Token,
             Ok(Err(Error::Http(answer))) if answer.status().is_client_error() => {
-                self.world.odd(format!("a stream was refused with {}", answer.status()));
+                self.workload.odd(format!("a stream was refused with {}", answer.status()));
                 End::Broken
             }
             Ok(Err(_)) | Err(_) => End::Broken,
@@ -140,7 +140,7 @@ impl Streaming {
                 return End::Broken;
             }
         }
-        let pace = u64::try_from(self.world.pace.as_millis()).unwrap_or(100);
+        let pace = u64::try_from(self.workload.pace.as_millis()).unwrap_or(100);
         let mut heard = Instant::now();
         let mut turn = tokio::time::Instant::now();
         loop {
@@ -168,7 +168,7 @@ impl Streaming {
         let frame = self.frames.get_mut(at)?;
         frame.attempts = frame.attempts.saturating_add(1);
         frame.sent = Instant::now();
-        let filling = self.world.mode() == Mode::FillGames;
+        let filling = self.workload.mode() == Mode::FillGames;
         let consumed = if filling { Vec::new() } else { self.ears.consumed().to_vec() };
         self.ears.acknowledged(consumed.len());
         serde_json::to_string(&ClientFrame {
@@ -181,7 +181,7 @@ impl Streaming {
 
     /// Says something, perhaps, and acknowledges. A frame without words is answered too, and shows that it is served.
     async fn talk(&mut self, socket: &mut Socket) -> Option<End> {
-        let drops = self.world.drops.load(Ordering::Relaxed);
+        let drops = self.workload.drops.load(Ordering::Relaxed);
         if self.stands_still() {
             return Some(End::Mode);
         }
@@ -191,10 +191,11 @@ impl Streaming {
         if self.frames.len() >= MOST_FRAMES {
             return None;
         }
-        let count = Voice::appetite(&self.world, &self.card, &mut self.rng);
+        let count = Voice::appetite(&self.workload, &self.card, &mut self.rng);
         // When it fills, one frame says all.
-        let count = if self.world.mode() == Mode::FillGames && !self.frames.is_empty() { 0 } else { count };
-        let words = self.voice.say(&self.world, &self.card, count);
+        let count =
+            if self.workload.mode() == Mode::FillGames && !self.frames.is_empty() { 0 } else { count };
+        let words = self.voice.say(&self.workload, &self.card, count);
         self.next_request = self.next_request.saturating_add(1);
         let frame = Frame { request: self.next_request, words, attempts: 0, sent: Instant::now() };
         self.frames.push_back(frame);
@@ -210,7 +211,7 @@ impl Streaming {
                     None
                 }
                 Err(error) => {
-                    self.world.odd(format!("a stream said {text}: {error}"));
+                    self.workload.odd(format!("a stream said {text}: {error}"));
                     Some(End::Broken)
                 }
             },
@@ -227,23 +228,23 @@ impl Streaming {
 
     fn frame(&mut self, frame: ServerFrame) {
         let ServerFrame { incoming_messages, request, error, .. } = frame;
-        self.ears.hear(&self.world, &self.card, &incoming_messages);
+        self.ears.hear(&self.workload, &self.card, &incoming_messages);
         let Some(SenderSeq(request)) = request else { return };
         match error {
             // It is said again on the next stream.
             Some(StreamError { status, .. }) if status == 429 || status >= 500 => {}
             Some(StreamError { status, body }) => {
-                self.world
+                self.workload
                     .odd(format!("client {} was refused with {status}: {}", self.card.client, body.detail));
                 if let Some(it) = self.frames.pop_front() {
-                    Voice::refused(&self.world, &self.card, &it.words, it.attempts == 1);
+                    Voice::refused(&self.workload, &self.card, &it.words, it.attempts == 1);
                 }
             }
             None => {
                 while let Some(it) = self.frames.pop_front_if(|it| it.request <= request) {
-                    Voice::taken(&self.world, &self.card, &it.words);
+                    Voice::taken(&self.workload, &self.card, &it.words);
                     self.card.serve(it.sent);
-                    if self.world.mode() == Mode::FillGames && !it.words.is_empty() {
+                    if self.workload.mode() == Mode::FillGames && !it.words.is_empty() {
                         self.card.filled.store(true, Ordering::Release);
                     }
                 }

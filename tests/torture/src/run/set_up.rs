@@ -19,7 +19,7 @@ use crate::{
     proxy::Proxy,
     rng::Rng,
     schedule::Database,
-    world::{World, bodies::number, card::Card, game, hosts, polling, sdk, stream},
+    workload::{Workload, bodies::number, card::Card, game, hosts, polling, sdk, stream},
 };
 
 /// How many sign up at the same time.
@@ -52,9 +52,9 @@ pub(super) async fn open(options: Options, say: Box<dyn Fn(&str) + Send + Sync>)
         Some(cluster) => cluster.sql(),
         None => Sql::embedded(&backend.data_dir())?,
     };
-    let world = World::new(backend.client(), backend.address(), options.seed, options.pace);
+    let workload = Workload::new(backend.client(), backend.address(), options.seed, options.pace);
     let mut run = Run {
-        world: Arc::new(world),
+        workload: Arc::new(workload),
         tasks: JoinSet::new(),
         server: Server::new(backend, clock),
         proxy,
@@ -113,7 +113,7 @@ impl Run {
             {
                 signed_up.push(done??);
             }
-            coming.spawn(sign_up(Arc::clone(&self.world), Arc::clone(&studio), index));
+            coming.spawn(sign_up(Arc::clone(&self.workload), Arc::clone(&studio), index));
         }
         while let Some(done) = coming.join_next().await {
             signed_up.push(done??);
@@ -122,20 +122,20 @@ impl Run {
             self.seat(player);
         }
         // Not before: a game server has to know whom it is told of.
-        self.tasks.spawn(hosts::watch(Arc::clone(&self.world), installation));
+        self.tasks.spawn(hosts::watch(Arc::clone(&self.workload), installation));
         self.all_served(Instant::now()).await;
         self.rest().await
     }
 
     /// Of ten players five are on streams, four poll, and one uses the SDK.
     fn seat(&mut self, Signed { card, session, index }: Signed) {
-        let world = Arc::clone(&self.world);
-        self.world.add_card(Arc::clone(&card));
-        let rng = Rng::new(world.seed.wrapping_mul(31).wrapping_add(card.client));
+        let workload = Arc::clone(&self.workload);
+        self.workload.add_card(Arc::clone(&card));
+        let rng = Rng::new(workload.seed.wrapping_mul(31).wrapping_add(card.client));
         match (session, index % 10) {
-            (Some(session), _) => drop(self.tasks.spawn(sdk::play(world, card, session, rng))),
-            (None, 0..5) => drop(self.tasks.spawn(stream::play(world, card, rng))),
-            (None, _) => drop(self.tasks.spawn(polling::play(world, card, rng))),
+            (Some(session), _) => drop(self.tasks.spawn(sdk::play(workload, card, session, rng))),
+            (None, 0..5) => drop(self.tasks.spawn(stream::play(workload, card, rng))),
+            (None, _) => drop(self.tasks.spawn(polling::play(workload, card, rng))),
         }
     }
 }
@@ -148,13 +148,13 @@ struct Signed {
     index: usize,
 }
 
-async fn sign_up(world: Arc<World>, studio: Arc<Studio>, index: usize) -> anyhow::Result<Signed> {
-    let made = Player::sign_up(&world.client).await.context("create-user")?;
+async fn sign_up(workload: Arc<Workload>, studio: Arc<Studio>, index: usize) -> anyhow::Result<Signed> {
+    let made = Player::sign_up(&workload.client).await.context("create-user")?;
     let player =
-        Player::sign_in(&world.client, made.user_id, &made.password).await.context("create-token")?;
+        Player::sign_in(&workload.client, made.user_id, &made.password).await.context("create-token")?;
     let session =
         player.create_client(studio.tenant, studio.project, studio.stage).await.context("create-client")?;
-    let token = world
+    let token = workload
         .client
         .create_token(Role::Player, made.user_id, &made.password)
         .await

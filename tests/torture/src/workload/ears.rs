@@ -8,7 +8,7 @@ use omgservers_api::{
 };
 
 use super::{
-    World,
+    Workload,
     bodies::{FromGame, number},
     card::Card,
 };
@@ -33,21 +33,21 @@ impl Ears {
     }
 
     /// Notes what came.
-    pub(crate) fn hear(&mut self, world: &World, card: &Card, incoming: &[Incoming]) {
+    pub(crate) fn hear(&mut self, workload: &Workload, card: &Card, incoming: &[Incoming]) {
         let mut records = Vec::with_capacity(incoming.len());
         for it in incoming {
             let fresh = self.seen.insert(it.id);
             if fresh || !self.consumed.contains(&it.id) {
                 self.consumed.push(it.id);
             }
-            records.extend(read(world, card, it, fresh));
+            records.extend(read(workload, card, it, fresh));
         }
-        world.log.add_all(records);
+        workload.log.add_all(records);
     }
 }
 
 /// What an entry tells.
-fn read(world: &World, card: &Card, it: &Incoming, fresh: bool) -> Option<Record> {
+fn read(workload: &Workload, card: &Card, it: &Incoming, fresh: bool) -> Option<Record> {
     let (client, entry) = (card.client, number(it.id));
     let body = it.body.get();
     match it.qualifier.as_str() {
@@ -55,14 +55,14 @@ fn read(world: &World, card: &Card, it: &Incoming, fresh: bool) -> Option<Record
             let said: Result<FromGame, _> =
                 serde_json::from_str::<ToAll<'_>>(body).and_then(|it| serde_json::from_str(it.message.get()));
             let Ok(FromGame { r, n }) = said else {
-                world.odd(format!("client {client} got {body}"));
+                workload.odd(format!("client {client} got {body}"));
                 return None;
             };
             Some(Record::Heard { by: Actor::Client(client), entry, from: Actor::Runtime(r), number: n })
         }
         message::RUNTIME_ASSIGNMENT if fresh => {
             let Ok(it) = serde_json::from_str::<RuntimeAssignment>(body) else {
-                world.odd(format!("client {client} got {body}"));
+                workload.odd(format!("client {client} got {body}"));
                 return None;
             };
             Some(card.assigned(entry, number(it.runtime_id), it.runtime_qualifier))
