@@ -23,8 +23,8 @@ pub struct NewCredentials {
 const HEAD: &str = "# Users of this installation whose passwords were generated. A password is changed by\n\
                     # bootstrap.<user>_password in the configuration.\n";
 
-/// Makes the users that are missing. Generated passwords are kept in `file`, which only its owner may read, and
-/// answered; the configuration's replace what a user has.
+/// Makes the users that are missing. Generated passwords are kept in `file`, which only its owner
+/// may read, and answered; the configuration's replace what a user has.
 pub async fn bootstrap(
     accounts: &dyn Accounts,
     config: &BootstrapConfig,

@@ -16,7 +16,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the server until it is told to stop (SIGTERM or ^C; a second one stops it at once).
+    /// Run the server until SIGTERM or ^C; a second one stops it at once.
     Serve(Sources),
     /// Bring the database up to date, and do nothing else.
     Migrate(Sources),
@@ -47,7 +47,8 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Add a key that signs from the next start on. Tokens that were signed with older keys stay good.
+    /// Add a key that signs from the next start on. Tokens that were signed with older keys stay
+    /// good.
     Rotate(Sources),
 }
 

@@ -1,5 +1,5 @@
-//! The configuration: defaults in the code, then a TOML file, then `OMGSERVERS__SECTION__KEY` in the
-//! environment. Nothing else in the workspace reads files or variables for it.
+//! The configuration: defaults in the code, then a TOML file, then `OMGSERVERS__SECTION__KEY` in
+//! the environment. Nothing else in the workspace reads files or variables for it.
 
 mod defaults;
 mod example;

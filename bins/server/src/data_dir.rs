@@ -33,12 +33,13 @@ pub enum DataDirError {
 pub struct DataDir {
     root: PathBuf,
     installation: String,
-    /// The lock is the kernel's: it ends with the process, whatever ends that.
+    /// The kernel releases the lock when the process ends, also after a crash.
     _lock: File,
 }
 
 impl DataDir {
-    /// Makes it unless it is there, locks it, and reads the installation's id, which is made at the first start.
+    /// Makes it unless it is there, locks it, and reads the installation's id, which is made at the
+    /// first start.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let at = |path: &Path| {
             let path = path.to_owned();
@@ -67,8 +68,8 @@ impl DataDir {
     }
 }
 
-/// PostgreSQL, which isn't root, must be able to pass through to its own directory. Everything else in here is
-/// closed by itself.
+/// PostgreSQL, which isn't root, must be able to pass through to its own directory. Everything else
+/// in here is closed by itself.
 fn mode() -> u32 {
     if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 }
 }
@@ -110,7 +111,8 @@ fn installation(path: &Path) -> io::Result<String> {
     Ok(id)
 }
 
-/// Replaces a file that only its owner may read, as a whole: after a power cut it is the old one or the new.
+/// Replaces a file that only its owner may read, as a whole: after a power cut it is the old one or
+/// the new.
 pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;

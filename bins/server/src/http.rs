@@ -117,11 +117,12 @@ impl Http {
         Ok(Self { addr, metrics_addr, handle, task, connections, drain, health, inherited, metrics })
     }
 
-    /// Stops without failing a request: first `/readyz` turns 503, then every answer closes its connection, then
-    /// what is under way is finished.
+    /// Stops without failing a request: first `/readyz` turns 503, then every answer closes its
+    /// connection, then what is under way is finished.
     ///
-    /// A socket that others hold too isn't listened to from the drain on: clients that connect wait in it for
-    /// the next server. One of our own is listened to until the end, for there is nobody else to answer.
+    /// A socket that others hold too isn't listened to from the drain on: clients that connect wait
+    /// in it for the next server. One of our own is listened to until the end, for there is nobody
+    /// else to answer.
     pub async fn stop(self, config: &ServerConfig) -> io::Result<()> {
         self.health.unready();
         tokio::time::sleep(Duration::from_secs(config.unready_seconds.into())).await;

@@ -1,7 +1,7 @@
 //! The program `omgservers` as a library.
 //!
-//! [`Server::start`] is the map of the system; everything else here is what a process needs around it:
-//! configuration, the data directory, PostgreSQL, the HTTP listener, systemd, the log.
+//! [`Server::start`] is the map of the system; everything else here is what a process needs around
+//! it: configuration, the data directory, PostgreSQL, the HTTP listener, systemd, the log.
 
 pub mod addresses;
 pub mod bootstrap;

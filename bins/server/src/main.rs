@@ -26,8 +26,8 @@ use crate::cli::{Cli, Command, ConfigCommand, KeysCommand, MatchmakingCommand, S
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit code of a server whose database another one has taken. Who restarts servers must not restart this one: the
-/// two would take it from each other for ever.
+/// Exit code of a server whose database another one has taken. Who restarts servers must not
+/// restart this one: the two would take it from each other for ever.
 const TAKEN: u8 = 3;
 
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +35,9 @@ const TAKEN: u8 = 3;
 struct Taken;
 
 fn main() -> ExitCode {
-    // The buffers of quiet connections are hardly touched: in huge pages all of them would be in memory, half as much
-    // again for each connection. The supervised PostgreSQL inherits it. A kernel that can't do it uses the memory.
+    // The buffers of quiet connections are hardly touched: in huge pages all of them would be in
+    // memory, half as much again for each connection. The supervised PostgreSQL inherits it. A
+    // kernel that can't do it uses the memory.
     let _unknown = rustix::thread::disable_transparent_huge_pages(true);
     // While there is one thread: it changes the environment.
     let socket = systemd::listener();
@@ -120,7 +121,8 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 }
 
 async fn serve(config: Config, socket: Option<TcpListener>) -> anyhow::Result<()> {
-    // From here on a signal is kept until it is asked for: one that comes in the middle of a start counts.
+    // From here on a signal is kept until it is asked for: one that comes in the middle of a start
+    // counts.
     let mut signals = Signals::new()?;
     let process = Process { socket, metrics: Some(telemetry::metrics()?) };
     let running = tokio::select! {

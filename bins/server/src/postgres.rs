@@ -1,7 +1,8 @@
-//! PostgreSQL of our own: a child process in the data directory, for installations that bring no database.
+//! PostgreSQL of our own: a child process in the data directory, for installations that bring no
+//! database.
 //!
-//! Made once, reachable over a Unix socket in a directory that nobody else can enter, never as root, stopped
-//! with us, and started again when it falls.
+//! Made once, reachable over a Unix socket in a directory that nobody else can enter, never as
+//! root, stopped with us, and started again when it falls.
 
 mod account;
 mod cluster;
@@ -121,8 +122,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes the cluster below `folder` unless it is there, starts it, and waits until it answers. `sessions`
-    /// is what it must have room for.
+    /// Makes the cluster below `folder` unless it is there, starts it, and waits until it answers.
+    /// `sessions` is what it must have room for.
     pub async fn start(folder: &Path, bin_dir: Option<&Path>, sessions: u32) -> Result<Self, PostgresError> {
         let (folder, bin_dir) = (folder.to_owned(), bin_dir.map(Path::to_owned));
         // Some are kept for an operator's `psql` and for what PostgreSQL reserves.
@@ -164,8 +165,8 @@ impl Postgres {
         }
     }
 
-    /// Stops it: open transactions are rolled back, everything is written. After `timeout` it is cut off, and
-    /// the next start recovers.
+    /// Stops it: open transactions are rolled back, everything is written. After `timeout` it is
+    /// cut off, and the next start recovers.
     pub async fn stop(&self, timeout: Duration) {
         for signal in [Signal::INT, Signal::QUIT, Signal::KILL] {
             self.supervisor.stop(signal);

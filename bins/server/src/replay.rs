@@ -29,7 +29,7 @@ pub(crate) struct Replay {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// The log: a line of JSON for each ticket that came or was taken back.
+    /// The log: a line of JSON for each ticket that arrived or was cancelled.
     log: PathBuf,
 }
 

@@ -1,4 +1,5 @@
-//! The map of the system: what there is, what it is made of, and in which order it starts and stops.
+//! The map of the system: what there is, what it is made of, and in which order it starts and
+//! stops.
 
 use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
@@ -134,8 +135,8 @@ impl Running {
         self.ownership.lost().cancelled().await;
     }
 
-    /// Stops from the outside in: no request fails, nothing that was acknowledged is lost. Game servers keep
-    /// running.
+    /// Stops from the outside in: no request fails, nothing that was acknowledged is lost. Game
+    /// servers keep running.
     pub async fn stop(self) -> anyhow::Result<()> {
         let patience = Duration::from_secs(self.config.shutdown_grace_seconds.into());
         let closed = self.http.stop(&self.config).await;

@@ -95,8 +95,8 @@ pub(crate) fn docker(config: &Config, addresses: &Addresses, installation: &str)
     }
 }
 
-/// The configured hosts, or this machine's Docker with three quarters of the memory: the rest is for the server
-/// and its database.
+/// The configured hosts, or this machine's Docker with three quarters of the memory: the rest is
+/// for the server and its database.
 fn hosts(config: &Config, addresses: &Addresses) -> Vec<HostConfig> {
     let here = config.pool.public_address.clone().unwrap_or_else(|| addresses.public_host());
     if config.pool.hosts.is_empty() {

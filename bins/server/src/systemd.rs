@@ -1,5 +1,5 @@
-//! What systemd offers: it is told how the server is, and it can hold the listening socket while one server
-//! ends and the next starts. Without systemd nothing of this does anything.
+//! Reports the server's state to systemd, and takes over the listening socket that systemd holds
+//! between two servers. Without systemd these functions do nothing.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -8,8 +8,8 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-/// The listening socket that was handed over, if any. To be called first in the process, while there is one
-/// thread: it takes the variables out of the environment.
+/// The listening socket that was handed over, if any. To be called first in the process, while
+/// there is one thread: it takes the variables out of the environment.
 #[expect(clippy::disallowed_methods, reason = "the names of the sockets come in the environment")]
 pub fn listener() -> anyhow::Result<Option<TcpListener>> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();

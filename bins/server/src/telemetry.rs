@@ -1,4 +1,5 @@
-//! What the process reports while it runs: log lines, traces and metrics. `docs/logging.md` describes all three.
+//! What the process reports while it runs: log lines, traces and metrics. `docs/logging.md`
+//! describes all three.
 
 mod context_fields;
 mod traces;
@@ -20,19 +21,20 @@ pub use self::traces::Exporter;
 pub(crate) use self::traces::request_span;
 use crate::config::{LogConfig, LogFormat, TracesConfig};
 
-/// Crates whose finer levels quote what is secret: tokens and messages as parameters of SQL, environments of
-/// containers. A filter that names one of them shows it all the same.
+/// Crates whose finer levels quote what is secret: tokens and messages as parameters of SQL,
+/// environments of containers. A filter that names one of them still shows it.
 const INDISCREET: &[&str] = &["tokio_postgres", "bollard"];
 
-/// Opens the log on the standard error output and, where the configuration names a collector, the export of traces.
-/// Once per process. The exporter must live as long as the process: [`Exporter::stop`] sends what is left.
+/// Opens the log on the standard error output and, where the configuration names a collector, the
+/// export of traces. Once per process. The exporter must live as long as the process:
+/// [`Exporter::stop`] sends what is left.
 pub fn open(log: &LogConfig, traces: &TracesConfig) -> anyhow::Result<Exporter> {
     let mut filter = EnvFilter::try_new(&log.filter).context("log.filter")?;
     for name in INDISCREET.iter().filter(|name| !log.filter.contains(**name)) {
         filter = filter.add_directive(format!("{name}=warn").parse().context("log.filter")?);
     }
-    // Log lines get their fields from the context of the task. Spans are made for the export alone, so that a
-    // request costs none when nobody collects them.
+    // Log lines get their fields from the context of the task. Spans are made for the export alone,
+    // so that a request costs none when nobody collects them.
     let filter = filter.and(filter_fn(|metadata| !metadata.is_span()));
     let lines = tracing_subscriber::fmt::layer::<Registry>().with_writer(std::io::stderr);
     let lines = match log.format {

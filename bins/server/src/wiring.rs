@@ -1,6 +1,6 @@
-//! The one place where services and workers are put together. The server, the simulation and whoever embeds the
-//! crates call [`Services::build`] and [`Services::workers`]; database, clock, ids, slots, hosts and faults are
-//! parameters.
+//! The one place where services and workers are put together. The server, the simulation and
+//! whoever embeds the crates call [`Services::build`] and [`Services::workers`]; database, clock,
+//! ids, slots, hosts and faults are parameters.
 
 mod http;
 mod workers;
@@ -43,8 +43,8 @@ pub const SCHEMAS: &[Schema] = &[
 /// bcrypt's cost in a server: about 60 ms of a core.
 const PASSWORD_COST: u32 = 10;
 
-/// The outside world as services see it. A test gives a clock that it moves, hosts that run no containers, and a
-/// database whose transactions fail when the test says so.
+/// The outside world as services see it. A test gives a clock that it moves, hosts that run no
+/// containers, and a database whose transactions fail when the test says so.
 pub struct Infrastructure {
     /// The database with all [`SCHEMAS`].
     pub db: Db,
@@ -98,8 +98,9 @@ impl Default for ServiceSettings {
     }
 }
 
-/// Rung when something is deleted (or, for deployments, made), for the workers that look after what belonged to
-/// it. A doorbell wakes one worker, so versions, deployments and repositories have one each.
+/// Rung when something is deleted (or, for deployments, made), for the workers that look after what
+/// belonged to it. A doorbell wakes one worker, so versions, deployments and repositories have one
+/// each.
 #[derive(Default)]
 struct Doorbells {
     /// Wakes the worker that deletes projects.
@@ -145,7 +146,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// Builds all of them, left to right, and writes the pool. Nothing runs yet but the writers of group commits.
+    /// Builds all of them, left to right, and writes the pool. Nothing runs yet but the writers of
+    /// group commits.
     ///
     /// # Errors
     /// The database can't be read or written, or a host of the pool is configured wrongly.

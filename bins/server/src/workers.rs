@@ -60,7 +60,8 @@ impl Worker for WatchOwnership {
         Duration::from_secs(2)
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        // Slots are taken all at once, so one tells of all. The fence finds out and spreads the word.
+        // Slots are taken all at once, so one tells of all. The fence finds out and spreads the
+        // word.
         let any: Vec<Slot> = Slot::new(0).into_iter().collect();
         let fenced = self.db.write_owned(&self.ownership, &any, async |_fenced| Ok(())).await;
         match fenced {

@@ -1,5 +1,6 @@
-//! Accounts on PostgreSQL. A name and its user live in different slots, so no transaction spans both: a user
-//! comes before its name and goes before it, and a name without a user stands for nothing.
+//! Accounts on PostgreSQL. A name and its user live in different slots, so no transaction spans
+//! both: a user comes before its name and goes before it, and a name without a user stands for
+//! nothing.
 
 use std::{collections::HashSet, fmt, sync::Arc};
 

@@ -47,7 +47,8 @@ impl Recent {
     /// Remembers a player who was there after `as_of`.
     pub(crate) fn put(&self, player: UserId, digest: Arc<str>, as_of: AsOf) {
         self.players.insert(player, (digest, self.clock.ticks()));
-        // A deletion since the read may have been of this player, and its `forget` may have come first.
+        // A deletion since the read may have been of this player, and its `forget` may have come
+        // first.
         if self.as_of().0 != as_of.0 {
             self.players.invalidate(&player);
         }

@@ -4,7 +4,8 @@ use omgservers_api::{Problem, Role, problem::codes, validate};
 use omgservers_core::Caller;
 use sha2::{Digest as _, Sha256};
 
-/// Who may make, name and delete users of `role`: the backend any, support developers. Problems: `auth.role`.
+/// Who may make, name and delete users of `role`: the backend any, support developers. Problems:
+/// `auth.role`.
 pub(crate) fn may_manage(caller: &Caller, role: Role) -> Result<(), Problem> {
     match caller {
         Caller::System(_) => Ok(()),
@@ -13,13 +14,14 @@ pub(crate) fn may_manage(caller: &Caller, role: Role) -> Result<(), Problem> {
     }
 }
 
-/// Who may make users of `role`: players anybody, for that is how one signs up. Problems: `auth.role`.
+/// Who may make users of `role`: players anybody, for that is how one signs up. Problems:
+/// `auth.role`.
 pub(crate) fn may_create(caller: &Caller, role: Role) -> Result<(), Problem> {
     if role == Role::Player { Ok(()) } else { may_manage(caller, role) }
 }
 
-/// Whether users of this role are kept with a keyed digest: their secrets are always generated, and a slow hash
-/// would only cost time.
+/// Whether users of this role are kept with a keyed digest: their secrets are always generated, and
+/// a slow hash would only cost time.
 pub(crate) fn is_keyed(role: Role) -> bool {
     role == Role::Player
 }
@@ -47,7 +49,8 @@ pub(crate) fn could_be_alias(text: &str) -> bool {
     !text.contains('\0')
 }
 
-/// The slot, `0..256`, of a name. It is stored: another answer for the same name would make the name unfindable.
+/// The slot, `0..256`, of a name. It is stored: another answer for the same name would make the
+/// name unfindable.
 pub(crate) fn slot_of_name(name: &str) -> i16 {
     let [first, ..]: [u8; 32] = Sha256::digest(name).into();
     i16::from(first)

@@ -26,12 +26,12 @@ pub struct NewUser {
 /// What other crates, the HTTP API and tools may ask of accounts.
 #[async_trait::async_trait]
 pub trait Accounts: Send + Sync {
-    /// Makes a developer or a player with a generated password. A player anybody may make (`caller` is not
-    /// asked); a developer support only. Problems: `auth.role`.
+    /// Makes a developer or a player with a generated password. A player anybody may make (`caller`
+    /// is not asked); a developer support only. Problems: `auth.role`.
     async fn create(&self, caller: &Caller, role: Role) -> Result<NewUser, Problem>;
 
-    /// Checks credentials. The answer to an unknown user, a wrong password and a user whose role isn't one of
-    /// `roles` is the same, and takes the same time. Problems: `auth.credentials`.
+    /// Checks credentials. The answer to an unknown user, a wrong password and a user whose role
+    /// isn't one of `roles` is the same, and takes the same time. Problems: `auth.credentials`.
     async fn verify(&self, roles: &[Role], user: &Ref<UserId>, password: &str) -> Result<User, Problem>;
 
     /// Gives a user of `role` a second name. The name is unique among users. Problems: `auth.role`,
@@ -44,8 +44,8 @@ pub trait Accounts: Send + Sync {
         alias: &str,
     ) -> Result<(), Problem>;
 
-    /// Deletes a user of `role`, its credentials and its names. Support may delete developers. `false` when
-    /// there is no such user of that role. Problems: `auth.role`.
+    /// Deletes a user of `role`, its credentials and its names. Support may delete developers.
+    /// `false` when there is no such user of that role. Problems: `auth.role`.
     async fn delete(&self, caller: &Caller, role: Role, user: &Ref<UserId>) -> Result<bool, Problem>;
 
     /// The user behind an id or a name. Problems: `accounts.not_found`.
@@ -54,8 +54,8 @@ pub trait Accounts: Send + Sync {
     /// Which of `ids` exist. For the crates to the right, which hold ids of users.
     async fn exist(&self, ids: &[UserId]) -> Result<HashSet<UserId>, Problem>;
 
-    /// Makes the user with this name and role unless it is there; a given password replaces the one it has.
-    /// Returns the password when one was generated. For the first start.
+    /// Makes the user with this name and role unless it is there; a given password replaces the one
+    /// it has. Returns the password when one was generated. For the first start.
     async fn ensure(
         &self,
         alias: &str,

@@ -1,7 +1,8 @@
 //! The registry's trust: a certificate authority of our own and the key that signs registry tokens.
 //!
-//! Registries are told the authority's certificate once; the leaf certificate travels in each token (`x5c`). It
-//! is made again in memory long before it expires, so neither side needs a restart.
+//! An operator gives registries the authority's certificate once; each token carries the leaf
+//! certificate (`x5c`). It is made again in memory long before it expires, so neither side needs a
+//! restart.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -85,8 +86,8 @@ impl RegistryKeys {
         &self.verifying
     }
 
-    /// The value of the header `x5c`: base64 of the leaf's DER. The authority itself is left out, as the
-    /// registry has it.
+    /// The value of the header `x5c`: base64 of the leaf's DER. The authority itself is left out,
+    /// as the registry has it.
     pub(crate) fn chain(&self, now: DateTime<Utc>) -> Result<Arc<Vec<String>>, Problem> {
         {
             let leaf = self.certificate.read().unwrap_or_else(PoisonError::into_inner);

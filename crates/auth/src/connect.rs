@@ -1,5 +1,6 @@
-//! Connect tokens: a player shows one to the game server that it connects to directly. The game server checks it by
-//! itself, with the public key in its environment; that is why these have keys of their own.
+//! Connect tokens: a player shows one to the game server that it connects to directly. The game
+//! server checks it by itself, with the public key in its environment; that is why these have keys
+//! of their own.
 
 use omgservers_api::{ClientId, Problem, RuntimeId, UserId};
 use serde::Serialize;
@@ -36,7 +37,8 @@ impl Keys {
 }
 
 impl Tokens {
-    /// A player's token for connecting to one game server, which was started with the [`ConnectKey`] named `kid`.
+    /// A player's token for connecting to one game server, which was started with the
+    /// [`ConnectKey`] named `kid`.
     pub fn connect(
         &self,
         client: ClientId,

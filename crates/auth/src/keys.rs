@@ -40,8 +40,8 @@ pub struct Keys {
 
 /// A key that signs our own tokens with EdDSA.
 pub(crate) struct SigningKey {
-    /// Names the key in a token's header: `ed25519-<seconds>-<random>`, or `connect-…` for connect tokens, made at
-    /// `<seconds>` of Unix time.
+    /// Names the key in a token's header: `ed25519-<seconds>-<random>`, or `connect-…` for connect
+    /// tokens, made at `<seconds>` of Unix time.
     pub(crate) kid: String,
     pub(crate) verifying: DecodingKey,
     pair: KeyPair,
@@ -57,18 +57,19 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// The name of the file in the folder that holds the certificate for a registry's `rootcertbundle`.
+    /// The name of the file in the folder that holds the certificate for a registry's
+    /// `rootcertbundle`.
     pub const CA_FILE: &str = "registry-ca.crt";
 
-    /// Takes the keys in `dir`, and makes those that are missing. The folder gets mode 0700 and the keys 0600.
-    /// Processes that do this at the same time wait for each other. Problems: `internal` when a file can't be
-    /// read or written, or isn't a whole key: nothing is replaced silently.
+    /// Takes the keys in `dir`, and makes those that are missing. The folder gets mode 0700 and the
+    /// keys 0600. Processes that do this at the same time wait for each other. Problems: `internal`
+    /// when a file can't be read or written, or isn't a whole key: nothing is replaced silently.
     pub fn load_or_create(dir: &Path) -> Result<Self, Problem> {
         Self::load(dir, false)
     }
 
-    /// Adds a signing key of each kind, which signs from the next start on; the older ones verify for another 400 days.
-    /// Problems: like [`load_or_create`](Self::load_or_create).
+    /// Adds a signing key of each kind, which signs from the next start on; the older ones verify
+    /// for another 400 days. Problems: like [`load_or_create`](Self::load_or_create).
     pub fn rotate(dir: &Path) -> Result<Self, Problem> {
         Self::load(dir, true)
     }
@@ -139,8 +140,8 @@ impl SigningKey {
         Ok(Self { kid, verifying: DecodingKey::from_ed_der(pair.public_key_raw()), pair, header })
     }
 
-    /// The token that says `claims`. `jsonwebtoken::encode` would read the key anew and check it for each token,
-    /// which takes longer than to sign.
+    /// The token that says `claims`. `jsonwebtoken::encode` would read the key anew and check it
+    /// for each token, which takes longer than to sign.
     pub(crate) fn sign(&self, claims: &impl Serialize) -> Result<String, Problem> {
         let claims = serde_json::to_vec(claims).map_err(Problem::internal)?;
         let mut token = self.header.clone();

@@ -1,5 +1,5 @@
-//! Passwords that people choose, or that open an operator's account: slow hashes, few at once, never on an
-//! async thread.
+//! Passwords that people choose, or that open an operator's account: slow hashes, few at once,
+//! never on an async thread.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use std::sync::{
 use omgservers_api::{Problem, entrypoint::admin::MOST_HASHED_BYTES as LONGEST, validate::invalid};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// How many may wait for a hash; the next one is told to come back.
+/// How many callers may wait for a hash; the next one gets a time to retry.
 const MOST_WAITING: usize = 256;
 
 /// Hashes and checks passwords with bcrypt.
@@ -22,7 +22,8 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// `cost` is bcrypt's, 4 to 31 (each step doubles the time); at most `most_at_once` hashes are under way.
+    /// `cost` is bcrypt's, 4 to 31 (each step doubles the time); at most `most_at_once` hashes are
+    /// under way.
     pub fn new(cost: u32, most_at_once: usize) -> Self {
         let most_at_once = most_at_once.clamp(1, Semaphore::MAX_PERMITS / 2);
         Self {
@@ -33,8 +34,9 @@ impl Passwords {
         }
     }
 
-    /// The hash to keep. Problems: `request.invalid` when the password has more than 71 bytes, which is about a field
-    /// `password` (whoever has it in another one checks that first), `unavailable` when too many are waiting.
+    /// The hash to keep. Problems: `request.invalid` when the password has more than 71 bytes,
+    /// which is about a field `password` (whoever has it in another one checks that first),
+    /// `unavailable` when too many are waiting.
     pub async fn hash(&self, password: &str) -> Result<String, Problem> {
         if password.len() > LONGEST {
             return Err(invalid("password", &format!("must have at most {LONGEST} bytes")));
@@ -43,8 +45,8 @@ impl Passwords {
         self.run(move || bcrypt::non_truncating_hash(password, cost)).await?.map_err(Problem::internal)
     }
 
-    /// Whether `hash` is of `password`. One of more than 71 bytes never is, and takes the same time. Problems:
-    /// `unavailable` when too many are waiting.
+    /// Whether `hash` is of `password`. One of more than 71 bytes never is, and takes the same
+    /// time. Problems: `unavailable` when too many are waiting.
     pub async fn verify(&self, password: &str, hash: &str) -> Result<bool, Problem> {
         if password.len() > LONGEST {
             self.waste().await?;
@@ -54,8 +56,8 @@ impl Passwords {
         self.run(move || bcrypt::non_truncating_verify(password, &hash)).await?.map_err(Problem::internal)
     }
 
-    /// Takes the time of one [`verify`](Self::verify), so that an unknown user can't be told from a wrong
-    /// password. Problems: `unavailable` when too many are waiting.
+    /// Takes the time of one [`verify`](Self::verify), so that the time doesn't tell an unknown
+    /// user from a wrong password. Problems: `unavailable` when too many are waiting.
     pub async fn waste(&self) -> Result<(), Problem> {
         let cost = self.cost;
         let wasted = self.run(move || bcrypt::non_truncating_hash("a password like any other", cost)).await?;

@@ -18,7 +18,8 @@ pub(crate) struct Revoked {
 }
 
 impl Revoked {
-    /// Refuses what was issued to `user` up to `now`. `longest` is the life of the longest-lived token, seconds.
+    /// Refuses what was issued to `user` up to `now`. `longest` is the life of the longest-lived
+    /// token, seconds.
     pub(crate) fn add(&self, user: UserId, now: i64, longest: i64) {
         let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
         if users.len() >= MOST {

@@ -1,4 +1,5 @@
-//! Secrets that we generate: 192 random bits need no slow hash, only one that a stolen table doesn't reveal.
+//! Secrets that we generate: 192 random bits need no slow hash, only one that a stolen table
+//! doesn't reveal.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac as _};

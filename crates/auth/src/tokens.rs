@@ -57,7 +57,8 @@ pub enum WsClaims {
         client: ClientId,
         /// The game server.
         runtime: RuntimeId,
-        /// What the issuer bound the token to: it is void when the client's assignment is another one.
+        /// What the issuer bound the token to: it is void when the client's assignment is another
+        /// one.
         assignment: u64,
     },
 }
@@ -131,8 +132,8 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Signs with the newest of `keys` and verifies with all of them. Lives above 400 days are cut, for keys
-    /// are kept no longer.
+    /// Signs with the newest of `keys` and verifies with all of them. Lives above 400 days are cut,
+    /// for keys are kept no longer.
     pub fn new(keys: Arc<Keys>, clock: Arc<dyn Clock>, config: TokenConfig) -> Self {
         Self {
             keys,
@@ -190,8 +191,8 @@ impl Tokens {
         self.sign(&claims)
     }
 
-    /// A registry access token with exactly `access`, also when that is empty. `subject` is shown in a
-    /// registry's logs.
+    /// A registry access token with exactly `access`, also when that is empty. `subject` is shown
+    /// in a registry's logs.
     pub fn registry(&self, subject: &str, access: &[Access]) -> Result<String, Problem> {
         let mut claims = self.claims(Audience::Registry, subject.to_owned(), self.config.registry);
         claims.access = Some(access.to_vec());
@@ -207,12 +208,14 @@ impl Tokens {
         self.sign(&claims)
     }
 
-    /// Checks an API token. A token that was verified before costs a look-up. Problems: `auth.token`.
+    /// Checks an API token. A token that was verified before costs a look-up. Problems:
+    /// `auth.token`.
     pub fn verify(&self, token: &str) -> Result<Verified, Problem> {
         self.prove(token).map(|it| it.verified())
     }
 
-    /// The same, for who keeps the answer and [checks](Self::check) it when the same token comes again.
+    /// The same, for who keeps the answer and [checks](Self::check) it when the same token comes
+    /// again.
     pub fn prove(&self, token: &str) -> Result<VerifiedToken, Problem> {
         if let Some(dated) = self.api.get(token) {
             let checked = self.check(&VerifiedToken(dated));
@@ -235,8 +238,9 @@ impl Tokens {
         Ok(dated.of)
     }
 
-    /// Checks a WebSocket token and uses it up: the same token is refused from then on, in this process. Problems:
-    /// `auth.token`; `unavailable` when so many tokens were used within their life that no more can be remembered.
+    /// Checks a WebSocket token and uses it up: the same token is refused from then on, in this
+    /// process. Problems: `auth.token`; `unavailable` when so many tokens were used within their
+    /// life that no more can be remembered.
     pub fn redeem_ws(&self, token: &str) -> Result<WsClaims, Problem> {
         let (claims, now) = (self.decode(token, Audience::Ws)?, self.now());
         let dated = Dated { of: claims.ws()?, issued: claims.iat, expires: claims.exp };
@@ -245,7 +249,8 @@ impl Tokens {
         Ok(dated.of)
     }
 
-    /// Checks a registry access token; one that was verified before costs a look-up. Problems: `auth.token`.
+    /// Checks a registry access token; one that was verified before costs a look-up. Problems:
+    /// `auth.token`.
     pub fn verify_registry(&self, token: &str) -> Result<RegistryClaims, Problem> {
         let now = self.now();
         if let Some(dated) = self.registry.get(token) {
@@ -266,8 +271,8 @@ impl Tokens {
         Ok(verified)
     }
 
-    /// Checks a refresh token. Who holds one may be gone for longer than this process lives: ask `accounts` for
-    /// the user. Problems: `auth.token`.
+    /// Checks a refresh token. Who holds one may be gone for longer than this process lives: ask
+    /// `accounts` for the user. Problems: `auth.token`.
     pub fn verify_refresh(&self, token: &str) -> Result<UserId, Problem> {
         let claims = self.decode(token, Audience::Refresh)?;
         let dated = Dated { of: claims.refresh()?, issued: claims.iat, expires: claims.exp };
@@ -354,8 +359,8 @@ fn seconds(life: std::time::Duration) -> i64 {
     i64::try_from(life.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Bounded by the bytes of the tokens, whose lengths outsiders choose. Only tokens of our own are in it, so that nobody
-/// can choose colliding ones; a fast hash is enough.
+/// Bounded by the bytes of the tokens, whose lengths outsiders choose. Only tokens of our own are
+/// in it, so that nobody can choose colliding ones; a fast hash is enough.
 fn remember<T: Clone + Send + Sync + 'static>(bytes: u64) -> Cache<String, Dated<T>, RandomState> {
     let weigh = |token: &String, _: &Dated<T>| u32::try_from(token.len() + ENTRY).unwrap_or(u32::MAX);
     Cache::builder().max_capacity(bytes).weigher(weigh).build_with_hasher(RandomState::default())

@@ -15,7 +15,8 @@ use crate::{DeploymentFull, Deployments, problems, rules, store};
 
 /// Deployments that are kept in memory; each takes about a kilobyte.
 const MOST_CACHED: u64 = 50_000;
-/// How long a deployment may be answered from memory. Another process that deletes it can't tell this one.
+/// How long a deployment may be answered from memory. Another process that deletes it can't tell
+/// this one.
 const CACHED_FOR: Duration = Duration::from_secs(10);
 
 /// What [`PgDeployments`] is made of.
@@ -104,14 +105,16 @@ impl PgDeployments {
             .write(async |conn| {
                 store::lock_stage(conn, stage).await?;
                 let newest = store::newest(conn, stage).await?.map(|(_, created)| created);
-                // The clock is asked under the lock: waiting for it must not make a deployment older.
+                // The clock is asked under the lock: waiting for it must not make a deployment
+                // older.
                 full.deployment.created = rules::created(self.clock.now(), newest);
                 store::insert(conn, &store::Row::new(&full)?).await
             })
             .await
     }
 
-    /// The checks of `deploy`, in the order of the contract. Returns what is pinned and how it runs.
+    /// The checks of `deploy`, in the order of the contract. Returns what is pinned and how it
+    /// runs.
     async fn check(
         &self,
         caller: &Caller,

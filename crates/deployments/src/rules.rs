@@ -17,8 +17,8 @@ pub(crate) fn check_pushed(images: &[PinnedImage]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Refuses images that can't run what the version needs: a lobby always, matches if it has modes. Problems:
-/// `deployments.no_image` says which image is missing.
+/// Refuses images that can't run what the version needs: a lobby always, matches if it has modes.
+/// Problems: `deployments.no_image` says which image is missing.
 pub(crate) fn check_complete(images: &[PinnedImage], config: &VersionConfig) -> Result<(), Problem> {
     check_pushed(images)?;
     let missing = |qualifier| image_for(images, qualifier).is_none();
@@ -41,7 +41,8 @@ pub(crate) fn effective(asked: Option<&DeploymentConfig>, version: &VersionConfi
     asked.or(version.deployment.as_ref()).cloned().unwrap_or_default()
 }
 
-/// The age of a new deployment: `now`, but always after its predecessor, whatever the clock does.
+/// The age of a new deployment: `now`, but always after its predecessor, even if the clock steps
+/// back.
 pub(crate) fn created(now: DateTime<Utc>, newest: Option<DateTime<Utc>>) -> DateTime<Utc> {
     newest.map_or(now, |it| now.max(it.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(now)))
 }

@@ -23,15 +23,15 @@ pub struct DeploymentFull {
 /// What other crates, the HTTP API and tools may ask of deployments.
 #[async_trait::async_trait]
 pub trait Deployments: Send + Sync {
-    /// Deploys a version in a stage: from now on the stage's new clients get this one. It runs as `config` says,
-    /// else as the version's own `deployment` says, else by default, and with the images that the version has
-    /// now. Checks in this order: `config` (`request.invalid`), the version has an image
-    /// (`deployments.no_image`, 409 WRONG_VERSION_STATE; also when there is no such version), the version exists
-    /// in the tenant (`versions.not_found`), the stage too (`projects.stage_not_found`), both belong to
-    /// `project` (`deployments.foreign_version`, 403 WRONG_REQUEST), the stage's DEPLOYMENT_MANAGER
-    /// (`auth.permission`), the images run lobbies and, if the version has modes, matches
-    /// (`deployments.no_image`), and the version's own configuration is one that would be accepted now
-    /// (`request.invalid`).
+    /// Deploys a version in a stage: from now on the stage's new clients get this one. It runs as
+    /// `config` says, else as the version's own `deployment` says, else by default, and with the
+    /// images that the version has now. Checks in this order: `config` (`request.invalid`), the
+    /// version has an image (`deployments.no_image`, 409 WRONG_VERSION_STATE; also when there is no
+    /// such version), the version exists in the tenant (`versions.not_found`), the stage too
+    /// (`projects.stage_not_found`), both belong to `project` (`deployments.foreign_version`, 403
+    /// WRONG_REQUEST), the stage's DEPLOYMENT_MANAGER (`auth.permission`), the images run lobbies
+    /// and, if the version has modes, matches (`deployments.no_image`), and the version's own
+    /// configuration is one that would be accepted now (`request.invalid`).
     async fn deploy(
         &self,
         caller: &Caller,
@@ -42,8 +42,8 @@ pub trait Deployments: Send + Sync {
         config: Option<&DeploymentConfig>,
     ) -> Result<DeploymentId, Problem>;
 
-    /// A deployment of the tenant. Problems: `auth.permission` without the project's PROJECT_VIEWER,
-    /// `deployments.not_found`.
+    /// A deployment of the tenant. Problems: `auth.permission` without the project's
+    /// PROJECT_VIEWER, `deployments.not_found`.
     async fn get(
         &self,
         caller: &Caller,
@@ -54,8 +54,8 @@ pub trait Deployments: Send + Sync {
     /// The deployments of a stage, oldest first. PROJECT_VIEWER is checked by who calls.
     async fn of_stage(&self, stage: StageId) -> Result<Vec<Deployment>, Problem>;
 
-    /// Deletes a deployment of the tenant; what runs of it follows. Needs the stage's DEPLOYMENT_MANAGER.
-    /// `false` when there is none. Problems: `auth.permission`.
+    /// Deletes a deployment of the tenant; what runs of it follows. Needs the stage's
+    /// DEPLOYMENT_MANAGER. `false` when there is none. Problems: `auth.permission`.
     async fn delete(
         &self,
         caller: &Caller,
@@ -63,23 +63,23 @@ pub trait Deployments: Send + Sync {
         deployment: DeploymentId,
     ) -> Result<bool, Problem>;
 
-    /// The newest deployment of a stage: the one that takes new clients. Problems: `deployments.none` (404
-    /// DEPLOYMENT_NOT_FOUND).
+    /// The newest deployment of a stage: the one that takes new clients. Problems:
+    /// `deployments.none` (404 DEPLOYMENT_NOT_FOUND).
     async fn newest(&self, stage: StageId) -> Result<Arc<DeploymentFull>, Problem>;
 
     /// A deployment, from memory where it was seen before. Problems: `deployments.not_found`.
     async fn full(&self, deployment: DeploymentId) -> Result<Arc<DeploymentFull>, Problem>;
 
-    /// All deployments, and of each whether it is the newest of its stage; for workers. At most `limit`, with
-    /// ids after `after`, by id.
+    /// All deployments, and of each whether it is the newest of its stage; for workers. At most
+    /// `limit`, with ids after `after`, by id.
     async fn page(
         &self,
         after: Option<DeploymentId>,
         limit: u32,
     ) -> Result<Vec<(Arc<DeploymentFull>, bool)>, Problem>;
 
-    /// Deletes a deployment that is not the newest of its stage and has nothing left. `false` when it is the
-    /// newest or not there.
+    /// Deletes a deployment that is not the newest of its stage and has nothing left. `false` when
+    /// it is the newest or not there.
     async fn retire(&self, deployment: DeploymentId) -> Result<bool, Problem>;
 
     /// Which of `ids` exist.

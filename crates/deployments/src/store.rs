@@ -57,8 +57,9 @@ impl Row {
     }
 }
 
-/// Lets one transaction at a time change which deployment of the stage is the newest. A row can't be locked for
-/// that: the first deployment of a stage finds none, and who waited would find one that is no longer the newest.
+/// Lets one transaction at a time change which deployment of the stage is the newest. A row can't
+/// be locked for that: the first deployment of a stage finds none, and who waited would find one
+/// that is no longer the newest.
 pub(crate) async fn lock_stage(conn: &mut Conn, stage: StageId) -> Result<(), Problem> {
     diesel::select(pg_advisory_xact_lock(stage.get())).execute(conn).await?;
     Ok(())

@@ -10,8 +10,8 @@ use crate::{PgDeployments, store};
 /// Stages or versions that are compared at a time.
 const PAGE: i64 = 500;
 
-/// Deletes the deployments whose stage or version is gone. It looks at what is, so a missed wake-up heals on
-/// the next run.
+/// Deletes the deployments whose stage or version is gone. It looks at what is, so a missed wake-up
+/// heals on the next run.
 #[derive(Debug)]
 pub struct SweepOrphans {
     deployments: PgDeployments,

@@ -7,8 +7,8 @@ use crate::problems::PROFILE_TOO_LARGE;
 /// Most bytes of a profile by default.
 pub const MOST_PROFILE_BYTES: usize = 256 * 1024;
 
-/// A profile as it is kept: an empty list, which is how Lua writes an empty table, and null become `{}`. Problems:
-/// `players.profile_too_large` above `most` bytes.
+/// A profile as it is kept: an empty list, which is how Lua writes an empty table, and null become
+/// `{}`. Problems: `players.profile_too_large` above `most` bytes.
 pub(crate) fn profile(json: &str, most: usize) -> Result<&str, Problem> {
     if json.len() > most {
         let size = json.len();

@@ -17,9 +17,9 @@ pub struct Admission {
 /// What other crates, the HTTP API and tools may ask of players.
 #[async_trait::async_trait]
 pub trait Players: Send + Sync {
-    /// Lets a player into a stage: its names are looked up, and on first use the player gets the profile `{}`
-    /// there. Problems: `auth.role`, `tenants.not_found`, `projects.not_found`, `projects.stage_not_found`,
-    /// `deployments.none`.
+    /// Lets a player into a stage: its names are looked up, and on first use the player gets the
+    /// profile `{}` there. Problems: `auth.role`, `tenants.not_found`, `projects.not_found`,
+    /// `projects.stage_not_found`, `deployments.none`.
     async fn enter(
         &self,
         caller: &Caller,
@@ -31,7 +31,7 @@ pub trait Players: Send + Sync {
     /// The profiles of users in a stage; `{}` for those that have none.
     async fn profiles(&self, stage: StageId, users: &[UserId]) -> Result<HashMap<UserId, Arc<str>>, Problem>;
 
-    /// Replaces a profile. An empty list, which is how Lua writes an empty table, and null become `{}`. Problems:
-    /// `players.profile_too_large`.
+    /// Replaces a profile. An empty list, which is how Lua writes an empty table, and null become
+    /// `{}`. Problems: `players.profile_too_large`.
     async fn set_profile(&self, user: UserId, stage: StageId, profile: &RawValue) -> Result<(), Problem>;
 }

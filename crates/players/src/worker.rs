@@ -11,8 +11,8 @@ use crate::store;
 
 const PAGE: i64 = 500;
 
-/// Deletes the profiles of users and stages that are gone. It looks at what is, so a lost race heals on the next
-/// run.
+/// Deletes the profiles of users and stages that are gone. It looks at what is, so a lost race
+/// heals on the next run.
 pub struct SweepOrphans {
     db: Db,
     accounts: Arc<dyn Accounts>,
@@ -20,7 +20,8 @@ pub struct SweepOrphans {
 }
 
 impl SweepOrphans {
-    /// Makes the worker of a database. `accounts` knows which users exist, and `projects` which stages.
+    /// Makes the worker of a database. `accounts` knows which users exist, and `projects` which
+    /// stages.
     pub fn new(db: Db, accounts: Arc<dyn Accounts>, projects: Arc<dyn Projects>) -> Self {
         Self { db, accounts, projects }
     }

@@ -32,7 +32,8 @@ pub struct ProjectsParts {
     pub accounts: Arc<dyn Accounts>,
     /// Knows the tenants that projects belong to.
     pub tenants: Arc<dyn Tenants>,
-    /// Rung after each deletion of a project or a stage, for the workers that remove what belonged to it.
+    /// Rung after each deletion of a project or a stage, for the workers that remove what belonged
+    /// to it.
     pub dependents: Vec<Doorbell>,
 }
 
@@ -83,8 +84,8 @@ impl PgProjects {
         }
     }
 
-    /// Permissions to insert, each once and in order, so that two who insert at the same time don't wait for each
-    /// other in a circle.
+    /// Permissions to insert, each once and in order, so that two who insert at the same time don't
+    /// wait for each other in a circle.
     fn grants(
         &self,
         project: ProjectId,
@@ -111,7 +112,8 @@ impl PgProjects {
         each_once(kinds).into_iter().map(row).collect()
     }
 
-    /// The user who loses permissions. An id need not exist any more: its permissions may have outlived the user.
+    /// The user who loses permissions. An id need not exist any more: its permissions may have
+    /// outlived the user.
     async fn former(&self, user: &Ref<UserId>) -> Result<UserId, Problem> {
         match user {
             Ref::Id(id) => Ok(*id),

@@ -23,13 +23,15 @@ pub struct StagePath {
 /// What other crates, the HTTP API and tools may ask of projects and stages.
 #[async_trait::async_trait]
 pub trait Projects: Send + Sync {
-    /// Makes a project and its first stage. Support may; a developer needs the tenant's PROJECT_MANAGER and
-    /// gets STAGE_MANAGER, VERSION_MANAGER and PROJECT_VIEWER on the project and DEPLOYMENT_MANAGER on the
-    /// stage. Problems: `auth.role`, `auth.permission`, `projects.parent_not_found`.
+    /// Makes a project and its first stage. Support may; a developer needs the tenant's
+    /// PROJECT_MANAGER and gets STAGE_MANAGER, VERSION_MANAGER and PROJECT_VIEWER on the project
+    /// and DEPLOYMENT_MANAGER on the stage. Problems: `auth.role`, `auth.permission`,
+    /// `projects.parent_not_found`.
     async fn create(&self, caller: &Caller, tenant: TenantId) -> Result<(ProjectId, StageId), Problem>;
 
-    /// Gives a project of the tenant a second name, unique in the tenant. Needs the tenant's PROJECT_MANAGER.
-    /// Problems: `auth.role`, `auth.permission`, `request.invalid`, `projects.not_found`, `projects.alias_taken`.
+    /// Gives a project of the tenant a second name, unique in the tenant. Needs the tenant's
+    /// PROJECT_MANAGER. Problems: `auth.role`, `auth.permission`, `request.invalid`,
+    /// `projects.not_found`, `projects.alias_taken`.
     async fn create_alias(
         &self,
         caller: &Caller,
@@ -38,8 +40,8 @@ pub trait Projects: Send + Sync {
         alias: &str,
     ) -> Result<(), Problem>;
 
-    /// Deletes a project of the tenant; what belongs to it follows. Needs the tenant's PROJECT_MANAGER. `false`
-    /// when there is none. Problems: `auth.role`, `auth.permission`.
+    /// Deletes a project of the tenant; what belongs to it follows. Needs the tenant's
+    /// PROJECT_MANAGER. `false` when there is none. Problems: `auth.role`, `auth.permission`.
     async fn delete(
         &self,
         caller: &Caller,
@@ -47,11 +49,12 @@ pub trait Projects: Send + Sync {
         project: &Ref<ProjectId>,
     ) -> Result<bool, Problem>;
 
-    /// The id behind an id or a name, if the project exists in the tenant. Problems: `projects.not_found`.
+    /// The id behind an id or a name, if the project exists in the tenant. Problems:
+    /// `projects.not_found`.
     async fn find(&self, tenant: TenantId, project: &Ref<ProjectId>) -> Result<ProjectId, Problem>;
 
-    /// The project, who may do what, and its stages. Problems: `auth.permission` without PROJECT_VIEWER,
-    /// `projects.not_found`.
+    /// The project, who may do what, and its stages. Problems: `auth.permission` without
+    /// PROJECT_VIEWER, `projects.not_found`.
     async fn get(
         &self,
         caller: &Caller,
@@ -62,8 +65,8 @@ pub trait Projects: Send + Sync {
     /// The projects of a tenant, oldest first. The tenant's TENANT_VIEWER is checked by who calls.
     async fn of_tenant(&self, tenant: TenantId) -> Result<Vec<Project>, Problem>;
 
-    /// Makes a stage. Support may; a developer needs STAGE_MANAGER and gets DEPLOYMENT_MANAGER and STAGE_VIEWER
-    /// on it. Problems: `auth.role`, `auth.permission`, `projects.parent_not_found`.
+    /// Makes a stage. Support may; a developer needs STAGE_MANAGER and gets DEPLOYMENT_MANAGER and
+    /// STAGE_VIEWER on it. Problems: `auth.role`, `auth.permission`, `projects.parent_not_found`.
     async fn create_stage(
         &self,
         caller: &Caller,
@@ -71,9 +74,9 @@ pub trait Projects: Send + Sync {
         project: ProjectId,
     ) -> Result<StageId, Problem>;
 
-    /// Gives a stage of the tenant a second name, unique in its project. Needs STAGE_MANAGER of the stage's own
-    /// project. Problems: `auth.role`, `auth.permission`, `request.invalid`, `projects.stage_not_found`,
-    /// `projects.alias_taken`.
+    /// Gives a stage of the tenant a second name, unique in its project. Needs STAGE_MANAGER of the
+    /// stage's own project. Problems: `auth.role`, `auth.permission`, `request.invalid`,
+    /// `projects.stage_not_found`, `projects.alias_taken`.
     async fn create_stage_alias(
         &self,
         caller: &Caller,
@@ -82,8 +85,8 @@ pub trait Projects: Send + Sync {
         alias: &str,
     ) -> Result<(), Problem>;
 
-    /// Deletes a stage of the project; what belongs to it follows. Needs STAGE_MANAGER. `false` when the project
-    /// has no such stage. Problems: `auth.role`, `auth.permission`.
+    /// Deletes a stage of the project; what belongs to it follows. Needs STAGE_MANAGER. `false`
+    /// when the project has no such stage. Problems: `auth.role`, `auth.permission`.
     async fn delete_stage(
         &self,
         caller: &Caller,
@@ -92,7 +95,8 @@ pub trait Projects: Send + Sync {
         stage: &Ref<StageId>,
     ) -> Result<bool, Problem>;
 
-    /// The id behind an id or a name, if the stage exists in the project. Problems: `projects.stage_not_found`.
+    /// The id behind an id or a name, if the stage exists in the project. Problems:
+    /// `projects.stage_not_found`.
     async fn find_stage(
         &self,
         tenant: TenantId,
@@ -113,8 +117,8 @@ pub trait Projects: Send + Sync {
     /// Where a stage is. Problems: `projects.stage_not_found`.
     async fn locate_stage(&self, stage: StageId) -> Result<StagePath, Problem>;
 
-    /// Gives permissions in a project; answers those that the user didn't hold. For support. Problems:
-    /// `auth.role`, `projects.not_found`, `accounts.not_found`.
+    /// Gives permissions in a project; answers those that the user didn't hold. For support.
+    /// Problems: `auth.role`, `projects.not_found`, `accounts.not_found`.
     async fn grant(
         &self,
         caller: &Caller,
@@ -124,8 +128,8 @@ pub trait Projects: Send + Sync {
         permissions: &[ProjectPermission],
     ) -> Result<Vec<ProjectPermission>, Problem>;
 
-    /// Takes permissions in a project; answers those that the user held. For support. Problems: `auth.role`,
-    /// and `accounts.not_found` for an unknown name; an id need not exist any more.
+    /// Takes permissions in a project; answers those that the user held. For support. Problems:
+    /// `auth.role`, and `accounts.not_found` for an unknown name; an id need not exist any more.
     async fn revoke(
         &self,
         caller: &Caller,
@@ -135,8 +139,8 @@ pub trait Projects: Send + Sync {
         permissions: &[ProjectPermission],
     ) -> Result<Vec<ProjectPermission>, Problem>;
 
-    /// Gives permissions in a stage; answers those that the user didn't hold. For support. Problems:
-    /// `auth.role`, `projects.stage_not_found`, `accounts.not_found`.
+    /// Gives permissions in a stage; answers those that the user didn't hold. For support.
+    /// Problems: `auth.role`, `projects.stage_not_found`, `accounts.not_found`.
     async fn grant_stage(
         &self,
         caller: &Caller,
@@ -146,8 +150,8 @@ pub trait Projects: Send + Sync {
         permissions: &[StagePermission],
     ) -> Result<Vec<StagePermission>, Problem>;
 
-    /// Takes permissions in a stage; answers those that the user held. For support. Problems: `auth.role`,
-    /// and `accounts.not_found` for an unknown name; an id need not exist any more.
+    /// Takes permissions in a stage; answers those that the user held. For support. Problems:
+    /// `auth.role`, and `accounts.not_found` for an unknown name; an id need not exist any more.
     async fn revoke_stage(
         &self,
         caller: &Caller,
@@ -157,8 +161,8 @@ pub trait Projects: Send + Sync {
         permissions: &[StagePermission],
     ) -> Result<Vec<StagePermission>, Problem>;
 
-    /// Whether `caller` holds the permission in the project; trusted callers hold every one. Problems:
-    /// `auth.permission`, `auth.role` for everybody but developers.
+    /// Whether `caller` holds the permission in the project; trusted callers hold every one.
+    /// Problems: `auth.permission`, `auth.role` for everybody but developers.
     async fn require(
         &self,
         caller: &Caller,
@@ -167,8 +171,8 @@ pub trait Projects: Send + Sync {
         permission: ProjectPermission,
     ) -> Result<(), Problem>;
 
-    /// Whether `caller` holds the permission in the stage; trusted callers hold every one. Problems:
-    /// `auth.permission`, `auth.role` for everybody but developers.
+    /// Whether `caller` holds the permission in the stage; trusted callers hold every one.
+    /// Problems: `auth.permission`, `auth.role` for everybody but developers.
     async fn require_stage(
         &self,
         caller: &Caller,

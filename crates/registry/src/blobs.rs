@@ -39,8 +39,8 @@ impl Blob {
 }
 
 impl Registry {
-    /// The blob of a repository. To ask for it keeps it for as long as a push may need it. Problems:
-    /// `registry.blob_unknown`.
+    /// The blob of a repository. To ask for it keeps it for as long as a push may need it.
+    /// Problems: `registry.blob_unknown`.
     pub async fn blob(&self, repository: &Repository, digest: &Digest) -> Result<Blob, Problem> {
         let inner = &self.inner;
         let (now, name) = (inner.clock.now(), digest.to_string());
@@ -64,8 +64,8 @@ impl Registry {
         Ok(Blob { file, size })
     }
 
-    /// Gives a repository the blob that another one has; `false` when that one doesn't have it. Whether the
-    /// caller may read the other one is checked by who calls.
+    /// Gives a repository the blob that another one has; `false` when that one doesn't have it.
+    /// Whether the caller may read the other one is checked by who calls.
     pub async fn mount(&self, to: &Repository, from: &Repository, digest: &Digest) -> Result<bool, Problem> {
         let inner = &self.inner;
         let (now, name) = (inner.clock.now(), digest.to_string());
@@ -75,7 +75,8 @@ impl Registry {
         inner
             .db
             .write(async |conn| {
-                // The link first, then the bytes: the collector of garbage lets go of them in this order.
+                // The link first, then the bytes: the collector of garbage lets go of them in this
+                // order.
                 store::hold_bytes(conn, digest).await?;
                 let Some((size, _)) = store::find_link(conn, from, &name).await? else {
                     return Ok(false);
@@ -87,8 +88,8 @@ impl Registry {
             .await
     }
 
-    /// Takes a blob from a repository. Problems: `registry.blob_unknown`; `registry.unsupported` while a
-    /// manifest of the repository uses it.
+    /// Takes a blob from a repository. Problems: `registry.blob_unknown`; `registry.unsupported`
+    /// while a manifest of the repository uses it.
     pub async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<(), Problem> {
         let name = digest.to_string();
         self.inner

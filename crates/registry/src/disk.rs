@@ -1,4 +1,5 @@
-//! Where bytes are: `blobs/<algorithm>/<first two digits>/<digits>`, and `uploads/<id>/data` before.
+//! Where bytes are: `blobs/<algorithm>/<first two digits>/<digits>`, and `uploads/<id>/data`
+//! before.
 //!
 //! A file below `blobs` is complete and never changes: it is synced before it gets its name.
 

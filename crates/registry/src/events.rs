@@ -37,9 +37,9 @@ pub struct Target {
 }
 
 impl Registry {
-    /// Attaches the images that were pushed with a tag to their versions, and says how many. An image that no
-    /// version takes is logged and left out, for the other registry would send it again and again; so only what
-    /// may work later is a problem.
+    /// Attaches the images that were pushed with a tag to their versions, and says how many. An
+    /// image that no version takes is logged and left out, for the other registry would send it
+    /// again and again; so only what may work later is a problem.
     pub async fn attach_pushed(&self, events: &Events) -> Result<usize, Problem> {
         let mut attached = 0;
         for Event { target, .. } in events.events.iter().filter(|it| it.action == "push") {

@@ -59,10 +59,11 @@ pub struct Referrers {
 }
 
 impl Registry {
-    /// Takes a manifest under a tag, under its digest, or both at once. A tag of digits is the id of a version: the
-    /// version gets the image before the tag is there, so what stops in between heals by pushing again. Other tags
-    /// are taken and mean nothing to versions. It ends what it began also when who waits for it goes away. Problems: `registry.manifest_invalid`, also when the
-    /// version doesn't take the image; `registry.denied`, `registry.digest_invalid`,
+    /// Takes a manifest under a tag, under its digest, or both at once. A tag of digits is the id
+    /// of a version: the version gets the image before the tag is there, so what stops in between
+    /// heals by pushing again. Other tags are taken and mean nothing to versions. It is
+    /// cancel-safe: it completes when its caller goes away. Problems: `registry.manifest_invalid`,
+    /// also when the version doesn't take the image; `registry.denied`, `registry.digest_invalid`,
     /// `registry.manifest_blob_unknown`, `registry.too_large`.
     pub async fn put_manifest(
         &self,
@@ -187,8 +188,8 @@ impl Registry {
         store::find_manifest(&mut conn, repository, &digest).await?.ok_or_else(unknown)
     }
 
-    /// Deletes a tag, or a manifest with its tags. Problems: `registry.manifest_unknown`; `registry.denied`
-    /// for a manifest that a deployment runs.
+    /// Deletes a tag, or a manifest with its tags. Problems: `registry.manifest_unknown`;
+    /// `registry.denied` for a manifest that a deployment runs.
     pub async fn delete_manifest(&self, repository: &Repository, reference: &str) -> Result<(), Problem> {
         let inner = &self.inner;
         let unknown = || problems::MANIFEST_UNKNOWN.detail(format!("{repository} has no {reference:?}"));
@@ -230,9 +231,9 @@ impl Registry {
         Ok(Tags { more: more && count > 0, tags })
     }
 
-    /// The manifests that say something about another one, which needn't be there: those behind the digest
-    /// `last`, at most 1000. Problems: `registry.parameter_invalid` for a `last` that is no digest and an
-    /// `artifact_type` that is no media type.
+    /// The manifests that say something about another one, which needn't be there: those behind the
+    /// digest `last`, at most 1000. Problems: `registry.parameter_invalid` for a `last` that is no
+    /// digest and an `artifact_type` that is no media type.
     pub async fn referrers(
         &self,
         repository: &Repository,

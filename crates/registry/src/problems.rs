@@ -1,4 +1,5 @@
-//! The problems of this crate, and the words that the OCI distribution specification has for problems.
+//! The problems of this crate, and the words that the OCI distribution specification has for
+//! problems.
 
 use omgservers_api::{Code, Kind, Problem};
 
@@ -47,7 +48,7 @@ pub const DIGEST_INVALID: Code = Code::new(
     Kind::Invalid,
     "the digest isn't that of the content",
 );
-/// The content isn't as long as it was said to be.
+/// The content differs in length from its header.
 pub const SIZE_INVALID: Code = Code::new(
     "registry.size_invalid",
     "WRONG_REQUEST",

@@ -19,8 +19,8 @@ pub const MAX_BLOB_BYTES: u64 = 10 << 30;
 /// How many tags can be pushed to at the same time, at most.
 const TAG_LOCKS: usize = 64;
 
-/// An OCI registry for the images of versions. Who may do what is decided by who calls: a token says it.
-/// Cheap to clone.
+/// An OCI registry for the images of versions. Who may do what is decided by who calls: a token
+/// says it. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,
@@ -78,7 +78,8 @@ impl Registry {
 }
 
 impl Inner {
-    /// Lets one push of a tag end before the next, so that the version and the tag have the same image.
+    /// Lets one push of a tag end before the next, so that the version and the tag have the same
+    /// image.
     pub(crate) async fn lock_tag(&self, repository: &Repository, tag: &str) -> Option<MutexGuard<'_, ()>> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((repository, tag));
         let count = u64::try_from(self.tag_locks.len()).ok()?;

@@ -25,7 +25,8 @@ const ROLES: &[Role] = &[Role::Developer, Role::Support, Role::Service];
 /// Whom the backend's own tokens are made for.
 const BACKEND: &str = "omgservers";
 
-/// Makes tokens for the registry, ours or one outside. Permissions are read for each token. Cheap to clone.
+/// Makes tokens for the registry, ours or one outside. Permissions are read for each token. Cheap
+/// to clone.
 #[derive(Clone)]
 pub struct RegistryTokens {
     tokens: Arc<Tokens>,
@@ -35,7 +36,7 @@ pub struct RegistryTokens {
 }
 
 impl RegistryTokens {
-    /// Signs with `tokens`; `accounts` say who asks and `projects` what they may.
+    /// Signs with `tokens`; `accounts` identifies callers and `projects` their permissions.
     pub fn new(
         tokens: Arc<Tokens>,
         clock: Arc<dyn Clock>,
@@ -45,9 +46,9 @@ impl RegistryTokens {
         Self { tokens, clock, accounts, projects }
     }
 
-    /// Makes a token for who has these credentials. `user` is an id or an alias; `scopes` are as they came;
-    /// `offline` asks for a refresh token, which stays good until the user is gone. What isn't granted is left
-    /// out of the token. Problems: `auth.credentials`.
+    /// Makes a token for the user with these credentials. `user` is an id or an alias; `scopes` are
+    /// as they came; `offline` asks for a refresh token, which stays good until the user is gone.
+    /// What isn't granted is left out of the token. Problems: `auth.credentials`.
     pub async fn by_password(
         &self,
         user: &str,
@@ -61,8 +62,8 @@ impl RegistryTokens {
         self.token(user, scopes, refresh).await
     }
 
-    /// Makes a token for who has this refresh token, and for no other kind of token. The answer has the same
-    /// refresh token: Docker's daemon has no way to keep another one. Problems:
+    /// Makes a token for the holder of this refresh token, and for no other kind of token. The
+    /// answer has the same refresh token: Docker's daemon has no way to keep another one. Problems:
     /// `registry.grant_invalid`; `auth.credentials` when the user is gone.
     pub async fn by_refresh(&self, refresh: &str, scopes: &[String]) -> Result<DockerTokenResponse, Problem> {
         let user = self.tokens.verify_refresh(refresh).map_err(|problem| {
@@ -82,8 +83,8 @@ impl RegistryTokens {
         self.token(user, scopes, Some(refresh.to_owned())).await
     }
 
-    /// A token that the backend gives a Docker host, which pulls this repository with it and needs no login:
-    /// `{"registrytoken": "…"}` in `X-Registry-Auth`. Problems: `registry.name_invalid`,
+    /// A token that the backend gives a Docker host, which pulls this repository with it and needs
+    /// no login: `{"registrytoken": "…"}` in `X-Registry-Auth`. Problems: `registry.name_invalid`,
     /// `registry.name_unknown`.
     pub fn pull_token(&self, repository: &str) -> Result<String, Problem> {
         let repository = name::repository(repository)?;

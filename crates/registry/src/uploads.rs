@@ -1,4 +1,5 @@
-//! Uploads: from the first byte to a blob. What has come is on disk, so an upload outlives the process.
+//! Uploads: from the first byte to a blob. What has come is on disk, so an upload outlives the
+//! process.
 
 mod session;
 
@@ -15,8 +16,8 @@ pub(crate) use self::session::Sessions;
 use self::session::{Session, Writer};
 use crate::{Algorithm, Digest, Registry, problems, store};
 
-/// How long a request waits for another one that still writes to the same upload: one whose client is gone ends
-/// in less.
+/// How long a request waits for another one that still writes to the same upload: one whose client
+/// is gone ends in less.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How far an upload is.
@@ -62,10 +63,10 @@ impl Registry {
         Ok(Progress { id: id.to_owned(), size })
     }
 
-    /// Writes what comes to the end of an upload. `at` says where its first byte belongs and how many there
-    /// are; without it everything is taken. When the body breaks off, what came before stays. Problems:
-    /// `registry.upload_unknown`, `registry.upload_busy`, `registry.upload_invalid`, `registry.size_invalid`,
-    /// `registry.too_large`.
+    /// Writes what comes to the end of an upload. `at` says where its first byte belongs and how
+    /// many there are; without it everything is taken. When the body breaks off, what came before
+    /// stays. Problems: `registry.upload_unknown`, `registry.upload_busy`,
+    /// `registry.upload_invalid`, `registry.size_invalid`, `registry.too_large`.
     pub async fn append<S, E>(
         &self,
         repository: &Repository,
@@ -110,9 +111,9 @@ impl Registry {
         }
     }
 
-    /// Makes an upload a blob of the repository. When the content has another digest, the upload is over.
-    /// It ends what it began also when who waits for it goes away. Problems: `registry.digest_invalid`,
-    /// `registry.upload_unknown`, `registry.upload_busy`.
+    /// Makes an upload a blob of the repository. When the content has another digest, the upload is
+    /// over. It is cancel-safe: it completes when its caller goes away. Problems:
+    /// `registry.digest_invalid`, `registry.upload_unknown`, `registry.upload_busy`.
     pub async fn finish_upload(
         &self,
         repository: &Repository,
@@ -149,7 +150,8 @@ impl Registry {
                 }
                 store::ensure_repository(conn, repository, now).await?;
                 store::put_link(conn, repository, &name, bytes, now).await?;
-                // Before the commit: a name without a row is garbage, a row without a name would be a lie.
+                // Before the commit: a name without a row is garbage, a row without a name would be
+                // a lie.
                 inner.disk.keep_upload(id, digest).await
             })
             .await?;
@@ -158,7 +160,8 @@ impl Registry {
         inner.disk.remove_upload(id).await
     }
 
-    /// Ends an upload and forgets what has come. Problems: `registry.upload_unknown`, `registry.upload_busy`.
+    /// Ends an upload and forgets what has come. Problems: `registry.upload_unknown`,
+    /// `registry.upload_busy`.
     pub async fn cancel_upload(&self, repository: &Repository, id: &str) -> Result<(), Problem> {
         let mut session = self.enter(repository, id).await?;
         self.forget(&mut session, repository, id).await
@@ -201,7 +204,8 @@ enum Fed {
     Broken(Box<dyn Error + Send + Sync>),
 }
 
-/// Gives the writer what comes, as long as it isn't more than up to `end`, and waits until all is on disk.
+/// Gives the writer what comes, as long as it isn't more than up to `end`, and waits until all is
+/// on disk.
 async fn feed<S, E>(mut writer: Writer, body: S, end: u64) -> Result<(session::Written, Fed), Problem>
 where
     S: Stream<Item = Result<Bytes, E>>,

@@ -17,14 +17,15 @@ const UPLOAD_LIFE: chrono::Duration = chrono::Duration::hours(24);
 /// How many rows or files are looked at together.
 const SOME: usize = 500;
 
-/// Whether content that was last used at `touched` should be marked as in use. Far less than the grace, and
-/// seldom enough to cost nothing.
+/// Whether content that was last used at `touched` should be marked as in use. Far less than the
+/// grace, and seldom enough to cost nothing.
 pub(crate) fn wants_touch(touched: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now.signed_duration_since(touched) > GRACE / 6
 }
 
-/// Removes the repositories of projects that are gone, when it is rung. The bytes are left to the collector of
-/// garbage, which it rings: that one looks at everything, which is too much for the deletion of each stage.
+/// Removes the repositories of projects that are gone, when it is rung. The bytes are left to the
+/// collector of garbage, which it rings: that one looks at everything, which is too much for the
+/// deletion of each stage.
 #[derive(Clone)]
 pub struct ForgetProjects {
     registry: Registry,
@@ -33,7 +34,8 @@ pub struct ForgetProjects {
 }
 
 impl ForgetProjects {
-    /// Makes the worker of `registry`. `projects` knows which projects exist; `collector` wakes [`CollectGarbage`].
+    /// Makes the worker of `registry`. `projects` knows which projects exist; `collector` wakes
+    /// [`CollectGarbage`].
     pub fn new(registry: Registry, projects: Arc<dyn Projects>, collector: Doorbell) -> Self {
         Self { registry, projects, collector }
     }
@@ -59,9 +61,9 @@ impl Worker for ForgetProjects {
     }
 }
 
-/// Removes what nothing needs: repositories of projects that are gone, tags of versions that are gone,
-/// manifests without a tag that no version has and no deployment runs, blobs that no manifest names, uploads
-/// that nobody goes on with, and files that no repository knows.
+/// Removes what nothing needs: repositories of projects that are gone, tags of versions that are
+/// gone, manifests without a tag that no version has and no deployment runs, blobs that no manifest
+/// names, uploads that nobody goes on with, and files that no repository knows.
 #[derive(Clone)]
 pub struct CollectGarbage {
     registry: Registry,

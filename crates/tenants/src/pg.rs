@@ -89,8 +89,8 @@ impl Tenants for PgTenants {
             created: self.clock.now(),
         };
         self.db.write(async |conn| store::insert_name(conn, &row).await).await?;
-        // The name lives in a slot of its own, so no transaction spans both: a tenant that was deleted in between
-        // has missed this name.
+        // The name lives in a slot of its own, so no transaction spans both: a tenant that was
+        // deleted in between has missed this name.
         if self.exists(tenant).await? {
             return Ok(());
         }

@@ -8,7 +8,8 @@ pub(crate) fn check_alias(alias: &str) -> Result<(), Problem> {
     validate::alias("alias", alias)
 }
 
-/// The slot, `0..256`, of a name. It is stored: another answer for the same name would make the name unfindable.
+/// The slot, `0..256`, of a name. It is stored: another answer for the same name would make the
+/// name unfindable.
 pub(crate) fn slot_of_name(name: &str) -> i16 {
     let [first, ..]: [u8; 32] = Sha256::digest(name).into();
     i16::from(first)

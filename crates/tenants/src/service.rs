@@ -25,11 +25,12 @@ pub trait Tenants: Send + Sync {
     /// The id behind an id or a name, if the tenant exists. Problems: `tenants.not_found`.
     async fn find(&self, tenant: &Ref<TenantId>) -> Result<TenantId, Problem>;
 
-    /// The tenant and who may do what. Problems: `auth.permission` without TENANT_VIEWER, `tenants.not_found`.
+    /// The tenant and who may do what. Problems: `auth.permission` without TENANT_VIEWER,
+    /// `tenants.not_found`.
     async fn get(&self, caller: &Caller, tenant: TenantId) -> Result<(Tenant, Vec<TenantGrant>), Problem>;
 
-    /// Gives permissions; answers those that the user didn't hold. For support. Problems: `auth.role`,
-    /// `tenants.not_found`, `accounts.not_found`.
+    /// Gives permissions; answers those that the user didn't hold. For support. Problems:
+    /// `auth.role`, `tenants.not_found`, `accounts.not_found`.
     async fn grant(
         &self,
         caller: &Caller,
@@ -48,8 +49,8 @@ pub trait Tenants: Send + Sync {
         permissions: &[TenantPermission],
     ) -> Result<Vec<TenantPermission>, Problem>;
 
-    /// Whether `caller` holds the permission; trusted callers hold every one. Problems: `auth.permission`,
-    /// `auth.role` for everybody but developers.
+    /// Whether `caller` holds the permission; trusted callers hold every one. Problems:
+    /// `auth.permission`, `auth.role` for everybody but developers.
     async fn require(
         &self,
         caller: &Caller,

@@ -1,4 +1,5 @@
-//! Duties of this crate. Both look at what is, so that a missed ring or a lost race heals on the next run.
+//! Duties of this crate. Both look at what is, so that a missed ring or a lost race heals on the
+//! next run.
 
 use std::time::Duration;
 

@@ -15,7 +15,8 @@ use crate::{PinnedImage, Repository, VersionFull, Versions, problems, rules, sto
 
 /// Bytes of configuration that are kept in memory.
 const MOST_CACHED_BYTES: u64 = 64 << 20;
-/// How long a version may be answered from memory. Another process that deletes it can't tell this one.
+/// How long a version may be answered from memory. Another process that deletes it can't tell this
+/// one.
 const CACHED_FOR: Duration = Duration::from_secs(10);
 
 /// What [`PgVersions`] is made of.

@@ -10,8 +10,8 @@ use crate::{PgVersions, store};
 /// Projects that are compared at a time.
 const PAGE: i64 = 500;
 
-/// Deletes the versions of projects that are gone. It looks at what is, so a missed wake-up heals on the next
-/// run.
+/// Deletes the versions of projects that are gone. It looks at what is, so a missed wake-up heals
+/// on the next run.
 #[derive(Debug)]
 pub struct SweepOrphans {
     versions: PgVersions,

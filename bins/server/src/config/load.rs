@@ -185,7 +185,7 @@ fn variable_or(origin: &str, key: &str) -> String {
     }
 }
 
-/// The library's message without the place, which is said in our own way.
+/// The library's message without the position, which this crate reports itself.
 fn plain(error: &config::ConfigError) -> String {
     let text = error.to_string();
     match text.find(" for key `") {

@@ -150,7 +150,8 @@ impl Check<'_> {
         }
     }
 
-    /// What follows from the port alone leads back to the machine that asks. On another one that is wrong.
+    /// What follows from the port alone leads back to the machine that asks. On another one that is
+    /// wrong.
     fn other_machines(&mut self, config: &Config) {
         let away = |it: &&HostConfig| it.uri.starts_with("tcp://") && !is_this_machine(&it.uri);
         let Some(HostConfig { uri, .. }) = config.pool.hosts.iter().find(away) else { return };
@@ -263,7 +264,7 @@ impl Check<'_> {
             // What a version may ask for itself.
             ("runtimes.default_cpu", wide(config.runtimes.default_cpu), wide(MOST_CPU)),
             ("runtimes.default_memory_mb", wide(config.runtimes.default_memory_mb), wide(MOST_MEMORY)),
-            // A runtime must be told of the players of a match.
+            // A runtime's mailbox must hold the commands for all players of a match.
             (
                 "clients.max_profile_bytes",
                 config.clients.max_profile_bytes,
@@ -278,7 +279,7 @@ impl Check<'_> {
     }
 }
 
-/// Whether the host of a URL is whoever asks. What is no URL is told elsewhere.
+/// Whether the host of a URL is this machine. Another check reports texts that are no URL.
 fn is_this_machine(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');

@@ -49,8 +49,8 @@ impl Connections {
         let inner = Arc::clone(&self.0);
         move |connection, data| {
             if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-                // Without it a peer that takes nothing keeps its buffers for ever. It may fail only where the system
-                // doesn't know it.
+                // Without it a peer that takes nothing keeps its buffers for ever. It may fail only
+                // where the system doesn't know it.
                 let _unknown = rustix::net::sockopt::set_tcp_user_timeout(stream, TAKES_NOTHING);
             }
             inner.open.fetch_add(1, Ordering::AcqRel);

@@ -29,7 +29,8 @@ struct Inner {
 }
 
 impl Health {
-    /// Ready is who passes all `checks` and isn't stopping. `metrics` answers in Prometheus' text format.
+    /// Ready is who passes all `checks` and isn't stopping. `metrics` answers in Prometheus' text
+    /// format.
     pub fn new(
         checks: Vec<(&'static str, Check)>,
         metrics: impl Fn() -> String + Send + Sync + 'static,

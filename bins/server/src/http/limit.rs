@@ -1,4 +1,5 @@
-//! What one address may ask for without a token: signing up and signing in cost a hash or a row each.
+//! What one address may ask for without a token: signing up and signing in cost a hash or a row
+//! each.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -18,8 +19,8 @@ use crate::config::LimitsConfig;
 
 type Buckets = DefaultKeyedRateLimiter<IpAddr>;
 
-/// Two buckets for each address: one for what is cheap, one for passwords, whose slow hashes wait in one queue for
-/// everybody.
+/// Two buckets for each address: one for what is cheap, one for passwords, whose slow hashes wait
+/// in one queue for everybody.
 pub struct AddressLimit {
     cheap: Buckets,
     passwords: Buckets,
@@ -69,8 +70,8 @@ fn buckets(per_second: u32, burst: u32) -> Option<Buckets> {
     Some(RateLimiter::keyed(quota))
 }
 
-/// Whom the request comes from: the last address on the way that is no proxy of ours. What stands before it in
-/// the lines of the header anybody may have written.
+/// Whom the request comes from: the last address on the way that is no proxy of ours. What stands
+/// before it in the lines of the header anybody may have written.
 fn client<'a>(
     peer: IpAddr,
     forwarded: impl DoubleEndedIterator<Item = &'a str>,

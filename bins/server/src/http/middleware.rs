@@ -1,5 +1,6 @@
-//! The middleware of every request: its id and span, the limit of its address, its count and time. It is on the path
-//! of each message, so it allocates nothing and logs nothing: a handler's problem is logged where it is answered.
+//! The middleware of every request: its id and span, the limit of its address, its count and time.
+//! It is on the path of each message, so it allocates nothing and logs nothing: a handler's problem
+//! is logged where it is answered.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -60,7 +61,8 @@ async fn answer<B: MessageBody>(
         middleware.meters.limited.increment(1);
         return Ok(request.into_response(too_many(pause.as_secs() + 1)).map_into_right_body());
     }
-    // An interchange waits for as long as its request says, so its time is no measure of the server.
+    // An interchange waits for as long as its request says, so its time is no measure of the
+    // server.
     if omgservers_http::is_interchange(request.path()) {
         return Ok(omgservers_http::finish(next.call(request).await?));
     }

@@ -46,8 +46,8 @@ fn listen(address: &str, key: &'static str) -> anyhow::Result<TcpListener> {
     anyhow::bail!("can't listen on {address} ({key}): {reason}")
 }
 
-/// With an address that is still in use by connections of an earlier server, which the standard library's own
-/// way allows too, and with a longer queue, which it doesn't.
+/// With an address that is still in use by connections of an earlier server, which the standard
+/// library's own way allows too, and with a longer queue, which it doesn't.
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;

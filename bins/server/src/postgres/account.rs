@@ -76,8 +76,8 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// By its name, or, where a directory above it is closed (a clone below `/root`), by a handle that we open and
-    /// the account's processes inherit.
+    /// By its name, or, where a directory above it is closed (a clone below `/root`), by a handle
+    /// that we open and the account's processes inherit.
     pub(super) fn find(folder: &Path, account: Account) -> io::Result<Self> {
         match account.command(Path::new("/bin/true"), folder).status() {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}

@@ -39,7 +39,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes the cluster below `base` unless it is there, and stops what an earlier server left running. Blocks.
+    /// Makes the cluster below `base` unless it is there, and stops what an earlier server left
+    /// running. Blocks.
     pub(super) fn prepare(base: &Path, bin_dir: Option<&Path>, sessions: u32) -> Result<Self, PostgresError> {
         let data = base.join("data");
         let pinned = pinned(&data)?;
@@ -85,7 +86,8 @@ impl Cluster {
         self.base.join("start.log")
     }
 
-    /// In a directory of its own, renamed when all is done: a half-made cluster is never taken for one.
+    /// In a directory of its own, renamed when all is done: a half-made cluster is never taken for
+    /// one.
     fn make(&self) -> Result<(), PostgresError> {
         let new = self.base.join("data.new");
         if new.exists() {
@@ -131,7 +133,8 @@ impl Cluster {
             "cluster_name=omgservers",
             sessions.as_str(),
             buffers.as_str(),
-            // Compiling costs more than our short queries take, and needs memory that is writable and executable.
+            // Compiling costs more than our short queries take, and needs memory that is writable
+            // and executable.
             "jit=off",
             "max_wal_size=2GB",
             "checkpoint_timeout=15min",

@@ -20,7 +20,8 @@ pub(super) struct Programs {
     pub(super) major: u32,
 }
 
-/// The programs for a cluster that was made by version `pinned`, or the newest for one that isn't made yet.
+/// The programs for a cluster that was made by version `pinned`, or the newest for one that isn't
+/// made yet.
 pub(super) fn find(configured: Option<&Path>, pinned: Option<u32>) -> Result<Programs, PostgresError> {
     let mut found: Vec<Programs> = match configured {
         Some(folder) => complete(folder).into_iter().collect(),

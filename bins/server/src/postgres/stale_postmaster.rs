@@ -16,8 +16,8 @@ const FAST_STOP: Duration = Duration::from_secs(30);
 const ORPHANS: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Stops what still runs on the cluster in `data`, so that nothing does when this returns. The caller holds the
-/// lock of the data directory, so no other server uses it.
+/// Stops what still runs on the cluster in `data`, so that nothing does when this returns. The
+/// caller holds the lock of the data directory, so no other server uses it.
 pub(super) fn stop(data: &Path) -> Result<(), PostgresError> {
     let data = fs::canonicalize(data).unwrap_or_else(|_| data.to_owned());
     let pid_file = data.join("postmaster.pid");
@@ -34,8 +34,9 @@ pub(super) fn stop(data: &Path) -> Result<(), PostgresError> {
             }
         }
     }
-    // Sessions of a postmaster that was killed end by themselves as soon as they notice. One that hangs may be cut
-    // off: without a postmaster nobody shares memory with it any more, and the next start recovers.
+    // Sessions of a postmaster that was killed end by themselves as soon as they notice. One that
+    // hangs may be cut off: without a postmaster nobody shares memory with it any more, and the
+    // next start recovers.
     if !wait(ORPHANS, || processes(&data).is_empty()) {
         for orphan in processes(&data) {
             let _gone = kill_process(orphan, Signal::KILL);
@@ -45,8 +46,8 @@ pub(super) fn stop(data: &Path) -> Result<(), PostgresError> {
         let pids: Vec<String> = processes(&data).iter().map(|it| it.as_raw_nonzero().to_string()).collect();
         return Err(PostgresError::StillRunning { pids: pids.join(" ") });
     }
-    // A stale file names a process id that by now may be anybody's, which PostgreSQL takes for a reason not to
-    // start. No process works in the directory any more, so the file says nothing.
+    // A stale file names a process id that by now may be anybody's, which PostgreSQL takes for a
+    // reason not to start. No process works in the directory any more, so the file says nothing.
     if pid_file.exists() {
         fs::remove_file(&pid_file).map_err(|it| PostgresError::folder(&pid_file, it))?;
     }

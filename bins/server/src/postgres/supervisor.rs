@@ -1,7 +1,7 @@
 //! The thread that starts PostgreSQL, waits for its end, and starts it again.
 //!
-//! One thread for all of it, because the kernel tells the child of its parent's death when the *thread* that
-//! spawned it ends.
+//! One thread for all of it, because the kernel tells the child of its parent's death when the
+//! *thread* that spawned it ends.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ pub(super) enum State {
     Spawned(i32),
     /// It can't be started; the reason.
     Failed(String),
-    /// It was told to stop, and has.
+    /// It has stopped because the server requested it.
     Stopped,
 }
 
@@ -53,7 +53,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the thread. It starts the child at once, and again whenever it ends, until told to stop.
+    /// Starts the thread. It starts the child at once, and again whenever it ends, until told to
+    /// stop.
     pub(super) fn start(cluster: Cluster) -> io::Result<Self> {
         let shared: Arc<(Mutex<Shared>, Condvar)> = Arc::default();
         let (sender, state) = watch::channel(State::New);
@@ -121,7 +122,8 @@ fn run_once(
     // Sessions of a postmaster that was killed may still hold its shared memory.
     stale_postmaster::stop(cluster.data()).map_err(|it| it.to_string())?;
     let mut command = cluster.command().map_err(|it| it.to_string())?;
-    // A group of its own: a terminal's ^C is for us alone, and we stop PostgreSQL when we are done with it.
+    // A group of its own: a terminal's ^C is for us alone, and we stop PostgreSQL when we are done
+    // with it.
     command.process_group(0);
     tie_to_this_thread(&mut command);
     let (pid, mut child) = {
@@ -136,7 +138,8 @@ fn run_once(
     };
     state.send_replace(State::Spawned(pid.map_or(0, |it| it.as_raw_nonzero().get())));
     if let Some(pid) = pid {
-        // Waits without reaping: the id must stay the child's for as long as somebody may signal it.
+        // Waits without reaping: the id must stay the child's for as long as somebody may signal
+        // it.
         while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
             .is_err_and(|it| it == rustix::io::Errno::INTR)
         {}
@@ -161,8 +164,8 @@ fn tie_to_this_thread(command: &mut Command) {
         // We may have been killed before the line above.
         if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
-    // SAFETY: the closure runs between fork and exec, where only async-signal-safe functions are allowed: it
-    // makes the system calls prctl and getppid, allocates nothing and takes no lock.
+    // SAFETY: the closure runs between fork and exec, where only async-signal-safe functions are
+    // allowed: it makes the system calls prctl and getppid, allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(tie);
     }

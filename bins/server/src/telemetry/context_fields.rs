@@ -1,4 +1,5 @@
-//! Adds what the current task works for to each log line: the request, the run of a worker, the trace.
+//! Adds what the current task works for to each log line: the request, the run of a worker, the
+//! trace.
 
 use std::fmt::{self, Write as _};
 

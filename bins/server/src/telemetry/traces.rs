@@ -80,8 +80,9 @@ impl Exporter {
     }
 }
 
-/// Records a share of the traces. A span follows its local parent. A remote caller can keep its trace out, but it
-/// can't ask for more than the share: otherwise any player could fill the collector.
+/// Records a share of the traces. A span follows its local parent. A remote caller can keep its
+/// trace out, but it can't ask for more than the share: otherwise any player could fill the
+/// collector.
 #[derive(Debug, Clone)]
 struct Share(Sampler);
 
@@ -113,7 +114,8 @@ impl ShouldSample for Share {
     }
 }
 
-/// Makes the span of a request, a child of the caller's span. Disabled, and free, without an exporter.
+/// Makes the span of a request, a child of the caller's span. Disabled, and free, without an
+/// exporter.
 pub(crate) fn request_span(request: &ServiceRequest, context: &Context) -> Span {
     let span = tracing::info_span!(
         "request",

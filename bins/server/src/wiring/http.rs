@@ -19,7 +19,8 @@ impl Services {
             workers.add(wired.worker, wired.doorbell);
         }
         let runtimes = self.runtimes.clone();
-        // Follows the events of the hosts, so that the reconciler learns at once of a container that exits.
+        // Follows the events of the hosts, so that the reconciler learns at once of a container
+        // that exits.
         workers.spawn(|stop| async move { runtimes.watch(stop).await });
     }
 

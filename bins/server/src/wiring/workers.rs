@@ -30,7 +30,8 @@ impl WiredWorker {
 }
 
 impl Services {
-    /// All workers, left to right. The server runs each as a task; the simulation runs them by hand.
+    /// All workers, left to right. The server runs each as a task; the simulation runs them by
+    /// hand.
     pub fn workers(&self, infrastructure: &Infrastructure) -> Vec<WiredWorker> {
         let mut all = Vec::from(self.of_the_ground(infrastructure));
         all.extend(self.of_the_line(infrastructure));

@@ -11,7 +11,8 @@ const DAY: u64 = 86_400;
 pub struct TokenConfig {
     /// API tokens of users. A day by default: the SDK has no way to renew one.
     pub user: Duration,
-    /// API tokens of game servers. A year by default: no SDK renews them, and a lobby must not die of it.
+    /// API tokens of game servers. A year by default: no SDK renews them, and a lobby must not die
+    /// of it.
     pub runtime: Duration,
     /// WebSocket tokens. A minute by default: they travel in URLs.
     pub ws: Duration,

@@ -7,7 +7,8 @@ use std::{
 
 use omgservers_api::{Problem, problem::codes};
 
-/// Tokens that were used within their life. More than these are refused: to forget one would make it good again.
+/// Tokens that were used within their life. More than these are refused: to forget one would make
+/// it good again.
 const MOST: usize = 500_000;
 
 /// Remembers used tokens until they have expired.
@@ -22,8 +23,8 @@ struct Inner {
 }
 
 impl Spent {
-    /// Notes that the token `jti`, which expires at `expires`, is used at `now`; both are seconds of wall time.
-    /// Problems: `auth.token` for one that was used before, `unavailable`.
+    /// Notes that the token `jti`, which expires at `expires`, is used at `now`; both are seconds
+    /// of wall time. Problems: `auth.token` for one that was used before, `unavailable`.
     pub(super) fn spend(&self, jti: &str, expires: i64, now: i64) -> Result<(), Problem> {
         self.spend_of(jti, expires, now, MOST)
     }
@@ -46,7 +47,8 @@ impl Spent {
 }
 
 impl Inner {
-    /// A token is refused from the second in which it expires, so it needs not be remembered in that one.
+    /// A token is refused from the second in which it expires, so it needs not be remembered in
+    /// that one.
     fn forget(&mut self, now: i64) {
         while let Some((expires, id)) = self.expiring.first().copied().filter(|it| it.0 <= now) {
             self.expiring.remove(&(expires, id));

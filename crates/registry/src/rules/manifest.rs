@@ -71,8 +71,8 @@ impl Descriptor {
     }
 }
 
-/// Reads a manifest. `content_type` is the header of the request. Problems: `registry.manifest_invalid`,
-/// `registry.digest_invalid`, `registry.too_large`.
+/// Reads a manifest. `content_type` is the header of the request. Problems:
+/// `registry.manifest_invalid`, `registry.digest_invalid`, `registry.too_large`.
 pub(crate) fn parse(content_type: Option<&str>, content: &[u8]) -> Result<Manifest, Problem> {
     if content.len() > MOST_MANIFEST_BYTES {
         return Err(problems::TOO_LARGE.detail(format!("a manifest has at most {MOST_MANIFEST_BYTES} bytes")));
@@ -108,7 +108,8 @@ pub(crate) fn parse(content_type: Option<&str>, content: &[u8]) -> Result<Manife
     })
 }
 
-/// Whether a text can be a media type. Less than the grammar says is asked for, so that odd ones of other tools pass.
+/// Whether a text can be a media type. Less than the grammar says is asked for, so that odd ones of
+/// other tools pass.
 pub(crate) fn is_media_type(text: &str) -> bool {
     (1..=LONGEST_MEDIA_TYPE).contains(&text.len()) && text.bytes().all(|it| (b' '..=b'~').contains(&it))
 }

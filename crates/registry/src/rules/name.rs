@@ -9,8 +9,8 @@ use crate::problems;
 const LONGEST_NAME: usize = 255;
 const LONGEST_TAG: usize = 128;
 
-/// Whether a text is a name in the specification's grammar: parts of lower-case letters and digits, joined
-/// by `.`, `_`, `__` or dashes inside a part, and by `/` between parts.
+/// Whether a text is a name in the specification's grammar: parts of lower-case letters and digits,
+/// joined by `.`, `_`, `__` or dashes inside a part, and by `/` between parts.
 fn is_name(text: &str) -> bool {
     text.len() <= LONGEST_NAME && text.split('/').all(is_part)
 }
@@ -31,7 +31,8 @@ pub fn repository(name: &str) -> Result<Repository, Problem> {
     name.parse().map_err(|_not_ours| problems::NAME_UNKNOWN.into())
 }
 
-/// Whether a text is a tag: 1 to 128 letters, digits, `_`, `.` and `-`, not starting with the last two.
+/// Whether a text is a tag: 1 to 128 letters, digits, `_`, `.` and `-`, not starting with the last
+/// two.
 pub(crate) fn is_tag(text: &str) -> bool {
     let word = |it: u8| it.is_ascii_alphanumeric() || it == b'_';
     text.len() <= LONGEST_TAG
@@ -39,7 +40,7 @@ pub(crate) fn is_tag(text: &str) -> bool {
         && text.bytes().all(|it| word(it) || it == b'.' || it == b'-')
 }
 
-/// Whether a tag speaks of a version: only digits. The others are whatever their owners want them to be.
+/// Whether a tag names a version: only digits do. Other tags have no meaning to the backend.
 pub(crate) fn names_version(tag: &str) -> bool {
     !tag.is_empty() && tag.bytes().all(|it| it.is_ascii_digit())
 }

@@ -17,7 +17,8 @@ pub enum Wanted {
     Nothing,
 }
 
-/// Reads a `Range` header. One that isn't understood, or has several ranges, is ignored, as HTTP allows.
+/// Reads a `Range` header. One that isn't understood, or has several ranges, is ignored, as HTTP
+/// allows.
 pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
     let one = header.and_then(|it| it.trim().strip_prefix("bytes=")).and_then(|it| it.trim().split_once('-'));
     let Some((first, last)) = one else { return Wanted::All };
@@ -34,8 +35,9 @@ fn part(first: u64, end: u64, size: u64) -> Wanted {
     if first < end { Wanted::Part(first..end) } else { Wanted::Nothing }
 }
 
-/// Reads the `Content-Range` of a part of an upload: `first-last`, both inclusive. `bytes ` before it and
-/// `/total` after it are taken too, for HTTP writes it so. Problems: `registry.upload_invalid`.
+/// Reads the `Content-Range` of a part of an upload: `first-last`, both inclusive. `bytes ` before
+/// it and `/total` after it are taken too, for HTTP writes it so. Problems:
+/// `registry.upload_invalid`.
 pub fn chunk(header: &str) -> Result<Range<u64>, Problem> {
     let text = header.trim();
     let text = text.strip_prefix("bytes").map_or(text, |it| it.trim_start_matches([' ', '=']));

@@ -1,4 +1,5 @@
-//! Which part of the API a path below `/v2/` is. Names have slashes, so a path is read from its end.
+//! Which part of the API a path below `/v2/` is. Names have slashes, so a path is read from its
+//! end.
 
 /// A part of the distribution API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,8 +39,9 @@ pub struct Scope {
 /// Most repositories of one token.
 const MOST_SCOPES: usize = 64;
 
-/// Reads what clients ask for: parameters may be repeated, each may have several scopes with spaces between
-/// them, the same repository may come twice. What isn't a repository of ours, or no known action, is left out.
+/// Reads what clients ask for: parameters may be repeated, each may have several scopes with spaces
+/// between them, the same repository may come twice. What isn't a repository of ours, or no known
+/// action, is left out.
 pub fn parse<'a>(parameters: impl IntoIterator<Item = &'a str>) -> Vec<Scope> {
     let mut scopes: Vec<Scope> = Vec::new();
     for scope in parameters.into_iter().flat_map(str::split_whitespace).filter_map(one) {

@@ -38,7 +38,8 @@ pub(crate) async fn hold_bytes(conn: &mut Conn, digest: &Digest) -> Result<(), P
     Ok(())
 }
 
-/// Waits for everybody who holds the bytes of a digest, and keeps others from it until the transaction ends.
+/// Waits for everybody who holds the bytes of a digest, and keeps others from it until the
+/// transaction ends.
 pub(crate) async fn claim_bytes(conn: &mut Conn, digest: &Digest) -> Result<(), Problem> {
     diesel::select(pg_advisory_xact_lock(digest.number())).execute(conn).await?;
     Ok(())
@@ -146,7 +147,8 @@ pub(crate) async fn touch_manifests(
     Ok(rows.into_iter().collect())
 }
 
-/// Locks a link against being used by a manifest, and says whether one uses it already; `None` without a link.
+/// Locks a link against being used by a manifest, and says whether one uses it already; `None`
+/// without a link.
 pub(crate) async fn link_is_used(
     conn: &mut Conn,
     repo: &Repository,

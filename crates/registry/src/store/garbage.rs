@@ -51,8 +51,8 @@ pub(crate) async fn delete_repositories(
     Ok(diesel::delete(repository::table.filter(rows)).execute(conn).await?)
 }
 
-/// The manifests of a repository that no tag and no index needs, and that weren't used since `before`. A manifest
-/// about another one is needed while that one is there.
+/// The manifests of a repository that no tag and no index needs, and that weren't used since
+/// `before`. A manifest about another one is needed while that one is there.
 pub(crate) async fn loose_manifests(
     conn: &mut Conn,
     repo: &Repository,

@@ -58,7 +58,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Tells those who wait for the session that there is nothing left to write to.
+    /// Wakes callers that wait for the session: there is nothing left to write to.
     pub(super) fn end(&mut self) {
         self.ended = true;
     }
@@ -73,8 +73,8 @@ impl Session {
     }
 }
 
-/// Writes to an upload on a thread of its own, which ends what it was given also when nobody waits for it any
-/// more. Until then nobody else gets the session.
+/// Writes to an upload on a thread of its own, which ends what it was given also when nobody waits
+/// for it any more. Until then nobody else gets the session.
 #[derive(Debug)]
 pub(super) struct Writer {
     size: u64,
@@ -155,7 +155,7 @@ impl Written {
         self.size
     }
 
-    /// Takes back everything from `size` on.
+    /// Truncates the upload to `size` bytes.
     pub(super) async fn cut(mut self, size: u64) -> Result<(), Problem> {
         self.session.hash = None;
         tokio::task::spawn_blocking(move || {

@@ -12,7 +12,7 @@ fn acme() -> Ref<TenantId> {
     Ref::Alias("acme".to_owned())
 }
 
-/// Tenants whose transaction number `which`, counted from 1, is committed and fails all the same.
+/// Tenants whose transaction number `which`, counted from 1, is committed and fails nevertheless.
 fn faulty(fixture: &Fixture, which: u32) -> PgTenants {
     let count = Arc::new(AtomicU32::new(0));
     let fault = move || (count.fetch_add(1, Ordering::SeqCst) + 1 == which).then_some(Fault::AfterCommit);
