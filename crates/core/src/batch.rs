@@ -1,4 +1,4 @@
-//! Group commit for single rows: what arrives while a batch is under way makes the next batch.
+//! Group commit for single rows: items that arrive while a batch is under way make the next batch.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
@@ -10,13 +10,13 @@ type Work<T, R> =
     Arc<dyn Fn(Vec<T>) -> Pin<Box<dyn Future<Output = Result<Vec<R>, Problem>> + Send>> + Send + Sync>;
 type Item<T, R> = (T, Waiter<R>);
 
-/// Who waits for a result, and since when.
+/// The sender of an item, which waits for its result.
 struct Waiter<R> {
     answer: oneshot::Sender<Result<R, Problem>>,
     since: Instant,
 }
 
-/// Collects items and gives them to one function in batches. Cheap to clone.
+/// Collects items and passes them to one function in batches. Cheap to clone.
 pub struct Batcher<T, R> {
     queue: mpsc::Sender<Item<T, R>>,
 }
@@ -28,21 +28,22 @@ impl<T, R> Clone for Batcher<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
-    /// `work` gets 1 to `most` items in the order of their arrival and answers one result for each. Its task
-    /// runs on the current runtime and ends with the last clone of the batcher. `name` is for operators.
+    /// Calls `work` with 1 to `most` items in the order of their arrival; it returns one result for each. Its task
+    /// runs on the current runtime and ends with the last clone of the batcher. `name` labels the metrics.
     pub fn new<F, Fut>(name: &'static str, most: usize, work: F) -> Self
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<R>, Problem>> + Send + 'static,
     {
-        // Full means that `submit` waits: the sender's own request is the bound.
+        // `submit` waits while the queue is full, so the senders' own requests are the bound.
         let (queue, receiver) = mpsc::channel(most.max(1));
         let work: Work<T, R> = Arc::new(move |items| Box::pin(work(items)));
         tokio::spawn(serve(receiver, most.max(1), work, Meters::new(name)));
         Self { queue }
     }
 
-    /// Waits until the batch with `item` is done.
+    /// Waits until the batch with `item` is done and returns the item's result. An item of a cancelled call may be
+    /// written all the same. Problems: those of `work`; unavailable when the writer has ended.
     pub async fn submit(&self, item: T) -> Result<R, Problem> {
         let (answer, answered) = oneshot::channel();
         self.queue
@@ -66,7 +67,7 @@ async fn serve<T: Send, R: Send>(
         meters.begins(items.len(), queue.len());
         match work(items).await {
             Ok(results) => {
-                // An answer without a result is dropped, which its waiter takes for a failure.
+                // A waiter without a result is dropped, and its `submit` fails.
                 for (waiter, result) in waiters.into_iter().zip(results) {
                     let _gone = waiter.answer.send(Ok(result));
                 }
@@ -82,7 +83,7 @@ async fn serve<T: Send, R: Send>(
     }
 }
 
-/// What operators see of a batcher.
+/// The metrics of a batcher.
 struct Meters {
     rows: Histogram,
     seconds: Histogram,
@@ -127,7 +128,7 @@ impl Meters {
     }
 }
 
-/// The same problem for each waiter.
+/// Copies a problem for one of its waiters.
 fn again(problem: &Arc<Problem>) -> Problem {
     let code = if problem.kind() == Kind::Unavailable { problem::UNAVAILABLE } else { problem::INTERNAL };
     Problem::from(code).because(Arc::clone(problem))

@@ -1,17 +1,17 @@
-//! Who asks.
+//! The caller of a service.
 
 use omgservers_api::{Problem, Role, RuntimeId, UserId, problem::codes};
 
-/// Who asks. The first argument of everything that a user can reach.
+/// The caller of a service: the first argument of each method that a user can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The backend itself, or a tool that embeds a crate; the name is for the log.
     System(&'static str),
     /// A user of any role.
     User {
-        /// Who.
+        /// The user.
         id: UserId,
-        /// What the user is.
+        /// The user's role.
         role: Role,
     },
     /// A game server.
@@ -19,7 +19,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// The id of a user of `role`. Problems: `auth.role`.
+    /// Returns the id of a user of `role`. Problems: `auth.role`.
     pub fn user(&self, role: Role) -> Result<UserId, Problem> {
         match self {
             Self::User { id, role: is } if *is == role => Ok(*id),
@@ -27,18 +27,18 @@ impl Caller {
         }
     }
 
-    /// Whether no permission is asked of this caller: the backend itself and support.
+    /// Whether this caller needs no permission: the backend itself and support.
     pub fn is_trusted(&self) -> bool {
         matches!(self, Self::System(_) | Self::User { role: Role::Support | Role::Service, .. })
     }
 
-    /// For what only trusted callers may do. Problems: `auth.role`.
+    /// Lets only trusted callers pass. Problems: `auth.role`.
     pub fn trusted(&self) -> Result<(), Problem> {
         if self.is_trusted() { Ok(()) } else { Err(codes::WRONG_ROLE.into()) }
     }
 
-    /// For what needs a permission: the developer who must hold it, or `None` for a trusted caller, of whom none
-    /// is asked. Problems: `auth.role` for everybody else.
+    /// Returns the developer who must hold a permission, or `None` for a trusted caller, who needs none. Problems:
+    /// `auth.role` for everybody else.
     pub fn holder(&self) -> Result<Option<UserId>, Problem> {
         if self.is_trusted() { Ok(None) } else { self.user(Role::Developer).map(Some) }
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permissions_are_asked_of_developers_and_of_nobody_else() {
+    fn developers_alone_need_permissions() {
         let id = UserId::from_i64(7).unwrap();
         let user = |role| Caller::User { id, role };
         for trusted in [Caller::System("test"), user(Role::Support), user(Role::Service)] {

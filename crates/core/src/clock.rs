@@ -16,11 +16,11 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 pub struct Ticks(pub u64);
 
 impl Ticks {
-    /// How long `earlier` is ago; zero if it is not.
+    /// Returns the time since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
-    /// The point `by` later.
+    /// Returns the point `by` later.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
@@ -29,9 +29,9 @@ impl Ticks {
 
 /// The source of time.
 pub trait Clock: Send + Sync {
-    /// Wall time, microseconds, as PostgreSQL keeps it. For display and for the life of tokens.
+    /// Returns wall time in microseconds, as PostgreSQL keeps it: for display and for the expiry of tokens.
     fn now(&self) -> DateTime<Utc>;
-    /// Monotonic time. For everything else.
+    /// Returns monotonic time: for everything else.
     fn ticks(&self) -> Ticks;
 }
 
@@ -57,7 +57,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests: it stands still until told to move.
+/// A clock for tests: it stands still until the test moves it.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     wall: Arc<Mutex<DateTime<Utc>>>,
@@ -72,12 +72,12 @@ impl Default for ManualClock {
 }
 
 impl ManualClock {
-    /// Moves both clocks on.
+    /// Advances wall time and monotonic time.
     pub fn advance(&self, by: Duration) {
         self.step_wall(chrono::Duration::from_std(by).unwrap_or(chrono::Duration::MAX));
         self.ticks.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
-    /// Steps wall time only, also backwards, as operators do.
+    /// Steps wall time only, also backwards, as an operator may.
     pub fn step_wall(&self, by: chrono::Duration) {
         let mut wall = self.wall.lock().unwrap_or_else(PoisonError::into_inner);
         *wall = wall.checked_add_signed(by).unwrap_or(*wall);

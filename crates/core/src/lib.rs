@@ -1,8 +1,4 @@
-//! The ground that every domain crate stands on.
-//!
-//! [`Db`] runs transactions in one schema at a time, [`Mint`] makes ids, [`Ownership`] says which slots this
-//! process may write, [`Clock`] is the only source of time, a [`Worker`] makes the world match the tables, and
-//! [`Caller`] says who asks.
+#![doc = include_str!("../README.md")]
 
 pub mod backoff;
 pub mod batch;

@@ -1,4 +1,4 @@
-//! What a server is told about its containers and their hosts.
+//! The configuration of containers and their hosts.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,13 +9,13 @@ use crate::scheduler::Strategy;
 /// How runtimes are run.
 #[derive(Debug, Clone)]
 pub struct RuntimesConfig {
-    /// What runtimes reach this backend at: their `OMGSERVERS_SERVICE_URL`.
+    /// The URL of this backend for runtimes: their `OMGSERVERS_SERVICE_URL`.
     pub service_url: String,
-    /// CPU of a runtime that doesn't say; 100 = one core.
+    /// CPU of a runtime without a limit of its own; 100 = one core.
     pub default_cpu: u32,
-    /// Memory of a runtime that doesn't say, MiB.
+    /// Memory of a runtime without a limit of its own, MiB.
     pub default_memory: u32,
-    /// Which host takes the next one.
+    /// Which host takes the next runtime.
     pub strategy: Strategy,
     /// How long a container may take to end after SIGTERM.
     pub stop_grace: Duration,
@@ -25,8 +25,8 @@ pub struct RuntimesConfig {
     pub pull_timeout: Duration,
     /// How long a host may be silent before its runtimes count as lost.
     pub lost_after: Duration,
-    /// For the simulation: a run of the reconciler waits for the steps that it began, for each as long as this
-    /// at most, and looks at every host each time. `None` in servers: no step holds up another one.
+    /// For the simulation: a run of the reconciler lists every host, and waits for each operation that it began, at
+    /// most this long. `None` in servers, where no operation delays another one.
     pub inline: Option<Duration>,
 }
 
@@ -50,11 +50,11 @@ impl Default for RuntimesConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostState {
-    /// It does.
+    /// It takes new containers.
     Active,
-    /// It doesn't, for the time being; what runs there goes on.
+    /// It takes none for the time being; its containers go on.
     Cordoned,
-    /// It doesn't, and leaves the pool when it is empty.
+    /// It takes none, and leaves the pool when it is empty.
     Draining,
 }
 
@@ -68,7 +68,7 @@ impl HostState {
         }
     }
 
-    /// The state of this word; what isn't known takes nothing.
+    /// Reads a word of the database. A host with an unknown word takes no containers.
     pub(crate) fn of(word: &str) -> Self {
         match word {
             "active" => Self::Active,
@@ -83,7 +83,7 @@ impl HostState {
 pub struct HostConfig {
     /// `unix:///path`, or `tcp://name:port`.
     pub uri: String,
-    /// A folder with `ca.pem`, `cert.pem` and `key.pem`: the connection is mutual TLS then.
+    /// A folder with `ca.pem`, `cert.pem` and `key.pem`, for mutual TLS.
     pub tls: Option<PathBuf>,
     /// CPU for runtimes, 100 = one core: 800 for eight cores.
     pub cpu: u32,
@@ -93,7 +93,7 @@ pub struct HostConfig {
     pub max_containers: u32,
     /// Whether it takes new ones.
     pub state: HostState,
-    /// Where players reach the host; without it: the name in its URI.
+    /// The address for players; without one the name in the URI.
     pub public_address: Option<String>,
 }
 
@@ -111,7 +111,7 @@ impl HostConfig {
         }
     }
 
-    /// Where players reach the host.
+    /// Returns the address for players.
     pub fn address(&self) -> &str {
         let named = || {
             let authority = self.uri.strip_prefix("tcp://")?;
@@ -131,6 +131,6 @@ pub struct Host {
     pub pool: PoolId,
     /// Its id.
     pub id: HostId,
-    /// What the operator says of it.
+    /// Its description by the operator.
     pub config: HostConfig,
 }

@@ -35,15 +35,15 @@ pub const TRACE_PARENT: &str = "TRACEPARENT";
 /// What a container is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerSpec {
-    /// Which attempt it is.
+    /// Its attempt.
     pub attempt: Attempt,
     /// Containers of one tenant share a network.
     pub tenant: TenantId,
-    /// What it is part of.
+    /// Its deployment.
     pub deployment: DeploymentId,
     /// Lobby or match.
     pub qualifier: RuntimeQualifier,
-    /// What it runs.
+    /// The image that it runs.
     pub image: ImageName,
     /// CPU, 100 = one core.
     pub cpu: u32,
@@ -53,7 +53,7 @@ pub struct ContainerSpec {
     pub env: BTreeMap<String, String>,
     /// Ports of it that are published on free ports of the host.
     pub ports: Vec<PortConfig>,
-    /// Labels besides those that say which container it is.
+    /// Labels besides those that identify the container.
     pub labels: Vec<(String, String)>,
 }
 
@@ -66,10 +66,10 @@ pub struct ImageName {
     pub digest: String,
 }
 
-/// Where a container stands.
+/// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Made, and not started yet.
+    /// Created, and not started yet.
     Created,
     /// It runs.
     Running,
@@ -84,7 +84,7 @@ pub enum Status {
 pub struct Container {
     /// Which attempt it is.
     pub attempt: Attempt,
-    /// Where it stands.
+    /// Its state.
     pub status: Status,
     /// Its ports, as long as it runs.
     pub ports: Vec<PublishedPort>,
@@ -93,7 +93,7 @@ pub struct Container {
 /// A port of a container and where the host has put it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedPort {
-    /// How it is spoken to.
+    /// Its protocol.
     pub protocol: PortProtocol,
     /// The port in the container.
     pub container: u16,
@@ -117,12 +117,12 @@ pub const LOG_TAIL_BYTES: usize = 8 * 1024;
 /// The most lines of a log that are kept.
 pub const LOG_TAIL_LINES: usize = 40;
 
-/// What an inspection of a container shows.
+/// The result of an inspection of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// Where it stands.
+    /// Its state.
     pub status: Status,
-    /// How it came to an end, when it is [`Status::Ended`]; otherwise empty.
+    /// Its exit, when it is [`Status::Ended`]; otherwise empty.
     pub exit: Exit,
 }
 
@@ -149,7 +149,7 @@ pub struct HostEvent {
     pub status: Status,
 }
 
-/// Why a host didn't do what it was asked.
+/// Why an operation on a host failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// It doesn't answer.
@@ -158,7 +158,7 @@ pub enum HostError {
     /// The image isn't there.
     #[error("the image is not on the Docker host: {0}")]
     NoImage(String),
-    /// It answers that it can't.
+    /// The host refuses the operation.
     #[error("{0}")]
     Refused(String),
 }
@@ -167,13 +167,13 @@ pub enum HostError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 pub struct StartError {
-    /// What the host said.
+    /// The error of the host.
     pub error: HostError,
-    /// Whether it may have run all the same. If not, another attempt does no harm.
+    /// Whether the container may have run all the same. If not, another attempt does no harm.
     pub may_have_run: bool,
 }
 
-/// Before a container is told to run, nothing can have run.
+/// An error before the start of a container: nothing can have run.
 impl From<HostError> for StartError {
     fn from(error: HostError) -> Self {
         Self { error, may_have_run: false }
@@ -183,48 +183,49 @@ impl From<HostError> for StartError {
 /// Mints tokens that allow a Docker host to pull one repository.
 #[async_trait::async_trait]
 pub trait PullTokens: Send + Sync {
-    /// A registry token for pulling `repository`, good for at least 15 minutes.
+    /// Mints a registry token for pulling `repository`, valid for at least 15 minutes.
     async fn token(&self, repository: &str) -> Result<String, Problem>;
 }
 
-/// A machine that runs containers. "Already so" is success everywhere: stopping what is gone, making what is
-/// there. Every method may be called at any time and from many tasks.
+/// A machine that runs containers. Each method is idempotent: to stop a container that is gone, or to create one
+/// that is there, succeeds. Any task may call any method at any time.
 #[async_trait::async_trait]
 pub trait ContainerHost: Send + Sync {
-    /// Whether it answers.
+    /// Checks that the host answers.
     async fn ping(&self) -> Result<(), HostError>;
 
-    /// All containers of this installation, also those that came to an end.
+    /// Lists all containers of this installation, also those that have ended.
     async fn list(&self) -> Result<Vec<Container>, HostError>;
 
-    /// Makes sure that the image is there. A token is asked for only when it has to be pulled.
+    /// Pulls the image unless it is there. Mints a token only for a pull.
     async fn ensure_image(&self, image: &ImageName, tokens: &dyn PullTokens) -> Result<(), HostError>;
 
-    /// Makes and starts a container. A container of the same attempt with other contents is replaced. After a
-    /// failure nothing is left where the host still answers. Answers its published ports as far as the host tells
-    /// them at once; [`list`](Self::list) tells the others.
+    /// Creates and starts a container, and replaces one of the same attempt with another description. After a
+    /// failure nothing is left on a host that still answers. Returns the published ports, as far as the host reports
+    /// them at once; [`list`](Self::list) returns the others.
     async fn start(&self, spec: &ContainerSpec) -> Result<Vec<PublishedPort>, StartError>;
 
-    /// Shows where a container stands and, if it has ended, how.
+    /// Returns the state of a container and, if it has ended, its exit.
     async fn inspect(&self, attempt: Attempt) -> Result<Inspection, HostError>;
 
     /// Removes a container that was made and never ran. `false` when it ran or isn't there: then nothing is done.
     async fn remove_unstarted(&self, attempt: Attempt) -> Result<bool, HostError>;
 
-    /// Ends a container, after `grace` by force, and removes it.
+    /// Stops a container, after `grace` by force, and removes it.
     async fn remove(&self, attempt: Attempt, grace: Duration) -> Result<(), HostError>;
 
     /// Removes what containers leave behind: networks of tenants without a container. Called after each
     /// [`list`](Self::list).
     async fn prune(&self) -> Result<(), HostError>;
 
-    /// What happens to containers of this installation from now on. Ends with an error when the host goes away.
+    /// Streams the events of this installation's containers from this call on. Ends with an error when the
+    /// connection to the host ends.
     async fn events(&self) -> Result<BoxStream<'static, Result<HostEvent, HostError>>, HostError>;
 }
 
 /// Reaches the hosts of a pool.
 pub trait HostConnector: Send + Sync {
-    /// A client for `host`; it is kept as long as the process lives. Nothing is sent to the host.
+    /// Makes a client for `host`, which the caller keeps. Sends nothing to the host.
     fn connect(&self, host: &Host) -> Result<Arc<dyn ContainerHost>, HostError>;
 }
 
@@ -236,9 +237,9 @@ pub(crate) struct Piece {
     pub(crate) text: Vec<u8>,
 }
 
-/// The end of a log that is kept, fit for PostgreSQL, which has no NUL in a text. Both streams are read at the
-/// same time, so a program's last words may stand before much else that it said earlier: up to half of the lines
-/// are errors, wherever they stand.
+/// Returns the end of a log, fit for PostgreSQL, which has no NUL in a text. Docker interleaves both streams, so a
+/// panic may stand before much output that was older. Therefore up to half of the kept lines are errors, wherever
+/// they stand.
 pub(crate) fn log_tail(log: &[Piece]) -> String {
     let clean = |line: &str| -> String {
         let mut kept: String = line.chars().filter(|it| *it == '\t' || !it.is_control()).collect();

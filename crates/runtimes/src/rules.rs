@@ -1,4 +1,4 @@
-//! The life of a runtime as a pure function of what is wished, what is seen and what time it is; and the
+//! The life of a runtime as a pure function of its desired state, its observed state and the time; and the
 //! health of a host as a function of its answers.
 
 use std::time::Duration;
@@ -7,38 +7,39 @@ use omgservers_core::{Backoff, Ticks};
 
 use crate::host::Status;
 
-/// What the service wishes.
+/// The desired state, which the service writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Desired {
     /// It should run.
     Run,
-    /// It should not, any more.
+    /// It should stop.
     Stop,
 }
 
-/// What the reconciler has recorded of a runtime.
+/// The observed state, which the reconciler writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observed {
-    /// It didn't run yet.
+    /// It has not run yet.
     Pending,
     /// It runs.
     Running,
-    /// It came to an end by itself.
+    /// It ended by itself.
     Failed,
 }
 
 /// A runtime as the rules see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// What is wished.
+    /// The desired state.
     pub desired: Desired,
-    /// What is recorded.
+    /// The recorded state.
     pub observed: Observed,
     /// Whether an attempt holds a host. A running one does.
     pub placed: bool,
     /// No attempt before this.
     pub not_before: Ticks,
-    /// The last attempt failed because no host had room: it may go ahead of its time when there is room again.
+    /// The last attempt failed because no host had the capacity: the next one may begin before its time when a host
+    /// has it.
     pub unschedulable: bool,
 }
 
@@ -49,22 +50,22 @@ pub enum Health {
     Unknown,
     /// It answers.
     Up,
-    /// It missed three answers: it gets nothing new.
+    /// It missed three answers: it gets no new container.
     Suspect,
-    /// It was silent for so long that what ran there counts as gone.
+    /// It has not answered for so long that its containers count as gone.
     Lost,
 }
 
-/// What is known of the place where a runtime is.
+/// What the reconciler knows of a runtime's host and container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// How its host is.
+    /// The health of its host.
     pub health: Health,
-    /// Where the container of its present attempt stands; `None` as long as the host hasn't told.
+    /// The state of its present attempt's container; `None` until the host has listed its containers.
     pub status: Option<Status>,
 }
 
-/// What to do about a runtime now.
+/// The next step for a runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Nothing.
@@ -90,10 +91,10 @@ pub enum Step {
 /// The reason that is recorded when a host is lost.
 pub const HOST_LOST: &str = "host lost: the Docker host doesn't answer any more";
 
-/// The reason that is recorded when an attempt was interrupted and it isn't known how far it came.
+/// The reason that is recorded when an attempt was interrupted at an unknown point.
 pub const INTERRUPTED: &str = "the start was interrupted, and its container isn't there";
 
-/// What to do about a runtime for which no step is under way.
+/// Decides the next step for a runtime for which no operation is under way.
 pub fn next(life: Life, view: View, now: Ticks) -> Step {
     let lost = view.health == Health::Lost;
     match (life.desired, life.observed) {
@@ -146,7 +147,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Of a host that is first heard of now.
+    /// Makes the pulse of a host that is new now.
     pub fn new(now: Ticks) -> Self {
         Self { known: false, heard: now, misses: 0, missed: Ticks(0) }
     }

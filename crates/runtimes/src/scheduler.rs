@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use chrono::{DateTime, Utc};
 use omgservers_api::{HostId, RuntimeId, RuntimeQualifier};
 
-/// Which host takes the next runtime, of those that have room.
+/// Which host takes the next runtime, of those that have the capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
@@ -38,9 +38,9 @@ pub struct Capacity {
     pub memory: u32,
     /// The most containers.
     pub max_containers: u32,
-    /// CPU that is taken.
+    /// CPU that is reserved.
     pub used_cpu: u64,
-    /// Memory that is taken.
+    /// Memory that is reserved.
     pub used_memory: u64,
     /// Containers that it has.
     pub containers: u32,
@@ -55,8 +55,8 @@ impl Capacity {
             && self.used_memory.saturating_add(need.memory.into()) <= self.memory.into()
     }
 
-    /// Takes `need` away.
-    pub fn take(&mut self, need: Need) {
+    /// Reserves `need`.
+    pub fn reserve(&mut self, need: Need) {
         self.used_cpu = self.used_cpu.saturating_add(need.cpu.into());
         self.used_memory = self.used_memory.saturating_add(need.memory.into());
         self.containers = self.containers.saturating_add(1);
@@ -71,7 +71,7 @@ impl Capacity {
     }
 }
 
-/// The host for `need`, if one has room.
+/// Chooses the host for `need`, if one has the capacity.
 pub fn place(capacities: &[Capacity], need: Need, strategy: Strategy) -> Option<HostId> {
     let fitting = capacities.iter().filter(|it| it.fits(need));
     let chosen = match strategy {
@@ -81,8 +81,8 @@ pub fn place(capacities: &[Capacity], need: Need, strategy: Strategy) -> Option<
     chosen.map(|it| it.host)
 }
 
-/// The place of a runtime in the queue, smallest first: matches, for whose start players wait, before lobbies;
-/// then the older.
+/// The sort key of a runtime that waits, smallest first: matches, because players wait for their start, before
+/// lobbies; then the older.
 pub fn turn(
     qualifier: RuntimeQualifier,
     created: DateTime<Utc>,
@@ -111,7 +111,7 @@ mod tests {
     fn fill(capacities: &mut [Capacity], need: Need, strategy: Strategy) -> Vec<i64> {
         std::iter::from_fn(|| {
             let host = place(capacities, need, strategy)?;
-            capacities.iter_mut().find(|it| it.host == host)?.take(need);
+            capacities.iter_mut().find(|it| it.host == host)?.reserve(need);
             Some(host.get())
         })
         .collect()
@@ -157,7 +157,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_room()(id in 1i64..50, open in any::<bool>(), cpu in 0u32..2000, memory in 0u32..20_000,
+        fn any_capacity()(id in 1i64..50, open in any::<bool>(), cpu in 0u32..2000, memory in 0u32..20_000,
                       max in 0u32..20, used_cpu in 0u64..2500, used_memory in 0u64..25_000, containers in 0u32..25) -> Capacity {
             Capacity { open, used_cpu, used_memory, containers, ..capacity(id, cpu, memory, max) }
         }
@@ -166,7 +166,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_chosen_host_has_room_and_without_a_choice_none_has(
-            capacities in proptest::collection::vec(any_room(), 0..8), cpu in 0u32..2000, memory in 0u32..20_000, pack in any::<bool>(),
+            capacities in proptest::collection::vec(any_capacity(), 0..8), cpu in 0u32..2000, memory in 0u32..20_000, pack in any::<bool>(),
         ) {
             let need = Need { cpu, memory };
             match place(&capacities, need, if pack { Strategy::Pack } else { Strategy::Spread }) {
@@ -187,7 +187,7 @@ mod tests {
                 let need = Need { cpu, memory };
                 let strategy = if pack { Strategy::Pack } else { Strategy::Spread };
                 if let Some(host) = place(&capacities, need, strategy) {
-                    capacities.iter_mut().find(|it| it.host == host).unwrap().take(need);
+                    capacities.iter_mut().find(|it| it.host == host).unwrap().reserve(need);
                 }
                 for it in &capacities {
                     prop_assert!(it.used_cpu <= it.cpu.into() && it.used_memory <= it.memory.into());
@@ -197,7 +197,7 @@ mod tests {
         }
 
         #[test]
-        fn closed_hosts_get_nothing(capacities in proptest::collection::vec(any_room(), 0..8)) {
+        fn closed_hosts_get_nothing(capacities in proptest::collection::vec(any_capacity(), 0..8)) {
             let closed: Vec<Capacity> = capacities.into_iter().map(|it| Capacity { open: false, ..it }).collect();
             prop_assert_eq!(place(&closed, Need::default(), Strategy::Spread), None);
         }

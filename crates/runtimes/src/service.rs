@@ -13,15 +13,15 @@ use omgservers_versions::PinnedImage;
 /// A runtime that should run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRuntime {
-    /// Its id, minted by who asks, who keeps it before: so asking twice makes one runtime.
+    /// Its id. The caller mints and stores it before, so a repeated call makes one runtime.
     pub id: RuntimeId,
-    /// Whose it is; runtimes of one tenant share a network.
+    /// Its tenant; runtimes of one tenant share a network.
     pub tenant: TenantId,
-    /// What it is part of.
+    /// Its deployment.
     pub deployment: DeploymentId,
     /// Lobby or match.
     pub qualifier: RuntimeQualifier,
-    /// What it runs.
+    /// The image that it runs.
     pub image: PinnedImage,
     /// CPU, 100 = one core; 0 takes the server's default.
     pub cpu_limit: u32,
@@ -37,7 +37,7 @@ pub struct NewRuntime {
 /// Where a runtime stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuntimeState {
-    /// Its container doesn't run yet; `failures` attempts failed so far, and it is tried again.
+    /// Its container doesn't run yet; `failures` attempts failed so far, and the reconciler retries.
     Starting {
         /// Attempts without success.
         failures: u32,
@@ -51,10 +51,10 @@ pub enum RuntimeState {
         /// Where players connect to it directly; `None` when it has no ports.
         published: Option<Arc<Published>>,
     },
-    /// Its container came to an end by itself, or can't be started at all. It isn't tried again: who owns the
-    /// runtime replaces it.
+    /// Its container ended by itself, or can't be started at all. It isn't retried: the owner of the runtime
+    /// replaces it.
     Failed(ContainerFailure),
-    /// It was told to stop and its container may still be there.
+    /// It should stop, and its container may still be there.
     Stopping,
 }
 
@@ -69,31 +69,32 @@ pub struct Published {
     pub connect_key: String,
 }
 
-/// What other crates, the HTTP API and tools may ask of runtimes.
+/// The runtimes as other crates, the HTTP API and tools use them.
 #[async_trait::async_trait]
 pub trait Runtimes: Send + Sync {
-    /// Lets runtimes run from now on. Asking again changes nothing. It returns when the wishes are kept; the
-    /// reconciler starts the containers at once. When it fails, some may be kept.
+    /// Lets runtimes run. Returns when the request is committed; the reconciler starts the containers at once.
+    /// Idempotent. After a failure some of the runtimes may be committed.
     async fn create(&self, new: &[NewRuntime]) -> Result<(), Problem>;
 
-    /// Lets runtimes run no longer. Their containers are stopped and removed. Unknown ids are fine.
+    /// Stops runtimes: the reconciler stops and removes their containers. Idempotent; ignores unknown ids.
     async fn stop(&self, ids: &[RuntimeId]) -> Result<(), Problem>;
 
-    /// Checks the password that was put into the runtime's environment. The answer to an unknown runtime is the
-    /// same as to a wrong password. Problems: `auth.credentials`; `runtimes.stopped` (404 RUNTIME_NOT_FOUND)
+    /// Checks the password from a runtime's environment. An unknown runtime gets the same answer as a wrong
+    /// password. Problems: `auth.credentials`; `runtimes.stopped` (404 RUNTIME_NOT_FOUND)
     /// when the credentials are right and the runtime should not run any more.
     async fn verify(&self, runtime: RuntimeId, password: &str) -> Result<(), Problem>;
 
-    /// Where runtimes stand. Unknown ones, and those that are stopped and gone, are absent.
+    /// Returns the states of runtimes. Unknown ones, and those that are stopped and gone, are absent.
     async fn states(&self, ids: &[RuntimeId]) -> Result<HashMap<RuntimeId, RuntimeState>, Problem>;
 
-    /// The runtimes of a deployment, oldest first (`clients` is 0: who knows fills it in).
+    /// Returns the runtimes of a deployment, oldest first. `clients` is 0: the caller fills it in.
     async fn of_deployment(&self, deployment: DeploymentId) -> Result<Vec<RuntimeDetails>, Problem>;
 
-    /// The last failures of containers of a deployment, also of runtimes that are gone; newest first, at most 20.
+    /// Returns the last failures of containers of a deployment, also of runtimes that are gone: newest first, at
+    /// most 20.
     async fn failures(&self, deployment: DeploymentId) -> Result<Vec<ContainerFailure>, Problem>;
 
-    /// The runtimes that should run, of all deployments, with their deployment; for sweeps.
+    /// Returns the runtimes of all deployments that should run, with their deployment: for sweeps.
     async fn wanted(&self) -> Result<Vec<(RuntimeId, DeploymentId)>, Problem>;
 
     /// Whether a Docker host of the pool answers. Other URIs than those of the pool are refused. Problems:

@@ -39,26 +39,26 @@ pub(crate) struct Shared {
     signals: Mutex<Signals>,
 }
 
-/// What the reconciler was told since its last run. Bounded by what there is: telling twice is the same.
+/// Signals to the reconciler since its last run. Bounded by the number of runtimes, containers and hosts.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     /// Runtimes whose rows changed.
     pub(crate) dirty: HashSet<RuntimeId>,
-    /// What containers are said to be.
+    /// The states of containers in events.
     pub(crate) seen: HashMap<(HostId, Attempt), Status>,
-    /// Whether hosts answered when they were last asked.
+    /// Whether hosts answered their last ping.
     pub(crate) pulses: HashMap<HostId, bool>,
     /// Hosts to list at once.
     pub(crate) relist: HashSet<HostId>,
 }
 
 impl Signals {
-    /// A host didn't answer.
+    /// Records that a host didn't answer.
     pub(crate) fn missed(&mut self, host: HostId) {
         self.pulses.insert(host, false);
     }
 
-    /// A host is to be listed at once.
+    /// Lets the reconciler list a host at once.
     pub(crate) fn list(&mut self, host: HostId) {
         self.relist.insert(host);
     }
@@ -147,35 +147,35 @@ impl Shared {
         Ok(host_clients.insert(fresh).clone())
     }
 
-    /// Marks rows as changed when it goes: also when the caller is cancelled in the middle of the change.
+    /// Marks rows as changed when the guard is dropped, also when the caller is cancelled during the change.
     pub(crate) fn mark(&self, ids: &[RuntimeId]) -> Mark<'_> {
         Mark { shared: self, ids: ids.to_vec() }
     }
 
-    /// Tells the reconciler something and wakes it.
-    pub(crate) fn signal(&self, tell: impl FnOnce(&mut Signals)) {
-        tell(&mut lock(&self.signals));
+    /// Changes the signals and wakes the reconciler.
+    pub(crate) fn signal(&self, change: impl FnOnce(&mut Signals)) {
+        change(&mut lock(&self.signals));
         self.bell.ring();
     }
 
-    /// Notes that a host answered; that alone wakes nobody.
+    /// Records that a host answered, without a wake-up.
     pub(crate) fn note_answer(&self, host: HostId) {
         lock(&self.signals).pulses.insert(host, true);
     }
 
-    /// Tells the reconciler of an event.
+    /// Passes an event to the reconciler.
     pub(crate) fn signal_event(&self, host: HostId, event: HostEvent) {
         self.signal(|it| {
             it.seen.insert((host, event.attempt), event.status);
         });
     }
 
-    /// Takes what was told.
+    /// Takes the signals.
     pub(crate) fn take_signals(&self) -> Signals {
         std::mem::take(&mut lock(&self.signals))
     }
 
-    /// Puts rows back that couldn't be read.
+    /// Marks rows again that couldn't be read.
     pub(crate) fn requeue(&self, ids: impl IntoIterator<Item = RuntimeId>) {
         lock(&self.signals).dirty.extend(ids);
     }
@@ -194,8 +194,8 @@ impl Shared {
     }
 }
 
-/// States that were read: only this process writes the rows, so they hold until it does. What is known of a row is
-/// forgotten after each write of it, and what was read while rows were written isn't kept.
+/// Caches states that were read. Only this process writes the rows, so a state holds until the next write of its
+/// row, which drops it. States that were read during a write are not cached.
 #[derive(Default)]
 pub(crate) struct StateCache(Mutex<CachedStates>);
 
@@ -207,14 +207,14 @@ struct CachedStates {
 }
 
 impl StateCache {
-    /// What is known, and the number of the last write.
+    /// Returns the cached states of `ids`, and the number of the last write.
     pub(crate) fn get(&self, ids: &[RuntimeId]) -> (HashMap<RuntimeId, RuntimeState>, u64) {
         let known = lock(&self.0);
         let found = |id: &RuntimeId| Some((*id, known.states.get(id)?.clone()));
         (ids.iter().filter_map(found).collect(), known.writes)
     }
 
-    /// Keeps what was read after a write, unless another one came since.
+    /// Caches states that were read after the given write, unless another one came since.
     pub(crate) fn keep(&self, states: &HashMap<RuntimeId, RuntimeState>, write: u64) {
         let mut known = lock(&self.0);
         if known.writes == write {
@@ -222,7 +222,7 @@ impl StateCache {
         }
     }
 
-    /// Forgets everything: hosts were described anew, and states tell where their runtimes are.
+    /// Drops all states, because they name the hosts of their runtimes, and the hosts have changed.
     fn clear(&self) {
         let mut known = lock(&self.0);
         known.writes = known.writes.wrapping_add(1);
@@ -237,7 +237,7 @@ impl StateCache {
         }
     }
 
-    /// Forgets what is known of rows when it goes: also when the writer is cancelled in the middle.
+    /// Drops the states of rows when the guard is dropped, also when the writer is cancelled.
     pub(crate) fn stale<'a>(&'a self, ids: &'a [RuntimeId]) -> Stale<'a> {
         Stale { known: self, ids }
     }

@@ -1,4 +1,4 @@
-//! What the reconciler knows of a host. In memory only: all of it comes back with the next list.
+//! The observed state of a host, in memory only: the next list restores all of it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,13 +25,13 @@ pub(crate) struct HostView {
     pub(crate) list_at: Ticks,
     /// Images that are known to be there.
     pub(crate) images: HashSet<ImageName>,
-    /// What it has, once it told.
+    /// Its containers, once it has listed them.
     containers: Option<HashMap<Attempt, Status>>,
-    /// Where the ports of its containers are, as far as it told.
+    /// The published ports of its containers, as far as it has reported them.
     ports: HashMap<Attempt, Vec<PublishedPort>>,
-    /// What was heard since the list that is under way began: it may be newer than the list.
+    /// Events since the list under way began. They may be newer than the list.
     hints: HashMap<Attempt, Status>,
-    /// Containers that a step failed on: how often, and when to try again.
+    /// Containers with a failed operation: how often it failed, and when to retry.
     backing_off: HashMap<Attempt, (u32, Ticks)>,
 }
 
@@ -79,12 +79,12 @@ impl HostView {
         self.containers = Some(containers);
     }
 
-    /// Where the ports of a container are; empty as long as that isn't known.
+    /// Returns the published ports of a container; empty until the host has reported them.
     pub(crate) fn ports(&self, attempt: Attempt) -> &[PublishedPort] {
         self.ports.get(&attempt).map_or(&[], |it| it)
     }
 
-    /// Takes something for true, until the next list.
+    /// Assumes a state until the next list.
     pub(crate) fn note(&mut self, attempt: Attempt, status: Status) {
         self.hints.insert(attempt, status);
         if let Some(containers) = &mut self.containers {
@@ -92,7 +92,7 @@ impl HostView {
         }
     }
 
-    /// It was started; it may have ended meanwhile, and that was heard before.
+    /// Records a start, unless an event has already reported the container's end.
     pub(crate) fn note_started(&mut self, attempt: Attempt, ports: Vec<PublishedPort>) {
         if !ports.is_empty() {
             self.ports.insert(attempt, ports);
@@ -106,14 +106,14 @@ impl HostView {
         self.containers.as_ref().is_some_and(|it| it.contains_key(&attempt))
     }
 
-    /// Forgets what it has, for it was silent for too long.
+    /// Drops what it has, because it has not answered for too long.
     pub(crate) fn forget(&mut self) {
         self.containers = None;
         self.ports.clear();
         self.images.clear();
     }
 
-    /// A step with a container failed: no other one for a while.
+    /// Records a failed operation with a container: the next one waits for a pause.
     pub(crate) fn step_failed(&mut self, attempt: Attempt, now: Ticks) {
         let (times, until) = self.backing_off.entry(attempt).or_insert((0, now));
         *times = times.saturating_add(1);
@@ -128,12 +128,12 @@ impl HostView {
         self.backing_off.get(&attempt).is_some_and(|it| now < it.1)
     }
 
-    /// When the first container may be tried again.
+    /// Returns when the first container may be retried.
     pub(crate) fn next_try(&self, now: Ticks) -> Option<Ticks> {
         self.backing_off.values().map(|it| it.1).filter(|it| *it > now).min()
     }
 
-    /// Its room, nothing taken.
+    /// Its capacity, with nothing reserved.
     pub(crate) fn capacity(&self, health: Health) -> Capacity {
         let host = &self.host_client.host;
         Capacity {
@@ -148,7 +148,7 @@ impl HostView {
         }
     }
 
-    /// The most starts, and the most other steps with containers, at once.
+    /// The most starts, and the most other operations with containers, at once.
     pub(crate) fn bounds(&self) -> (usize, usize) {
         let starts = starts_at_once(self.host_client.host.config.cpu);
         (starts, starts.saturating_mul(2).max(8))

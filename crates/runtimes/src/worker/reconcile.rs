@@ -1,7 +1,7 @@
-//! The reconciler: makes containers what the rows say, and rows tell what became of containers.
+//! The reconciler: makes containers what the rows say, and records in the rows what became of containers.
 //!
-//! It alone writes what is observed. One run takes what was told and what ended, decides by the rules, begins
-//! steps, and waits for none of them.
+//! It alone writes the observed state. One run takes signals and results, decides by the rules, begins operations,
+//! and waits for none of them.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -27,7 +27,7 @@ use crate::{
 
 /// Rows per statement.
 const PAGE: usize = 1000;
-/// All rows are read again this often, whatever was told: the safety net behind the marks.
+/// All rows are read again this often: the safety net behind the marks.
 const RELOAD_PERIOD: Duration = Duration::from_secs(60);
 /// How long listing a host may take.
 const LIST_LIMIT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub struct Reconcile {
     pub(super) entries: BTreeMap<RuntimeId, Entry>,
     pub(super) views: BTreeMap<HostId, HostView>,
     pub(super) tasks: HostTasks,
-    /// The first thing that went wrong in this run.
+    /// The first problem of this run.
     pub(super) problem: Option<Problem>,
     /// Something is to be read again at once.
     pub(super) again: bool,
@@ -54,9 +54,9 @@ pub(super) struct Entry {
     pub(super) row: Row,
     /// No attempt before this.
     pub(super) not_before: Ticks,
-    /// The last attempt found no room.
+    /// The last attempt found no host with the capacity.
     pub(super) unschedulable: bool,
-    /// The host that waits for its image, or that it waits for.
+    /// The host that is reserved while its image is pulled or its start waits.
     pub(super) reserved: Option<HostId>,
 }
 
@@ -124,13 +124,13 @@ impl Reconcile {
                 .views
                 .entry(host_client.host.id)
                 .or_insert_with(|| HostView::new(Arc::clone(&host_client), now));
-            // The operator may have described it anew.
+            // The operator may have changed its description.
             view.host_client = host_client;
         }
         Ok(())
     }
 
-    /// Takes what was told; returns the rows to read.
+    /// Applies the signals; returns the rows to read.
     fn receive_signals(&mut self, now: Ticks) -> HashSet<RuntimeId> {
         let signals = self.shared.take_signals();
         for (host, answered) in signals.pulses {
@@ -149,7 +149,7 @@ impl Reconcile {
                 if ours || view.knows(attempt) {
                     view.note(attempt, status);
                 } else {
-                    // Somebody else's doing: a list tells whether it is to be removed.
+                    // A container of another process: the next list decides whether it is removed.
                     view.list_at = now;
                 }
             }
@@ -216,7 +216,7 @@ impl Reconcile {
     }
 
     pub(super) fn health(&self, host: HostId, now: Ticks) -> Health {
-        // A host that left the pool can't tell anything any more.
+        // A host that left the pool answers no more.
         self.views.get(&host).map_or(Health::Lost, |it| it.health(now, self.shared.config.lost_after))
     }
 

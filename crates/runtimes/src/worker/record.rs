@@ -1,4 +1,4 @@
-//! What the reconciler writes down. Each fact is one transaction in the runtime's slot, checked against who owns it.
+//! The writes of the reconciler. Each is one transaction in the runtime's slot, which checks the ownership.
 
 use omgservers_api::{HostId, Problem, RuntimeId, details::ContainerFailure, ids::Id as _};
 use omgservers_core::{FencedTx, Ticks, db::TxFn};
@@ -60,7 +60,7 @@ impl Reconcile {
         let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
         let started = self.shared.clock.now();
         let deployment = row.deployment_id;
-        // Before the row says so: who reads the row finds the moment.
+        // Before the write, because a reader of the row looks the moment up.
         self.shared.set_since(id, Some(now));
         let written =
             self.write(id, async |tx| store::set_running(tx, &row, started, published.as_ref()).await).await;
@@ -80,7 +80,7 @@ impl Reconcile {
         }
     }
 
-    /// Gives the host of an attempt that never ran back; another one follows.
+    /// Releases the host of an attempt that never ran; another attempt follows.
     pub(super) async fn release(&mut self, id: RuntimeId, now: Ticks) {
         let Some(row) = self.entries.get(&id).map(|it| it.row.clone()) else { return };
         let written = self.write(id, async |tx| store::release(tx, &row).await).await;
@@ -118,7 +118,7 @@ impl Reconcile {
         }
     }
 
-    /// Records that a runtime came to an end.
+    /// Records that a runtime has ended.
     pub(super) async fn fail(&mut self, id: RuntimeId, failure: ContainerFailure, now: Ticks) {
         if self.record_failure(id, &failure, true, now).await.is_some() {
             self.shared.set_since(id, None);
@@ -135,7 +135,8 @@ impl Reconcile {
         let row = self.entries.get(&id)?.row.clone();
         let body = serde_json::to_value(failure).ok()?;
         let (db, ownership) = (&self.shared.db, &self.shared.ownership);
-        // The note lives with the deployment, in another slot perhaps. It comes first and may come twice.
+        // The failure is also listed with the deployment, whose slot may be another one. That write comes first and
+        // may be repeated.
         let noted = db
             .write_owned(ownership, &[row.deployment_id.slot()], async |tx| {
                 store::note_failure(tx, &row, failure.at, &body).await
@@ -163,7 +164,7 @@ impl Reconcile {
         Some(row)
     }
 
-    /// Takes the row as it was written. `None` when it wasn't: then it is read again.
+    /// Takes over the row as it was written. `None` when it wasn't; the next run reads it again.
     fn recorded(&mut self, id: RuntimeId, written: Result<Option<Row>, Problem>, now: Ticks) -> Option<Row> {
         match written {
             Ok(Some(row)) => {
@@ -184,7 +185,7 @@ impl Reconcile {
     }
 
     fn record_problem(&mut self, id: RuntimeId, problem: Problem, now: Ticks) {
-        // It may have been written all the same.
+        // The commit may have succeeded all the same.
         self.shared.requeue([id]);
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.not_before = entry.not_before.max(now.plus(DB_PAUSE));

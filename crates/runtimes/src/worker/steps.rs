@@ -1,4 +1,4 @@
-//! What the rules ask for: steps on hosts are begun, facts are recorded.
+//! Carries out the steps of the rules: begins operations on hosts, and records facts.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ impl Reconcile {
         rules::next(entry.life(), view, now)
     }
 
-    /// Whether one more look or removal may begin on this host, for this container.
+    /// Whether one more inspection or removal may begin on this host, for this container.
     fn may_touch(&self, host: HostId, attempt: Attempt, now: Ticks) -> bool {
         self.views
             .get(&host)
@@ -117,7 +117,7 @@ impl Reconcile {
         }
     }
 
-    /// Begins the attempts of runtimes that wait, as far as there is room: matches first, then the older.
+    /// Begins the attempts of runtimes that wait, as far as hosts have the capacity: matches first, then the older.
     pub(super) async fn start_waiting(&mut self, now: Ticks) {
         let busy = self.tasks.busy();
         let mut queue: Vec<_> = self
@@ -139,7 +139,7 @@ impl Reconcile {
             let kept = entry.reserved.filter(|host| capacities.iter().any(|it| it.host == *host && it.open));
             let host = kept.or_else(|| {
                 let host = scheduler::place(&capacities, need, self.shared.config.strategy)?;
-                capacities.iter_mut().filter(|it| it.host == host).for_each(|it| it.take(need));
+                capacities.iter_mut().filter(|it| it.host == host).for_each(|it| it.reserve(need));
                 Some(host)
             });
             if let Some(entry) = self.entries.get_mut(&id) {
@@ -147,20 +147,20 @@ impl Reconcile {
             }
             match host {
                 Some(host) => self.bring_up(id, host, image, now).await,
-                None if now >= not_before => self.no_room(id, need, &capacities, now).await,
+                None if now >= not_before => self.record_no_capacity(id, need, &capacities, now).await,
                 None => {}
             }
         }
     }
 
-    /// The hosts and what is taken of them.
+    /// The capacities of the hosts, with all reservations.
     fn capacities(&self, now: Ticks) -> Vec<Capacity> {
         let mut capacities: BTreeMap<HostId, Capacity> =
             self.views.iter().map(|(id, it)| (*id, it.capacity(self.health(*id, now)))).collect();
         for entry in self.entries.values() {
             let host = entry.row.host_id.or(entry.reserved);
-            if let Some(room) = host.and_then(|it| capacities.get_mut(&it)) {
-                room.take(entry.need());
+            if let Some(capacity) = host.and_then(|it| capacities.get_mut(&it)) {
+                capacity.reserve(entry.need());
             }
         }
         capacities.into_values().collect()
@@ -190,12 +190,12 @@ impl Reconcile {
         self.tasks.start(host, attempt, now, self.shared.config.start_timeout, work);
     }
 
-    async fn no_room(&mut self, id: RuntimeId, need: Need, capacities: &[Capacity], now: Ticks) {
-        // Before the hosts have told what they have, nothing can be said.
-        let untold = |(host, view): (&HostId, &super::host_view::HostView)| {
+    async fn record_no_capacity(&mut self, id: RuntimeId, need: Need, capacities: &[Capacity], now: Ticks) {
+        // Before the hosts have listed their containers, nobody knows their capacity.
+        let unlisted = |(host, view): (&HostId, &super::host_view::HostView)| {
             self.health(*host, now) == Health::Unknown && !view.pulse.is_missing()
         };
-        if self.views.iter().any(untold) {
+        if self.views.iter().any(unlisted) {
             return;
         }
         let open = capacities.iter().filter(|it| it.open).count();

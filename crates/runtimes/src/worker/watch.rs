@@ -1,4 +1,4 @@
-//! Listens to hosts. What is heard here are hints: the reconciler looks before it believes.
+//! Receives the events of hosts. They are hints: the reconciler inspects a container before it acts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,20 +12,20 @@ use crate::{
     shared::{HostClient, Shared},
 };
 
-/// How often a host is asked whether it is there. A cut network tells nothing by itself.
+/// How often a host is pinged. Otherwise a cut network would go unnoticed.
 const PING_PERIOD: Duration = Duration::from_secs(2);
-/// How long after a break the host is tried again.
+/// The pause before a new connection.
 const RECONNECT: Duration = Duration::from_millis(500);
-/// After so many unanswered pings the connection is given up.
+/// The number of unanswered pings after which the connection is closed.
 const MOST_SILENCE: u32 = 3;
 
-/// Listens to all hosts of the pool until `stop`.
+/// Receives the events of all hosts of the pool until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let host_clients = loop {
         match shared.host_clients().await {
             Ok(host_clients) => break host_clients,
             Err(problem) => {
-                tracing::error!(?problem, "the hosts of the pool can't be read; trying again");
+                tracing::error!(?problem, "the hosts of the pool can't be read; retrying");
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(RECONNECT) => {}
@@ -47,10 +47,10 @@ async fn listen(shared: &Shared, host_client: Arc<HostClient>) {
             Ok(client) => follow(shared, &host_client, client.as_ref(), &mut reported).await,
             Err(error) => error,
         };
-        // Said once for each reason, not twice a second.
+        // Logged once for each reason, not twice a second.
         let text = error.to_string();
         if reported.as_ref() != Some(&text) {
-            tracing::warn!(host.uri = host_client.host.config.uri, %error, "the Docker host is not to be heard; trying again");
+            tracing::warn!(host.uri = host_client.host.config.uri, %error, "the events of the Docker host can't be received; retrying");
             reported = Some(text);
         }
         shared.signal(|it| it.missed(host_client.host.id));
@@ -58,7 +58,7 @@ async fn listen(shared: &Shared, host_client: Arc<HostClient>) {
     }
 }
 
-/// Passes on what the host says, until it falls silent.
+/// Passes on the events of a host, until it stops answering.
 async fn follow(
     shared: &Shared,
     host_client: &HostClient,
@@ -72,7 +72,7 @@ async fn follow(
     };
     let mut ping = interval(PING_PERIOD);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Events before now were missed: the first answer is followed by a list.
+    // Earlier events were missed, so a list follows the first answer.
     let (mut caught_up, mut silence) = (false, 0u32);
     loop {
         tokio::select! {
