@@ -17,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use omgservers_api::{ClientId, TicketId, config::ModeConfig, ids::Id as _, interchange::Attribute};
-use omgservers_matcher::{Effect, Moment, Pool, Seat, Ticket};
+use omgservers_api::{ClientId, MatchId, TicketId, config::ModeConfig, ids::Id as _, interchange::Attribute};
+use omgservers_matcher::{Effect, Millis, Pool, Seat, Ticket};
 
 /// Counts what is in use.
 struct Counting;
@@ -90,10 +90,10 @@ fn ticket(number: u32, skill: f64, region: Option<u32>) -> Ticket {
     attributes.extend(region.map(|it| ("region".to_owned(), Attribute::Text(format!("region-{it}")))));
     Ticket {
         id: TicketId::from_i64(i64::from(number) + 1).unwrap(),
-        place: u64::from(number),
+        position: u64::from(number),
         clients: vec![ClientId::from_i64(i64::from(number) + 1).unwrap()],
         attributes,
-        entered: Moment(i64::from(number)),
+        entered: Millis(i64::from(number)),
     }
 }
 
@@ -123,6 +123,15 @@ fn number_of(index: u32, count: u32) -> u32 {
     u32::try_from(u64::from(index) * 7_919 % u64::from(count)).unwrap()
 }
 
+/// Ids that count up from a high number, so that those of `with_matches` are older.
+fn new_ids() -> impl FnMut() -> Option<MatchId> {
+    let mut last = 1_000_000_000;
+    move || {
+        last += 1;
+        MatchId::from_i64(last)
+    }
+}
+
 struct Run {
     took: Duration,
     matches: usize,
@@ -131,15 +140,15 @@ struct Run {
 
 /// Adds all, closes each full match at once.
 fn run(mode_json: &str, tickets: Vec<Ticket>) -> Run {
-    let mut pool = Pool::new(&mode(mode_json));
+    let (mut pool, mut ids) = (Pool::new(&mode(mode_json)), new_ids());
     let mut matches = 0;
     let start = Instant::now();
     for ticket in tickets {
         let now = ticket.entered;
-        for effect in pool.add(ticket, now).unwrap() {
-            if let Effect::Form { key, .. } = effect {
+        for effect in pool.add(ticket, now, &mut ids).unwrap() {
+            if let Effect::Form { match_id, .. } = effect {
                 matches += 1;
-                pool.close_match(key);
+                pool.close_match(match_id);
             }
         }
     }
@@ -178,10 +187,11 @@ fn add_to_waiting(mode_json: &str, mut waiting: Vec<Ticket>, more: usize) -> f64
     let added = waiting.split_off(waiting.len() - more);
     let mut run = run(mode_json, waiting);
     assert_eq!(run.matches, 0, "they can't be matched");
+    let mut ids = new_ids();
     let start = Instant::now();
     for ticket in added {
         let now = ticket.entered;
-        assert!(run.pool.add(ticket, now).unwrap().is_empty(), "they can't be matched");
+        assert!(run.pool.add(ticket, now, &mut ids).unwrap().is_empty(), "they can't be matched");
     }
     per(start.elapsed(), more)
 }
@@ -295,11 +305,11 @@ fn growth(report: &mut Report) {
 fn held(report: &mut Report) {
     let all = tickets(100_000, None);
     let now = all.last().unwrap().entered;
-    let mut pool = Pool::new(&mode(SKILL));
-    pool.limit(Some(0), now);
+    let (mut pool, mut ids) = (Pool::new(&mode(SKILL)), new_ids());
+    pool.limit(Some(0), now, &mut ids);
     let start = Instant::now();
     for ticket in all {
-        assert!(pool.add(ticket, now).unwrap().is_empty(), "nothing may form");
+        assert!(pool.add(ticket, now, &mut ids).unwrap().is_empty(), "nothing may form");
     }
     report.line(
         "add to 100,000 that are held (`max_matches`)",
@@ -310,7 +320,7 @@ fn held(report: &mut Report) {
     );
     let (start, count) = (Instant::now(), 100);
     for _ in 0..count {
-        assert_eq!(pool.limit(Some(1), now).len(), 1, "one may form");
+        assert_eq!(pool.limit(Some(1), now, &mut ids).len(), 1, "one may form");
     }
     report.line(
         "a match of 100,000 that are held, skill ±100",
@@ -330,7 +340,8 @@ fn with_matches(mode_json: &str, count: u32) -> Pool {
             group: 0,
             attributes: it.attributes.clone(),
         };
-        let (_, effects) = pool.put_match(None, vec![seat(0), seat(1)], Moment(0));
+        let id = MatchId::from_i64(it.id.get()).unwrap();
+        let effects = pool.put_match(id, vec![seat(0), seat(1)], Millis(0), &mut new_ids());
         assert!(effects.is_empty(), "nobody waits");
     }
     pool
@@ -340,23 +351,23 @@ fn with_matches(mode_json: &str, count: u32) -> Pool {
 fn back_fill(report: &mut Report) {
     let more = 10_000;
     for (count, bar) in [(250, None), (2_500, None), (25_000, Some(20.0))] {
-        let mut pool = with_matches(OPEN, count);
+        let (mut pool, mut ids) = (with_matches(OPEN, count), new_ids());
         let added = tickets(u32::try_from(more).unwrap(), None);
         let start = Instant::now();
         for ticket in added {
             let now = ticket.entered;
-            let effects = pool.add(ticket, now).unwrap();
+            let effects = pool.add(ticket, now, &mut ids).unwrap();
             assert!(matches!(effects.as_slice(), [Effect::Fill { .. }]), "it joins a match");
         }
         let what = format!("add a ticket, {count} open matches with room, skill ±100");
         report.line(&what, per(start.elapsed(), more), "µs", None, bar);
     }
     // One who comes can't give any of the matches what it lacks, and waits.
-    let mut pool = with_matches(LACKING, 25_000);
+    let (mut pool, mut ids) = (with_matches(LACKING, 25_000), new_ids());
     let mut took = Duration::ZERO;
     for ticket in tickets(100, None) {
         let (id, start) = (ticket.id, Instant::now());
-        assert!(pool.add(ticket, Moment(0)).unwrap().is_empty(), "it waits");
+        assert!(pool.add(ticket, Millis(0), &mut ids).unwrap().is_empty(), "it waits");
         took += start.elapsed();
         pool.cancel(id);
     }

@@ -6,10 +6,10 @@ use omgservers_api::{TicketId, config::AfterTimeout};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Moment,
-    plan::{Plan, Stage},
-    queue::{Queue, Waiting},
+    Millis,
+    compiled_mode::{CompiledMode, Stage},
     rationale::{Allowed, widened},
+    ticket_queue::{QueuedTicket, TicketQueue},
     values::Values,
 };
 
@@ -77,14 +77,20 @@ pub struct Deadline {
     pub then: AfterTimeout,
 }
 
-pub(crate) fn explain(plan: &Plan, queue: &Queue, asked: &Waiting, held: bool, now: Moment) -> Explanation {
+pub(crate) fn explain(
+    mode: &CompiledMode,
+    queue: &TicketQueue,
+    asked: &QueuedTicket,
+    held: bool,
+    now: Millis,
+) -> Explanation {
     let waited_ms = now.since(asked.ticket.entered).max(0);
-    let stage = plan.stage(asked.stage);
-    let names = plan.ranges.iter().map(|it| &it.name).chain(plan.equals.iter().map(|it| &it.name));
+    let stage = mode.stage(asked.stage);
+    let names = mode.ranges.iter().map(|it| &it.name).chain(mode.equals.iter().map(|it| &it.name));
     let mut rejected: Vec<Rejected> = names.map(|it| Rejected { rule: Arc::clone(it), tickets: 0 }).collect();
     let mut fitting = PoolSize { tickets: 1, players: u64::from(asked.size) };
-    for (_, other) in queue.by_place().filter(|it| it.1.ticket.id != asked.ticket.id) {
-        let verdicts = verdicts((stage, &asked.values), (plan.stage(other.stage), &other.values));
+    for (_, other) in queue.by_position().filter(|it| it.1.ticket.id != asked.ticket.id) {
+        let verdicts = verdicts((stage, &asked.values), (mode.stage(other.stage), &other.values));
         let mut fits = true;
         for (line, keeps) in rejected.iter_mut().zip(verdicts) {
             line.tickets += u64::from(!keeps);
@@ -94,7 +100,7 @@ pub(crate) fn explain(plan: &Plan, queue: &Queue, asked: &Waiting, held: bool, n
         fitting.players += if fits { u64::from(other.size) } else { 0 };
     }
     rejected.retain(|it| it.tickets > 0);
-    let least = plan.needs(stage).map(|it| it.players).min().unwrap_or(0);
+    let least = mode.needs(stage).map(|it| it.players).min().unwrap_or(0);
     let players_needed = least.saturating_sub(u32::try_from(fitting.players).unwrap_or(u32::MAX));
     Explanation {
         ticket_id: asked.ticket.id,
@@ -104,8 +110,8 @@ pub(crate) fn explain(plan: &Plan, queue: &Queue, asked: &Waiting, held: bool, n
         players_needed,
         missing: missing(players_needed, held),
         rejected_by: rejected,
-        next_expansion: next_expansion(plan, asked, waited_ms),
-        deadline: deadline(plan, stage, waited_ms),
+        next_expansion: next_expansion(mode, asked, waited_ms),
+        deadline: deadline(mode, stage, waited_ms),
         held,
     }
 }
@@ -135,19 +141,19 @@ fn missing(players: u32, held: bool) -> String {
     }
 }
 
-fn next_expansion(plan: &Plan, asked: &Waiting, waited: i64) -> Option<NextExpansion> {
-    let now = plan.stage(asked.stage);
-    let later = plan.stages.iter().skip(asked.stage + 1);
-    let next = later.map(|it| (it, widened(plan, now, it))).find(|it| !it.1.is_empty())?;
+fn next_expansion(mode: &CompiledMode, asked: &QueuedTicket, waited: i64) -> Option<NextExpansion> {
+    let now = mode.stage(asked.stage);
+    let later = mode.stages.iter().skip(asked.stage + 1);
+    let next = later.map(|it| (it, widened(mode, now, it))).find(|it| !it.1.is_empty())?;
     Some(NextExpansion { in_ms: next.0.after.saturating_sub(waited).max(0), rules: next.1 })
 }
 
-fn deadline(plan: &Plan, now: &Stage, waited: i64) -> Option<Deadline> {
-    let turns = plan.stages.iter().find(|it| (it.relaxed && !now.relaxed) || (it.smaller && !now.smaller));
+fn deadline(mode: &CompiledMode, now: &Stage, waited: i64) -> Option<Deadline> {
+    let turns = mode.stages.iter().find(|it| (it.relaxed && !now.relaxed) || (it.smaller && !now.smaller));
     let (after, then) = match turns {
         Some(it) if it.relaxed => (it.after, AfterTimeout::Relax),
         Some(it) => (it.after, AfterTimeout::StartSmaller),
-        None => (plan.expires?, AfterTimeout::Fail),
+        None => (mode.expires?, AfterTimeout::Fail),
     };
     Some(Deadline { in_ms: after.saturating_sub(waited).max(0), then })
 }

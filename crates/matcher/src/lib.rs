@@ -1,19 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+mod compiled_mode;
 mod explain;
-mod index;
-mod plan;
+mod open_match;
+mod open_match_index;
+mod open_matches;
 mod pool;
-mod queue;
 mod rationale;
 pub mod replay;
-mod running;
 mod search;
-mod shelves;
 mod ticket;
+mod ticket_index;
+mod ticket_queue;
 mod values;
 
 pub use explain::{Deadline, Explanation, NextExpansion, PoolSize, Rejected};
-pub use pool::Pool;
+pub use pool::{MatchIds, Pool};
 pub use rationale::{Allowed, Average, GroupReason, Rationale, RuleReason, TicketReason};
-pub use ticket::{Effect, MatchKey, Moment, Placement, Refusal, Seat, Ticket};
+pub use ticket::{Effect, Millis, Placement, Refusal, Seat, Ticket};

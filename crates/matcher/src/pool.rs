@@ -4,15 +4,16 @@ mod steps;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use omgservers_api::{ClientId, TicketId, config::ModeConfig};
+use omgservers_api::{ClientId, MatchId, TicketId, config::ModeConfig};
 
 use crate::{
-    Effect, Explanation, MatchKey, Moment, Refusal, Seat, Ticket,
+    Effect, Explanation, Millis, Refusal, Seat, Ticket,
+    compiled_mode::CompiledMode,
     explain::explain,
-    index::Index,
-    plan::Plan,
-    queue::{Handle, Order, Queue, Waiting},
-    running::{Matches, Member, Running},
+    open_match::{Member, OpenMatch},
+    open_matches::OpenMatches,
+    ticket_index::TicketIndex,
+    ticket_queue::{Handle, Order, QueuedTicket, TicketQueue},
     values::Values,
 };
 
@@ -22,32 +23,47 @@ use crate::{
 /// there is no clock, no randomness and no I/O. A moment that is earlier than one before counts as that one.
 #[derive(Debug)]
 pub struct Pool {
-    plan: Plan,
-    queue: Queue,
-    index: Index,
-    matches: Matches,
+    mode: CompiledMode,
+    queue: TicketQueue,
+    index: TicketIndex,
+    matches: OpenMatches,
     /// A match without players, which new ones are searched for with.
-    blank: Running,
-    timers: BTreeSet<(Moment, Order, Handle)>,
-    clock: Moment,
+    blank: OpenMatch,
+    timers: BTreeSet<(Millis, Order, Handle)>,
+    clock: Millis,
     /// How many more matches may form; `None`: any number.
-    room: Option<u32>,
+    match_limit: Option<u32>,
+}
+
+/// Supplies the ids of matches that form. `None` lets nothing form.
+pub type MatchIds<'a> = dyn FnMut() -> Option<MatchId> + 'a;
+
+/// What a call has changed so far, and where the ids of new matches come from.
+struct Outcome<'a> {
+    effects: Vec<Effect>,
+    ids: &'a mut (dyn FnMut() -> Option<MatchId> + 'a),
+}
+
+impl<'a> Outcome<'a> {
+    fn new(ids: &'a mut MatchIds<'_>) -> Self {
+        Self { effects: Vec::new(), ids }
+    }
 }
 
 impl Pool {
     /// An empty pool. The configuration is one that was validated.
     pub fn new(mode: &ModeConfig) -> Self {
-        let plan = Plan::new(mode);
-        let blank = Running::new(&plan, Vec::new());
+        let mode = CompiledMode::new(mode);
+        let blank = OpenMatch::new(&mode, Vec::new());
         Self {
-            plan,
-            queue: Queue::default(),
-            index: Index::default(),
-            matches: Matches::default(),
+            mode,
+            queue: TicketQueue::default(),
+            index: TicketIndex::default(),
+            matches: OpenMatches::default(),
             blank,
             timers: BTreeSet::new(),
-            clock: Moment(i64::MIN),
-            room: None,
+            clock: Millis(i64::MIN),
+            match_limit: None,
         }
     }
 
@@ -56,16 +72,22 @@ impl Pool {
     ///
     /// # Errors
     /// A ticket that can never be matched, or that waits already. Nothing has changed then.
-    pub fn add(&mut self, ticket: Ticket, now: Moment) -> Result<Vec<Effect>, Refusal> {
+    pub fn add(
+        &mut self,
+        ticket: Ticket,
+        now: Millis,
+        ids: &mut MatchIds<'_>,
+    ) -> Result<Vec<Effect>, Refusal> {
         let values = self.values_of(&ticket)?;
         self.queue.check(&ticket)?;
-        let mut effects = self.advance(now);
+        let mut out = Outcome::new(ids);
+        self.pass_time(now, &mut out);
         let size = u32::try_from(ticket.clients.len()).unwrap_or(u32::MAX);
-        let stage = self.plan.stage_at(self.clock.since(ticket.entered));
-        self.put(Waiting { ticket, values: Arc::new(values), stage, size, due: None }, &mut effects);
-        // Its last moment may be over.
-        effects.extend(self.advance(self.clock));
-        Ok(effects)
+        let stage = self.mode.stage_at(self.clock.since(ticket.entered));
+        self.put(QueuedTicket { ticket, values: Arc::new(values), stage, size, due: None }, &mut out);
+        // Its deadline may have passed already.
+        self.pass_time(self.clock, &mut out);
+        Ok(out.effects)
     }
 
     /// Whether a ticket could be matched, whoever waits.
@@ -77,7 +99,7 @@ impl Pool {
     }
 
     fn values_of(&self, ticket: &Ticket) -> Result<Values, Refusal> {
-        let most = self.plan.max_party;
+        let most = self.mode.max_party;
         if ticket.clients.is_empty() {
             return Err(Refusal::NoClients);
         }
@@ -86,7 +108,7 @@ impl Pool {
             if let Some(twice) = ticket.clients.iter().find(|it| !seen.insert(**it)) {
                 return Err(Refusal::ClientTwice(*twice));
             }
-            return Values::of(&self.plan, &ticket.attributes);
+            return Values::of(&self.mode, &ticket.attributes);
         }
         Err(Refusal::PartyTooLarge { size: ticket.clients.len(), most })
     }
@@ -116,99 +138,103 @@ impl Pool {
         self.queue.players()
     }
 
-    /// The tickets that wait, in order of place.
+    /// The tickets that wait, in order of position.
     pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
-        self.queue.by_place().map(|it| &it.1.ticket)
+        self.queue.by_position().map(|it| &it.1.ticket)
     }
 
     /// What time alone changes: expansions and timeouts that are due, each at its own moment and in their order, as
     /// if the call had come in time.
-    pub fn advance(&mut self, now: Moment) -> Vec<Effect> {
+    pub fn advance(&mut self, now: Millis, ids: &mut MatchIds<'_>) -> Vec<Effect> {
+        let mut out = Outcome::new(ids);
+        self.pass_time(now, &mut out);
+        out.effects
+    }
+
+    fn pass_time(&mut self, now: Millis, out: &mut Outcome<'_>) {
         let now = now.max(self.clock);
-        let mut effects = Vec::new();
         while let Some((due, _, handle)) = self.timers.first().copied().filter(|it| it.0 <= now) {
             self.clock = self.clock.max(due);
-            self.ring(handle, &mut effects);
+            self.fire_timer(handle, out);
         }
         self.clock = now;
-        effects
     }
 
     /// When `advance` has something to do; nothing changes before unless another call changes it.
-    pub fn next_deadline(&self) -> Option<Moment> {
+    pub fn next_deadline(&self) -> Option<Millis> {
         self.timers.first().map(|it| it.0)
     }
 
-    /// Brings a match in, for example after a restart or one that was started without players. It takes the key if
-    /// that is free, otherwise the next one. The tickets that fit fill it at once. A seat whose attributes don't fit
-    /// the rules counts with the rules' defaults, or else with 0.
+    /// Brings a match in, for example after a restart or one that was started without players. It replaces one with
+    /// the same id. The tickets that fit fill it at once. A seat whose attributes don't fit the rules counts with the
+    /// rules' defaults, or else with 0.
     pub fn put_match(
         &mut self,
-        key: Option<MatchKey>,
+        id: MatchId,
         seats: Vec<Seat>,
-        now: Moment,
-    ) -> (MatchKey, Vec<Effect>) {
-        let mut effects = self.advance(now);
-        let key = self.matches.next_key(key);
+        now: Millis,
+        ids: &mut MatchIds<'_>,
+    ) -> Vec<Effect> {
+        let mut out = Outcome::new(ids);
+        self.pass_time(now, &mut out);
+        self.close_match(id);
         let members = seats.into_iter().map(|it| Member {
             client: it.client,
             group: it.group,
-            values: Arc::new(Values::or_default(&self.plan, &it.attributes)),
+            values: Arc::new(Values::or_default(&self.mode, &it.attributes)),
         });
-        let running = Running::new(&self.plan, members.collect());
-        self.matches.insert(&self.plan, key, running);
-        self.refill(key, &mut effects);
-        (key, effects)
+        let open = OpenMatch::new(&self.mode, members.collect());
+        self.matches.insert(&self.mode, id, open);
+        self.refill(id, &mut out);
+        out.effects
     }
 
     /// Frees the seat of a client; who fits takes it at once. Nothing happens if it has none.
-    pub fn leave(&mut self, key: MatchKey, client: ClientId, now: Moment) -> Vec<Effect> {
-        let mut effects = self.advance(now);
-        let Some(mut running) = self.matches.remove(&self.plan, key) else { return effects };
-        running.members.retain(|it| it.client != client);
-        let running = Running::new(&self.plan, running.members);
-        self.matches.insert(&self.plan, key, running);
-        self.refill(key, &mut effects);
-        effects
+    pub fn leave(
+        &mut self,
+        id: MatchId,
+        client: ClientId,
+        now: Millis,
+        ids: &mut MatchIds<'_>,
+    ) -> Vec<Effect> {
+        let mut out = Outcome::new(ids);
+        self.pass_time(now, &mut out);
+        let Some(mut open) = self.matches.remove(&self.mode, id) else { return out.effects };
+        open.members.retain(|it| it.client != client);
+        let open = OpenMatch::new(&self.mode, open.members);
+        self.matches.insert(&self.mode, id, open);
+        self.refill(id, &mut out);
+        out.effects
     }
 
     /// The match takes no more players, or is gone. Whether it was there.
-    pub fn close_match(&mut self, key: MatchKey) -> bool {
-        self.matches.remove(&self.plan, key).is_some()
+    pub fn close_match(&mut self, id: MatchId) -> bool {
+        self.matches.remove(&self.mode, id).is_some()
     }
 
-    /// Whether the pool holds a match under this key.
-    pub fn has_match(&self, key: MatchKey) -> bool {
-        self.matches.get(key).is_some()
-    }
-
-    /// How many more matches may form, `None` for any number; each one that forms takes one off. Matches that are
+    /// How many more matches may form, `None` for any number; each one that forms takes one off. OpenMatches that are
     /// there are filled all the same.
-    pub fn limit(&mut self, room: Option<u32>, now: Moment) -> Vec<Effect> {
-        let mut effects = self.advance(now);
-        self.room = room;
+    pub fn limit(&mut self, matches: Option<u32>, now: Millis, ids: &mut MatchIds<'_>) -> Vec<Effect> {
+        let mut out = Outcome::new(ids);
+        self.pass_time(now, &mut out);
+        self.match_limit = matches;
         let mut order = Order::first();
-        while self.room != Some(0) {
+        while self.match_limit != Some(0) {
             let Some((handle, next)) = self.queue.after(order) else { break };
             order = next;
-            self.form(handle, &mut effects);
+            self.form(handle, &mut out);
         }
-        effects
+        out.effects
     }
 
     /// How many more matches may form, `None` for any number.
-    pub fn room(&self) -> Option<u32> {
-        self.room
-    }
-
-    /// Whether matches may form at all: `limit` with any number or with 0.
-    pub fn hold(&mut self, may_form: bool, now: Moment) -> Vec<Effect> {
-        self.limit(if may_form { None } else { Some(0) }, now)
+    pub fn match_limit(&self) -> Option<u32> {
+        self.match_limit
     }
 
     /// Why a ticket isn't matched yet; `None` if it doesn't wait. It looks at every waiting ticket.
-    pub fn explain(&self, id: TicketId, now: Moment) -> Option<Explanation> {
+    pub fn explain(&self, id: TicketId, now: Millis) -> Option<Explanation> {
         let asked = self.queue.get(self.queue.find(id)?)?;
-        Some(explain(&self.plan, &self.queue, asked, self.room == Some(0), now.max(self.clock)))
+        Some(explain(&self.mode, &self.queue, asked, self.match_limit == Some(0), now.max(self.clock)))
     }
 }

@@ -6,11 +6,11 @@ use omgservers_api::TicketId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Moment,
-    plan::{Plan, Stage},
-    queue::Waiting,
-    running::Running,
+    Millis,
+    compiled_mode::{CompiledMode, Stage},
+    open_match::OpenMatch,
     search::arrange::difference,
+    ticket_queue::QueuedTicket,
 };
 
 /// Why a match was formed or filled with these tickets.
@@ -20,7 +20,7 @@ pub struct Rationale {
     pub pool_tickets: usize,
     /// All of them accepted fewer players than the mode asks for, and it is fewer.
     pub smaller: bool,
-    /// The tickets, in order of place.
+    /// The tickets, in order of position.
     pub tickets: Vec<TicketReason>,
     /// What became of each rule, over all players of the match.
     pub rules: Vec<RuleReason>,
@@ -83,64 +83,64 @@ pub struct Average {
     pub average: Option<f64>,
 }
 
-/// A limit as it is told: infinite is null.
-pub(crate) fn told(limit: f64) -> Option<f64> {
+/// A limit as it is finite: infinite is null.
+pub(crate) fn finite(limit: f64) -> Option<f64> {
     limit.is_finite().then_some(limit)
 }
 
 impl Rationale {
     pub(crate) fn new(
-        plan: &Plan,
+        mode: &CompiledMode,
         pool: usize,
-        joined: &[(Waiting, usize)],
-        after: &Running,
-        now: Moment,
+        joined: &[(QueuedTicket, usize)],
+        after: &OpenMatch,
+        now: Millis,
     ) -> Self {
         Self {
             pool_tickets: pool,
-            smaller: !after.reaches(&plan.normal),
-            tickets: joined.iter().map(|it| ticket(plan, &it.0, now)).collect(),
-            rules: rules(plan, joined, after),
-            groups: groups(plan, after),
+            smaller: !after.reaches(&mode.normal),
+            tickets: joined.iter().map(|it| ticket(mode, &it.0, now)).collect(),
+            rules: rules(mode, joined, after),
+            groups: groups(mode, after),
         }
     }
 }
 
-fn ticket(plan: &Plan, waiting: &Waiting, now: Moment) -> TicketReason {
+fn ticket(mode: &CompiledMode, waiting: &QueuedTicket, now: Millis) -> TicketReason {
     TicketReason {
         ticket_id: waiting.ticket.id,
         players: waiting.size,
         waited_ms: now.since(waiting.ticket.entered).max(0),
-        expansions: widened(plan, plan.stage(0), plan.stage(waiting.stage)),
+        expansions: widened(mode, mode.stage(0), mode.stage(waiting.stage)),
     }
 }
 
 /// What the later stage allows and the earlier one doesn't.
-pub(crate) fn widened(plan: &Plan, before: &Stage, now: &Stage) -> Vec<Allowed> {
-    let numbers = plan.ranges.iter().zip(before.ranges.iter().zip(&now.ranges));
-    let balances = plan.balances.iter().zip(before.balances.iter().zip(&now.balances));
+pub(crate) fn widened(mode: &CompiledMode, before: &Stage, now: &Stage) -> Vec<Allowed> {
+    let numbers = mode.ranges.iter().zip(before.ranges.iter().zip(&now.ranges));
+    let balances = mode.balances.iter().zip(before.balances.iter().zip(&now.balances));
     let wider = numbers.chain(balances).filter(|it| it.1.1 > it.1.0);
-    let wider = wider.map(|it| Allowed { rule: Arc::clone(&it.0.name), max_difference: told(*it.1.1) });
-    let given_up = plan.equals.iter().zip(before.free.iter().zip(&now.free)).filter(|it| *it.1.1 && !it.1.0);
+    let wider = wider.map(|it| Allowed { rule: Arc::clone(&it.0.name), max_difference: finite(*it.1.1) });
+    let given_up = mode.equals.iter().zip(before.free.iter().zip(&now.free)).filter(|it| *it.1.1 && !it.1.0);
     let given_up = given_up.map(|it| Allowed { rule: Arc::clone(&it.0.name), max_difference: None });
     wider.chain(given_up).collect()
 }
 
-fn rules(plan: &Plan, joined: &[(Waiting, usize)], after: &Running) -> Vec<RuleReason> {
-    let stages = || joined.iter().map(|it| plan.stage(it.0.stage));
-    let least = |limits: &mut dyn Iterator<Item = f64>| told(limits.fold(f64::INFINITY, f64::min));
-    let ranges = plan.ranges.iter().enumerate().map(|(index, rule)| RuleReason {
+fn rules(mode: &CompiledMode, joined: &[(QueuedTicket, usize)], after: &OpenMatch) -> Vec<RuleReason> {
+    let stages = || joined.iter().map(|it| mode.stage(it.0.stage));
+    let least = |limits: &mut dyn Iterator<Item = f64>| finite(limits.fold(f64::INFINITY, f64::min));
+    let ranges = mode.ranges.iter().enumerate().map(|(index, rule)| RuleReason {
         rule: Arc::clone(&rule.name),
         difference: after.spans.as_ref().and_then(|it| it.get(index)).map_or(0.0, |it| it.1 - it.0),
         allowed: least(&mut stages().filter_map(|it| it.ranges.get(index)).copied()),
     });
-    let equals = plan.equals.iter().enumerate().map(|(index, rule)| {
+    let equals = mode.equals.iter().enumerate().map(|(index, rule)| {
         let differ = after.equals.as_ref().and_then(|it| it.get(index)).is_some_and(Option::is_none);
         let strict = stages().any(|it| it.free.get(index) == Some(&false));
         let allowed = strict.then_some(0.0);
         RuleReason { rule: Arc::clone(&rule.name), difference: if differ { 1.0 } else { 0.0 }, allowed }
     });
-    let balances = plan.balances.iter().enumerate().map(|(index, rule)| RuleReason {
+    let balances = mode.balances.iter().enumerate().map(|(index, rule)| RuleReason {
         rule: Arc::clone(&rule.name),
         difference: difference(sums(after, index)),
         allowed: least(&mut stages().filter_map(|it| it.balances.get(index)).copied()),
@@ -148,15 +148,15 @@ fn rules(plan: &Plan, joined: &[(Waiting, usize)], after: &Running) -> Vec<RuleR
     ranges.chain(equals).chain(balances).collect()
 }
 
-fn sums(running: &Running, rule: usize) -> impl Iterator<Item = (u32, f64)> {
-    running.counts.iter().zip(&running.sums).map(move |it| (*it.0, it.1.get(rule).copied().unwrap_or(0.0)))
+fn sums(open: &OpenMatch, rule: usize) -> impl Iterator<Item = (u32, f64)> {
+    open.counts.iter().zip(&open.sums).map(move |it| (*it.0, it.1.get(rule).copied().unwrap_or(0.0)))
 }
 
-fn groups(plan: &Plan, after: &Running) -> Vec<GroupReason> {
-    let one = |((group, players), sums): ((&crate::plan::Group, &u32), &Vec<f64>)| GroupReason {
+fn groups(mode: &CompiledMode, after: &OpenMatch) -> Vec<GroupReason> {
+    let one = |((group, players), sums): ((&crate::compiled_mode::Group, &u32), &Vec<f64>)| GroupReason {
         group: Arc::clone(&group.name),
         players: *players,
-        averages: plan
+        averages: mode
             .balances
             .iter()
             .zip(sums)
@@ -166,5 +166,5 @@ fn groups(plan: &Plan, after: &Running) -> Vec<GroupReason> {
             })
             .collect(),
     };
-    plan.groups.iter().zip(&after.counts).zip(&after.sums).map(one).collect()
+    mode.groups.iter().zip(&after.counts).zip(&after.sums).map(one).collect()
 }

@@ -11,13 +11,13 @@ use std::{
     io::{self, BufRead},
 };
 
-use omgservers_api::{TicketId, config::ModeConfig};
+use omgservers_api::{MatchId, TicketId, config::ModeConfig, ids::Id as _};
 
 pub use self::{
     log::{LogEvent, LogLine},
     report::{Report, RuleSpread, Spread},
 };
-use crate::{Effect, MatchKey, Moment, Placement, Pool, Rationale, Ticket};
+use crate::{Effect, Millis, Placement, Pool, Rationale, Ticket};
 
 /// How to replay.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +64,7 @@ pub fn replay(mode: &ModeConfig, log: impl BufRead, options: Options) -> Result<
         pool: Pool::new(mode),
         options,
         seen: BTreeSet::new(),
+        formed: 0,
         matches: BTreeMap::new(),
         closing: BTreeSet::new(),
         waited: Vec::new(),
@@ -83,11 +84,11 @@ pub fn replay(mode: &ModeConfig, log: impl BufRead, options: Options) -> Result<
             }
             (LogEvent::Add { ticket }, Some(name)) => {
                 if name == mode.name {
-                    run.add(ticket, Moment(line.at_ms));
+                    run.add(ticket, Millis(line.at_ms));
                 }
                 found.insert(name);
             }
-            (LogEvent::Cancel { ticket_id }, _) => run.cancel(ticket_id, Moment(line.at_ms)),
+            (LogEvent::Cancel { ticket_id }, _) => run.cancel(ticket_id, Millis(line.at_ms)),
         }
     }
     if found.contains(&mode.name) {
@@ -110,21 +111,24 @@ struct Run {
     pool: Pool,
     options: Options,
     seen: BTreeSet<TicketId>,
-    matches: BTreeMap<MatchKey, Rationale>,
-    closing: BTreeSet<(Moment, MatchKey)>,
+    /// Matches that have formed; their ids count up.
+    formed: i64,
+    matches: BTreeMap<MatchId, Rationale>,
+    closing: BTreeSet<(Millis, MatchId)>,
     waited: Vec<f64>,
     report: Report,
 }
 
 impl Run {
-    fn add(&mut self, ticket: Ticket, now: Moment) {
+    fn add(&mut self, ticket: Ticket, now: Millis) {
         // One that comes back, because its match didn't start, is the same one.
         if !self.seen.insert(ticket.id) {
             return;
         }
         self.go_to(now);
         let players = u64::try_from(ticket.clients.len()).unwrap_or(u64::MAX);
-        match self.pool.add(ticket, now) {
+        let added = self.pool.add(ticket, now, &mut counting(&mut self.formed));
+        match added {
             Ok(effects) => {
                 self.report.tickets += 1;
                 self.report.players += players;
@@ -137,19 +141,19 @@ impl Run {
         }
     }
 
-    fn cancel(&mut self, id: TicketId, now: Moment) {
+    fn cancel(&mut self, id: TicketId, now: Millis) {
         self.go_to(now);
         self.report.cancelled += u64::from(self.pool.cancel(id).is_some());
     }
 
     /// Everything that is due until then, one after the other.
-    fn go_to(&mut self, now: Moment) {
+    fn go_to(&mut self, now: Millis) {
         loop {
             let closing = self.closing.first().copied().filter(|it| it.0 <= now);
             let due = self.pool.next_deadline().filter(|it| *it <= now);
             match (due, closing) {
                 (Some(due), _) if closing.is_none_or(|it| due < it.0) => {
-                    let effects = self.pool.advance(due);
+                    let effects = self.pool.advance(due, &mut counting(&mut self.formed));
                     self.take(effects, due);
                 }
                 (_, Some(closing)) => {
@@ -161,30 +165,30 @@ impl Run {
         }
     }
 
-    fn take(&mut self, effects: Vec<Effect>, now: Moment) {
+    fn take(&mut self, effects: Vec<Effect>, now: Millis) {
         for effect in effects {
             match effect {
-                Effect::Form { key, placements, rationale } => {
+                Effect::Form { match_id: id, placements, rationale } => {
                     self.report.matches += 1;
                     self.report.smaller += u64::from(rationale.smaller);
                     if let Some(open) = self.options.open_ms {
-                        self.closing.insert((now.plus(open), key));
+                        self.closing.insert((now.plus(open), id));
                     }
-                    self.keep(key, &placements, rationale);
+                    self.keep(id, &placements, rationale);
                 }
-                Effect::Fill { key, placements, rationale } => {
+                Effect::Fill { match_id: id, placements, rationale } => {
                     self.report.filled += u64::try_from(placements.len()).unwrap_or(0);
-                    self.keep(key, &placements, rationale);
+                    self.keep(id, &placements, rationale);
                 }
                 Effect::Expire { .. } => self.report.expired += 1,
             }
         }
     }
 
-    fn keep(&mut self, key: MatchKey, placements: &[Placement], rationale: Rationale) {
+    fn keep(&mut self, id: MatchId, placements: &[Placement], rationale: Rationale) {
         self.report.matched += u64::try_from(placements.len()).unwrap_or(0);
         self.waited.extend(rationale.tickets.iter().map(|it| number(it.waited_ms)));
-        self.matches.insert(key, rationale);
+        self.matches.insert(id, rationale);
     }
 
     fn end(self) -> Report {
@@ -204,6 +208,13 @@ impl Run {
             })
             .collect();
         report
+    }
+}
+
+fn counting(formed: &mut i64) -> impl FnMut() -> Option<MatchId> + '_ {
+    || {
+        *formed += 1;
+        MatchId::from_i64(*formed)
     }
 }
 

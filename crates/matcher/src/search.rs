@@ -1,6 +1,6 @@
 //! Which waiting tickets go together with a given one.
 //!
-//! The answer is the first one in order of place: the earliest ticket that can be in a match with the given one, then
+//! The answer is the first one in order of position: the earliest ticket that can be in a match with the given one, then
 //! the earliest that can be with those two, and so on until the match is full.
 
 pub(crate) mod arrange;
@@ -10,11 +10,11 @@ mod windows;
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    index::{Bucket, Index},
-    plan::{Need, Plan, Stage},
-    queue::{Handle, Order, Queue, Waiting},
-    running::Running,
+    compiled_mode::{CompiledMode, Need, Stage},
+    open_match::OpenMatch,
     search::{compose::Composer, windows::Windows},
+    ticket_index::{Bucket, TicketIndex},
+    ticket_queue::{Handle, Order, QueuedTicket, TicketQueue},
     values::{Part, Values},
 };
 
@@ -69,11 +69,11 @@ pub(crate) struct Demand<'a> {
 /// What is looked through.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Search<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) queue: &'a Queue,
-    pub(crate) index: &'a Index,
+    pub(crate) mode: &'a CompiledMode,
+    pub(crate) queue: &'a TicketQueue,
+    pub(crate) index: &'a TicketIndex,
     /// The match that is filled, or an empty one.
-    pub(crate) base: &'a Running,
+    pub(crate) base: &'a OpenMatch,
 }
 
 impl<'a> Search<'a> {
@@ -86,9 +86,9 @@ impl<'a> Search<'a> {
         }
         let mut budget = Budget::new();
         let mut best: Option<Found> = None;
-        for need in self.plan.needs(seed.stage) {
+        for need in self.mode.needs(seed.stage) {
             let Some(demand) = self.demand(need) else { continue };
-            for free in self.plan.levels().take(seed.stage.level + 1) {
+            for free in self.mode.levels().take(seed.stage.level + 1) {
                 let parts = seed.values.key(free);
                 if self.base.equals.is_some() && self.base.key(free).as_ref() != Some(&parts) {
                     continue;
@@ -107,28 +107,28 @@ impl<'a> Search<'a> {
         if !self.base.admits(it.stage, it.values) || self.is_in_base(waiting) {
             return None;
         }
-        self.plan.needs(it.stage).find_map(|need| {
+        self.mode.needs(it.stage).find_map(|need| {
             let demand =
                 self.demand(need).filter(|demand| demand.least <= it.size && it.size <= demand.most)?;
-            Composer { plan: self.plan, base: self.base, seed: &it, demand: &demand }.found(vec![&it])
+            Composer { mode: self.mode, base: self.base, seed: &it, demand: &demand }.found(vec![&it])
         })
     }
 
     /// The tickets that the match that is filled admits, one by one.
     pub(crate) fn waiting_for(&self) -> Vec<Candidate<'a>> {
-        let room = self.base.room(self.plan);
+        let free_seats = self.base.free_seats(self.mode);
         let mut found = Vec::new();
-        for (level, free) in self.plan.levels().enumerate() {
+        for (level, free) in self.mode.levels().enumerate() {
             let Some(bucket) = self.base.key(free).and_then(|it| self.index.bucket(&it)) else { continue };
             for index in bucket.stages() {
-                let stage = self.plan.stage(index);
+                let stage = self.mode.stage(index);
                 if stage.level != level {
                     continue;
                 }
                 let mut take = |handle: Handle, size: u32| {
-                    let waiting = self.queue.get(handle).filter(|_| size <= room);
+                    let waiting = self.queue.get(handle).filter(|_| size <= free_seats);
                     let admitted =
-                        |it: &&Waiting| self.base.admits(stage, &it.values) && !self.is_in_base(it);
+                        |it: &&QueuedTicket| self.base.admits(stage, &it.values) && !self.is_in_base(it);
                     found.extend(waiting.filter(admitted).map(|it| self.candidate(handle, it)));
                 };
                 let span = self.base.spans.as_ref().and_then(|it| it.first());
@@ -137,7 +137,7 @@ impl<'a> Search<'a> {
                         bucket.between(index, high - most, low + most).for_each(|it| take(it.0, it.1));
                     }
                     _ => {
-                        let most = |size| self.most_of(size, room);
+                        let most = |size| self.most_of(size, free_seats);
                         bucket.by_size(index, most).into_iter().for_each(|it| take(it.0, it.1));
                     }
                 }
@@ -148,15 +148,15 @@ impl<'a> Search<'a> {
 
     /// Fewest players that a ticket would have to bring, itself included; `None` if the match can't take them.
     pub(crate) fn lacks(&self, seed: Handle) -> Option<u32> {
-        let stage = self.plan.stage(self.queue.get(seed)?.stage);
-        self.plan.needs(stage).filter_map(|it| self.demand(it)).map(|it| it.least).min()
+        let stage = self.mode.stage(self.queue.get(seed)?.stage);
+        self.mode.needs(stage).filter_map(|it| self.demand(it)).map(|it| it.least).min()
     }
 
     /// How many players wait, the ticket's own included, who may be with it as far as equal values and the first range
     /// go; no more than a match has are counted.
     pub(crate) fn near_players(&self, seed: Handle) -> u32 {
         let Some(seed) = self.queue.get(seed) else { return 0 };
-        let stage = self.plan.stage(seed.stage);
+        let stage = self.mode.stage(seed.stage);
         let near = |bucket: &Bucket| {
             let Some(most) = stage.ranges.first() else {
                 return u32::try_from(bucket.players()).unwrap_or(u32::MAX);
@@ -164,14 +164,14 @@ impl<'a> Search<'a> {
             let (low, high) = (seed.values.first() - most, seed.values.first() + most);
             let mut sizes = bucket.stages().flat_map(|it| bucket.between(it, low, high)).map(|it| it.1);
             let mut players = 0_u32;
-            while players < self.plan.max_players
+            while players < self.mode.max_players
                 && let Some(size) = sizes.next()
             {
                 players = players.saturating_add(size);
             }
             players
         };
-        let levels = self.plan.levels().take(stage.level + 1);
+        let levels = self.mode.levels().take(stage.level + 1);
         levels.filter_map(|free| self.index.bucket(&seed.values.key(free))).map(near).max().unwrap_or(0)
     }
 
@@ -189,7 +189,7 @@ impl<'a> Search<'a> {
         {
             return None;
         }
-        let others = self.gather(bucket, seed, demand);
+        let others = self.collect_candidates(bucket, seed, demand);
         let players = others.iter().map(|it| it.size).fold(seed.size, u32::saturating_add);
         if players < demand.least || !self.add_up(demand, others.iter().map(|it| it.size).chain([seed.size]))
         {
@@ -197,8 +197,8 @@ impl<'a> Search<'a> {
         }
         let windows = Windows::new(self.base, seed, demand.least).all(&others);
         let single = seed.size == 1 && others.iter().all(|it| it.size == 1);
-        let composer = Composer { plan: self.plan, base: self.base, seed, demand };
-        let chosen = if single && self.plan.balances.is_empty() {
+        let composer = Composer { mode: self.mode, base: self.base, seed, demand };
+        let chosen = if single && self.mode.balances.is_empty() {
             windows::earliest(&windows, seed, &others, demand)?
         } else {
             composer.best(&windows, &others, budget)?
@@ -208,26 +208,26 @@ impl<'a> Search<'a> {
 
     /// How many players the match that is filled lacks for this need; `None` if it can't have them.
     pub(crate) fn demand(&self, need: &'a Need) -> Option<Demand<'a>> {
-        let (plan, base) = (self.plan, self.base);
+        let (mode, base) = (self.mode, self.base);
         let lack = need.groups.iter().zip(&base.counts).map(|it| it.0.saturating_sub(*it.1));
-        let free = plan.groups.iter().zip(&base.counts).map(|it| it.0.max.saturating_sub(*it.1));
+        let free = mode.groups.iter().zip(&base.counts).map(|it| it.0.max.saturating_sub(*it.1));
         let least = need.players.saturating_sub(base.players()).max(lack.fold(0, u32::saturating_add));
-        let most = plan.max_players.saturating_sub(base.players()).min(free.fold(0, u32::saturating_add));
+        let most = mode.max_players.saturating_sub(base.players()).min(free.fold(0, u32::saturating_add));
         (least <= most).then_some(Demand { least, most, need })
     }
 
     /// Whether tickets of these sizes can give every group what it needs, if there are enough of each.
     fn add_up(&self, demand: &Demand<'_>, sizes: impl Iterator<Item = u32>) -> bool {
-        if self.plan.max_party < 2 {
+        if self.mode.max_party < 2 {
             return true;
         }
         let sizes: BTreeSet<u32> = sizes.collect();
-        if sizes.contains(&1) || self.plan.groups.iter().any(|it| it.max > MOST_ADDED_UP) {
+        if sizes.contains(&1) || self.mode.groups.iter().any(|it| it.max > MOST_ADDED_UP) {
             return true;
         }
         let mut together = 0_u32;
         for ((group, need), players) in
-            self.plan.groups.iter().zip(&demand.need.groups).zip(&self.base.counts)
+            self.mode.groups.iter().zip(&demand.need.groups).zip(&self.base.counts)
         {
             let most = greatest_sum(group.max.saturating_sub(*players), &sizes);
             if players.saturating_add(most) < *need {
@@ -240,11 +240,16 @@ impl<'a> Search<'a> {
 
     /// Those that ranges allow together with the seed and the match, one by one; without ranges, the first ones of
     /// each size.
-    fn gather(&self, bucket: &Bucket, seed: &Candidate<'a>, demand: &Demand<'_>) -> Vec<Candidate<'a>> {
-        let largest = self.base.room(self.plan);
+    fn collect_candidates(
+        &self,
+        bucket: &Bucket,
+        seed: &Candidate<'a>,
+        demand: &Demand<'_>,
+    ) -> Vec<Candidate<'a>> {
+        let largest = self.base.free_seats(self.mode);
         let mut found = Vec::new();
         for index in bucket.stages() {
-            let stage = self.plan.stage(index);
+            let stage = self.mode.stage(index);
             if demand.need.smaller && !stage.smaller {
                 continue;
             }
@@ -258,7 +263,7 @@ impl<'a> Search<'a> {
                     found.push(self.candidate(handle, waiting));
                 }
             };
-            if self.plan.ranges.is_empty() {
+            if self.mode.ranges.is_empty() {
                 let most = |size| self.most_of(size, demand.most);
                 bucket.by_size(index, most).into_iter().for_each(|it| take(it.0, it.1));
             } else if let Some((low, high)) = self.near(seed, stage) {
@@ -272,7 +277,7 @@ impl<'a> Search<'a> {
     /// to be balanced they are not, but there is an end.
     fn most_of(&self, size: u32, players: u32) -> usize {
         let most = usize::try_from(players / size.max(1)).unwrap_or(usize::MAX);
-        let spare = if self.plan.balances.is_empty() { 0 } else { most.saturating_add(32) };
+        let spare = if self.mode.balances.is_empty() { 0 } else { most.saturating_add(32) };
         // The seed is among them, and clients that are in the match already.
         most.saturating_add(spare).saturating_add(1).saturating_add(self.base.members.len())
     }
@@ -298,16 +303,16 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn is_in_base(&self, waiting: &Waiting) -> bool {
+    fn is_in_base(&self, waiting: &QueuedTicket) -> bool {
         waiting.ticket.clients.iter().any(|it| self.base.has(*it))
     }
 
-    fn candidate(&self, handle: Handle, waiting: &'a Waiting) -> Candidate<'a> {
+    fn candidate(&self, handle: Handle, waiting: &'a QueuedTicket) -> Candidate<'a> {
         Candidate {
             handle,
             order: waiting.order(),
             size: waiting.size,
-            stage: self.plan.stage(waiting.stage),
+            stage: self.mode.stage(waiting.stage),
             values: &waiting.values,
         }
     }
@@ -325,7 +330,7 @@ fn greatest_sum(most: u32, sizes: &BTreeSet<u32>) -> u32 {
 }
 
 impl Found {
-    /// Of two answers the one that is first in order of place; of equal beginnings the longer.
+    /// Of two answers the one that is first in order of position; of equal beginnings the longer.
     pub(crate) fn earlier(self, other: Self) -> Self {
         if earlier(&other.orders, &self.orders) { other } else { self }
     }

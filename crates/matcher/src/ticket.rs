@@ -1,6 +1,6 @@
 //! What goes in and what comes out.
 
-use omgservers_api::{ClientId, TicketId, interchange::Attributes};
+use omgservers_api::{ClientId, MatchId, TicketId, interchange::Attributes};
 use serde::{Deserialize, Serialize};
 
 use crate::Rationale;
@@ -8,9 +8,9 @@ use crate::Rationale;
 /// A moment: milliseconds on the caller's clock. Only differences matter; it may be negative.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Moment(pub i64);
+pub struct Millis(pub i64);
 
-impl Moment {
+impl Millis {
     /// Milliseconds since an earlier moment; negative if it is a later one.
     pub const fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
@@ -28,21 +28,17 @@ impl Moment {
 pub struct Ticket {
     /// Which.
     pub id: TicketId,
-    /// Its place in the queue: smaller comes first; kept when a ticket comes back. Equal places go by id.
-    pub place: u64,
+    /// Its position in the queue: the smallest is first, equal ones go by id. A requeued ticket keeps it.
+    #[serde(rename = "place")]
+    pub position: u64,
     /// Who; at least one. They get into the same group.
     pub clients: Vec<ClientId>,
     /// What the rules look at. A party has one value of each for all of it.
     #[serde(default)]
     pub attributes: Attributes,
     /// Since when it waits.
-    pub entered: Moment,
+    pub entered: Millis,
 }
-
-/// A match of a pool. Smaller is older.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct MatchKey(pub u64);
 
 /// A client of a match.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,11 +64,11 @@ pub struct Placement {
 /// What a call has changed besides what it was asked to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// A new match. The pool holds it under this key until it is closed.
+    /// A new match. The pool holds it under this id until it is closed.
     Form {
         /// The match.
-        key: MatchKey,
-        /// Its tickets, in order of place.
+        match_id: MatchId,
+        /// Its tickets, in order of position.
         placements: Vec<Placement>,
         /// Why these.
         rationale: Rationale,
@@ -80,8 +76,8 @@ pub enum Effect {
     /// Back-fill: tickets that go into a match that is there.
     Fill {
         /// The match.
-        key: MatchKey,
-        /// What joins, in order of place.
+        match_id: MatchId,
+        /// What joins, in order of position.
         placements: Vec<Placement>,
         /// Why these.
         rationale: Rationale,

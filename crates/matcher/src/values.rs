@@ -6,10 +6,10 @@ use omgservers_api::interchange::{Attribute, Attributes};
 
 use crate::{
     Refusal,
-    plan::{NumberRule, Plan},
+    compiled_mode::{CompiledMode, NumberRule},
 };
 
-/// A ticket's values in the order of the plan's rules.
+/// A ticket's values in the order of the mode's rules.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Values {
     pub(crate) ranges: Box<[f64]>,
@@ -50,24 +50,24 @@ impl PartialEq for Real {
 impl Eq for Real {}
 
 impl Values {
-    pub(crate) fn of(plan: &Plan, attributes: &Attributes) -> Result<Self, Refusal> {
+    pub(crate) fn of(mode: &CompiledMode, attributes: &Attributes) -> Result<Self, Refusal> {
         let numbers = |rules: &[NumberRule]| -> Result<Box<[f64]>, Refusal> {
             rules.iter().map(|it| number(it, attributes)).collect()
         };
         Ok(Self {
-            ranges: numbers(&plan.ranges)?,
-            balances: numbers(&plan.balances)?,
-            equals: plan.equals.iter().map(|it| part(attributes.get(&it.attribute))).collect(),
+            ranges: numbers(&mode.ranges)?,
+            balances: numbers(&mode.balances)?,
+            equals: mode.equals.iter().map(|it| part(attributes.get(&it.attribute))).collect(),
         })
     }
 
     /// The same for somebody who is in a match already, whatever the rules say now.
-    pub(crate) fn or_default(plan: &Plan, attributes: &Attributes) -> Self {
+    pub(crate) fn or_default(mode: &CompiledMode, attributes: &Attributes) -> Self {
         let value = |it: &NumberRule| number(it, attributes).unwrap_or(it.default.unwrap_or(0.0));
         Self {
-            ranges: plan.ranges.iter().map(value).collect(),
-            balances: plan.balances.iter().map(value).collect(),
-            equals: plan.equals.iter().map(|it| part(attributes.get(&it.attribute))).collect(),
+            ranges: mode.ranges.iter().map(value).collect(),
+            balances: mode.balances.iter().map(value).collect(),
+            equals: mode.equals.iter().map(|it| part(attributes.get(&it.attribute))).collect(),
         }
     }
 

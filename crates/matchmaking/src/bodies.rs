@@ -44,14 +44,14 @@ fn lobby_config(lobby_id: LobbyId, version: &VersionFull, user_data: bool) -> Ru
 }
 
 /// What a match is, in the words of its matchmaker.
-pub(crate) struct MatchWords<'a> {
+pub(crate) struct MatchRef<'a> {
     pub(crate) matchmaker_id: MatchmakerId,
     pub(crate) match_id: MatchId,
     pub(crate) mode: &'a str,
     pub(crate) version: &'a VersionFull,
 }
 
-impl MatchWords<'_> {
+impl MatchRef<'_> {
     fn config(&self, user_data: bool) -> RuntimeConfig {
         let (matchmaker_id, match_id, mode) = (self.matchmaker_id, self.match_id, self.mode.to_owned());
         RuntimeConfig {

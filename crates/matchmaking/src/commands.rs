@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::join_all;
 use omgservers_api::{
-    ClientId, DeploymentId, Kind, Problem, RuntimeId, StageId, TicketId, UserId,
+    ClientId, DeploymentId, Problem, RuntimeId, StageId, TicketId, UserId,
     ids::SenderSeq,
     interchange::{
         ClientRef, MatchmakingFailureReason::Cancelled, Outgoing, Reason, RejectedCommand,
@@ -20,8 +20,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     PgMatchmaking,
-    matches::{Answer, Ask, Note, Wish, answered},
-    problems,
+    matches::{Answer, CommandSeq, MatchmakerRequest, TicketRequest, answered},
+    problems::{self, is_own_fault},
 };
 
 /// What became of the commands so far.
@@ -31,11 +31,11 @@ struct Done {
     profiles: HashMap<usize, Result<(), Problem>>,
     rejected: Vec<RejectedCommand>,
     commit: AckHandle,
-    wishes: Vec<Wished>,
+    pending_tickets: Vec<PendingTicket>,
 }
 
-/// A wish to be matched that isn't answered yet.
-struct Wished {
+/// A request to be matched that isn't answered yet.
+struct PendingTicket {
     index: usize,
     seq: Option<SenderSeq>,
     answered: Arc<AtomicBool>,
@@ -70,12 +70,12 @@ impl PgMatchmaking {
         let mut done = Done::default();
         for (index, it) in commands.iter().enumerate() {
             if it.qualifier == command::REQUEST_MATCHMAKING {
-                self.request(runtime, index, it, &mut done)?;
+                self.request_ticket(runtime, index, it, &mut done)?;
                 continue;
             }
-            // What comes after a wish is noted after it.
-            if !done.wishes.is_empty() {
-                self.finish_wishes(runtime, &mut done).await?;
+            // What comes after a request is noted after it.
+            if !done.pending_tickets.is_empty() {
+                self.finish_tickets(runtime, &mut done).await?;
             }
             // What speaks notes its counter with its messages, or a kill in between would lose them.
             if let Some(spoken) = self.speak(runtime, it) {
@@ -91,7 +91,7 @@ impl PgMatchmaking {
             }
             self.carry_out_one(runtime, index, it, &mut done).await?;
         }
-        self.finish_wishes(runtime, &mut done).await?;
+        self.finish_tickets(runtime, &mut done).await?;
         Ok((done.rejected, done.commit))
     }
 
@@ -176,7 +176,7 @@ impl PgMatchmaking {
     }
 
     /// Wishes in a row are answered together: one commit for all of them.
-    fn request(
+    fn request_ticket(
         &self,
         runtime: RuntimeId,
         index: usize,
@@ -187,41 +187,41 @@ impl PgMatchmaking {
             self.note(runtime, it.id, &mut done.commit)?;
             return Ok(());
         }
-        let before = done.wishes.last().map(|it| Arc::clone(&it.answered));
-        match self.wish(runtime, it, before) {
-            Ok((deployment, wish)) => {
-                let answered = Arc::clone(&wish.note.answered);
-                let answer = self.ask(deployment, |answer| Ask::Add(wish, answer));
-                done.wishes.push(Wished { index, seq: it.id, answered, answer });
+        let before = done.pending_tickets.last().map(|it| Arc::clone(&it.answered));
+        match self.ticket_request(runtime, it, before) {
+            Ok((deployment, request)) => {
+                let answered = Arc::clone(&request.note.answered);
+                let answer = self.request(deployment, |answer| MatchmakerRequest::Add(request, answer));
+                done.pending_tickets.push(PendingTicket { index, seq: it.id, answered, answer });
             }
             Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
         }
         Ok(())
     }
 
-    /// `before` is whether the wish before this one was answered.
-    fn wish(
+    /// `before` is whether the request before this one was answered.
+    fn ticket_request(
         &self,
         runtime: RuntimeId,
         it: &Outgoing<'_>,
         before: Option<Arc<AtomicBool>>,
-    ) -> Result<(DeploymentId, Wish), Problem> {
+    ) -> Result<(DeploymentId, TicketRequest), Problem> {
         let body: RequestMatchmaking<'_> = body(it)?;
         let deployment = self.here(runtime, body.client_id)?.deployment;
         let others = body.clients.into_iter().filter(|it| *it != body.client_id);
-        let wish = Wish {
+        let request = TicketRequest {
             clients: std::iter::once(body.client_id).chain(others).collect(),
             lobby: runtime,
-            note: Note { seq: it.id, before, ..Note::default() },
+            note: CommandSeq { seq: it.id, before, ..CommandSeq::default() },
             mode: body.mode.into_owned(),
             attributes: body.attributes,
         };
-        Ok((deployment, wish))
+        Ok((deployment, request))
     }
 
-    async fn finish_wishes(&self, runtime: RuntimeId, done: &mut Done) -> Result<(), Problem> {
+    async fn finish_tickets(&self, runtime: RuntimeId, done: &mut Done) -> Result<(), Problem> {
         let mut last = None;
-        for Wished { index, seq, answer, .. } in std::mem::take(&mut done.wishes) {
+        for PendingTicket { index, seq, answer, .. } in std::mem::take(&mut done.pending_tickets) {
             match answered(answer).await {
                 Ok(_ticket) => {}
                 Err(problem) if is_own_fault(&problem) => return Err(problem),
@@ -286,7 +286,7 @@ impl PgMatchmaking {
             command::STOP_MATCHMAKING => {
                 let info = self.parts.messaging.runtime(runtime);
                 let info = info.ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
-                let stop = self.ask(info.deployment, |answer| Ask::Stop(runtime, answer));
+                let stop = self.request(info.deployment, |answer| MatchmakerRequest::Stop(runtime, answer));
                 answered(stop).await?;
                 Ok(AckHandle::none())
             }
@@ -302,7 +302,7 @@ impl PgMatchmaking {
     async fn kick(&self, runtime: RuntimeId, client: ClientId) -> Result<(), Problem> {
         let deployment = self.here(runtime, client)?.deployment;
         if !self.is_lobby(deployment, runtime).await {
-            let leave = self.ask(deployment, |answer| Ask::Leave(runtime, client, answer));
+            let leave = self.request(deployment, |answer| MatchmakerRequest::Leave(runtime, client, answer));
             if answered(leave).await? {
                 return Ok(());
             }
@@ -314,9 +314,9 @@ impl PgMatchmaking {
 
     /// Whether a runtime is known to be no match.
     async fn is_lobby(&self, deployment: DeploymentId, runtime: RuntimeId) -> bool {
-        let cell = self.halls.cell(deployment);
-        let hall = cell.hall.lock().await;
-        hall.queues.loaded && !hall.queues.by_runtime.contains_key(&runtime)
+        let handle = self.states.handle(deployment);
+        let state = handle.state.lock().await;
+        state.queues.loaded && !state.queues.by_runtime.contains_key(&runtime)
     }
 
     /// Ends the open ticket of a client. Problems: `matchmaking.no_ticket`.
@@ -325,7 +325,7 @@ impl PgMatchmaking {
         deployment: DeploymentId,
         client: ClientId,
     ) -> Result<(), Problem> {
-        let cancel = self.ask(deployment, |answer| Ask::Cancel(client, Cancelled, answer));
+        let cancel = self.request(deployment, |answer| MatchmakerRequest::Cancel(client, Cancelled, answer));
         if answered(cancel).await? {
             return Ok(());
         }
@@ -376,11 +376,6 @@ impl PgMatchmaking {
             || problems::CLIENT_NOT_HERE.detail(format!("client {client} isn't with this runtime")),
         )
     }
-}
-
-/// Whether it isn't known what became of a command, or it may become something later: that is no refusal.
-pub(crate) fn is_own_fault(problem: &Problem) -> bool {
-    matches!(problem.kind(), Kind::Unavailable | Kind::Internal)
 }
 
 /// The fields of a command. Nothing, `null` and `[]` stand for no fields.

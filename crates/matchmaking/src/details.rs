@@ -28,11 +28,11 @@ impl PgMatchmaking {
                 u64::try_from(counts.get(&runtime.id).copied().unwrap_or(0)).unwrap_or(u64::MAX);
         }
         let version = self.parts.versions.config(full.deployment.version_id).await?;
-        let cell = self.halls.cell(id);
+        let handle = self.states.handle(id);
         let (waiting, (match_refs, waiting_tickets)) = {
-            let mut hall = cell.hall.lock().await;
-            self.load_queues(&cell, &mut hall, full).await?;
-            (cell.waiting() + hall.waiting.len(), match_refs(&hall, &version))
+            let mut state = handle.state.lock().await;
+            self.load_queues(&handle, &mut state, full).await?;
+            (handle.waiting() + state.waiting.len(), match_refs(&state, &version))
         };
         Ok(DeploymentDetails {
             deployment: full.deployment.clone(),

@@ -4,16 +4,16 @@ mod bodies;
 mod commands;
 mod details;
 mod direct;
-mod halls;
+mod effects;
+mod lobbies;
 mod matches;
 mod meters;
 mod pg;
 pub mod problems;
-pub mod rules;
 mod schema;
 mod service;
+mod state;
 mod store;
-mod tend;
 mod ticket_log;
 mod worker;
 
@@ -21,6 +21,6 @@ pub use meters::Depths;
 pub use pg::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
 pub use service::{Matchmaking, RuntimeAnswer, WhichTicket};
 pub use ticket_log::TicketLog;
-pub use worker::{ExpireClients, ForgetClosed, Survey, Tend, WatchRuntimes};
+pub use worker::{ExpireClients, ForgetClosed, ReconcileDeployments, Resync, WatchRuntimes};
 
 omgservers_core::schema!("matchmaking", "../../migrations/matchmaking");

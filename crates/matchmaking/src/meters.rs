@@ -11,7 +11,7 @@ pub(crate) struct Meters {
     pub(crate) failed: Counter,
     pub(crate) refused: Counter,
     seconds: Histogram,
-    asks: Histogram,
+    requests: Histogram,
     waited: Histogram,
 }
 
@@ -42,7 +42,7 @@ impl Meters {
         );
         describe_histogram!(
             "omgservers_matchmaking_wait_seconds",
-            "From the wish of a player to its place in a match."
+            "From the request of a player to its place in a match."
         );
         let tickets = |outcome: &'static str| counter!("omgservers_tickets_total", "outcome" => outcome);
         Self {
@@ -51,14 +51,14 @@ impl Meters {
             failed: tickets("failed"),
             refused: tickets("refused"),
             seconds: histogram!("omgservers_matchmaking_round_seconds"),
-            asks: histogram!("omgservers_matchmaking_round_requests_rows"),
+            requests: histogram!("omgservers_matchmaking_round_requests_rows"),
             waited: histogram!("omgservers_matchmaking_wait_seconds"),
         }
     }
 
-    pub(crate) fn round(&self, asks: usize, took: Duration) {
+    pub(crate) fn round(&self, requests: usize, took: Duration) {
         self.seconds.record(took);
-        self.asks.record(f64::from(u32::try_from(asks).unwrap_or(u32::MAX)));
+        self.requests.record(f64::from(u32::try_from(requests).unwrap_or(u32::MAX)));
     }
 
     pub(crate) fn matched(&self, waited: Duration) {

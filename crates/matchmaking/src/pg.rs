@@ -11,7 +11,7 @@ use omgservers_api::{
     RuntimeId, StageId, StagePermission, TenantId,
     details::{DeploymentDetails, MatchDetails, TicketDetails},
     ids::Id as _,
-    interchange::{DirectConnection, Outgoing, Reason, command, message},
+    interchange::{DirectConnection, Outgoing, Reason, message},
     problem::codes,
 };
 use omgservers_auth::Tokens;
@@ -25,11 +25,12 @@ use omgservers_versions::Versions;
 
 use crate::{
     Matchmaking, RuntimeAnswer, TicketLog, WhichTicket, bodies,
-    halls::{Cell, Halls},
+    effects::disconnect_ops,
+    lobbies::apply::OnClose,
     meters::{Depths, Meters},
     problems,
+    state::{DeploymentHandle, StateMap},
     store::{self, MatchmakerRow},
-    tend::Fate,
 };
 
 /// Times of matchmaking.
@@ -101,18 +102,18 @@ pub struct MatchmakingParts {
 /// The lobbies and matches of one database.
 pub struct PgMatchmaking {
     pub(crate) parts: MatchmakingParts,
-    pub(crate) halls: Arc<Halls>,
+    pub(crate) states: Arc<StateMap>,
     pub(crate) meters: Meters,
     /// For rounds, which nobody's call may break off.
     pub(crate) me: Weak<Self>,
 }
 
 impl PgMatchmaking {
-    /// Starts with what the database and the mailboxes have; [`Survey`](crate::Survey) brings it in.
+    /// Starts with what the database and the mailboxes have; [`Resync`](crate::Resync) brings it in.
     pub fn new(parts: MatchmakingParts) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             parts,
-            halls: Arc::default(),
+            states: Arc::default(),
             meters: Meters::new(),
             me: Weak::clone(me),
         })
@@ -121,32 +122,36 @@ impl PgMatchmaking {
     /// How much waits, for operators: as of the last round of each deployment.
     pub fn depths(&self) -> Depths {
         let mut depths = Depths::default();
-        self.halls.known().iter().for_each(|it| it.add_depths(&mut depths));
+        self.states.known().iter().for_each(|it| it.add_depths(&mut depths));
         depths
     }
 
     /// A matchmaker of the deployment: made when there is none, else one that the client's id picks.
-    async fn matchmaker_for(&self, cell: &Cell, client: ClientId) -> Result<MatchmakerId, Problem> {
-        if let Some(id) = pick(&cell.matchmakers(), client.get()) {
+    async fn matchmaker_for(
+        &self,
+        handle: &DeploymentHandle,
+        client: ClientId,
+    ) -> Result<MatchmakerId, Problem> {
+        if let Some(id) = pick(&handle.matchmakers(), client.get()) {
             return Ok(id);
         }
-        let _hall = cell.hall.lock().await;
-        let ids = self.matchmakers(cell).await?;
+        let _state = handle.state.lock().await;
+        let ids = self.matchmakers(handle).await?;
         pick(&ids, client.get()).ok_or_else(|| Problem::internal("a deployment without a matchmaker"))
     }
 
-    /// The matchmakers of a deployment, one at least. Who calls this holds the hall.
-    pub(crate) async fn matchmakers(&self, cell: &Cell) -> Result<Vec<MatchmakerId>, Problem> {
-        let known = cell.matchmakers().clone();
+    /// The matchmakers of a deployment, one at least. Who calls this holds the state.
+    pub(crate) async fn matchmakers(&self, handle: &DeploymentHandle) -> Result<Vec<MatchmakerId>, Problem> {
+        let known = handle.matchmakers().clone();
         if !known.is_empty() {
             return Ok(known);
         }
-        let rows = store::matchmakers(&mut *self.parts.db.read().await?, cell.id).await?;
+        let rows = store::matchmakers(&mut *self.parts.db.read().await?, handle.id).await?;
         let mut ids: Vec<MatchmakerId> = rows.into_iter().map(|it| it.id).collect();
         if ids.is_empty() {
-            ids.push(self.add_matchmaker(cell.id).await?);
+            ids.push(self.add_matchmaker(handle.id).await?);
         }
-        cell.matchmakers().clone_from(&ids);
+        handle.matchmakers().clone_from(&ids);
         Ok(ids)
     }
 
@@ -173,8 +178,8 @@ impl PgMatchmaking {
         }
         let (mut ended, mut commit) = (0, AckHandle::none());
         for (deployment, clients) in by_deployment {
-            let cell = self.halls.cell(deployment);
-            let _hall = cell.hall.lock().await;
+            let handle = self.states.handle(deployment);
+            let _state = handle.state.lock().await;
             let mut ops = Vec::new();
             for client in clients {
                 // It may have been routed or disconnected meanwhile.
@@ -182,11 +187,11 @@ impl PgMatchmaking {
                     continue;
                 };
                 ops.extend(disconnect_ops(client, info.route, reason)?);
-                cell.is_gone(client);
+                handle.is_gone(client);
                 ended += 1;
             }
             // Also when it can't be done: what was noted as gone is looked at again.
-            self.halls.touch(deployment);
+            self.states.enqueue(deployment);
             commit = commit.join(self.parts.messaging.apply(ops)?);
         }
         commit.wait().await?;
@@ -228,25 +233,6 @@ pub(crate) fn pick(ids: &[MatchmakerId], by: i64) -> Option<MatchmakerId> {
     ids.get(index).copied()
 }
 
-/// What disconnecting a client is made of.
-pub(crate) fn disconnect_ops(
-    client: ClientId,
-    route: Option<RuntimeId>,
-    reason: Reason,
-) -> Result<Vec<Op>, Problem> {
-    let mut ops = vec![Op::Push {
-        to: Mailbox::Client(client),
-        qualifier: message::DISCONNECTION_REASON,
-        body: bodies::disconnection(reason)?,
-    }];
-    if let Some(runtime) = route {
-        let body = bodies::client(client)?;
-        ops.push(Op::Push { to: Mailbox::Runtime(runtime), qualifier: command::DELETE_CLIENT, body });
-    }
-    ops.push(Op::Close(Mailbox::Client(client)));
-    Ok(ops)
-}
-
 #[async_trait::async_trait]
 impl Matchmaking for PgMatchmaking {
     async fn create_client(
@@ -260,8 +246,8 @@ impl Matchmaking for PgMatchmaking {
         let deployment = place.deployment.deployment.id;
         let version = self.parts.versions.config(place.deployment.deployment.version_id).await?;
         let client: ClientId = self.parts.mint.child(deployment)?;
-        let cell = self.halls.cell(deployment);
-        let matchmaker = self.matchmaker_for(&cell, client).await?;
+        let handle = self.states.handle(deployment);
+        let matchmaker = self.matchmaker_for(&handle, client).await?;
         let delivery = place.deployment.config.delivery;
         let to = Mailbox::Client(client);
         let commit = self.parts.messaging.apply(vec![
@@ -270,8 +256,8 @@ impl Matchmaking for PgMatchmaking {
             Op::Push { to, qualifier: message::MATCHMAKER_ASSIGNMENT, body: bodies::matchmaker(matchmaker)? },
         ])?;
         commit.wait().await?;
-        cell.arrive(client, self.parts.clock.ticks());
-        self.halls.touch(deployment);
+        handle.arrive(client, self.parts.clock.ticks());
+        self.states.enqueue(deployment);
         Ok(client)
     }
 
@@ -295,7 +281,7 @@ impl Matchmaking for PgMatchmaking {
         let wait_first = if first { Duration::ZERO } else { wait };
         let mut incoming = self.parts.messaging.runtime_receive(runtime, wait_first).await?;
         if first {
-            self.halls.touch(info.deployment);
+            self.states.enqueue(info.deployment);
             if incoming.is_empty() && !wait.is_zero() {
                 incoming = self.parts.messaging.runtime_receive(runtime, wait).await?;
             }
@@ -320,8 +306,8 @@ impl Matchmaking for PgMatchmaking {
         deployment: DeploymentId,
     ) -> Result<(), Problem> {
         self.managed(caller, Some(tenant), deployment).await?;
-        self.halls.cell(deployment).request();
-        self.halls.touch(deployment);
+        self.states.handle(deployment).request_lobby();
+        self.states.enqueue(deployment);
         Ok(())
     }
 
@@ -329,11 +315,11 @@ impl Matchmaking for PgMatchmaking {
         let row = store::lobby(&mut *self.parts.db.read().await?, lobby).await?;
         let Some(row) = row.filter(|it| !it.closing) else { return Ok(false) };
         let full = self.managed(caller, None, row.deployment_id).await?;
-        let cell = self.halls.cell(full.deployment.id);
-        let mut hall = cell.hall.lock().await;
-        self.load(&cell, &mut hall, &full).await?;
-        let deleted = self.close_lobby(&cell, &mut hall, lobby, Fate::Disconnected).await?;
-        self.halls.touch(full.deployment.id);
+        let handle = self.states.handle(full.deployment.id);
+        let mut state = handle.state.lock().await;
+        self.load(&handle, &mut state, &full).await?;
+        let deleted = self.close_lobby(&handle, &mut state, lobby, OnClose::Disconnect).await?;
+        self.states.enqueue(full.deployment.id);
         Ok(deleted)
     }
 
@@ -344,11 +330,11 @@ impl Matchmaking for PgMatchmaking {
         deployment: DeploymentId,
     ) -> Result<(), Problem> {
         self.managed(caller, Some(tenant), deployment).await?;
-        let cell = self.halls.cell(deployment);
-        let _hall = cell.hall.lock().await;
+        let handle = self.states.handle(deployment);
+        let _state = handle.state.lock().await;
         self.add_matchmaker(deployment).await?;
         // Read again when the next client needs one.
-        cell.matchmakers().clear();
+        handle.matchmakers().clear();
         Ok(())
     }
 
@@ -357,11 +343,11 @@ impl Matchmaking for PgMatchmaking {
             return Ok(false);
         };
         self.managed(caller, None, row.deployment_id).await?;
-        let cell = self.halls.cell(row.deployment_id);
-        let _hall = cell.hall.lock().await;
+        let handle = self.states.handle(row.deployment_id);
+        let _state = handle.state.lock().await;
         let slots = [row.deployment_id.slot()];
         // Who waits there goes to another one.
-        self.halls.touch(row.deployment_id);
+        self.states.enqueue(row.deployment_id);
         let deleted = self
             .parts
             .db
@@ -369,7 +355,7 @@ impl Matchmaking for PgMatchmaking {
                 store::delete_matchmaker(&mut tx, row.deployment_id, matchmaker).await
             })
             .await?;
-        cell.matchmakers().clear();
+        handle.matchmakers().clear();
         Ok(deleted > 0)
     }
 

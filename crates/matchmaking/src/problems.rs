@@ -1,6 +1,6 @@
 //! The problems of this crate.
 
-use omgservers_api::{Code, Kind};
+use omgservers_api::{Code, Kind, Problem};
 
 /// A command's body doesn't fit its qualifier.
 pub const WRONG_BODY: Code = Code::new(
@@ -45,7 +45,7 @@ pub const TICKET_REFUSED: Code = Code::new(
     "matchmaking.ticket_refused",
     "WRONG_REQUEST",
     Kind::Invalid,
-    "the request doesn't fulfil what the mode asks for",
+    "the request doesn't fulfil what the mode requests for",
 );
 /// So many wait already that one more is refused.
 pub const QUEUE_FULL: Code =
@@ -78,3 +78,8 @@ pub const ALL: &[Code] = &[
     NO_MATCH,
     NO_DIRECT_CONNECTION,
 ];
+
+/// True for transient or internal errors: the command's outcome is unknown, so it must not be reported as rejected.
+pub(crate) fn is_own_fault(problem: &Problem) -> bool {
+    matches!(problem.kind(), Kind::Unavailable | Kind::Internal)
+}

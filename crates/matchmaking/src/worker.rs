@@ -11,34 +11,34 @@ use omgservers_messaging::{Mailbox, Op};
 use crate::{PgMatchmaking, store};
 
 /// Tends the deployments that something happened to. Rung by everything that happens.
-pub struct Tend(pub Arc<PgMatchmaking>);
+pub struct ReconcileDeployments(pub Arc<PgMatchmaking>);
 
-impl Tend {
+impl ReconcileDeployments {
     /// What wakes it.
     pub fn doorbell(&self) -> Doorbell {
-        self.0.halls.bell.clone()
+        self.0.states.doorbell.clone()
     }
 
-    async fn tend(&self, id: DeploymentId) -> usize {
-        match self.0.tend(id).await {
+    async fn reconcile(&self, id: DeploymentId) -> usize {
+        match self.0.reconcile(id).await {
             Ok(count) => count,
             Err(problem) => {
-                tracing::error!(deployment.id = %id, ?problem, "a deployment could not be tended; it is tried again");
+                tracing::error!(deployment.id = %id, ?problem, "a deployment could not be reconciled; it is tried again");
                 let now = self.0.parts.clock.ticks();
-                self.0.halls.look_again(id, now, Some(Duration::from_secs(1)));
+                self.0.states.requeue_after(id, now, Some(Duration::from_secs(1)));
                 0
             }
         }
     }
 }
 
-/// Deployments that are tended at the same time.
+/// Deployments that are reconciled at the same time.
 const AT_A_TIME: usize = 8;
 
 #[async_trait::async_trait]
-impl Worker for Tend {
+impl Worker for ReconcileDeployments {
     fn name(&self) -> &'static str {
-        "matchmaking.tend"
+        "matchmaking.reconcile_deployments"
     }
     fn description(&self) -> &'static str {
         "Opens, fills and closes the lobbies and matches of deployments that changed."
@@ -47,25 +47,25 @@ impl Worker for Tend {
         Duration::from_secs(10)
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let due = self.0.halls.due(self.0.parts.clock.ticks());
+        let due = self.0.states.take_due(self.0.parts.clock.ticks());
         // A deployment with much to do doesn't hold up the others.
-        let tended = stream::iter(due).map(|id| self.tend(id)).buffer_unordered(AT_A_TIME);
-        let done = tended.fold(0, async |sum: usize, count| sum.saturating_add(count)).await;
-        self.0.halls.arm(self.0.parts.clock.ticks());
+        let reconciled = stream::iter(due).map(|id| self.reconcile(id)).buffer_unordered(AT_A_TIME);
+        let done = reconciled.fold(0, async |sum: usize, count| sum.saturating_add(count)).await;
+        self.0.states.wake_at(self.0.parts.clock.ticks());
         Ok(Outcome::changed(done))
     }
 }
 
-/// Finds deployments that need the tender though nothing told it: at the start, after a deploy or a delete, and
-/// whatever was missed. Ends runtimes that nobody owns.
-pub struct Survey(pub Arc<PgMatchmaking>);
+/// Enqueues every deployment that may need work: at the start, after a deploy or a delete, and as a safety net.
+/// Stops runtimes that nobody owns.
+pub struct Resync(pub Arc<PgMatchmaking>);
 
 const PAGE: u32 = 500;
 
 #[async_trait::async_trait]
-impl Worker for Survey {
+impl Worker for Resync {
     fn name(&self) -> &'static str {
-        "matchmaking.survey"
+        "matchmaking.resync"
     }
     fn description(&self) -> &'static str {
         "Finds deployments whose change was missed, and stops runtimes that nobody owns."
@@ -75,7 +75,7 @@ impl Worker for Survey {
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let parts = &self.0.parts;
-        let mut needy: HashSet<DeploymentId> = self.0.halls.known().iter().map(|it| it.id).collect();
+        let mut needy: HashSet<DeploymentId> = self.0.states.known().iter().map(|it| it.id).collect();
         needy.extend(store::deployments(&mut *parts.db.read().await?).await?);
         needy.extend(parts.messaging.deployments());
         let mut after = None;
@@ -90,13 +90,13 @@ impl Worker for Survey {
             }
         }
         for id in &needy {
-            self.0.halls.touch(*id);
+            self.0.states.enqueue(*id);
         }
         Ok(Outcome::changed(self.stop_unowned().await?))
     }
 }
 
-impl Survey {
+impl Resync {
     /// Whether matches are to be warm before anybody comes.
     async fn keeps_matches(&self, it: &DeploymentFull) -> bool {
         let version = self.0.parts.versions.config(it.deployment.version_id).await;
@@ -146,7 +146,7 @@ impl Worker for WatchRuntimes {
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let changed = self.0.parts.changed.take_due(usize::MAX);
         for deployment in &changed {
-            self.0.halls.touch(*deployment);
+            self.0.states.enqueue(*deployment);
         }
         let (requeue_after, backlog) = (self.0.parts.changed.next_wake(), self.0.parts.changed.backlog());
         Ok(Outcome { changed: changed.len(), requeue_after, backlog })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use omgservers_core::{Doorbell, Worker, mint::RenewBlocks};
-use omgservers_matchmaking::{ExpireClients, ForgetClosed, Survey, Tend, WatchRuntimes};
+use omgservers_matchmaking::{ExpireClients, ForgetClosed, ReconcileDeployments, Resync, WatchRuntimes};
 use omgservers_registry::{CollectGarbage, ForgetProjects};
 use omgservers_runtimes::SweepFailures;
 
@@ -83,10 +83,10 @@ impl Services {
 
     fn of_matchmaking(&self) -> [WiredWorker; 5] {
         let matchmaking = || Arc::clone(&self.matchmaking);
-        let (tend, watch) = (Tend(matchmaking()), WatchRuntimes(matchmaking()));
+        let (tend, watch) = (ReconcileDeployments(matchmaking()), WatchRuntimes(matchmaking()));
         let (tended, watched) = (tend.doorbell(), watch.doorbell());
         [
-            WiredWorker::new(Survey(matchmaking()), self.doorbells.deployment.clone()),
+            WiredWorker::new(Resync(matchmaking()), self.doorbells.deployment.clone()),
             WiredWorker::periodic(ExpireClients(matchmaking())),
             WiredWorker::new(watch, watched),
             WiredWorker::new(tend, tended),

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::{plan::Plan, running::Running};
+use crate::{compiled_mode::CompiledMode, open_match::OpenMatch};
 
 /// Steps before the best arrangement so far is taken.
 const MOST_STEPS: u32 = 5_000;
@@ -44,8 +44,8 @@ struct Best {
 }
 
 impl Groups {
-    pub(crate) fn new(plan: &Plan, base: &Running, mins: &[u32], limits: Vec<f64>) -> Self {
-        let facts = plan.groups.iter().zip(mins).zip(&base.counts).zip(&base.sums).enumerate();
+    pub(crate) fn new(mode: &CompiledMode, base: &OpenMatch, mins: &[u32], limits: Vec<f64>) -> Self {
+        let facts = mode.groups.iter().zip(mins).zip(&base.counts).zip(&base.sums).enumerate();
         let groups = facts.map(|(index, (((group, min), players), sums))| Group {
             index,
             min: *min,
@@ -59,7 +59,7 @@ impl Groups {
     /// The group of each ticket. Of all arrangements with the groups' least players and within the limits, the most
     /// even one, and of these the one with the closest averages; for many tickets the best one that was found in
     /// time.
-    pub(crate) fn place(mut self, items: Vec<Item<'_>>) -> Option<Vec<usize>> {
+    pub(crate) fn arrange(mut self, items: Vec<Item<'_>>) -> Option<Vec<usize>> {
         if self.limits.is_empty() && items.iter().all(|it| it.size == 1) {
             return self.singles(items.len());
         }
@@ -132,8 +132,8 @@ impl Groups {
 
     /// Groups with room, the one that comes next first. Of groups that are alike, one is enough.
     fn in_order(&self, size: u32) -> Vec<usize> {
-        let room = |it: &&Group| it.max.saturating_sub(it.players) >= size;
-        let mut open: Vec<&Group> = self.groups.iter().filter(room).collect();
+        let has_free_seats = |it: &&Group| it.max.saturating_sub(it.players) >= size;
+        let mut open: Vec<&Group> = self.groups.iter().filter(has_free_seats).collect();
         open.sort_by(|one, other| {
             let key = |it: &Group| (it.players >= it.min, it.players);
             let sum = |it: &Group| it.sums.first().copied().unwrap_or(0.0);

@@ -1,8 +1,8 @@
 //! Parties and balanced teams: which subset of a window's tickets fills the groups.
 
 use crate::{
-    plan::Plan,
-    running::Running,
+    compiled_mode::CompiledMode,
+    open_match::OpenMatch,
     search::{
         Budget, Candidate, Demand, Found,
         arrange::{self, Groups},
@@ -12,8 +12,8 @@ use crate::{
 };
 
 pub(crate) struct Composer<'s, 'a> {
-    pub(crate) plan: &'s Plan,
-    pub(crate) base: &'s Running,
+    pub(crate) mode: &'s CompiledMode,
+    pub(crate) base: &'s OpenMatch,
     pub(crate) seed: &'s Candidate<'a>,
     pub(crate) demand: &'s Demand<'s>,
 }
@@ -106,7 +106,7 @@ impl<'s, 'a> Composer<'s, 'a> {
                 return true;
             }
             walk.chosen.pop();
-            if self.plan.balances.is_empty() {
+            if self.mode.balances.is_empty() {
                 walk.closed.push(ticket.size);
             }
         }
@@ -115,11 +115,11 @@ impl<'s, 'a> Composer<'s, 'a> {
     }
 
     fn arrange(&self, chosen: &[&Candidate<'a>]) -> Option<Vec<usize>> {
-        let limits = (0..self.plan.balances.len()).map(|rule| {
+        let limits = (0..self.mode.balances.len()).map(|rule| {
             chosen.iter().filter_map(|it| it.stage.balances.get(rule)).copied().fold(f64::INFINITY, f64::min)
         });
         let items = chosen.iter().map(|it| arrange::Item { size: it.size, values: &it.values.balances });
-        Groups::new(self.plan, self.base, &self.demand.need.groups, limits.collect()).place(items.collect())
+        Groups::new(self.mode, self.base, &self.demand.need.groups, limits.collect()).arrange(items.collect())
     }
 
     /// Tickets that were chosen, with their groups.

@@ -5,9 +5,9 @@
 //! at; within one, any subset will do.
 
 use crate::{
-    queue::Order,
-    running::Running,
+    open_match::OpenMatch,
     search::{Candidate, Demand},
+    ticket_queue::Order,
 };
 
 /// By range: the least value, the greatest, and what everybody allows.
@@ -21,13 +21,13 @@ pub(crate) struct Side {
 }
 
 pub(crate) struct Windows<'a> {
-    base: &'a Running,
+    base: &'a OpenMatch,
     seed: &'a Candidate<'a>,
     least: u32,
 }
 
 impl<'a> Windows<'a> {
-    pub(crate) fn new(base: &'a Running, seed: &'a Candidate<'a>, least: u32) -> Self {
+    pub(crate) fn new(base: &'a OpenMatch, seed: &'a Candidate<'a>, least: u32) -> Self {
         Self { base, seed, least }
     }
 
@@ -106,7 +106,7 @@ pub(crate) fn contains(window: &[Side], ticket: &Candidate<'_>) -> bool {
         .all(|((side, value), allowed)| side.low <= *value && *value <= side.high && *allowed >= side.allowed)
 }
 
-/// The first tickets in order of place that fit into one window together with the seed: each is taken if a window is
+/// The first tickets in order of position that fit into one window together with the seed: each is taken if a window is
 /// left that holds all that were. Any of them makes a match if there are enough.
 pub(crate) fn earliest<'c, 'a>(
     windows: &[Window],

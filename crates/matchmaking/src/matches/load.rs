@@ -7,17 +7,17 @@ use omgservers_api::{
     interchange::{MatchmakingFailure, MatchmakingFailureReason as Reason},
 };
 use omgservers_deployments::DeploymentFull;
-use omgservers_matcher::{Moment, Seat, Ticket};
+use omgservers_matcher::{Millis, Seat, Ticket};
 use omgservers_versions::VersionFull;
 
 use super::{
-    Held, Match, Place, Queue, Queues, TicketBody,
-    place::place_of,
-    round::{Changes, Round, moment},
+    round::{Changes, Round},
+    state::{Match, QueueKey, Queues, TicketBody, TicketEntry, TicketState, millis},
+    tickets::position_of,
 };
 use crate::{
     PgMatchmaking,
-    halls::{Cell, Hall},
+    state::{DeploymentHandle, DeploymentState},
     store::{
         self,
         matches::{MatchRow, TicketRow},
@@ -28,50 +28,53 @@ impl PgMatchmaking {
     /// Reads matches and tickets, unless what is remembered is what the database has.
     pub(crate) async fn load_queues(
         &self,
-        cell: &Cell,
-        hall: &mut Hall,
+        handle: &DeploymentHandle,
+        state: &mut DeploymentState,
         full: &DeploymentFull,
     ) -> Result<(), Problem> {
-        if hall.queues.loaded {
+        if state.queues.loaded {
             return Ok(());
         }
         let version = self.parts.versions.config(full.deployment.version_id).await?;
         let (matches, tickets) = {
             let mut conn = self.parts.db.read().await?;
-            let matches = store::matches::matches(&mut conn, cell.id).await?;
-            (matches, store::matches::tickets(&mut conn, cell.id).await?)
+            let matches = store::matches::matches(&mut conn, handle.id).await?;
+            (matches, store::matches::tickets(&mut conn, handle.id).await?)
         };
-        let former = std::mem::take(&mut hall.queues);
-        hall.queues.failures = former.failures;
-        hall.queues.retry_at = former.retry_at;
+        let former = std::mem::take(&mut state.queues);
+        state.queues.failures = former.failures;
+        state.queues.retry_at = former.retry_at;
         for row in matches {
             let known = former.matches.get(&row.id).cloned();
-            self.load_match(&mut hall.queues, row, &version, known)?;
+            self.load_match(&mut state.queues, row, &version, known)?;
         }
-        let now = moment(self.parts.clock.ticks());
-        let queues = &mut hall.queues;
+        let now = millis(self.parts.clock.ticks());
+        let queues = &mut state.queues;
         let mut round =
-            Round { matchmaking: self, cell, version: &version, queues, changes: Changes::default(), now };
+            Round { matchmaking: self, handle, version: &version, queues, changes: Changes::default(), now };
         let (mut waiting, mut waiting_again) = (Vec::new(), Vec::new());
         for row in tickets {
             let (id, match_id) = (row.id, row.match_id);
             waiting.extend(round.load_ticket(row)?);
-            let is_there =
-                round.queues.tickets.get(&id).is_some_and(|it| matches!(it.place, Place::Placed { .. }));
+            let is_there = round
+                .queues
+                .tickets
+                .get(&id)
+                .is_some_and(|it| matches!(it.state, TicketState::Matched { .. }));
             waiting_again.extend(match_id.filter(|_| !is_there));
         }
         // Where somebody is, it goes on without those who didn't come back.
-        waiting_again.retain(|it| round.queues.matches.get(it).is_some_and(|it| it.seated.is_empty()));
+        waiting_again.retain(|it| round.queues.matches.get(it).is_some_and(|it| it.joined.is_empty()));
         round.load_seats()?;
         for id in waiting_again {
-            round.regroup(id)?;
+            round.requeue_unstarted(id)?;
         }
         for (ticket, was_placed) in waiting {
             round.load_waiting(ticket, was_placed)?;
         }
-        round.strangers();
+        round.evict_unticketed();
         let changes = round.finish()?;
-        self.write(cell, changes, hall).await?;
+        self.write(handle, changes, state).await?;
         Ok(())
     }
 
@@ -125,31 +128,37 @@ impl Round<'_> {
         let all = clients.len();
         clients.retain(|it| self.is_open(*it));
         let entered = self.entered(&row);
-        let ticket =
-            Ticket { id: row.id, place: place_of(row.id), clients: clients.clone(), attributes, entered };
-        let held = |place: Place| Held { queue, created: row.created, clients: clients.clone(), place };
+        let ticket = Ticket {
+            id: row.id,
+            position: position_of(row.id),
+            clients: clients.clone(),
+            attributes,
+            entered,
+        };
+        let entry =
+            |state: TicketState| TicketEntry { queue, created: row.created, clients: clients.clone(), state };
         let runtime = row.match_id.and_then(|it| Some((it, self.queues.matches.get(&it)?)));
         // Who was still to come into a match that closes was written to wait again, so its tickets are of who was there.
-        let seated = runtime
+        let joined = runtime
             .is_some_and(|(_, it)| it.closing || clients.iter().any(|client| self.is_with(*client, it)));
         let expected = runtime.is_some_and(|(_, it)| !it.closing && !it.stopped);
         let id = row.id;
         match row.match_id.zip(row.group_index.and_then(|it| usize::try_from(it).ok())) {
             _ if clients.is_empty() => self.changes.end(id),
-            Some((match_id, group)) if seated || (expected && clients.len() == all) => {
-                self.queues.tickets.insert(id, held(Place::Placed { match_id, group, ticket }));
+            Some((match_id, group)) if joined || (expected && clients.len() == all) => {
+                self.queues.tickets.insert(id, entry(TicketState::Matched { match_id, group, ticket }));
                 self.queues.by_client.extend(clients.iter().map(|it| (*it, id)));
                 if let Some(it) = self.queues.matches.get_mut(&match_id) {
-                    if seated {
-                        it.seated.insert(id);
+                    if joined {
+                        it.joined.insert(id);
                     } else {
-                        it.coming.insert(id);
+                        it.pending_join.insert(id);
                         self.queues.expecting.insert(match_id);
                     }
                 }
             }
             _ => {
-                self.queues.tickets.insert(id, held(Place::Waiting));
+                self.queues.tickets.insert(id, entry(TicketState::Queued));
                 self.queues.by_client.extend(clients.iter().map(|it| (*it, id)));
                 if clients.len() < all {
                     // A party that lost somebody before it had a match isn't what was asked for.
@@ -162,9 +171,9 @@ impl Round<'_> {
         Ok(None)
     }
 
-    fn entered(&self, row: &TicketRow) -> Moment {
+    fn entered(&self, row: &TicketRow) -> Millis {
         let age = self.matchmaking.parts.clock.now().signed_duration_since(row.created).num_milliseconds();
-        Moment(self.now.0.saturating_sub(age.max(0)))
+        Millis(self.now.0.saturating_sub(age.max(0)))
     }
 
     fn is_open(&self, client: ClientId) -> bool {
@@ -177,7 +186,7 @@ impl Round<'_> {
 
     /// Tells the pools which matches take more players.
     fn load_seats(&mut self) -> Result<(), Problem> {
-        let open: Vec<(MatchId, Queue)> = self
+        let open: Vec<(MatchId, QueueKey)> = self
             .queues
             .matches
             .iter()
@@ -185,21 +194,19 @@ impl Round<'_> {
             .map(|(id, it)| (*id, it.queue))
             .collect();
         let mut seats: HashMap<MatchId, Vec<Seat>> = HashMap::new();
-        for held in self.queues.tickets.values() {
-            let Place::Placed { match_id, group, ticket } = &held.place else { continue };
-            seats.entry(*match_id).or_default().extend(held.clients.iter().map(|client| Seat {
+        for entry in self.queues.tickets.values() {
+            let TicketState::Matched { match_id, group, ticket } = &entry.state else { continue };
+            seats.entry(*match_id).or_default().extend(entry.clients.iter().map(|client| Seat {
                 client: *client,
                 group: *group,
                 attributes: ticket.attributes.clone(),
             }));
         }
-        let now = self.now;
         for (id, queue) in open {
             let seats = seats.remove(&id).unwrap_or_default();
-            let (key, effects) = self.pool(queue)?.put_match(None, seats, now);
-            self.queues.by_key.insert((queue, key), id);
+            let effects = self.in_pool(queue, |pool, now, ids| pool.put_match(id, seats, now, ids))?;
             if let Some(it) = self.queues.matches.get_mut(&id) {
-                it.key = Some(key);
+                it.is_in_pool = true;
             }
             self.absorb(queue, effects)?;
         }
@@ -207,9 +214,9 @@ impl Round<'_> {
     }
 
     fn load_waiting(&mut self, ticket: Ticket, was_placed: bool) -> Result<(), Problem> {
-        let (id, now) = (ticket.id, self.now);
+        let id = ticket.id;
         let Some(queue) = self.queues.tickets.get(&id).map(|it| it.queue) else { return Ok(()) };
-        match self.pool(queue)?.add(ticket, now) {
+        match self.in_pool(queue, |pool, now, ids| pool.add(ticket, now, ids))? {
             Ok(effects) => {
                 if was_placed {
                     self.put_ticket(id);
@@ -221,7 +228,7 @@ impl Round<'_> {
     }
 
     /// Clients that are with a match without a ticket were on their way out.
-    fn strangers(&mut self) {
+    fn evict_unticketed(&mut self) {
         for it in self.queues.matches.values().filter(|it| !it.closing) {
             let clients = self.matchmaking.parts.messaging.clients_of(it.runtime);
             let strange = clients.into_iter().filter(|it| !self.queues.by_client.contains_key(it));

@@ -8,15 +8,18 @@ use omgservers_api::{
     interchange::{Attributes, MatchmakingFailure, MatchmakingFailureReason as Reason, message},
 };
 use omgservers_deployments::DeploymentFull;
-use omgservers_matcher::{Moment, Pool};
+use omgservers_matcher::{MatchIds, Millis, Pool};
 use omgservers_messaging::{Mailbox, Op};
 use omgservers_versions::VersionFull;
 
-use super::{Ask, Held, Match, Place, Queue, Queues, TicketBody, reason_name};
+use super::{
+    requests::MatchmakerRequest,
+    state::{Match, QueueKey, Queues, TicketBody, TicketEntry, TicketState, millis, reason_name, take_spare},
+};
 use crate::{
     PgMatchmaking, bodies,
-    commands::is_own_fault,
-    halls::{Cell, Hall},
+    problems::is_own_fault,
+    state::{DeploymentHandle, DeploymentState},
     store::{
         self,
         matches::{MatchRow, TicketRow},
@@ -68,81 +71,81 @@ impl Changes {
 /// What a round looks at and changes.
 pub(crate) struct Round<'a> {
     pub(crate) matchmaking: &'a PgMatchmaking,
-    pub(crate) cell: &'a Cell,
+    pub(crate) handle: &'a DeploymentHandle,
     pub(crate) version: &'a VersionFull,
     pub(crate) queues: &'a mut Queues,
     pub(crate) changes: Changes,
-    pub(crate) now: Moment,
+    pub(crate) now: Millis,
 }
 
 impl PgMatchmaking {
     /// Answers what was asked and does what is due. When it fails, what is remembered is read again.
     pub(crate) async fn round(
         &self,
-        cell: &Cell,
-        hall: &mut Hall,
+        handle: &DeploymentHandle,
+        state: &mut DeploymentState,
         full: &DeploymentFull,
-        asks: Vec<Ask>,
-        allowed: &[(Queue, Option<u32>)],
+        requests: Vec<MatchmakerRequest>,
+        allowed: &[(QueueKey, Option<u32>)],
     ) -> Result<usize, Problem> {
         let begun = Instant::now();
         let version = self.parts.versions.config(full.deployment.version_id).await?;
-        let matchmakers = self.matchmakers(cell).await?;
-        let gone = cell.take_gone();
+        let matchmakers = self.matchmakers(handle).await?;
+        let gone = handle.take_gone();
         // Until it is written nobody knows what is.
-        hall.queues.loaded = false;
-        let asked = asks.len();
+        state.queues.loaded = false;
+        let asked = requests.len();
         let ticks = self.parts.clock.ticks();
         let mut round = Round {
             matchmaking: self,
-            cell,
+            handle,
             version: &version,
-            queues: &mut hall.queues,
+            queues: &mut state.queues,
             changes: Changes::default(),
-            now: moment(ticks),
+            now: millis(ticks),
         };
-        round.rehouse(&matchmakers)?;
+        round.reassign_matchmaker(&matchmakers)?;
         for client in gone {
             round.gone(client)?;
         }
         for (queue, allowed) in allowed {
             round.allow(*queue, *allowed)?;
         }
-        for ask in asks {
+        for ask in requests {
             round.serve(ask, &matchmakers)?;
         }
         round.time_passes()?;
         let changes = round.finish()?;
-        let done = self.write(cell, changes, hall).await?;
+        let done = self.write(handle, changes, state).await?;
         self.meters.round(asked, begun.elapsed());
-        cell.show(hall);
+        handle.show(state);
         Ok(done)
     }
 
     /// Writes what a round has decided; then tells who is to be told.
     pub(crate) async fn write(
         &self,
-        cell: &Cell,
+        handle: &DeploymentHandle,
         changes: Changes,
-        hall: &mut Hall,
+        state: &mut DeploymentState,
     ) -> Result<usize, Problem> {
         let done =
             changes.tickets.len() + changes.ended.len() + changes.matches.len() + changes.leaving.len();
         if !changes.is_empty() {
             let (matches, tickets, ended) = (&changes.matches, &changes.tickets, &changes.ended);
-            let slots = [cell.id.slot()];
+            let slots = [handle.id.slot()];
             self.parts
                 .db
                 .write_owned(&self.parts.ownership, &slots, async |mut tx| {
-                    store::matches::put_matches(&mut tx, cell.id, matches).await?;
-                    store::matches::put_tickets(&mut tx, cell.id, tickets).await?;
-                    store::matches::delete_tickets(&mut tx, cell.id, ended).await
+                    store::matches::put_matches(&mut tx, handle.id, matches).await?;
+                    store::matches::put_tickets(&mut tx, handle.id, tickets).await?;
+                    store::matches::delete_tickets(&mut tx, handle.id, ended).await
                 })
                 .await?;
-            self.leave(hall, &changes.leaving).await?;
-            self.tell_failures(cell, &changes.failed, &changes.failed_tickets).await?;
+            self.leave(state, &changes.leaving).await?;
+            self.send_failures(handle, &changes.failed, &changes.failed_tickets).await?;
         }
-        hall.queues.loaded = true;
+        state.queues.loaded = true;
         for answer in changes.answers {
             answer();
         }
@@ -150,9 +153,9 @@ impl PgMatchmaking {
     }
 
     /// Tells clients why their tickets ended, and only then forgets these.
-    pub(crate) async fn tell_failures(
+    pub(crate) async fn send_failures(
         &self,
-        cell: &Cell,
+        handle: &DeploymentHandle,
         failed: &[(Vec<ClientId>, MatchmakingFailure)],
         tickets: &[TicketId],
     ) -> Result<(), Problem> {
@@ -170,27 +173,26 @@ impl PgMatchmaking {
             }));
         }
         self.parts.messaging.apply(ops)?.wait().await?;
-        let slots = [cell.id.slot()];
+        let slots = [handle.id.slot()];
         self.parts
             .db
             .write_owned(&self.parts.ownership, &slots, async |mut tx| {
-                store::matches::delete_tickets(&mut tx, cell.id, tickets).await
+                store::matches::delete_tickets(&mut tx, handle.id, tickets).await
             })
             .await
     }
 }
 
-/// The matcher's time.
-pub(crate) fn moment(ticks: omgservers_core::Ticks) -> Moment {
-    Moment(i64::try_from(ticks.0).unwrap_or(i64::MAX))
-}
-
 impl Round<'_> {
-    fn serve(&mut self, ask: Ask, matchmakers: &[omgservers_api::MatchmakerId]) -> Result<(), Problem> {
+    fn serve(
+        &mut self,
+        ask: MatchmakerRequest,
+        matchmakers: &[omgservers_api::MatchmakerId],
+    ) -> Result<(), Problem> {
         match ask {
-            Ask::Add(wish, answer) => {
-                let (lobby, note) = (wish.lobby, wish.note.clone());
-                let result = self.add(wish, matchmakers)?;
+            MatchmakerRequest::Add(request, answer) => {
+                let (lobby, note) = (request.lobby, request.note.clone());
+                let result = self.add(request, matchmakers)?;
                 let messaging = Arc::clone(&self.matchmaking.parts.messaging);
                 self.changes.answer(move || {
                     let is_answer = !result.as_ref().is_err_and(is_own_fault);
@@ -200,15 +202,15 @@ impl Round<'_> {
                     drop(answer.send(result));
                 });
             }
-            Ask::Cancel(client, reason, answer) => {
+            MatchmakerRequest::Cancel(client, reason, answer) => {
                 let had = self.cancel(client, reason)?;
                 self.changes.answer(move || drop(answer.send(Ok(had))));
             }
-            Ask::Stop(runtime, answer) => {
+            MatchmakerRequest::Stop(runtime, answer) => {
                 let result = self.stop(runtime)?;
                 self.changes.answer(move || drop(answer.send(result)));
             }
-            Ask::Leave(runtime, client, answer) => {
+            MatchmakerRequest::Leave(runtime, client, answer) => {
                 let was = self.leave(runtime, client)?;
                 self.changes.answer(move || drop(answer.send(Ok(was))));
             }
@@ -217,7 +219,7 @@ impl Round<'_> {
     }
 
     fn time_passes(&mut self) -> Result<(), Problem> {
-        let due: Vec<Queue> = self
+        let due: Vec<QueueKey> = self
             .queues
             .pools
             .iter()
@@ -225,14 +227,13 @@ impl Round<'_> {
             .map(|(queue, _)| *queue)
             .collect();
         for queue in due {
-            let now = self.now;
-            let effects = self.pool(queue)?.advance(now);
+            let effects = self.in_pool(queue, Pool::advance)?;
             self.absorb(queue, effects)?;
         }
         Ok(())
     }
 
-    pub(crate) fn pool(&mut self, queue: Queue) -> Result<&mut Pool, Problem> {
+    pub(crate) fn pool(&mut self, queue: QueueKey) -> Result<&mut Pool, Problem> {
         let mode = self.version.config.modes.get(queue.1);
         let mode =
             mode.ok_or_else(|| Problem::internal("a queue of a mode that the version doesn't have"))?;
@@ -242,102 +243,130 @@ impl Round<'_> {
             // Until the next plan says what it may do.
             let living = matches.values().filter(|it| it.queue == queue && it.used).count();
             let living = u32::try_from(living).unwrap_or(u32::MAX);
-            let nothing_waits = pool.limit(mode.max_matches.map(|it| it.saturating_sub(living)), now);
+            let limit = mode.max_matches.map(|it| it.saturating_sub(living));
+            let nothing_waits = pool.limit(limit, now, &mut || None);
             debug_assert!(nothing_waits.is_empty());
             pool
         }))
     }
 
-    pub(crate) fn mode_name(&self, queue: Queue) -> &str {
+    /// Calls a pool, with the ids of matches that are kept warm, and of new ones, for those that form.
+    pub(crate) fn in_pool<T>(
+        &mut self,
+        queue: QueueKey,
+        call: impl FnOnce(&mut Pool, Millis, &mut MatchIds<'_>) -> T,
+    ) -> Result<T, Problem> {
+        self.pool(queue)?;
+        let (mint, deployment, now) = (&self.matchmaking.parts.mint, self.handle.id, self.now);
+        let Queues { pools, matches, spare, .. } = &mut *self.queues;
+        let pool = pools.get_mut(&queue).ok_or_else(|| Problem::internal("a queue without a pool"))?;
+        let mut failed = None;
+        let mut ids = || {
+            take_spare(spare, matches, queue)
+                .or_else(|| mint.child(deployment).map_err(|problem| failed = Some(problem)).ok())
+        };
+        let answer = call(pool, now, &mut ids);
+        failed.map_or(Ok(answer), Err)
+    }
+
+    /// Its pool doesn't fill a match any more.
+    pub(crate) fn close_in_pool(&mut self, id: MatchId) -> Result<(), Problem> {
+        let Some(it) = self.queues.matches.get_mut(&id) else { return Ok(()) };
+        let queue = it.queue;
+        if std::mem::take(&mut it.is_in_pool) {
+            self.pool(queue)?.close_match(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn mode_name(&self, queue: QueueKey) -> &str {
         self.version.config.modes.get(queue.1).map_or("", |it| &it.name)
     }
 
     /// Ends an open ticket without a match: its clients are told.
     pub(crate) fn fail(&mut self, id: TicketId, reason: Reason, detail: &str) -> Result<(), Problem> {
-        let Some(held) = self.take(id)? else { return Ok(()) };
-        let mode = self.mode_name(held.queue).to_owned();
-        tracing::info!(ticket.id = %id, deployment.id = %self.cell.id, mode, ?reason, "a ticket ended without a match");
+        let Some(entry) = self.take(id)? else { return Ok(()) };
+        let mode = self.mode_name(entry.queue).to_owned();
+        tracing::info!(ticket.id = %id, deployment.id = %self.handle.id, mode, ?reason, "a ticket ended without a match");
         self.matchmaking.meters.failed.increment(1);
-        let row = TicketRow { ending: Some(reason_name(reason)), ..self.row(id, &held)? };
+        let row = TicketRow { ending: Some(reason_name(reason)), ..self.row(id, &entry)? };
         self.changes.tickets.push(row);
         self.changes.failed_tickets.push(id);
         let failure = MatchmakingFailure { mode, reason, detail: detail.to_owned() };
-        self.changes.failed.push((held.clients, failure));
+        self.changes.failed.push((entry.clients, failure));
         Ok(())
     }
 
     /// Takes a ticket out of wherever it is. Who is left in its match may get others to play with.
-    pub(crate) fn take(&mut self, id: TicketId) -> Result<Option<Held>, Problem> {
-        let Some(held) = self.queues.tickets.remove(&id) else { return Ok(None) };
-        for client in &held.clients {
+    pub(crate) fn take(&mut self, id: TicketId) -> Result<Option<TicketEntry>, Problem> {
+        let Some(entry) = self.queues.tickets.remove(&id) else { return Ok(None) };
+        for client in &entry.clients {
             if self.queues.by_client.get(client) == Some(&id) {
                 self.queues.by_client.remove(client);
             }
         }
-        match &held.place {
-            Place::Waiting => {
-                self.pool(held.queue)?.cancel(id);
+        match &entry.state {
+            TicketState::Queued => {
+                self.pool(entry.queue)?.cancel(id);
             }
-            Place::Placed { match_id, .. } => {
+            TicketState::Matched { match_id, .. } => {
                 let match_id = *match_id;
-                self.note_arrivals(match_id);
-                let Some(it) = self.queues.matches.get_mut(&match_id) else { return Ok(Some(held)) };
-                it.seated.remove(&id);
-                it.coming.remove(&id);
-                if it.seated.is_empty() {
-                    self.regroup(match_id)?;
+                self.sync_joined(match_id);
+                let Some(it) = self.queues.matches.get_mut(&match_id) else { return Ok(Some(entry)) };
+                it.joined.remove(&id);
+                it.pending_join.remove(&id);
+                if it.joined.is_empty() {
+                    self.requeue_unstarted(match_id)?;
                 } else {
-                    for client in &held.clients {
+                    for client in &entry.clients {
                         self.free_seat(match_id, *client)?;
                     }
                 }
             }
         }
-        Ok(Some(held))
+        Ok(Some(entry))
     }
 
     /// A match lost somebody before it began: who is left may be too few, or not fit any more without them. They wait
     /// again in their old places, and the match ends.
-    pub(crate) fn regroup(&mut self, match_id: MatchId) -> Result<(), Problem> {
+    pub(crate) fn requeue_unstarted(&mut self, match_id: MatchId) -> Result<(), Problem> {
         let Some(it) = self.queues.matches.get_mut(&match_id) else { return Ok(()) };
-        let coming = std::mem::take(&mut it.coming);
-        let (queue, key) = (it.queue, it.key.take());
-        if let Some(key) = key {
-            self.queues.by_key.remove(&(queue, key));
-            self.pool(queue)?.close_match(key);
-        }
-        self.wait_again(queue, coming)
+        let pending_join = std::mem::take(&mut it.pending_join);
+        let queue = it.queue;
+        self.close_in_pool(match_id)?;
+        self.requeue_tickets(queue, pending_join)
     }
 
     /// Lets the pool know of an empty seat.
     pub(crate) fn free_seat(&mut self, match_id: MatchId, client: ClientId) -> Result<(), Problem> {
-        let found = self.queues.matches.get(&match_id).map(|it| (it.queue, it.key, it.closing));
-        let Some((queue, Some(key), false)) = found else { return Ok(()) };
-        let now = self.now;
-        let effects = self.pool(queue)?.leave(key, client, now);
+        let open = self.queues.matches.get(&match_id).filter(|it| it.is_in_pool && !it.closing);
+        let Some(queue) = open.map(|it| it.queue) else { return Ok(()) };
+        let effects = self.in_pool(queue, |pool, now, ids| pool.leave(match_id, client, now, ids))?;
         self.absorb(queue, effects)
     }
 
-    pub(crate) fn row(&self, id: TicketId, held: &Held) -> Result<TicketRow, Problem> {
-        let (match_id, group, ticket) = match &held.place {
-            Place::Waiting => (None, None, self.queues.pools.get(&held.queue).and_then(|it| it.get(id))),
-            Place::Placed { match_id, group, ticket } => {
+    pub(crate) fn row(&self, id: TicketId, entry: &TicketEntry) -> Result<TicketRow, Problem> {
+        let (match_id, group, ticket) = match &entry.state {
+            TicketState::Queued => {
+                (None, None, self.queues.pools.get(&entry.queue).and_then(|it| it.get(id)))
+            }
+            TicketState::Matched { match_id, group, ticket } => {
                 (Some(*match_id), i32::try_from(*group).ok(), Some(ticket))
             }
         };
         let none = Attributes::default();
         let attributes = ticket.map_or(&none, |it| &it.attributes);
         let body =
-            TicketBody { clients: Cow::Borrowed(&held.clients), attributes: Cow::Borrowed(attributes) };
+            TicketBody { clients: Cow::Borrowed(&entry.clients), attributes: Cow::Borrowed(attributes) };
         Ok(TicketRow {
             id,
-            matchmaker_id: held.queue.0,
-            mode: self.mode_name(held.queue).to_owned(),
+            matchmaker_id: entry.queue.0,
+            mode: self.mode_name(entry.queue).to_owned(),
             body: serde_json::to_string(&body).map_err(Problem::internal)?,
             match_id,
             group_index: group,
             ending: None,
-            created: held.created,
+            created: entry.created,
         })
     }
 
@@ -355,8 +384,8 @@ impl Round<'_> {
     pub(crate) fn finish(mut self) -> Result<Changes, Problem> {
         for id in std::mem::take(&mut self.changes.changed_tickets) {
             // One that ended has its row already.
-            let Some(held) = self.queues.tickets.get(&id) else { continue };
-            let row = self.row(id, held)?;
+            let Some(entry) = self.queues.tickets.get(&id) else { continue };
+            let row = self.row(id, entry)?;
             self.changes.tickets.push(row);
         }
         for id in std::mem::take(&mut self.changes.changed_matches) {

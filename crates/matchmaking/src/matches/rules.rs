@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use omgservers_api::MatchId;
 
-use super::Queue;
+use super::state::QueueKey;
 
 /// Where a match stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum MatchState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MatchFacts {
     pub(crate) id: MatchId,
-    pub(crate) queue: Queue,
+    pub(crate) queue: QueueKey,
     pub(crate) state: MatchState,
     /// Somebody was placed in it.
     pub(crate) used: bool,
@@ -37,7 +37,7 @@ pub(crate) struct MatchFacts {
 /// The matches of one mode of one matchmaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct QueueFacts {
-    pub(crate) queue: Queue,
+    pub(crate) queue: QueueKey,
     /// Matches that are kept started without players.
     pub(crate) min_matches: u32,
     /// Most matches at a time.
@@ -66,7 +66,7 @@ pub(crate) enum Step {
     /// Close a match that came to its end, or that nobody needs.
     Close(MatchId),
     /// Start so many matches without players.
-    Warm(Queue, u32),
+    Warm(QueueKey, u32),
     /// Let who was placed in it join.
     Admit(MatchId),
 }
@@ -76,7 +76,7 @@ pub(crate) enum Step {
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// How many more matches each queue may form; `None` is any number.
-    pub(crate) allowed: Vec<(Queue, Option<u32>)>,
+    pub(crate) allowed: Vec<(QueueKey, Option<u32>)>,
     /// After what time to ask again though nothing happened.
     pub(crate) again: Option<Duration>,
 }
@@ -107,7 +107,7 @@ fn close(facts: &Facts, it: &MatchFacts) -> Option<Step> {
 }
 
 /// Of a replaced deployment and of a deleted matchmaker nothing is.
-fn is_kept_warm(facts: &Facts, queue: Queue) -> bool {
+fn is_kept_warm(facts: &Facts, queue: QueueKey) -> bool {
     facts.active && facts.queues.iter().any(|it| it.queue == queue)
 }
 
@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    fn queue(mode: usize) -> Queue {
+    fn queue(mode: usize) -> QueueKey {
         (MatchmakerId::from_i64(7).unwrap(), mode)
     }
     fn id(id: i64) -> MatchId {

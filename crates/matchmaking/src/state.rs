@@ -9,46 +9,21 @@ use std::{
     time::Duration,
 };
 
-use omgservers_api::{ClientId, DeploymentId, LobbyId, MatchmakerId, RuntimeId};
+use omgservers_api::{ClientId, DeploymentId, LobbyId, MatchmakerId};
 use omgservers_core::{Doorbell, Ticks};
-use omgservers_runtimes::Published;
 
 use crate::{
-    matches::{Ask, Queues},
+    lobbies::state::{Lobby, WaitingClient},
+    matches::{MatchmakerRequest, state::Queues},
     meters::Depths,
 };
 
-/// A lobby.
-#[derive(Debug, Clone)]
-pub(crate) struct Lobby {
-    pub(crate) runtime: RuntimeId,
-    pub(crate) made: Ticks,
-    pub(crate) closing: bool,
-    /// Since when its game server polls, in this process.
-    pub(crate) ready: Option<Ticks>,
-    /// Where players connect to it directly.
-    pub(crate) published: Option<Arc<Published>>,
-}
-
-impl Lobby {
-    pub(crate) fn new(runtime: RuntimeId, made: Ticks, closing: bool) -> Self {
-        Self { runtime, made, closing, ready: None, published: None }
-    }
-}
-
-/// A client without a runtime.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Waiting {
-    pub(crate) client: ClientId,
-    pub(crate) since: Ticks,
-}
-
 /// What a deployment has. Whoever changes routes of its clients holds its lock.
 #[derive(Default)]
-pub(crate) struct Hall {
+pub(crate) struct DeploymentState {
     pub(crate) loaded: bool,
     pub(crate) lobbies: BTreeMap<LobbyId, Lobby>,
-    pub(crate) waiting: VecDeque<Waiting>,
+    pub(crate) waiting: VecDeque<WaitingClient>,
     /// Lobbies that failed in a row.
     pub(crate) failures: u32,
     pub(crate) retry_at: Ticks,
@@ -57,20 +32,20 @@ pub(crate) struct Hall {
 }
 
 /// A deployment.
-pub(crate) struct Cell {
+pub(crate) struct DeploymentHandle {
     pub(crate) id: DeploymentId,
-    pub(crate) hall: tokio::sync::Mutex<Hall>,
-    arrivals: Mutex<Vec<Waiting>>,
+    pub(crate) state: tokio::sync::Mutex<DeploymentState>,
+    arrivals: Mutex<Vec<WaitingClient>>,
     requested: AtomicU32,
     matchmakers: Mutex<Vec<MatchmakerId>>,
-    asks: Mutex<Asks>,
+    requests: Mutex<RequestQueue>,
     gone: Mutex<Vec<ClientId>>,
-    shown: Shown,
+    gauges: DepthGauges,
 }
 
-/// What operators see without the lock of a hall: how it was after the last round.
+/// What operators see without the lock of a state: how it was after the last round.
 #[derive(Default)]
-struct Shown {
+struct DepthGauges {
     tickets: AtomicUsize,
     without_lobby: AtomicUsize,
     lobbies: AtomicUsize,
@@ -79,48 +54,48 @@ struct Shown {
 
 /// What is asked of the matchmaker and not taken by a round yet.
 #[derive(Default)]
-struct Asks {
-    waiting: Vec<Ask>,
+struct RequestQueue {
+    waiting: Vec<MatchmakerRequest>,
     /// Somebody does rounds until nothing waits.
     served: bool,
 }
 
-impl Cell {
-    /// How a hall is after a round.
-    pub(crate) fn show(&self, hall: &Hall) {
+impl DeploymentHandle {
+    /// How a state is after a round.
+    pub(crate) fn show(&self, state: &DeploymentState) {
         let show = |at: &AtomicUsize, value| at.store(value, Ordering::Relaxed);
-        show(&self.shown.tickets, hall.queues.pools.values().map(omgservers_matcher::Pool::len).sum());
-        show(&self.shown.without_lobby, hall.waiting.len());
-        show(&self.shown.lobbies, hall.lobbies.values().filter(|it| !it.closing).count());
-        show(&self.shown.matches, hall.queues.matches.values().filter(|it| !it.closing).count());
+        show(&self.gauges.tickets, state.queues.pools.values().map(omgservers_matcher::Pool::len).sum());
+        show(&self.gauges.without_lobby, state.waiting.len());
+        show(&self.gauges.lobbies, state.lobbies.values().filter(|it| !it.closing).count());
+        show(&self.gauges.matches, state.queues.matches.values().filter(|it| !it.closing).count());
     }
     /// The same for operators, with those who have come since.
     pub(crate) fn add_depths(&self, depths: &mut Depths) {
-        let shown = |at: &AtomicUsize| at.load(Ordering::Relaxed);
-        depths.tickets += shown(&self.shown.tickets);
-        depths.without_lobby += shown(&self.shown.without_lobby) + self.waiting();
-        depths.lobbies += shown(&self.shown.lobbies);
-        depths.matches += shown(&self.shown.matches);
+        let gauges = |at: &AtomicUsize| at.load(Ordering::Relaxed);
+        depths.tickets += gauges(&self.gauges.tickets);
+        depths.without_lobby += gauges(&self.gauges.without_lobby) + self.waiting();
+        depths.lobbies += gauges(&self.gauges.lobbies);
+        depths.matches += gauges(&self.gauges.matches);
     }
     /// For the next round of the matchmaker. `true` when nobody does rounds: then the caller has to.
     #[must_use = "without a round nothing is answered"]
-    pub(crate) fn ask(&self, ask: Ask) -> bool {
-        let mut asks = lock(&self.asks);
-        asks.waiting.push(ask);
-        !std::mem::replace(&mut asks.served, true)
+    pub(crate) fn enqueue(&self, request: MatchmakerRequest) -> bool {
+        let mut requests = lock(&self.requests);
+        requests.waiting.push(request);
+        !std::mem::replace(&mut requests.served, true)
     }
-    pub(crate) fn take_asks(&self) -> Vec<Ask> {
-        std::mem::take(&mut lock(&self.asks).waiting)
+    pub(crate) fn take_requests(&self) -> Vec<MatchmakerRequest> {
+        std::mem::take(&mut lock(&self.requests).waiting)
     }
     /// Whether who does rounds may end: nothing waits.
     pub(crate) fn rest(&self) -> bool {
-        let mut asks = lock(&self.asks);
-        asks.served = !asks.waiting.is_empty();
-        !asks.served
+        let mut requests = lock(&self.requests);
+        requests.served = !requests.waiting.is_empty();
+        !requests.served
     }
     /// Who did rounds ended in the middle of one; who waits hears that nobody answers.
     pub(crate) fn abandon(&self) {
-        *lock(&self.asks) = Asks::default();
+        *lock(&self.requests) = RequestQueue::default();
     }
     /// A client's session has ended.
     pub(crate) fn is_gone(&self, client: ClientId) {
@@ -131,15 +106,15 @@ impl Cell {
     }
     /// A client that waits for its first runtime. The tender takes it in.
     pub(crate) fn arrive(&self, client: ClientId, since: Ticks) {
-        lock(&self.arrivals).push(Waiting { client, since });
+        lock(&self.arrivals).push(WaitingClient { client, since });
     }
-    pub(crate) fn take_arrivals(&self) -> Vec<Waiting> {
+    pub(crate) fn take_arrivals(&self) -> Vec<WaitingClient> {
         std::mem::take(&mut *lock(&self.arrivals))
     }
     pub(crate) fn waiting(&self) -> usize {
         lock(&self.arrivals).len()
     }
-    pub(crate) fn request(&self) {
+    pub(crate) fn request_lobby(&self) {
         self.requested.fetch_add(1, Ordering::Relaxed);
     }
     pub(crate) fn requested(&self) -> u32 {
@@ -157,49 +132,49 @@ impl Cell {
 
 /// All deployments that something was done for since the start.
 #[derive(Default)]
-pub(crate) struct Halls {
-    cells: Mutex<HashMap<DeploymentId, Arc<Cell>>>,
+pub(crate) struct StateMap {
+    handles: Mutex<HashMap<DeploymentId, Arc<DeploymentHandle>>>,
     dirty: Mutex<BTreeSet<DeploymentId>>,
     deadlines: Mutex<HashMap<DeploymentId, Ticks>>,
     alarm: Mutex<Option<Ticks>>,
-    pub(crate) bell: Doorbell,
+    pub(crate) doorbell: Doorbell,
 }
 
-impl Halls {
-    pub(crate) fn cell(&self, id: DeploymentId) -> Arc<Cell> {
-        let mut cells = lock(&self.cells);
-        let made = cells.entry(id).or_insert_with(|| {
-            Arc::new(Cell {
+impl StateMap {
+    pub(crate) fn handle(&self, id: DeploymentId) -> Arc<DeploymentHandle> {
+        let mut handles = lock(&self.handles);
+        let made = handles.entry(id).or_insert_with(|| {
+            Arc::new(DeploymentHandle {
                 id,
-                hall: tokio::sync::Mutex::default(),
+                state: tokio::sync::Mutex::default(),
                 arrivals: Mutex::default(),
                 requested: AtomicU32::default(),
                 matchmakers: Mutex::default(),
-                asks: Mutex::default(),
+                requests: Mutex::default(),
                 gone: Mutex::default(),
-                shown: Shown::default(),
+                gauges: DepthGauges::default(),
             })
         });
         Arc::clone(made)
     }
 
-    pub(crate) fn known(&self) -> Vec<Arc<Cell>> {
-        lock(&self.cells).values().cloned().collect()
+    pub(crate) fn known(&self) -> Vec<Arc<DeploymentHandle>> {
+        lock(&self.handles).values().cloned().collect()
     }
 
     pub(crate) fn forget(&self, id: DeploymentId) {
-        lock(&self.cells).remove(&id);
+        lock(&self.handles).remove(&id);
         lock(&self.deadlines).remove(&id);
     }
 
     /// Something happened to a deployment: it is looked at soon.
-    pub(crate) fn touch(&self, id: DeploymentId) {
+    pub(crate) fn enqueue(&self, id: DeploymentId) {
         lock(&self.dirty).insert(id);
-        self.bell.ring();
+        self.doorbell.ring();
     }
 
     /// Those that something happened to, and those whose time has come.
-    pub(crate) fn due(&self, now: Ticks) -> BTreeSet<DeploymentId> {
+    pub(crate) fn take_due(&self, now: Ticks) -> BTreeSet<DeploymentId> {
         let mut due = std::mem::take(&mut *lock(&self.dirty));
         lock(&self.deadlines).retain(|id, at| {
             let later = *at > now;
@@ -212,7 +187,7 @@ impl Halls {
     }
 
     /// Looks at a deployment again after this time, though nothing may happen.
-    pub(crate) fn look_again(self: &Arc<Self>, id: DeploymentId, now: Ticks, after: Option<Duration>) {
+    pub(crate) fn requeue_after(self: &Arc<Self>, id: DeploymentId, now: Ticks, after: Option<Duration>) {
         let mut deadlines = lock(&self.deadlines);
         match after {
             Some(after) => deadlines.insert(id, now.plus(after)),
@@ -221,22 +196,22 @@ impl Halls {
     }
 
     /// Rings when the first deadline is over; one timer at a time.
-    pub(crate) fn arm(self: &Arc<Self>, now: Ticks) {
+    pub(crate) fn wake_at(self: &Arc<Self>, now: Ticks) {
         let Some(first) = lock(&self.deadlines).values().min().copied() else { return };
         let mut alarm = lock(&self.alarm);
         if alarm.is_some_and(|it| it <= first && it > now) {
             return;
         }
         *alarm = Some(first);
-        let (halls, pause) = (Arc::downgrade(self), first.since(now));
+        let (states, pause) = (Arc::downgrade(self), first.since(now));
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
-            if let Some(halls) = halls.upgrade() {
-                let mut alarm = lock(&halls.alarm);
+            if let Some(states) = states.upgrade() {
+                let mut alarm = lock(&states.alarm);
                 if *alarm == Some(first) {
                     *alarm = None;
                 }
-                halls.bell.ring();
+                states.doorbell.ring();
             }
         });
     }

@@ -3,32 +3,27 @@
 use std::collections::BTreeMap;
 
 use omgservers_api::{
-    ClientId, TicketId,
+    ClientId, MatchId, TicketId,
     config::{AfterTimeout, MatchRule, ModeConfig, RangeRule},
     interchange::{Attribute, Attributes},
 };
-use omgservers_matcher::{Effect, MatchKey, Moment, Placement, Seat, Ticket};
+use omgservers_matcher::{Effect, Millis, Placement, Seat, Ticket};
 
-/// What it expects: the match with `true` if it is new and its tickets, or a ticket that expires.
-#[derive(Debug, PartialEq)]
-pub enum Expected {
-    Match(bool, MatchKey, Vec<TicketId>),
-    Expire(TicketId),
-}
+use crate::{FIRST_FORMED, match_id};
 
 #[derive(Debug, Clone)]
-struct Waiting {
+struct QueuedTicket {
     ticket: Ticket,
     /// How long it had waited when its limits were looked at the last time.
     waited: i64,
 }
 
-pub struct Reference {
+pub(crate) struct Reference {
     mode: ModeConfig,
-    waiting: Vec<Waiting>,
-    pub matches: BTreeMap<MatchKey, Vec<Seat>>,
-    pub room: Option<u32>,
-    next: u64,
+    waiting: Vec<QueuedTicket>,
+    pub(crate) matches: BTreeMap<MatchId, Vec<Seat>>,
+    pub(crate) limit: Option<u32>,
+    next: i64,
     /// What the pool did, to take over its groups after they were checked.
     done: std::vec::IntoIter<Effect>,
 }
@@ -48,28 +43,28 @@ fn spread(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 impl Reference {
-    pub fn new(mode: ModeConfig) -> Self {
+    pub(crate) fn new(mode: ModeConfig) -> Self {
         Self {
             mode,
             waiting: Vec::new(),
             matches: BTreeMap::new(),
-            room: None,
-            next: 0,
+            limit: None,
+            next: FIRST_FORMED,
             done: Vec::new().into_iter(),
         }
     }
 
-    pub fn tickets(&self) -> Vec<Ticket> {
+    pub(crate) fn tickets(&self) -> Vec<Ticket> {
         self.waiting.iter().map(|it| it.ticket.clone()).collect()
     }
 
     /// From here on it is compared with this.
-    pub fn expect(&mut self, done: Vec<Effect>) {
+    pub(crate) fn expect(&mut self, done: Vec<Effect>) {
         assert!(self.done.next().is_none(), "the pool did more than expected");
         self.done = done.into_iter();
     }
 
-    pub fn is_done(&mut self) -> bool {
+    pub(crate) fn is_done(&mut self) -> bool {
         self.done.next().is_none()
     }
 
@@ -98,19 +93,19 @@ impl Reference {
         end.map(|it| i64::from(it) * 1000)
     }
 
-    fn due(&self, it: &Waiting) -> Option<Moment> {
+    fn due(&self, it: &QueuedTicket) -> Option<Millis> {
         let next = self.offsets().into_iter().find(|after| *after > it.waited);
         next.map(|after| it.ticket.entered.plus(after))
     }
 
-    pub fn next_deadline(&self) -> Option<Moment> {
+    pub(crate) fn next_deadline(&self) -> Option<Millis> {
         self.waiting.iter().filter_map(|it| self.due(it)).min()
     }
 
-    pub fn advance(&mut self, now: Moment) {
+    pub(crate) fn advance(&mut self, now: Millis) {
         loop {
             let dues =
-                self.waiting.iter().filter_map(|it| Some((self.due(it)?, it.ticket.place, it.ticket.id)));
+                self.waiting.iter().filter_map(|it| Some((self.due(it)?, it.ticket.position, it.ticket.id)));
             let Some((due, _, id)) = dues.min().filter(|it| it.0 <= now) else { return };
             let index = self.waiting.iter().position(|it| it.ticket.id == id).unwrap();
             let waited = due.since(self.waiting[index].ticket.entered);
@@ -125,41 +120,40 @@ impl Reference {
         }
     }
 
-    pub fn add(&mut self, ticket: Ticket, now: Moment) {
+    pub(crate) fn add(&mut self, ticket: Ticket, now: Millis) {
         self.advance(now);
         let id = ticket.id;
         // One that came back too late is tried with what it was allowed before its end.
         let waited = now.since(ticket.entered).min(self.end().map_or(i64::MAX, |it| it - 1));
-        self.waiting.push(Waiting { waited, ticket });
-        self.waiting.sort_by_key(|it| (it.ticket.place, it.ticket.id));
+        self.waiting.push(QueuedTicket { waited, ticket });
+        self.waiting.sort_by_key(|it| (it.ticket.position, it.ticket.id));
         self.match_up(id);
         self.advance(now);
     }
 
-    pub fn cancel(&mut self, id: TicketId) {
+    pub(crate) fn cancel(&mut self, id: TicketId) {
         self.waiting.retain(|it| it.ticket.id != id);
     }
 
-    pub fn leave(&mut self, key: MatchKey, client: ClientId) {
+    pub(crate) fn leave(&mut self, key: MatchId, client: ClientId) {
         self.matches.get_mut(&key).unwrap().retain(|it| it.client != client);
         self.refill(key);
     }
 
-    pub fn put(&mut self, key: MatchKey, seats: Vec<Seat>) {
+    pub(crate) fn put(&mut self, key: MatchId, seats: Vec<Seat>) {
         self.matches.insert(key, seats);
-        self.next = self.next.max(key.0 + 1);
         self.refill(key);
     }
 
-    pub fn limit(&mut self, room: Option<u32>) {
-        self.room = room;
+    pub(crate) fn limit(&mut self, matches: Option<u32>) {
+        self.limit = matches;
         for it in self.tickets() {
             self.form(it.id);
         }
     }
 
     fn match_up(&mut self, id: TicketId) {
-        let keys: Vec<MatchKey> = self.matches.keys().copied().collect();
+        let keys: Vec<MatchId> = self.matches.keys().copied().collect();
         for key in keys {
             if let Some(found) = self.joins(&self.matches[&key], id) {
                 self.seat(false, key, &found);
@@ -171,12 +165,12 @@ impl Reference {
     }
 
     fn form(&mut self, id: TicketId) {
-        if self.room == Some(0) || !self.waiting.iter().any(|it| it.ticket.id == id) {
+        if self.limit == Some(0) || !self.waiting.iter().any(|it| it.ticket.id == id) {
             return;
         }
         if let Some(found) = self.first(&[], id) {
-            self.room = self.room.map(|it| it - 1);
-            let key = MatchKey(self.next);
+            self.limit = self.limit.map(|it| it - 1);
+            let key = match_id(self.next);
             self.next += 1;
             self.matches.insert(key, Vec::new());
             self.seat(true, key, &found);
@@ -184,7 +178,7 @@ impl Reference {
         }
     }
 
-    fn refill(&mut self, key: MatchKey) {
+    fn refill(&mut self, key: MatchId) {
         'again: loop {
             for it in self.tickets() {
                 if let Some(found) = self.joins(&self.matches[&key], it.id) {
@@ -197,7 +191,7 @@ impl Reference {
     }
 
     fn joins(&self, seats: &[Seat], id: TicketId) -> Option<Vec<TicketId>> {
-        let alone: Vec<&Waiting> = self.waiting.iter().filter(|it| it.ticket.id == id).collect();
+        let alone: Vec<&QueuedTicket> = self.waiting.iter().filter(|it| it.ticket.id == id).collect();
         if self.is_legal(seats, &alone) {
             return Some(vec![id]);
         }
@@ -215,7 +209,7 @@ impl Reference {
         let mut best: Option<Vec<usize>> = None;
         for bits in 0..1_u32 << self.waiting.len() {
             let chosen: Vec<usize> = (0..self.waiting.len()).filter(|it| bits >> it & 1 == 1).collect();
-            let set: Vec<&Waiting> = chosen.iter().map(|it| &self.waiting[*it]).collect();
+            let set: Vec<&QueuedTicket> = chosen.iter().map(|it| &self.waiting[*it]).collect();
             if !set.iter().any(|it| it.ticket.id == id) {
                 continue;
             }
@@ -231,7 +225,7 @@ impl Reference {
     }
 
     /// Everything that is asked of tickets that join a match together.
-    fn is_legal(&self, seats: &[Seat], set: &[&Waiting]) -> bool {
+    fn is_legal(&self, seats: &[Seat], set: &[&QueuedTicket]) -> bool {
         let sizes: Vec<usize> = set.iter().map(|it| it.ticket.clients.len()).collect();
         let total = seats.len() + sizes.iter().sum::<usize>();
         if total > usize::try_from(self.mode.max_players).unwrap() {
@@ -244,12 +238,12 @@ impl Reference {
         set.iter().all(|it| self.is_content(it, seats, set)) && self.arrangements(seats, set).next().is_some()
     }
 
-    fn timed_out(&self, it: &Waiting, then: AfterTimeout) -> bool {
+    fn timed_out(&self, it: &QueuedTicket, then: AfterTimeout) -> bool {
         let timeout = self.mode.matchmaking.as_ref().and_then(|it| it.timeout.as_ref());
         timeout.is_some_and(|timeout| timeout.then == then && i64::from(timeout.after) * 1000 <= it.waited)
     }
 
-    fn limit_of(&self, rule: &RangeRule, it: &Waiting) -> f64 {
+    fn limit_of(&self, rule: &RangeRule, it: &QueuedTicket) -> f64 {
         let mut limit = rule.max_difference;
         for expansion in &rule.expansions {
             if i64::from(expansion.after) * 1000 <= it.waited {
@@ -260,7 +254,7 @@ impl Reference {
     }
 
     /// Ranges and equal values, with the limits of this ticket.
-    fn is_content(&self, it: &Waiting, seats: &[Seat], set: &[&Waiting]) -> bool {
+    fn is_content(&self, it: &QueuedTicket, seats: &[Seat], set: &[&QueuedTicket]) -> bool {
         let all = || seats.iter().map(|it| &it.attributes).chain(set.iter().map(|it| &it.ticket.attributes));
         let rules = self.mode.matchmaking.clone().unwrap_or_default().rules;
         rules.iter().all(|rule| match rule {
@@ -277,23 +271,25 @@ impl Reference {
         })
     }
 
-    /// All ways into groups that keep sizes and balance.
+    /// All arrangements into groups that keep sizes and balance.
     fn arrangements<'a>(
         &'a self,
         seats: &'a [Seat],
-        set: &'a [&Waiting],
+        set: &'a [&QueuedTicket],
     ) -> impl Iterator<Item = Vec<usize>> + 'a {
         let groups = self.mode.groups.len();
-        let ways = groups.pow(u32::try_from(set.len()).unwrap());
-        (0..ways)
-            .map(move |way| {
-                (0..set.len()).map(|it| way / groups.pow(u32::try_from(it).unwrap()) % groups).collect()
+        let arrangements = groups.pow(u32::try_from(set.len()).unwrap());
+        (0..arrangements)
+            .map(move |arrangement| {
+                (0..set.len())
+                    .map(|it| arrangement / groups.pow(u32::try_from(it).unwrap()) % groups)
+                    .collect()
             })
             .filter(move |it: &Vec<usize>| self.is_arranged(seats, set, it))
     }
 
-    fn after(seats: &[Seat], set: &[&Waiting], way: &[usize]) -> Vec<Seat> {
-        let joined = set.iter().zip(way).flat_map(|(it, group)| {
+    fn after(seats: &[Seat], set: &[&QueuedTicket], arrangement: &[usize]) -> Vec<Seat> {
+        let joined = set.iter().zip(arrangement).flat_map(|(it, group)| {
             let seat = |client: &ClientId| Seat {
                 client: *client,
                 group: *group,
@@ -304,8 +300,8 @@ impl Reference {
         seats.iter().cloned().chain(joined).collect()
     }
 
-    fn is_arranged(&self, seats: &[Seat], set: &[&Waiting], way: &[usize]) -> bool {
-        let after = Self::after(seats, set, way);
+    fn is_arranged(&self, seats: &[Seat], set: &[&QueuedTicket], arrangement: &[usize]) -> bool {
+        let after = Self::after(seats, set, arrangement);
         let counts: Vec<u32> = (0..self.mode.groups.len()).map(|it| count(&after, it)).collect();
         if counts.iter().zip(&self.mode.groups).any(|it| *it.0 > it.1.max_players) {
             return false;
@@ -325,7 +321,7 @@ impl Reference {
         (normal || smaller() == Some(true)) && self.is_balanced(&after, set)
     }
 
-    fn is_balanced(&self, after: &[Seat], set: &[&Waiting]) -> bool {
+    fn is_balanced(&self, after: &[Seat], set: &[&QueuedTicket]) -> bool {
         let rules = self.mode.matchmaking.clone().unwrap_or_default().rules;
         rules.iter().all(|rule| {
             let MatchRule::TeamBalance(rule) = rule else { return true };
@@ -344,29 +340,33 @@ impl Reference {
     }
 
     /// The pool did this too, into groups that are legal and as even as can be.
-    fn seat(&mut self, new: bool, key: MatchKey, expected: &[TicketId]) {
+    fn seat(&mut self, new: bool, key: MatchId, expected: &[TicketId]) {
         let (given_new, given_key, placements) = match self.done.next() {
-            Some(Effect::Form { key, placements, .. }) => (true, key, placements),
-            Some(Effect::Fill { key, placements, .. }) => (false, key, placements),
+            Some(Effect::Form { match_id: key, placements, .. }) => (true, key, placements),
+            Some(Effect::Fill { match_id: key, placements, .. }) => (false, key, placements),
             other => panic!("expected {expected:?} in {key:?}, got {other:?}"),
         };
         let given: Vec<TicketId> = placements.iter().map(|it| it.ticket.id).collect();
         assert_eq!((given_new, given_key, given.as_slice()), (new, key, expected));
-        let (joined, left): (Vec<Waiting>, Vec<Waiting>) =
+        let (joined, left): (Vec<QueuedTicket>, Vec<QueuedTicket>) =
             self.waiting.iter().cloned().partition(|it| expected.contains(&it.ticket.id));
-        let set: Vec<&Waiting> = joined.iter().collect();
-        let way: Vec<usize> = placements.iter().map(|it: &Placement| it.group).collect();
+        let set: Vec<&QueuedTicket> = joined.iter().collect();
+        let arrangement: Vec<usize> = placements.iter().map(|it: &Placement| it.group).collect();
         let seats = self.matches[&key].clone();
-        assert!(self.is_arranged(&seats, &set, &way), "groups {way:?} of {expected:?}");
-        let uneven = |way: &[usize]| {
-            let after = Self::after(&seats, &set, way);
+        assert!(self.is_arranged(&seats, &set, &arrangement), "groups {arrangement:?} of {expected:?}");
+        let uneven = |arrangement: &[usize]| {
+            let after = Self::after(&seats, &set, arrangement);
             (0..self.mode.groups.len()).map(|it| count(&after, it).pow(2)).sum::<u32>()
         };
         // What the mode asks for comes before even numbers.
-        let normal = |way: &[usize]| self.is_full(&Self::after(&seats, &set, way));
+        let normal = |arrangement: &[usize]| self.is_full(&Self::after(&seats, &set, arrangement));
         let best = self.arrangements(&seats, &set).map(|it| (!normal(&it), uneven(&it))).min().unwrap();
-        assert_eq!((!normal(&way), uneven(&way)), best, "uneven groups {way:?} of {expected:?}");
-        let after = Self::after(&seats, &set, &way);
+        assert_eq!(
+            (!normal(&arrangement), uneven(&arrangement)),
+            best,
+            "uneven groups {arrangement:?} of {expected:?}"
+        );
+        let after = Self::after(&seats, &set, &arrangement);
         self.matches.insert(key, after);
         self.waiting = left;
     }

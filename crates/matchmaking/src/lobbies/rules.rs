@@ -6,7 +6,7 @@ use omgservers_api::{ClientId, LobbyId};
 
 /// Where a lobby stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LobbyState {
+pub(crate) enum LobbyState {
     /// Its game server hasn't polled yet.
     Starting,
     /// Its game server takes clients.
@@ -17,56 +17,56 @@ pub enum LobbyState {
 
 /// A lobby.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LobbyFacts {
+pub(crate) struct LobbyFacts {
     /// Which.
-    pub id: LobbyId,
+    pub(crate) id: LobbyId,
     /// Where it stands.
-    pub state: LobbyState,
+    pub(crate) state: LobbyState,
     /// How many clients are in it.
-    pub clients: u32,
+    pub(crate) clients: u32,
     /// Since it was made.
-    pub age: Duration,
+    pub(crate) age: Duration,
 }
 
 /// A client without a runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitingFacts {
+pub(crate) struct WaitingFacts {
     /// Who.
-    pub client: ClientId,
+    pub(crate) client: ClientId,
     /// For how long.
-    pub waited: Duration,
+    pub(crate) waited: Duration,
 }
 
 /// A deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// It is the newest of its stage.
-    pub active: bool,
+    pub(crate) active: bool,
     /// Lobbies that are kept without clients while it is active.
-    pub min_lobbies: u32,
+    pub(crate) min_lobbies: u32,
     /// Most lobbies at a time.
-    pub max_lobbies: u32,
+    pub(crate) max_lobbies: u32,
     /// Most clients of a lobby.
-    pub capacity: u32,
+    pub(crate) capacity: u32,
     /// How long an empty lobby of an active deployment is kept, from when it was made.
-    pub min_lifetime: Duration,
+    pub(crate) min_lifetime: Duration,
     /// How long a client waits before it is told that there is nothing for it.
-    pub wait_timeout: Duration,
+    pub(crate) wait_timeout: Duration,
     /// How long no lobby may be opened yet, after failures.
-    pub pause: Duration,
+    pub(crate) pause: Duration,
     /// Lobbies that were asked for on top.
-    pub requested: u32,
+    pub(crate) requested: u32,
     /// How many matches it has: their players come back.
-    pub matches: usize,
+    pub(crate) matches: usize,
     /// Its lobbies, by id.
-    pub lobbies: Vec<LobbyFacts>,
+    pub(crate) lobbies: Vec<LobbyFacts>,
     /// Who waits, first come first.
-    pub waiting: Vec<WaitingFacts>,
+    pub(crate) waiting: Vec<WaitingFacts>,
 }
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Close a lobby that broke; its clients wait again, and the next one may have to wait.
     Discard(LobbyId),
     /// Close an empty lobby that nobody needs.
@@ -87,7 +87,7 @@ pub enum Step {
 }
 
 /// What to do next, and after what time to ask again though nothing happened.
-pub fn plan(facts: &Facts) -> (Vec<Step>, Option<Duration>) {
+pub(crate) fn plan(facts: &Facts) -> (Vec<Step>, Option<Duration>) {
     let mut steps: Vec<Step> = broken(facts).map(|it| Step::Discard(it.id)).collect();
     let (assigned, left) = assign(facts);
     let waiting_left: Vec<&WaitingFacts> = facts.waiting.iter().skip(facts.waiting.len() - left).collect();
@@ -173,7 +173,7 @@ fn ask_again(facts: &Facts, wants_lobby: bool) -> Option<Duration> {
 }
 
 /// How long to wait before the next lobby after so many failures in a row: the first is replaced at once.
-pub fn pause_after(failures: u32) -> Duration {
+pub(crate) fn pause_after(failures: u32) -> Duration {
     match failures {
         0 | 1 => Duration::ZERO,
         more => Duration::from_secs(1 << (more - 2).min(6)).min(Duration::from_secs(60)),

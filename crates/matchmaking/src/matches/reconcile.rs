@@ -8,12 +8,12 @@ use omgservers_deployments::DeploymentFull;
 use omgservers_runtimes::RuntimeState;
 
 use super::{
-    Match,
     rules::{Facts, MatchFacts, MatchState, QueueFacts, plan},
+    state::Match,
 };
 use crate::{
     PgMatchmaking, direct,
-    halls::{Cell, Hall},
+    state::{DeploymentHandle, DeploymentState},
     store,
 };
 
@@ -21,48 +21,48 @@ use crate::{
 const PROVEN: Duration = Duration::from_secs(30);
 
 /// What was done about matches, and after what time to look again though nothing happened.
-pub(crate) struct Tended {
+pub(crate) struct MatchesReconciled {
     pub(crate) done: usize,
     pub(crate) again: Option<Duration>,
 }
 
 impl PgMatchmaking {
-    pub(crate) async fn tend_matches(
+    pub(crate) async fn reconcile_matches(
         &self,
-        cell: &Cell,
-        hall: &mut Hall,
+        handle: &DeploymentHandle,
+        state: &mut DeploymentState,
         full: &DeploymentFull,
         active: bool,
-    ) -> Result<Tended, Problem> {
-        self.load_queues(cell, hall, full).await?;
-        let mut done = self.round(cell, hall, full, Vec::new(), &[]).await?;
-        let (facts, deadline) = self.match_facts(cell, hall, full, active).await?;
+    ) -> Result<MatchesReconciled, Problem> {
+        self.load_queues(handle, state, full).await?;
+        let mut done = self.round(handle, state, full, Vec::new(), &[]).await?;
+        let (facts, deadline) = self.match_facts(handle, state, full, active).await?;
         let plan = plan(&facts);
         done += plan.steps.len();
-        let failures = hall.queues.failures;
-        self.act_on_matches(cell, hall, full, plan.steps).await?;
+        let failures = state.queues.failures;
+        self.apply_match_steps(handle, state, full, plan.steps).await?;
         // The plan didn't know of what has failed just now; the next one does.
-        let allowed = if hall.queues.failures == failures { plan.allowed } else { Vec::new() };
-        done += self.round(cell, hall, full, Vec::new(), &allowed).await?;
+        let allowed = if state.queues.failures == failures { plan.allowed } else { Vec::new() };
+        done += self.round(handle, state, full, Vec::new(), &allowed).await?;
         let now = self.parts.clock.ticks();
-        let due = hall.queues.deadline().map(|it| it.since(now).max(Duration::from_millis(1)));
+        let due = state.queues.deadline().map(|it| it.since(now).max(Duration::from_millis(1)));
         let again = [plan.again, deadline, due].into_iter().flatten().min();
-        Ok(Tended { done, again })
+        Ok(MatchesReconciled { done, again })
     }
 
     async fn match_facts(
         &self,
-        cell: &Cell,
-        hall: &mut Hall,
+        handle: &DeploymentHandle,
+        state: &mut DeploymentState,
         full: &DeploymentFull,
         active: bool,
     ) -> Result<(Facts, Option<Duration>), Problem> {
         let now = self.parts.clock.ticks();
         let version = self.parts.versions.config(full.deployment.version_id).await?;
-        let matchmakers = self.matchmakers(cell).await?;
-        let runtimes: Vec<RuntimeId> = hall.queues.matches.values().map(|it| it.runtime).collect();
+        let matchmakers = self.matchmakers(handle).await?;
+        let runtimes: Vec<RuntimeId> = state.queues.matches.values().map(|it| it.runtime).collect();
         let states = self.parts.runtimes.states(&runtimes).await?;
-        let (matches, deadline) = self.look_at_matches(hall, &states, now);
+        let (matches, deadline) = self.observe_matches(state, &states, now);
         let modes = version.config.modes.iter().enumerate();
         let queues = modes.flat_map(|(index, mode)| {
             matchmakers.iter().map(move |matchmaker| QueueFacts {
@@ -74,23 +74,23 @@ impl PgMatchmaking {
         let facts = Facts {
             active,
             start_timeout: self.parts.config.match_start_timeout,
-            pause: hall.queues.retry_at.since(now),
+            pause: state.queues.retry_at.since(now),
             queues: queues.collect(),
             matches,
         };
         Ok((facts, deadline))
     }
 
-    fn look_at_matches(
+    fn observe_matches(
         &self,
-        hall: &mut Hall,
+        state: &mut DeploymentState,
         states: &HashMap<RuntimeId, RuntimeState>,
         now: Ticks,
     ) -> (Vec<MatchFacts>, Option<Duration>) {
         let mut deadline: Option<Duration> = None;
-        let mut facts = Vec::with_capacity(hall.queues.matches.len());
+        let mut facts = Vec::with_capacity(state.queues.matches.len());
         let mut proven = false;
-        for (id, it) in &mut hall.queues.matches {
+        for (id, it) in &mut state.queues.matches {
             let (state, left) = self.match_state(it, states.get(&it.runtime), now);
             it.published = direct::published(states.get(&it.runtime));
             deadline = [deadline, left].into_iter().flatten().min();
@@ -106,12 +106,12 @@ impl PgMatchmaking {
                 state,
                 used: it.used,
                 empty: it.is_empty(),
-                expects: !it.coming.is_empty(),
+                expects: !it.pending_join.is_empty(),
                 age: now.since(it.made),
             });
         }
         if proven {
-            hall.queues.failures = 0;
+            state.queues.failures = 0;
         }
         (facts, deadline)
     }
@@ -150,18 +150,22 @@ impl PgMatchmaking {
     }
 
     /// Ends all matches and tickets of a deployment that is gone. Its clients are told already.
-    pub(crate) async fn dissolve_matches(&self, cell: &Cell, hall: &mut Hall) -> Result<usize, Problem> {
-        hall.queues = super::Queues::default();
-        drop((cell.take_asks(), cell.take_gone()));
-        let rows = store::matches::matches(&mut *self.parts.db.read().await?, cell.id).await?;
-        let slots = [cell.id.slot()];
+    pub(crate) async fn tear_down_matches(
+        &self,
+        handle: &DeploymentHandle,
+        state: &mut DeploymentState,
+    ) -> Result<usize, Problem> {
+        state.queues = super::state::Queues::default();
+        drop((handle.take_requests(), handle.take_gone()));
+        let rows = store::matches::matches(&mut *self.parts.db.read().await?, handle.id).await?;
+        let slots = [handle.id.slot()];
         let runtimes: Vec<RuntimeId> = rows.iter().map(|it| it.runtime_id).collect();
-        self.empty_runtimes(hall, &runtimes).await?;
+        self.close_runtimes(state, &runtimes).await?;
         self.parts.runtimes.stop(&runtimes).await?;
         self.parts
             .db
             .write_owned(&self.parts.ownership, &slots, async |mut tx| {
-                store::matches::delete_all(&mut tx, cell.id).await
+                store::matches::delete_all(&mut tx, handle.id).await
             })
             .await?;
         Ok(rows.len())

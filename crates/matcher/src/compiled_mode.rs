@@ -6,7 +6,7 @@ use omgservers_api::config::{AfterTimeout, MatchRule, ModeConfig, RangeRule, Tim
 
 /// A mode as the pool needs it.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct CompiledMode {
     pub(crate) normal: Need,
     /// What tickets ask for that accept a smaller match.
     pub(crate) smaller: Option<Need>,
@@ -75,19 +75,19 @@ const fn milliseconds(seconds: u32) -> i64 {
     seconds * 1000
 }
 
-impl Plan {
-    pub(crate) fn new(mode: &ModeConfig) -> Self {
-        let rules = mode.matchmaking.clone().unwrap_or_default();
-        let mut plan = Self {
-            normal: Need::new(mode, mode.min_players, false),
+impl CompiledMode {
+    pub(crate) fn new(config: &ModeConfig) -> Self {
+        let rules = config.matchmaking.clone().unwrap_or_default();
+        let mut mode = Self {
+            normal: Need::new(config, config.min_players, false),
             smaller: None,
-            max_players: max_players(mode),
-            groups: mode
+            max_players: max_players(config),
+            groups: config
                 .groups
                 .iter()
                 .map(|it| Group { name: it.name.as_str().into(), max: it.max_players })
                 .collect(),
-            max_party: max_party(mode),
+            max_party: max_party(config),
             ranges: Vec::new(),
             balances: Vec::new(),
             equals: Vec::new(),
@@ -101,21 +101,21 @@ impl Plan {
                 default: it.default,
             };
             match rule {
-                MatchRule::Range(it) => plan.ranges.push(number(it)),
-                MatchRule::TeamBalance(it) => plan.balances.push(number(it)),
-                MatchRule::Equal(it) => plan
+                MatchRule::Range(it) => mode.ranges.push(number(it)),
+                MatchRule::TeamBalance(it) => mode.balances.push(number(it)),
+                MatchRule::Equal(it) => mode
                     .equals
                     .push(ValueRule { name: it.name.as_str().into(), attribute: it.attribute.clone() }),
             }
         }
         let timeout = rules.timeout.as_ref();
-        plan.expires = timeout.and_then(expires);
-        plan.smaller = timeout.and_then(|it| it.min_players).map(|it| Need::new(mode, it, true));
-        plan.stages = stages(&rules.rules, timeout);
-        if let Some(expires) = plan.expires {
-            plan.stages.retain(|it| it.after == 0 || it.after < expires);
+        mode.expires = timeout.and_then(expires);
+        mode.smaller = timeout.and_then(|it| it.min_players).map(|it| Need::new(config, it, true));
+        mode.stages = stages(&rules.rules, timeout);
+        if let Some(expires) = mode.expires {
+            mode.stages.retain(|it| it.after == 0 || it.after < expires);
         }
-        plan
+        mode
     }
 
     /// The stage of a ticket that has waited so long.
@@ -180,14 +180,14 @@ static NOTHING: Stage = Stage {
 };
 
 fn max_players(mode: &ModeConfig) -> u32 {
-    let room = mode.groups.iter().fold(0_u32, |sum, it| sum.saturating_add(it.max_players));
-    mode.max_players.min(room)
+    let seats = mode.groups.iter().fold(0_u32, |sum, it| sum.saturating_add(it.max_players));
+    mode.max_players.min(seats)
 }
 
 fn max_party(mode: &ModeConfig) -> u32 {
-    let room = mode.groups.iter().map(|it| it.max_players).max().unwrap_or(0).min(mode.max_players);
+    let seats = mode.groups.iter().map(|it| it.max_players).max().unwrap_or(0).min(mode.max_players);
     let party = mode.matchmaking.as_ref().and_then(|it| it.party.as_ref());
-    party.map_or(room, |it| it.max_size.min(room))
+    party.map_or(seats, |it| it.max_size.min(seats))
 }
 
 impl Need {

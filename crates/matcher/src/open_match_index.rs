@@ -1,109 +1,110 @@
-//! Where the matches that have room are found: by what has to be the same, by how much room there is, and by where
+//! Finds the open matches that a ticket may join: by the values that have to be equal, by free seats, and by where
 //! their values begin.
 //!
-//! Values are cut into cells, a quarter as wide as what a ticket may look for, so that a search meets ten of them at most,
-//! and in each the matches lie in the order of their age. The oldest of all is the least of ten: nothing has to be looked
-//! at that is younger than what is found. There are cells for each difference that a stage allows.
+//! Values are cut into cells, a quarter as wide as the greatest difference that a ticket allows. A search meets ten
+//! cells at most, and each cell lists its matches by age. So the search reads nothing younger than what it finds.
+//! Each difference that a stage allows has its own cells.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, btree_set},
 };
 
+use omgservers_api::MatchId;
+
 use crate::{
-    MatchKey,
-    plan::{Plan, Stage},
-    running::Running,
+    compiled_mode::{CompiledMode, Stage},
+    open_match::OpenMatch,
     values::{Part, Real, Values},
 };
 
 /// Cells in the greatest difference.
 const CELLS: f64 = 4.0;
-/// Matches with more room than this lie together.
+/// OpenMatches with more room than this lie together.
 const MOST_CLASSES: u32 = 8;
 
-/// Matches that have players and room.
+/// OpenMatches that have players and room.
 #[derive(Debug, Default)]
-pub(crate) struct Shelves(BTreeMap<Shelf, Cells>);
+pub(crate) struct OpenMatchIndex(BTreeMap<Level, Cells>);
 
-/// By room, then by where values begin.
-type Cells = BTreeMap<(u32, Real), BTreeSet<MatchKey>>;
+/// By free seats, then by where values begin.
+type Cells = BTreeMap<(u32, Real), BTreeSet<MatchId>>;
 
-/// What tickets of some stages look at.
+/// The matches that tickets of some stages search.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Shelf {
+struct Level {
     reach: Real,
     parts: Vec<Part>,
 }
 
-impl Shelves {
+impl OpenMatchIndex {
     /// Puts a match in, or takes it out as it was put in.
-    pub(crate) fn put(&mut self, plan: &Plan, key: MatchKey, running: &Running, add: bool) {
-        let Some(spans) = &running.spans else { return };
+    pub(crate) fn put(&mut self, mode: &CompiledMode, id: MatchId, open: &OpenMatch, add: bool) {
+        let Some(spans) = &open.spans else { return };
         let low = spans.first().map_or(0.0, |it| it.0);
-        let class = class(plan, running.room(plan));
-        for (free, reach) in plan.reaches() {
-            let Some(parts) = running.key(free) else { continue };
-            let (shelf, place) = (Shelf { reach: Real(reach), parts }, (class, cell(low, reach)));
+        let class = class(mode, open.free_seats(mode));
+        for (free, reach) in mode.reaches() {
+            let Some(parts) = open.key(free) else { continue };
+            let (level, position) = (Level { reach: Real(reach), parts }, (class, cell(low, reach)));
             if add {
-                self.0.entry(shelf).or_default().entry(place).or_default().insert(key);
-            } else if let Some(cells) = self.0.get_mut(&shelf) {
-                if let Some(keys) = cells.get_mut(&place) {
-                    keys.remove(&key);
+                self.0.entry(level).or_default().entry(position).or_default().insert(id);
+            } else if let Some(cells) = self.0.get_mut(&level) {
+                if let Some(keys) = cells.get_mut(&position) {
+                    keys.remove(&id);
                     if keys.is_empty() {
-                        cells.remove(&place);
+                        cells.remove(&position);
                     }
                 }
                 if cells.is_empty() {
-                    self.0.remove(&shelf);
+                    self.0.remove(&level);
                 }
             }
         }
     }
 
-    /// The matches that a ticket may fit into, the oldest first, and some that it doesn't fit into.
+    /// Iterates over a superset of the matches that a ticket may fit into, the oldest first.
     pub(crate) fn oldest_first(
         &self,
-        plan: &Plan,
+        mode: &CompiledMode,
         stage: &Stage,
         values: &Values,
         size: u32,
-    ) -> impl Iterator<Item = MatchKey> + '_ {
+    ) -> impl Iterator<Item = MatchId> + '_ {
         let reach = stage.reach();
-        let shelf = Shelf { reach: Real(reach), parts: values.key(&stage.free) };
+        let level = Level { reach: Real(reach), parts: values.key(&stage.free) };
         let value = values.first();
         // A difference is rounded otherwise than a sum.
         let (from, to) = (cell((value - reach).next_down(), reach), cell((value + reach).next_up(), reach));
         let mut heap = BinaryHeap::new();
-        let classes = class(plan, size)..=MOST_CLASSES.min(plan.max_party);
-        if let Some(cells) = self.0.get(&shelf) {
+        let classes = class(mode, size)..=MOST_CLASSES.min(mode.max_party);
+        if let Some(cells) = self.0.get(&level) {
             let found = classes.clone().flat_map(|class| cells.range((class, from)..=(class, to)));
             heap.extend(found.filter_map(|(_, keys)| Next::of(keys.iter())));
         }
         std::iter::from_fn(move || {
-            let Reverse(Next { key, rest }) = heap.pop()?;
+            let Reverse(Next { id, rest }) = heap.pop()?;
             heap.extend(Next::of(rest));
-            Some(key)
+            Some(id)
         })
     }
 }
 
 /// The oldest one of a cell that is left.
 struct Next<'a> {
-    key: MatchKey,
-    rest: btree_set::Iter<'a, MatchKey>,
+    id: MatchId,
+    rest: btree_set::Iter<'a, MatchId>,
 }
 
 impl<'a> Next<'a> {
-    fn of(mut rest: btree_set::Iter<'a, MatchKey>) -> Option<Reverse<Self>> {
-        let key = *rest.next()?;
-        Some(Reverse(Self { key, rest }))
+    fn of(mut rest: btree_set::Iter<'a, MatchId>) -> Option<Reverse<Self>> {
+        let id = *rest.next()?;
+        Some(Reverse(Self { id, rest }))
     }
 }
 
 impl Ord for Next<'_> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
+        self.id.cmp(&other.id)
     }
 }
 impl PartialOrd for Next<'_> {
@@ -113,14 +114,14 @@ impl PartialOrd for Next<'_> {
 }
 impl PartialEq for Next<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
+        self.id == other.id
     }
 }
 impl Eq for Next<'_> {}
 
-/// Matches with as much room as the largest party needs, or more, are all the same.
-fn class(plan: &Plan, room: u32) -> u32 {
-    room.min(plan.max_party).min(MOST_CLASSES)
+/// OpenMatches with as much room as the largest party needs, or more, are all the same.
+fn class(mode: &CompiledMode, free_seats: u32) -> u32 {
+    free_seats.min(mode.max_party).min(MOST_CLASSES)
 }
 
 /// In which cell a value lies. It never falls when the value grows.
@@ -151,11 +152,11 @@ mod tests {
         ) {
             let (value, other) = (value + 0.0, value + part * reach.min(f64::MAX) + 0.0);
             prop_assume!(other.is_finite() && other - value <= reach);
-            for (asked, there) in [(value, other), (other, value)] {
-                let from = cell((asked - reach).next_down(), reach);
-                let to = cell((asked + reach).next_up(), reach);
+            for (searched, there) in [(value, other), (other, value)] {
+                let from = cell((searched - reach).next_down(), reach);
+                let to = cell((searched + reach).next_up(), reach);
                 prop_assert!(from <= cell(there, reach) && cell(there, reach) <= to);
-                if reach > 0.0 && reach.is_finite() && (asked / reach).abs() < 1e12 {
+                if reach > 0.0 && reach.is_finite() && (searched / reach).abs() < 1e12 {
                     prop_assert!(to.0 - from.0 <= 2.0 * CELLS + 1.0);
                 }
             }

@@ -1,32 +1,25 @@
 //! The pool does exactly what the brute-force reference does, whatever happens.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test that can't go on must fail at once"
-)]
-
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{client, id, reference::Reference};
 use omgservers_api::{
-    Validate as _,
+    MatchId, Validate as _,
     config::{
         AfterTimeout, EqualExpansion, EqualRule, GroupConfig, MatchRule, MatchRules, ModeConfig, PartyConfig,
         RangeExpansion, RangeRule, TimeoutConfig, VersionConfig,
     },
     interchange::Attribute,
 };
-use omgservers_matcher::{Effect, MatchKey, Moment, Pool, Seat, Ticket};
+use omgservers_matcher::{Effect, Millis, Pool, Seat, Ticket};
 use proptest::{prelude::*, sample::Index};
+
+use crate::{FIRST_FORMED, client, counting, id, match_id, reference::Reference};
 
 /// More would make the reference slow.
 const MOST_WAITING: usize = 7;
 
 #[derive(Debug, Clone)]
-enum Step {
-    Add { size: usize, skill: u8, ping: u8, region: Option<bool>, waited: i64, place: u8 },
+enum Call {
+    Add { size: usize, skill: u8, ping: u8, region: Option<bool>, waited: i64, position: u8 },
     Wait(i64),
     Cancel(Index),
     Leave(Index, Index),
@@ -35,7 +28,7 @@ enum Step {
     Put(Vec<(u8, u8, bool, Index)>),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn call() -> impl Strategy<Value = Call> {
     let add = (
         1..4_usize,
         0..8_u8,
@@ -46,13 +39,13 @@ fn step() -> impl Strategy<Value = Step> {
     );
     let seats = prop::collection::vec((0..8_u8, 0..4_u8, any::<bool>(), any::<Index>()), 0..4);
     prop_oneof![
-        16 => add.prop_map(|it| Step::Add { size: it.0, skill: it.1, ping: it.2, region: it.3, waited: it.4, place: it.5 }),
-        4 => (1..5_i64).prop_map(Step::Wait),
-        1 => any::<Index>().prop_map(Step::Cancel),
-        2 => any::<(Index, Index)>().prop_map(|it| Step::Leave(it.0, it.1)),
-        1 => any::<Index>().prop_map(Step::Close),
-        1 => prop_oneof![Just(None), Just(Some(0)), Just(Some(1))].prop_map(Step::Limit),
-        1 => seats.prop_map(Step::Put),
+        16 => add.prop_map(|it| Call::Add { size: it.0, skill: it.1, ping: it.2, region: it.3, waited: it.4, position: it.5 }),
+        4 => (1..5_i64).prop_map(Call::Wait),
+        1 => any::<Index>().prop_map(Call::Cancel),
+        2 => any::<(Index, Index)>().prop_map(|it| Call::Leave(it.0, it.1)),
+        1 => any::<Index>().prop_map(Call::Close),
+        1 => prop_oneof![Just(None), Just(Some(0)), Just(Some(1))].prop_map(Call::Limit),
+        1 => seats.prop_map(Call::Put),
     ]
 }
 
@@ -136,18 +129,25 @@ fn attributes(skill: u8, ping: u8, region: Option<bool>) -> BTreeMap<String, Att
     attributes
 }
 
-struct Both {
+struct ModelFixture {
     mode: ModeConfig,
     pool: Pool,
     reference: Reference,
-    now: Moment,
+    now: Millis,
     next: i64,
+    /// The last match that was put, and the last one that formed: these are younger.
+    put: i64,
+    formed: i64,
 }
 
-impl Both {
+impl ModelFixture {
     fn new(mode: ModeConfig) -> Self {
         let (pool, reference) = (Pool::new(&mode), Reference::new(mode.clone()));
-        Self { mode, pool, reference, now: Moment(0), next: 1 }
+        Self { mode, pool, reference, now: Millis(0), next: 1, put: 0, formed: FIRST_FORMED - 1 }
+    }
+
+    fn advance(&mut self, now: Millis) -> Vec<Effect> {
+        self.pool.advance(now, &mut counting(&mut self.formed))
     }
 
     fn client(&mut self) -> i64 {
@@ -155,25 +155,30 @@ impl Both {
         self.next
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: Call) {
         match step {
-            Step::Add { size, skill, ping, region, waited, place } => {
+            Call::Add { size, skill, ping, region, waited, position } => {
                 if self.reference.tickets().len() < MOST_WAITING {
                     let clients = (0..size).map(|_| client(self.client())).collect();
                     let attributes = attributes(skill, ping, region);
                     let entered = self.now.plus(-waited * 1000);
-                    let ticket =
-                        Ticket { id: id(self.client()), place: place.into(), clients, attributes, entered };
+                    let ticket = Ticket {
+                        id: id(self.client()),
+                        position: position.into(),
+                        clients,
+                        attributes,
+                        entered,
+                    };
                     self.add(ticket);
                 }
             }
-            Step::Wait(seconds) => {
+            Call::Wait(seconds) => {
                 self.now = self.now.plus(seconds * 1000);
-                let effects = self.pool.advance(self.now);
+                let effects = self.pool.advance(self.now, &mut counting(&mut self.formed));
                 self.reference.expect(effects);
                 self.reference.advance(self.now);
             }
-            Step::Cancel(index) => {
+            Call::Cancel(index) => {
                 let waiting = self.reference.tickets();
                 if !waiting.is_empty() {
                     let ticket = index.get(&waiting);
@@ -181,19 +186,20 @@ impl Both {
                     self.reference.cancel(ticket.id);
                 }
             }
-            Step::Limit(room) => {
-                let effects = self.pool.limit(room, self.now);
+            Call::Limit(limit) => {
+                let effects = self.pool.limit(limit, self.now, &mut counting(&mut self.formed));
                 self.reference.expect(effects);
-                self.reference.limit(room);
+                self.reference.limit(limit);
             }
-            Step::Put(seats) => self.put(seats),
-            Step::Leave(..) | Step::Close(_) => self.change_match(&step),
+            Call::Put(seats) => self.put(seats),
+            Call::Leave(..) | Call::Close(_) => self.change_match(&step),
         }
         self.check();
     }
 
     fn add(&mut self, ticket: Ticket) {
-        match self.pool.add(ticket.clone(), self.now) {
+        let added = self.pool.add(ticket.clone(), self.now, &mut counting(&mut self.formed));
+        match added {
             Ok(effects) => {
                 self.reference.expect(effects);
                 self.reference.add(ticket, self.now);
@@ -206,9 +212,9 @@ impl Both {
         }
     }
 
-    fn put(&mut self, wished: Vec<(u8, u8, bool, Index)>) {
+    fn put(&mut self, desired: Vec<(u8, u8, bool, Index)>) {
         let mut seats: Vec<Seat> = Vec::new();
-        for (skill, ping, region, group) in wished {
+        for (skill, ping, region, group) in desired {
             let group = group.index(self.mode.groups.len());
             let taken = seats.iter().filter(|it| it.group == group).count();
             let full = seats.len() >= usize::try_from(self.mode.max_players).unwrap();
@@ -217,25 +223,28 @@ impl Both {
                 seats.push(Seat { client: client(self.client()), group, attributes });
             }
         }
-        let (key, effects) = self.pool.put_match(None, seats.clone(), self.now);
+        // Below those that form, and above the last one that was put.
+        self.put += 1;
+        let key = match_id(self.put);
+        let effects = self.pool.put_match(key, seats.clone(), self.now, &mut counting(&mut self.formed));
         self.reference.expect(effects);
         self.reference.put(key, seats);
     }
 
-    fn change_match(&mut self, step: &Step) {
-        let keys: Vec<MatchKey> = self.reference.matches.keys().copied().collect();
+    fn change_match(&mut self, step: &Call) {
+        let keys: Vec<MatchId> = self.reference.matches.keys().copied().collect();
         match step {
-            Step::Leave(index, seat) if !keys.is_empty() => {
+            Call::Leave(index, seat) if !keys.is_empty() => {
                 let key = *index.get(&keys);
                 let seats = self.reference.matches[&key].clone();
                 if !seats.is_empty() {
                     let client = seat.get(&seats).client;
-                    let effects = self.pool.leave(key, client, self.now);
+                    let effects = self.pool.leave(key, client, self.now, &mut counting(&mut self.formed));
                     self.reference.expect(effects);
                     self.reference.leave(key, client);
                 }
             }
-            Step::Close(index) if !keys.is_empty() => {
+            Call::Close(index) if !keys.is_empty() => {
                 let key = *index.get(&keys);
                 assert!(self.pool.close_match(key));
                 self.reference.matches.remove(&key);
@@ -257,8 +266,9 @@ impl Both {
         clients.sort_unstable();
         assert!(clients.windows(2).all(|it| it[0] != it[1]), "a client is somewhere twice");
         for ticket in &waiting {
-            let told = self.pool.explain(ticket.id, self.now).unwrap();
-            let due = [told.deadline.map(|it| it.in_ms), told.next_expansion.map(|it| it.in_ms)];
+            let explanation = self.pool.explain(ticket.id, self.now).unwrap();
+            let due =
+                [explanation.deadline.map(|it| it.in_ms), explanation.next_expansion.map(|it| it.in_ms)];
             let next = due.into_iter().flatten().min().map(|it| self.now.plus(it));
             assert!(next >= self.pool.next_deadline() || next.is_none());
         }
@@ -270,8 +280,8 @@ proptest! {
 
     /// Sizes, groups, rules, parties, order, completeness, deadlines, and that every ticket ends in one way.
     #[test]
-    fn the_pool_does_what_the_reference_does(mode in mode(), steps in prop::collection::vec(step(), 1..40)) {
-        let mut both = Both::new(mode);
+    fn the_pool_does_what_the_reference_does(mode in mode(), steps in prop::collection::vec(call(), 1..40)) {
+        let mut both = ModelFixture::new(mode);
         for step in steps {
             both.take(step);
         }
@@ -279,18 +289,18 @@ proptest! {
 
     /// Nothing happens before the deadline, and one call late is as good as many in time.
     #[test]
-    fn late_is_as_good_as_in_time(mode in mode(), steps in prop::collection::vec(step(), 1..30), seconds in 1..20_i64) {
-        let (mut one, mut other) = (Both::new(mode.clone()), Both::new(mode));
+    fn late_is_as_good_as_in_time(mode in mode(), steps in prop::collection::vec(call(), 1..30), seconds in 1..20_i64) {
+        let (mut one, mut other) = (ModelFixture::new(mode.clone()), ModelFixture::new(mode));
         for step in steps {
             one.take(step.clone());
             other.take(step);
         }
         let end = one.now.plus(seconds * 1000);
-        let late = one.pool.advance(end);
+        let late = one.advance(end);
         let mut in_time: Vec<Effect> = Vec::new();
         while let Some(next) = other.pool.next_deadline().filter(|it| *it <= end) {
-            prop_assert_eq!(other.pool.advance(next.plus(-1)), vec![]);
-            in_time.extend(other.pool.advance(next));
+            prop_assert_eq!(other.advance(next.plus(-1)), vec![]);
+            in_time.extend(other.advance(next));
         }
         prop_assert_eq!(late, in_time);
     }

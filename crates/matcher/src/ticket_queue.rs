@@ -1,4 +1,4 @@
-//! The tickets that wait, by handle, id, client and place.
+//! The tickets that wait, by handle, id, client and position.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +9,7 @@ use std::{
 use foldhash::fast::FixedState;
 use omgservers_api::{ClientId, TicketId, ids::Id as _};
 
-use crate::{Moment, Refusal, Ticket, values::Values};
+use crate::{Millis, Refusal, Ticket, values::Values};
 
 /// Where a waiting ticket lies; given to another one after it has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,52 +18,52 @@ pub(crate) struct Handle(u32);
 /// First come, first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Order {
-    pub(crate) place: u64,
+    pub(crate) position: u64,
     /// 0 is before every ticket.
     id: i64,
 }
 
 impl Order {
     pub(crate) const fn first() -> Self {
-        Self { place: 0, id: 0 }
+        Self { position: 0, id: 0 }
     }
     pub(crate) const fn last() -> Self {
-        Self { place: u64::MAX, id: i64::MAX }
+        Self { position: u64::MAX, id: i64::MAX }
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct QueuedTicket {
     pub(crate) ticket: Ticket,
     pub(crate) values: Arc<Values>,
     pub(crate) stage: usize,
     pub(crate) size: u32,
     /// When the next thing happens to it.
-    pub(crate) due: Option<Moment>,
+    pub(crate) due: Option<Millis>,
 }
 
-impl Waiting {
+impl QueuedTicket {
     pub(crate) fn order(&self) -> Order {
-        Order { place: self.ticket.place, id: self.ticket.id.get() }
+        Order { position: self.ticket.position, id: self.ticket.id.get() }
     }
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
-    slots: Vec<Option<Waiting>>,
+pub(crate) struct TicketQueue {
+    slots: Vec<Option<QueuedTicket>>,
     free: Vec<u32>,
     by_id: HashMap<TicketId, Handle, FixedState>,
     by_client: HashMap<ClientId, Handle, FixedState>,
-    by_place: BTreeMap<Order, Handle>,
+    by_position: BTreeMap<Order, Handle>,
     players: u64,
 }
 
-impl Queue {
-    pub(crate) fn get(&self, handle: Handle) -> Option<&Waiting> {
+impl TicketQueue {
+    pub(crate) fn get(&self, handle: Handle) -> Option<&QueuedTicket> {
         self.slots.get(usize::try_from(handle.0).ok()?)?.as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut Waiting> {
+    pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut QueuedTicket> {
         self.slots.get_mut(usize::try_from(handle.0).ok()?)?.as_mut()
     }
 
@@ -84,12 +84,12 @@ impl Queue {
         Ok(())
     }
 
-    pub(crate) fn insert(&mut self, waiting: Waiting) -> Handle {
+    pub(crate) fn insert(&mut self, waiting: QueuedTicket) -> Handle {
         let next = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let handle = Handle(self.free.pop().unwrap_or(next));
         self.by_id.insert(waiting.ticket.id, handle);
         self.by_client.extend(waiting.ticket.clients.iter().map(|it| (*it, handle)));
-        self.by_place.insert(waiting.order(), handle);
+        self.by_position.insert(waiting.order(), handle);
         self.players += u64::from(waiting.size);
         match usize::try_from(handle.0).ok().and_then(|it| self.slots.get_mut(it)) {
             Some(slot) => *slot = Some(waiting),
@@ -98,14 +98,14 @@ impl Queue {
         handle
     }
 
-    pub(crate) fn remove(&mut self, handle: Handle) -> Option<Waiting> {
+    pub(crate) fn remove(&mut self, handle: Handle) -> Option<QueuedTicket> {
         let waiting = self.slots.get_mut(usize::try_from(handle.0).ok()?)?.take()?;
         self.free.push(handle.0);
         self.by_id.remove(&waiting.ticket.id);
         for client in &waiting.ticket.clients {
             self.by_client.remove(client);
         }
-        self.by_place.remove(&waiting.order());
+        self.by_position.remove(&waiting.order());
         self.players -= u64::from(waiting.size);
         Some(waiting)
     }
@@ -118,12 +118,12 @@ impl Queue {
         self.players
     }
 
-    pub(crate) fn by_place(&self) -> impl Iterator<Item = (Handle, &Waiting)> {
-        self.by_place.values().filter_map(|it| Some((*it, self.get(*it)?)))
+    pub(crate) fn by_position(&self) -> impl Iterator<Item = (Handle, &QueuedTicket)> {
+        self.by_position.values().filter_map(|it| Some((*it, self.get(*it)?)))
     }
 
-    /// The first one behind this place.
+    /// The first one behind this position.
     pub(crate) fn after(&self, order: Order) -> Option<(Handle, Order)> {
-        self.by_place.range((Excluded(order), Unbounded)).next().map(|it| (*it.1, *it.0))
+        self.by_position.range((Excluded(order), Unbounded)).next().map(|it| (*it.1, *it.0))
     }
 }

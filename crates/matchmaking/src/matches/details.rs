@@ -9,8 +9,8 @@ use omgservers_deployments::DeploymentFull;
 use omgservers_versions::VersionFull;
 use serde_json::Value;
 
-use super::{Held, Match, Place, Queues, round::moment};
-use crate::{PgMatchmaking, WhichTicket, halls::Hall, problems};
+use super::state::{Match, Queues, TicketEntry, TicketState, millis};
+use crate::{PgMatchmaking, WhichTicket, problems, state::DeploymentState};
 
 /// Matches that a deployment's details show.
 const MOST_SHOWN: usize = 1_000;
@@ -22,17 +22,17 @@ impl PgMatchmaking {
         which: WhichTicket,
     ) -> Result<TicketDetails, Problem> {
         let version = self.parts.versions.config(full.deployment.version_id).await?;
-        let cell = self.halls.cell(full.deployment.id);
-        let mut hall = cell.hall.lock().await;
-        self.load_queues(&cell, &mut hall, full).await?;
-        let queues = &hall.queues;
+        let handle = self.states.handle(full.deployment.id);
+        let mut state = handle.state.lock().await;
+        self.load_queues(&handle, &mut state, full).await?;
+        let queues = &state.queues;
         let id = match which {
             WhichTicket::Id(id) => Some(id),
             WhichTicket::Of(client) => queues.by_client.get(&client).copied(),
         };
         let found = id.and_then(|id| Some((id, queues.tickets.get(&id)?)));
-        let (id, held) = found.ok_or(problems::NO_TICKET)?;
-        queues.show_ticket(id, held, &version, self.parts.clock.ticks())
+        let (id, entry) = found.ok_or(problems::NO_TICKET)?;
+        queues.show_ticket(id, entry, &version, self.parts.clock.ticks())
     }
 
     pub(crate) async fn show_match(
@@ -41,19 +41,19 @@ impl PgMatchmaking {
         id: MatchId,
     ) -> Result<MatchDetails, Problem> {
         let version = self.parts.versions.config(full.deployment.version_id).await?;
-        let cell = self.halls.cell(full.deployment.id);
-        let mut hall = cell.hall.lock().await;
-        self.load_queues(&cell, &mut hall, full).await?;
-        let it = hall.queues.matches.get(&id).ok_or(problems::NO_MATCH)?;
-        hall.queues.show_match(id, it, &version)
+        let handle = self.states.handle(full.deployment.id);
+        let mut state = handle.state.lock().await;
+        self.load_queues(&handle, &mut state, full).await?;
+        let it = state.queues.matches.get(&id).ok_or(problems::NO_MATCH)?;
+        state.queues.show_match(id, it, &version)
     }
 }
 
 /// The matches of a deployment, and how many tickets wait.
-pub(crate) fn match_refs(hall: &Hall, version: &VersionFull) -> (Vec<MatchRef>, u64) {
-    let queues = &hall.queues;
-    let shown = queues.matches.iter().filter(|(_, it)| !it.closing).take(MOST_SHOWN);
-    let refs = shown.map(|(id, it)| MatchRef {
+pub(crate) fn match_refs(state: &DeploymentState, version: &VersionFull) -> (Vec<MatchRef>, u64) {
+    let queues = &state.queues;
+    let gauges = queues.matches.iter().filter(|(_, it)| !it.closing).take(MOST_SHOWN);
+    let refs = gauges.map(|(id, it)| MatchRef {
         id: *id,
         created: it.created,
         match_id: *id,
@@ -73,30 +73,30 @@ impl Queues {
     fn show_ticket(
         &self,
         id: TicketId,
-        held: &Held,
+        entry: &TicketEntry,
         version: &VersionFull,
         now: Ticks,
     ) -> Result<TicketDetails, Problem> {
-        let (state, match_id, attributes, explanation) = match &held.place {
-            Place::Waiting => {
-                let pool = self.pools.get(&held.queue);
+        let (state, match_id, attributes, explanation) = match &entry.state {
+            TicketState::Queued => {
+                let pool = self.pools.get(&entry.queue);
                 let attributes = pool.and_then(|it| it.get(id)).map(|it| it.attributes.clone());
-                let why = pool.and_then(|it| it.explain(id, moment(now)));
+                let why = pool.and_then(|it| it.explain(id, millis(now)));
                 let why = why.map(serde_json::to_value).transpose().map_err(Problem::internal)?;
                 ("waiting", None, attributes.unwrap_or_default(), why)
             }
-            Place::Placed { match_id, ticket, .. } => {
-                let seated = self.matches.get(match_id).is_some_and(|it| it.seated.contains(&id));
-                let state = if seated { "matched" } else { "starting" };
+            TicketState::Matched { match_id, ticket, .. } => {
+                let joined = self.matches.get(match_id).is_some_and(|it| it.joined.contains(&id));
+                let state = if joined { "matched" } else { "starting" };
                 (state, Some(*match_id), ticket.attributes.clone(), None)
             }
         };
         Ok(TicketDetails {
             id,
-            mode: mode_name(version, held.queue.1),
-            clients: held.clients.clone(),
+            mode: mode_name(version, entry.queue.1),
+            clients: entry.clients.clone(),
             attributes,
-            created: held.created,
+            created: entry.created,
             state: state.to_owned(),
             match_id,
             explanation,
@@ -109,7 +109,7 @@ impl Queues {
             client_id,
             ticket_id,
             group_name: groups.get(group).map(|it| it.name.clone()).unwrap_or_default(),
-            joined: it.seated.contains(&ticket_id),
+            joined: it.joined.contains(&ticket_id),
         };
         let state = match it {
             Match { closing: true, .. } => "closing",
@@ -132,12 +132,13 @@ impl Queues {
 
     /// Who is in a match or will be: client, ticket, group.
     fn players(&self, it: &Match) -> Vec<(omgservers_api::ClientId, TicketId, usize)> {
-        let tickets = it.seated.iter().chain(&it.coming);
-        let held = tickets.filter_map(|id| Some((*id, self.tickets.get(id)?)));
-        held.flat_map(|(id, held)| {
-            let group = if let Place::Placed { group, .. } = &held.place { *group } else { 0 };
-            held.clients.iter().map(move |client| (*client, id, group))
-        })
-        .collect()
+        let tickets = it.joined.iter().chain(&it.pending_join);
+        let entry = tickets.filter_map(|id| Some((*id, self.tickets.get(id)?)));
+        entry
+            .flat_map(|(id, entry)| {
+                let group = if let TicketState::Matched { group, .. } = &entry.state { *group } else { 0 };
+                entry.clients.iter().map(move |client| (*client, id, group))
+            })
+            .collect()
     }
 }

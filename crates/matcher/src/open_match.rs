@@ -1,16 +1,11 @@
-//! Matches that take more players.
+//! OpenMatches that take more players.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use omgservers_api::ClientId;
 
 use crate::{
-    MatchKey,
-    plan::{Need, Plan, Stage},
-    shelves::Shelves,
+    compiled_mode::{CompiledMode, Need, Stage},
     values::{Part, Values},
 };
 
@@ -24,7 +19,7 @@ pub(crate) struct Member {
 
 /// What a match asks of those who join: its players' values count, their limits don't.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct OpenMatch {
     pub(crate) members: Vec<Member>,
     /// Players by group.
     pub(crate) counts: Vec<u32>,
@@ -36,19 +31,19 @@ pub(crate) struct Running {
     pub(crate) equals: Option<Vec<Option<Part>>>,
 }
 
-impl Running {
-    pub(crate) fn new(plan: &Plan, members: Vec<Member>) -> Self {
-        let mut running = Self {
+impl OpenMatch {
+    pub(crate) fn new(mode: &CompiledMode, members: Vec<Member>) -> Self {
+        let mut open = Self {
             members: Vec::new(),
-            counts: vec![0; plan.groups.len()],
-            sums: vec![vec![0.0; plan.balances.len()]; plan.groups.len()],
+            counts: vec![0; mode.groups.len()],
+            sums: vec![vec![0.0; mode.balances.len()]; mode.groups.len()],
             spans: None,
             equals: None,
         };
         for member in members {
-            running.join(member);
+            open.join(member);
         }
-        running
+        open
     }
 
     pub(crate) fn players(&self) -> u32 {
@@ -95,9 +90,9 @@ impl Running {
     }
 
     /// Most clients of a party that has room.
-    pub(crate) fn room(&self, plan: &Plan) -> u32 {
-        let free = plan.groups.iter().zip(&self.counts).map(|it| it.0.max.saturating_sub(*it.1)).max();
-        free.unwrap_or(0).min(plan.max_players.saturating_sub(self.players()))
+    pub(crate) fn free_seats(&self, mode: &CompiledMode) -> u32 {
+        let free = mode.groups.iter().zip(&self.counts).map(|it| it.0.max.saturating_sub(*it.1)).max();
+        free.unwrap_or(0).min(mode.max_players.saturating_sub(self.players()))
     }
 
     /// Whether a ticket with these values may join as far as ranges and equal values go.
@@ -118,72 +113,5 @@ impl Running {
             .zip(free)
             .map(|(equal, free)| if *free { Some(Part::Any) } else { equal.clone() })
             .collect()
-    }
-}
-
-/// All matches of a pool.
-#[derive(Debug, Default)]
-pub(crate) struct Matches {
-    all: BTreeMap<MatchKey, Running>,
-    open: Shelves,
-    /// Those without players; they are all alike.
-    empty: BTreeSet<MatchKey>,
-    next: u64,
-}
-
-impl Matches {
-    pub(crate) fn get(&self, key: MatchKey) -> Option<&Running> {
-        self.all.get(&key)
-    }
-
-    pub(crate) fn next_key(&mut self, wish: Option<MatchKey>) -> MatchKey {
-        let key = wish.filter(|it| !self.all.contains_key(it)).unwrap_or(MatchKey(self.next));
-        self.next = self.next.max(key.0.saturating_add(1));
-        key
-    }
-
-    pub(crate) fn insert(&mut self, plan: &Plan, key: MatchKey, running: Running) {
-        self.index(plan, key, &running, true);
-        self.all.insert(key, running);
-    }
-
-    pub(crate) fn remove(&mut self, plan: &Plan, key: MatchKey) -> Option<Running> {
-        let running = self.all.remove(&key)?;
-        self.index(plan, key, &running, false);
-        Some(running)
-    }
-
-    fn index(&mut self, plan: &Plan, key: MatchKey, running: &Running, add: bool) {
-        if running.room(plan) == 0 {
-            return;
-        }
-        if running.spans.is_some() {
-            self.open.put(plan, key, running, add);
-        } else if add {
-            self.empty.insert(key);
-        } else {
-            self.empty.remove(&key);
-        }
-    }
-
-    /// The matches that a ticket may join as far as ranges, equal values and its own size go, the oldest first. Of
-    /// those without players it is only the oldest: what it can't do with that one it can't do with the others.
-    pub(crate) fn joinable<'a>(
-        &'a self,
-        plan: &'a Plan,
-        stage: &'a Stage,
-        values: &'a Values,
-        size: u32,
-    ) -> impl Iterator<Item = MatchKey> + 'a {
-        let fits = move |key: &MatchKey| {
-            let room = |it: &&Running| it.room(plan) >= size && it.admits(stage, values);
-            self.all.get(key).filter(room).is_some()
-        };
-        let mut empty = self.empty.first().copied().filter(fits);
-        let mut open = self.open.oldest_first(plan, stage, values, size).filter(fits).peekable();
-        std::iter::from_fn(move || {
-            let is_next = open.peek().is_none_or(|it| empty.is_some_and(|empty| empty < *it));
-            if is_next { empty.take().or_else(|| open.next()) } else { open.next() }
-        })
     }
 }

@@ -1,10 +1,10 @@
-//! Waiting tickets by what they need to be the same, then by stage and by value.
+//! QueuedTicket tickets by what they need to be the same, then by stage and by value.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use crate::{
-    plan::Plan,
-    queue::{Handle, Order, Waiting},
+    compiled_mode::CompiledMode,
+    ticket_queue::{Handle, Order, QueuedTicket},
     values::{Part, Real},
 };
 
@@ -12,40 +12,40 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Bucket {
     /// By stage, so that each stage's own greatest difference bounds what is looked at.
-    stages: Vec<Shelf>,
+    stages: Vec<ByValue>,
     players: u64,
     /// Tickets by size.
     sizes: BTreeMap<u32, u32>,
 }
 
 /// By value, or by size where there is no range.
-type Shelf = BTreeMap<(Real, Order), (Handle, u32)>;
+type ByValue = BTreeMap<(Real, Order), (Handle, u32)>;
 
 #[derive(Debug, Default)]
-pub(crate) struct Index {
+pub(crate) struct TicketIndex {
     buckets: BTreeMap<Vec<Part>, Bucket>,
 }
 
-impl Index {
-    pub(crate) fn insert(&mut self, plan: &Plan, handle: Handle, waiting: &Waiting) {
-        let key = (sort(plan, waiting), waiting.order());
-        for parts in keys(plan, waiting) {
+impl TicketIndex {
+    pub(crate) fn insert(&mut self, mode: &CompiledMode, handle: Handle, waiting: &QueuedTicket) {
+        let key = (sort(mode, waiting), waiting.order());
+        for parts in keys(mode, waiting) {
             let bucket = self.buckets.entry(parts).or_insert_with(|| Bucket {
-                stages: plan.stages.iter().map(|_| Shelf::new()).collect(),
+                stages: mode.stages.iter().map(|_| ByValue::new()).collect(),
                 players: 0,
                 sizes: BTreeMap::new(),
             });
             bucket.players += u64::from(waiting.size);
             *bucket.sizes.entry(waiting.size).or_default() += 1;
-            if let Some(shelf) = bucket.stages.get_mut(waiting.stage) {
-                shelf.insert(key, (handle, waiting.size));
+            if let Some(by_value) = bucket.stages.get_mut(waiting.stage) {
+                by_value.insert(key, (handle, waiting.size));
             }
         }
     }
 
-    pub(crate) fn remove(&mut self, plan: &Plan, waiting: &Waiting) {
-        let key = (sort(plan, waiting), waiting.order());
-        for parts in keys(plan, waiting) {
+    pub(crate) fn remove(&mut self, mode: &CompiledMode, waiting: &QueuedTicket) {
+        let key = (sort(mode, waiting), waiting.order());
+        for parts in keys(mode, waiting) {
             let Entry::Occupied(mut bucket) = self.buckets.entry(parts) else { continue };
             let it = bucket.get_mut();
             it.players -= u64::from(waiting.size);
@@ -55,11 +55,11 @@ impl Index {
                     count.remove();
                 }
             }
-            if let Some(shelf) = it.stages.get_mut(waiting.stage) {
-                shelf.remove(&key);
+            if let Some(by_value) = it.stages.get_mut(waiting.stage) {
+                by_value.remove(&key);
             }
             // One that keeps something is kept for the next ticket; without rules there is always just one.
-            if it.players == 0 && !plan.equals.is_empty() {
+            if it.players == 0 && !mode.equals.is_empty() {
                 bucket.remove();
             }
         }
@@ -90,18 +90,18 @@ impl Bucket {
     pub(crate) fn between(&self, stage: usize, low: f64, high: f64) -> impl Iterator<Item = (Handle, u32)> {
         let low = (Real(low.next_down()), Order::first());
         let high = (Real(high.next_up()), Order::last());
-        let shelf = self.stages.get(stage).filter(|_| low <= high);
-        shelf.into_iter().flat_map(move |it| it.range(low..=high)).map(|it| *it.1)
+        let by_value = self.stages.get(stage).filter(|_| low <= high);
+        by_value.into_iter().flat_map(move |it| it.range(low..=high)).map(|it| *it.1)
     }
 
     /// The first tickets of each size, as many as `most` says for the size.
     pub(crate) fn by_size(&self, stage: usize, most: impl Fn(u32) -> usize) -> Vec<(Handle, u32)> {
         let mut found = Vec::new();
-        let Some(shelf) = self.stages.get(stage) else { return found };
+        let Some(by_value) = self.stages.get(stage) else { return found };
         let mut from = Real(0.0);
-        while let Some((_, (_, size))) = shelf.range((from, Order::first())..).next() {
+        while let Some((_, (_, size))) = by_value.range((from, Order::first())..).next() {
             let class = Real(f64::from(*size));
-            let all = shelf.range((class, Order::first())..=(class, Order::last()));
+            let all = by_value.range((class, Order::first())..=(class, Order::last()));
             found.extend(all.map(|it| *it.1).take(most(*size)));
             from = Real(class.0.next_up());
         }
@@ -109,12 +109,12 @@ impl Bucket {
     }
 }
 
-fn sort(plan: &Plan, waiting: &Waiting) -> Real {
-    Real(if plan.ranges.is_empty() { f64::from(waiting.size) } else { waiting.values.first() })
+fn sort(mode: &CompiledMode, waiting: &QueuedTicket) -> Real {
+    Real(if mode.ranges.is_empty() { f64::from(waiting.size) } else { waiting.values.first() })
 }
 
 /// A ticket is in the bucket of its own level and in those of the levels before.
-fn keys<'a>(plan: &'a Plan, waiting: &'a Waiting) -> impl Iterator<Item = Vec<Part>> + 'a {
-    let level = plan.stage(waiting.stage).level;
-    plan.levels().take(level + 1).map(|free| waiting.values.key(free))
+fn keys<'a>(mode: &'a CompiledMode, waiting: &'a QueuedTicket) -> impl Iterator<Item = Vec<Part>> + 'a {
+    let level = mode.stage(waiting.stage).level;
+    mode.levels().take(level + 1).map(|free| waiting.values.key(free))
 }
