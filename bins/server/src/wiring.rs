@@ -98,9 +98,8 @@ impl Default for ServiceSettings {
     }
 }
 
-/// Rung when something is deleted (or, for deployments, made), for the workers that look after what
-/// belonged to it. A doorbell wakes one worker, so versions, deployments and repositories have one
-/// each.
+/// Rung when something is deleted, for the workers that look after what belonged to it. A doorbell
+/// wakes one worker, so versions, deployments and repositories have one each.
 #[derive(Default)]
 struct Doorbells {
     /// Wakes the worker that deletes projects.
@@ -109,8 +108,6 @@ struct Doorbells {
     project: Doorbell,
     /// Wakes the worker that deletes deployments, which go with their stage and with their version.
     stage_or_version: Doorbell,
-    /// Wakes the workers that run game servers.
-    deployment: Doorbell,
     /// Wakes the worker that deletes repositories, which go with their project.
     repository: Doorbell,
 }
@@ -185,13 +182,14 @@ impl Services {
             projects: Arc::new(projects.clone()),
             dependents: vec![doorbells.stage_or_version.clone()],
         });
+        let changed = WorkQueue::new(Arc::clone(clock));
         let deployments = PgDeployments::new(DeploymentsParts {
             db: db.clone(),
             clock: Arc::clone(clock),
             mint: mint.clone(),
             projects: Arc::new(projects.clone()),
             versions: Arc::new(versions.clone()),
-            dependents: vec![doorbells.deployment.clone()],
+            changed: changed.clone(),
         });
         let messaging: Arc<dyn Messaging> =
             Mailboxes::open(db, Arc::clone(clock), mint.clone(), ownership.clone(), settings.mailboxes)
@@ -203,7 +201,6 @@ impl Services {
             Arc::clone(&accounts),
             Arc::new(projects.clone()),
         );
-        let changed = WorkQueue::new(Arc::clone(clock));
         let runtimes = PgRuntimes::new(RuntimesParts {
             db: db.clone(),
             clock: Arc::clone(clock),

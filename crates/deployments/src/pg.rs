@@ -7,7 +7,7 @@ use omgservers_api::{
     DeploymentId, Problem, ProjectId, StageId, StagePermission, TenantId, Validate as _, VersionId,
     config::DeploymentConfig, details::Deployment, roles::ProjectPermission,
 };
-use omgservers_core::{Caller, Clock, Db, Doorbell, Mint};
+use omgservers_core::{Caller, Clock, Db, Mint, WorkQueue};
 use omgservers_projects::{Projects, problems::STAGE_NOT_FOUND};
 use omgservers_versions::{PinnedImage, Versions, problems::NOT_FOUND as VERSION_NOT_FOUND};
 
@@ -31,8 +31,9 @@ pub struct DeploymentsParts {
     pub projects: Arc<dyn Projects>,
     /// Knows the images and the configuration of a version.
     pub versions: Arc<dyn Versions>,
-    /// Rung after a deployment is made or deleted, for the workers that run its game servers.
-    pub dependents: Vec<Doorbell>,
+    /// Receives each deployment that is made or deleted, and the one that it supersedes or that succeeds it: those
+    /// whose game servers have to change.
+    pub changed: WorkQueue<DeploymentId>,
 }
 
 /// The deployments of one database. Cheap to clone; clones share their memory.
@@ -43,7 +44,7 @@ pub struct PgDeployments {
     mint: Mint,
     pub(crate) projects: Arc<dyn Projects>,
     pub(crate) versions: Arc<dyn Versions>,
-    dependents: Arc<[Doorbell]>,
+    changed: WorkQueue<DeploymentId>,
     cache: Cache<DeploymentId, Arc<DeploymentFull>>,
 }
 
@@ -56,24 +57,33 @@ impl fmt::Debug for PgDeployments {
 impl PgDeployments {
     /// Makes the service with an empty cache.
     pub fn new(parts: DeploymentsParts) -> Self {
-        let DeploymentsParts { db, clock, mint, projects, versions, dependents } = parts;
+        let DeploymentsParts { db, clock, mint, projects, versions, changed } = parts;
         let cache = Cache::builder().max_capacity(MOST_CACHED).time_to_live(CACHED_FOR).build();
-        Self { db, clock, mint, projects, versions, dependents: dependents.into(), cache }
+        Self { db, clock, mint, projects, versions, changed, cache }
     }
 
-    /// What must happen after deployments are deleted.
-    pub(crate) fn forget(&self, deleted: &[DeploymentId]) {
-        if deleted.is_empty() {
-            return;
-        }
+    /// What must happen after deployments of a stage are deleted.
+    pub(crate) async fn forget(&self, stage: StageId, deleted: &[DeploymentId]) {
         for deployment in deleted {
             self.cache.invalidate(deployment);
         }
-        self.wake_dependents();
+        self.enqueue_changed(stage, deleted).await;
     }
 
-    fn wake_dependents(&self) {
-        self.dependents.iter().for_each(Doorbell::ring);
+    /// Enqueues deployments of a stage that were made or deleted, and the two newest that the stage has after that:
+    /// one of them is superseded, or succeeds. Of deploys at the same time the last to commit sees the others.
+    async fn enqueue_changed(&self, stage: StageId, changed: &[DeploymentId]) {
+        if changed.is_empty() {
+            return;
+        }
+        self.changed.enqueue_all(changed.iter().copied());
+        let newest = async { store::newest_two(&mut *self.db.read().await?, stage).await };
+        match newest.await {
+            Ok(newest) => self.changed.enqueue_all(newest),
+            Err(problem) => {
+                tracing::warn!(stage.id = %stage, ?problem, "the newest deployments of a stage can't be read; the next resync finds them");
+            }
+        }
     }
 
     /// The deployment as the table has it.
@@ -168,7 +178,7 @@ impl Deployments for PgDeployments {
         };
         let kept = self.keep(DeploymentFull { deployment, project_id: project, config, images }).await;
         // Also after a failure: a commit whose answer was lost has made it.
-        self.wake_dependents();
+        self.enqueue_changed(stage, &[id]).await;
         kept.map(|()| id)
     }
 
@@ -208,7 +218,7 @@ impl Deployments for PgDeployments {
             })
             .await;
         // Also after a failure: a commit whose answer was lost has deleted it.
-        self.forget(&[deployment]);
+        self.forget(stage, &[deployment]).await;
         deleted
     }
 
@@ -261,7 +271,7 @@ impl Deployments for PgDeployments {
             })
             .await;
         if !matches!(retired, Ok(false)) {
-            self.forget(&[deployment]);
+            self.forget(parents.stage_id, &[deployment]).await;
         }
         retired
     }

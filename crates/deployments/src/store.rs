@@ -93,6 +93,17 @@ pub(crate) async fn newest(
     )
 }
 
+/// The two newest deployments of the stage, the newest first.
+pub(crate) async fn newest_two(conn: &mut Conn, stage: StageId) -> Result<Vec<DeploymentId>, Problem> {
+    Ok(deployment::table
+        .filter(deployment::stage_id.eq(stage))
+        .order(deployment::created.desc())
+        .limit(2)
+        .select(deployment::id)
+        .load(conn)
+        .await?)
+}
+
 /// The newest deployment of each of `stages`.
 pub(crate) async fn newest_of(conn: &mut Conn, stages: &[StageId]) -> Result<HashSet<DeploymentId>, Problem> {
     let found: Vec<DeploymentId> = deployment::table
@@ -137,13 +148,14 @@ pub(crate) async fn delete_of_stage(conn: &mut Conn, stage: StageId) -> Result<V
     Ok(diesel::delete(gone).returning(deployment::id).get_results(conn).await?)
 }
 
-/// Returns the deployments that were deleted.
+/// Returns the deployments that were deleted, each with its stage.
 pub(crate) async fn delete_of_version(
     conn: &mut Conn,
     version: VersionId,
-) -> Result<Vec<DeploymentId>, Problem> {
+) -> Result<Vec<(StageId, DeploymentId)>, Problem> {
     let gone = deployment::table.filter(deployment::version_id.eq(version));
-    Ok(diesel::delete(gone).returning(deployment::id).get_results(conn).await?)
+    let columns = (deployment::stage_id, deployment::id);
+    Ok(diesel::delete(gone).returning(columns).get_results(conn).await?)
 }
 
 pub(crate) async fn exist(conn: &mut Conn, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem> {

@@ -1,8 +1,8 @@
 //! The duty of this crate: deployments go with their stage and with their version.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use omgservers_api::{Problem, StageId, VersionId};
+use omgservers_api::{DeploymentId, Problem, StageId, VersionId};
 use omgservers_core::{Outcome, Worker, existences, sweep_each};
 
 use crate::{PgDeployments, store};
@@ -33,7 +33,7 @@ impl SweepOrphans {
         let delete = |stage| async move {
             let deleted =
                 deployments.db.write(async |conn| store::delete_of_stage(conn, stage).await).await?;
-            deployments.forget(&deleted);
+            deployments.forget(stage, &deleted).await;
             Ok(deleted.len())
         };
         sweep_each(page, exist, delete).await
@@ -49,8 +49,15 @@ impl SweepOrphans {
         let delete = |version| async move {
             let deleted =
                 deployments.db.write(async |conn| store::delete_of_version(conn, version).await).await?;
-            deployments.forget(&deleted);
-            Ok(deleted.len())
+            let count = deleted.len();
+            let mut of_stage: BTreeMap<StageId, Vec<DeploymentId>> = BTreeMap::new();
+            for (stage, deployment) in deleted {
+                of_stage.entry(stage).or_default().push(deployment);
+            }
+            for (stage, deleted) in of_stage {
+                deployments.forget(stage, &deleted).await;
+            }
+            Ok(count)
         };
         sweep_each(page, exist, delete).await
     }

@@ -21,6 +21,6 @@ pub use meters::Depths;
 pub use pg::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
 pub use service::{Matchmaking, RuntimeAnswer, WhichTicket};
 pub use ticket_log::TicketLog;
-pub use worker::{ExpireClients, ForgetClosed, ReconcileDeployments, Resync, WatchRuntimes};
+pub use worker::{ExpireClients, ForgetClosed, ReconcileDeployments, Resync};
 
 omgservers_core::schema!("matchmaking", "../../migrations/matchmaking");

@@ -95,14 +95,14 @@ pub struct MatchmakingParts {
     pub tokens: Arc<Tokens>,
     /// Times.
     pub config: MatchmakingConfig,
-    /// The deployments that changed, or whose runtimes did.
+    /// The deployments to reconcile. `deployments` and `runtimes` enqueue those that change.
     pub changed: WorkQueue<DeploymentId>,
 }
 
 /// The lobbies and matches of one database.
 pub struct PgMatchmaking {
     pub(crate) parts: MatchmakingParts,
-    pub(crate) states: Arc<StateMap>,
+    pub(crate) states: StateMap,
     pub(crate) meters: Meters,
     /// For rounds, which nobody's call may break off.
     pub(crate) me: Weak<Self>,
@@ -113,7 +113,7 @@ impl PgMatchmaking {
     pub fn new(parts: MatchmakingParts) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             parts,
-            states: Arc::default(),
+            states: StateMap::default(),
             meters: Meters::new(),
             me: Weak::clone(me),
         })
@@ -191,7 +191,7 @@ impl PgMatchmaking {
                 ended += 1;
             }
             // Also when it can't be done: what was noted as gone is looked at again.
-            self.states.enqueue(deployment);
+            self.parts.changed.enqueue(deployment);
             commit = commit.join(self.parts.messaging.apply(ops)?);
         }
         commit.wait().await?;
@@ -257,7 +257,7 @@ impl Matchmaking for PgMatchmaking {
         ])?;
         commit.wait().await?;
         handle.arrive(client, self.parts.clock.ticks());
-        self.states.enqueue(deployment);
+        self.parts.changed.enqueue(deployment);
         Ok(client)
     }
 
@@ -281,7 +281,7 @@ impl Matchmaking for PgMatchmaking {
         let wait_first = if first { Duration::ZERO } else { wait };
         let mut incoming = self.parts.messaging.runtime_receive(runtime, wait_first).await?;
         if first {
-            self.states.enqueue(info.deployment);
+            self.parts.changed.enqueue(info.deployment);
             if incoming.is_empty() && !wait.is_zero() {
                 incoming = self.parts.messaging.runtime_receive(runtime, wait).await?;
             }
@@ -307,7 +307,7 @@ impl Matchmaking for PgMatchmaking {
     ) -> Result<(), Problem> {
         self.managed(caller, Some(tenant), deployment).await?;
         self.states.handle(deployment).request_lobby();
-        self.states.enqueue(deployment);
+        self.parts.changed.enqueue(deployment);
         Ok(())
     }
 
@@ -319,7 +319,7 @@ impl Matchmaking for PgMatchmaking {
         let mut state = handle.state.lock().await;
         self.load(&handle, &mut state, &full).await?;
         let deleted = self.close_lobby(&handle, &mut state, lobby, OnClose::Disconnect).await?;
-        self.states.enqueue(full.deployment.id);
+        self.parts.changed.enqueue(full.deployment.id);
         Ok(deleted)
     }
 
@@ -347,7 +347,7 @@ impl Matchmaking for PgMatchmaking {
         let _state = handle.state.lock().await;
         let slots = [row.deployment_id.slot()];
         // Who waits there goes to another one.
-        self.states.enqueue(row.deployment_id);
+        self.parts.changed.enqueue(row.deployment_id);
         let deleted = self
             .parts
             .db

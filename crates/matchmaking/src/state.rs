@@ -1,16 +1,15 @@
-//! What is remembered of each deployment, and which ones something happened to.
+//! The state of each deployment in memory.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use omgservers_api::{ClientId, DeploymentId, LobbyId, MatchmakerId};
-use omgservers_core::{Doorbell, Ticks};
+use omgservers_core::Ticks;
 
 use crate::{
     lobbies::state::{Lobby, WaitingClient},
@@ -134,10 +133,6 @@ impl DeploymentHandle {
 #[derive(Default)]
 pub(crate) struct StateMap {
     handles: Mutex<HashMap<DeploymentId, Arc<DeploymentHandle>>>,
-    dirty: Mutex<BTreeSet<DeploymentId>>,
-    deadlines: Mutex<HashMap<DeploymentId, Ticks>>,
-    alarm: Mutex<Option<Ticks>>,
-    pub(crate) doorbell: Doorbell,
 }
 
 impl StateMap {
@@ -164,56 +159,6 @@ impl StateMap {
 
     pub(crate) fn forget(&self, id: DeploymentId) {
         lock(&self.handles).remove(&id);
-        lock(&self.deadlines).remove(&id);
-    }
-
-    /// Something happened to a deployment: it is looked at soon.
-    pub(crate) fn enqueue(&self, id: DeploymentId) {
-        lock(&self.dirty).insert(id);
-        self.doorbell.ring();
-    }
-
-    /// Those that something happened to, and those whose time has come.
-    pub(crate) fn take_due(&self, now: Ticks) -> BTreeSet<DeploymentId> {
-        let mut due = std::mem::take(&mut *lock(&self.dirty));
-        lock(&self.deadlines).retain(|id, at| {
-            let later = *at > now;
-            if !later {
-                due.insert(*id);
-            }
-            later
-        });
-        due
-    }
-
-    /// Looks at a deployment again after this time, though nothing may happen.
-    pub(crate) fn requeue_after(self: &Arc<Self>, id: DeploymentId, now: Ticks, after: Option<Duration>) {
-        let mut deadlines = lock(&self.deadlines);
-        match after {
-            Some(after) => deadlines.insert(id, now.plus(after)),
-            None => deadlines.remove(&id),
-        };
-    }
-
-    /// Rings when the first deadline is over; one timer at a time.
-    pub(crate) fn wake_at(self: &Arc<Self>, now: Ticks) {
-        let Some(first) = lock(&self.deadlines).values().min().copied() else { return };
-        let mut alarm = lock(&self.alarm);
-        if alarm.is_some_and(|it| it <= first && it > now) {
-            return;
-        }
-        *alarm = Some(first);
-        let (states, pause) = (Arc::downgrade(self), first.since(now));
-        tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
-            if let Some(states) = states.upgrade() {
-                let mut alarm = lock(&states.alarm);
-                if *alarm == Some(first) {
-                    *alarm = None;
-                }
-                states.doorbell.ring();
-            }
-        });
     }
 }
 

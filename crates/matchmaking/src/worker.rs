@@ -1,6 +1,10 @@
 //! Duties of this crate.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream};
 use omgservers_api::{DeploymentId, Problem, RuntimeId, interchange::Reason};
@@ -10,13 +14,13 @@ use omgservers_messaging::{Mailbox, Op};
 
 use crate::{PgMatchmaking, store};
 
-/// Tends the deployments that something happened to. Rung by everything that happens.
+/// Reconciles the deployments that are due in the queue.
 pub struct ReconcileDeployments(pub Arc<PgMatchmaking>);
 
 impl ReconcileDeployments {
     /// What wakes it.
     pub fn doorbell(&self) -> Doorbell {
-        self.0.states.doorbell.clone()
+        self.0.parts.changed.doorbell()
     }
 
     async fn reconcile(&self, id: DeploymentId) -> usize {
@@ -24,8 +28,7 @@ impl ReconcileDeployments {
             Ok(count) => count,
             Err(problem) => {
                 tracing::error!(deployment.id = %id, ?problem, "a deployment could not be reconciled; it is tried again");
-                let now = self.0.parts.clock.ticks();
-                self.0.states.requeue_after(id, now, Some(Duration::from_secs(1)));
+                self.0.parts.changed.requeue_after(id, RETRY_PAUSE);
                 0
             }
         }
@@ -34,6 +37,10 @@ impl ReconcileDeployments {
 
 /// Deployments that are reconciled at the same time.
 const AT_A_TIME: usize = 8;
+/// Deployments of one run: the status shows the progress after each run.
+const MOST_PER_RUN: usize = 1_000;
+/// The pause after a deployment could not be reconciled.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[async_trait::async_trait]
 impl Worker for ReconcileDeployments {
@@ -47,16 +54,18 @@ impl Worker for ReconcileDeployments {
         Duration::from_secs(10)
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let due = self.0.states.take_due(self.0.parts.clock.ticks());
+        let changed = &self.0.parts.changed;
         // A deployment with much to do doesn't hold up the others.
-        let reconciled = stream::iter(due).map(|id| self.reconcile(id)).buffer_unordered(AT_A_TIME);
-        let done = reconciled.fold(0, async |sum: usize, count| sum.saturating_add(count)).await;
-        self.0.states.wake_at(self.0.parts.clock.ticks());
-        Ok(Outcome::changed(done))
+        let reconciled = stream::iter(changed.take_due(MOST_PER_RUN)).map(|id| self.reconcile(id));
+        let done = reconciled
+            .buffer_unordered(AT_A_TIME)
+            .fold(0, async |sum: usize, count| sum.saturating_add(count))
+            .await;
+        Ok(Outcome { changed: done, requeue_after: changed.next_wake(), backlog: changed.backlog() })
     }
 }
 
-/// Enqueues every deployment that may need work: at the start, after a deploy or a delete, and as a safety net.
+/// Enqueues every deployment that may need work: at the start, and each period as a safety net.
 /// Stops runtimes that nobody owns.
 pub struct Resync(pub Arc<PgMatchmaking>);
 
@@ -75,7 +84,7 @@ impl Worker for Resync {
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let parts = &self.0.parts;
-        let mut needy: HashSet<DeploymentId> = self.0.states.known().iter().map(|it| it.id).collect();
+        let mut needy: BTreeSet<DeploymentId> = self.0.states.known().iter().map(|it| it.id).collect();
         needy.extend(store::deployments(&mut *parts.db.read().await?).await?);
         needy.extend(parts.messaging.deployments());
         let mut after = None;
@@ -89,9 +98,7 @@ impl Worker for Resync {
                 }
             }
         }
-        for id in &needy {
-            self.0.states.enqueue(*id);
-        }
+        parts.changed.enqueue_all(needy);
         Ok(Outcome::changed(self.stop_unowned().await?))
     }
 }
@@ -119,37 +126,6 @@ impl Resync {
             parts.runtimes.stop(&unowned).await?;
         }
         Ok(unowned.len())
-    }
-}
-
-/// Wakes the tender for the deployments whose runtimes have changed.
-pub struct WatchRuntimes(pub Arc<PgMatchmaking>);
-
-impl WatchRuntimes {
-    /// What wakes it.
-    pub fn doorbell(&self) -> Doorbell {
-        self.0.parts.changed.doorbell()
-    }
-}
-
-#[async_trait::async_trait]
-impl Worker for WatchRuntimes {
-    fn name(&self) -> &'static str {
-        "matchmaking.watch_runtimes"
-    }
-    fn description(&self) -> &'static str {
-        "Passes changes of runtimes on to their deployments."
-    }
-    fn period(&self) -> Duration {
-        Duration::from_secs(10)
-    }
-    async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        let changed = self.0.parts.changed.take_due(usize::MAX);
-        for deployment in &changed {
-            self.0.states.enqueue(*deployment);
-        }
-        let (requeue_after, backlog) = (self.0.parts.changed.next_wake(), self.0.parts.changed.backlog());
-        Ok(Outcome { changed: changed.len(), requeue_after, backlog })
     }
 }
 

@@ -20,6 +20,6 @@ pub fn build(
         mint: base.mint.clone(),
         projects: Arc::clone(projects),
         versions: Arc::clone(versions),
-        dependents: Vec::new(),
+        changed: base.changed.clone(),
     }))
 }

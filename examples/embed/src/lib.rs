@@ -46,7 +46,8 @@ pub struct Base {
     pub ownership: Ownership,
     /// Keys for secrets and tokens. A program keeps them with `Keys::load_or_create`.
     pub keys: Arc<Keys>,
-    /// Deployments that changed, or whose runtimes did: `runtimes` enqueues them, `matchmaking` reconciles them.
+    /// Deployments that changed, or whose runtimes did: `deployments` and `runtimes` enqueue them, `matchmaking`
+    /// reconciles them.
     pub changed: WorkQueue<DeploymentId>,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use omgservers_core::{Doorbell, Worker, mint::RenewBlocks};
-use omgservers_matchmaking::{ExpireClients, ForgetClosed, ReconcileDeployments, Resync, WatchRuntimes};
+use omgservers_matchmaking::{ExpireClients, ForgetClosed, ReconcileDeployments, Resync};
 use omgservers_registry::{CollectGarbage, ForgetProjects};
 use omgservers_runtimes::SweepFailures;
 
@@ -81,15 +81,14 @@ impl Services {
         ]
     }
 
-    fn of_matchmaking(&self) -> [WiredWorker; 5] {
+    fn of_matchmaking(&self) -> [WiredWorker; 4] {
         let matchmaking = || Arc::clone(&self.matchmaking);
-        let (tend, watch) = (ReconcileDeployments(matchmaking()), WatchRuntimes(matchmaking()));
-        let (tended, watched) = (tend.doorbell(), watch.doorbell());
+        let reconcile = ReconcileDeployments(matchmaking());
+        let enqueued = reconcile.doorbell();
         [
-            WiredWorker::new(Resync(matchmaking()), self.doorbells.deployment.clone()),
+            WiredWorker::periodic(Resync(matchmaking())),
             WiredWorker::periodic(ExpireClients(matchmaking())),
-            WiredWorker::new(watch, watched),
-            WiredWorker::new(tend, tended),
+            WiredWorker::new(reconcile, enqueued),
             WiredWorker::periodic(ForgetClosed(matchmaking())),
         ]
     }

@@ -7,7 +7,7 @@ use omgservers_api::{
 };
 use omgservers_core::{Caller, Clock as _};
 use omgservers_deployments::{Deployments as _, problems};
-use omgservers_fixtures::{Fixture, StagePath, support, was_rung};
+use omgservers_fixtures::{Fixture, StagePath, support};
 
 use crate::fixture::{MODE, config, no_managers, strangers};
 
@@ -29,9 +29,9 @@ async fn a_manager_of_the_stage_deploys_and_a_viewer_of_the_project_sees_it() {
     let manager = fixture.developer_with(path, &[], &[StagePermission::DeploymentManager]).await;
     let viewer = fixture.developer_with(path, &[ProjectPermission::ProjectViewer], &[]).await;
     let StagePath { tenant, project, stage } = path;
-    assert!(!was_rung(&fixture.deployment_changed).await);
+    assert!(fixture.changed_deployments.take_due(9).is_empty());
     let id = fixture.deployments.deploy(&manager, tenant, project, stage, version, None).await.unwrap();
-    assert!(was_rung(&fixture.deployment_changed).await, "who waits for a deployment is woken");
+    assert!(!fixture.changed_deployments.take_due(9).is_empty(), "who waits for a deployment is woken");
     let full = fixture.deployments.get(&viewer, tenant, id).await.unwrap();
     let shown = &full.deployment;
     assert_eq!((shown.id, shown.tenant_id, shown.stage_id, shown.version_id), (id, tenant, stage, version));

@@ -3,7 +3,7 @@ use std::{collections::HashSet, sync::Arc};
 use omgservers_api::{DeploymentId, Ref, StagePermission, ids::Id as _, problem::codes};
 use omgservers_core::{Worker as _, db::Fault};
 use omgservers_deployments::{Deployments as _, SweepOrphans, problems};
-use omgservers_fixtures::{Fixture, StagePath, support, was_rung};
+use omgservers_fixtures::{Fixture, StagePath, support};
 use omgservers_projects::Projects as _;
 use omgservers_tenants::Tenants as _;
 use omgservers_versions::Versions as _;
@@ -17,10 +17,10 @@ async fn a_deleted_deployment_is_gone_at_once_and_from_memory() {
     let version = fixture.deployable_version(path).await;
     let id = fixture.deploy(path, version).await.unwrap();
     fixture.deployments.full(id).await.unwrap();
-    assert!(was_rung(&fixture.deployment_changed).await);
+    assert!(!fixture.changed_deployments.take_due(9).is_empty());
     let manager = fixture.developer_with(path, &[], &[StagePermission::DeploymentManager]).await;
     assert!(fixture.deployments.delete(&manager, path.tenant, id).await.unwrap());
-    assert!(was_rung(&fixture.deployment_changed).await, "what runs of it must follow");
+    assert!(!fixture.changed_deployments.take_due(9).is_empty(), "what runs of it must follow");
     assert!(fixture.deployments.full(id).await.unwrap_err().is(problems::NOT_FOUND));
     assert!(fixture.deployments.get(&support(), path.tenant, id).await.unwrap_err().is(problems::NOT_FOUND));
     assert_eq!(fixture.deployments.of_stage(path.stage).await.unwrap(), []);
@@ -36,7 +36,7 @@ async fn nobody_else_deletes_a_deployment() {
     let (path, other) = (fixture.stage().await, fixture.stage().await);
     let version = fixture.deployable_version(path).await;
     let id = fixture.deploy(path, version).await.unwrap();
-    assert!(was_rung(&fixture.deployment_changed).await);
+    assert!(!fixture.changed_deployments.take_due(9).is_empty());
     for caller in no_managers(&fixture, path).await {
         let refused = fixture.deployments.delete(&caller, path.tenant, id).await;
         assert!(refused.unwrap_err().is(codes::PERMISSION_NOT_FOUND));
@@ -47,7 +47,7 @@ async fn nobody_else_deletes_a_deployment() {
     }
     assert!(!fixture.deployments.delete(&support(), other.tenant, id).await.unwrap(), "not of that tenant");
     assert_eq!(fixture.deployments.full(id).await.unwrap().deployment.id, id);
-    assert!(!was_rung(&fixture.deployment_changed).await);
+    assert!(fixture.changed_deployments.take_due(9).is_empty());
 }
 
 #[tokio::test]
@@ -73,11 +73,11 @@ async fn a_deployment_or_deletion_whose_answer_was_lost_has_worked() {
     let faulty =
         fixture.deployments_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
     assert!(faulty.deploy(&support(), tenant, project, stage, version, None).await.is_err());
-    assert!(was_rung(&fixture.deployment_changed).await);
+    assert!(!fixture.changed_deployments.take_due(9).is_empty());
     let id = faulty.newest(stage).await.unwrap().deployment.id;
     assert!(faulty.delete(&support(), tenant, id).await.is_err());
     assert!(faulty.full(id).await.unwrap_err().is(problems::NOT_FOUND), "not even from memory");
-    assert!(was_rung(&fixture.deployment_changed).await);
+    assert!(!fixture.changed_deployments.take_due(9).is_empty());
 }
 
 #[tokio::test]
@@ -105,14 +105,14 @@ async fn deployments_go_with_their_stage_and_others_stay() {
     assert_eq!(sweep.run_once().await.unwrap().changed, 0);
     let StagePath { tenant, project, stage } = path;
     assert!(fixture.projects.delete_stage(&support(), tenant, project, &Ref::Id(stage)).await.unwrap());
-    was_rung(&fixture.deployment_changed).await;
+    fixture.changed_deployments.take_due(9);
     assert_eq!(sweep.run_once().await.unwrap().changed, 2);
-    assert!(was_rung(&fixture.deployment_changed).await);
+    assert!(!fixture.changed_deployments.take_due(9).is_empty());
     assert!(fixture.deployments.full(gone[0]).await.unwrap_err().is(problems::NOT_FOUND));
     assert!(fixture.deployments.exist(&gone).await.unwrap().is_empty());
     assert_eq!(fixture.deployments.full(kept).await.unwrap().deployment.id, kept);
     assert_eq!(sweep.run_once().await.unwrap().changed, 0, "a second run finds nothing to do");
-    assert!(!was_rung(&fixture.deployment_changed).await);
+    assert!(fixture.changed_deployments.take_due(9).is_empty());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use omgservers_api::DeploymentId;
 use omgservers_core::Clock as _;
 use omgservers_deployments::{Deployments as _, problems};
-use omgservers_fixtures::{Fixture, StagePath, support, was_rung};
+use omgservers_fixtures::{Fixture, StagePath, support};
 use tokio::task::JoinSet;
 
 #[tokio::test]
@@ -100,6 +100,27 @@ async fn another_process_sees_the_newest_at_once() {
 }
 
 #[tokio::test]
+async fn a_deploy_enqueues_itself_and_the_one_it_supersedes_and_no_other() {
+    let fixture = Fixture::new().await;
+    let (path, elsewhere) = (fixture.stage().await, fixture.stage().await);
+    let version = fixture.deployable_version(path).await;
+    let mut deployed = Vec::new();
+    fixture.deploy(elsewhere, fixture.deployable_version(elsewhere).await).await.unwrap();
+    for _ in 0..3 {
+        fixture.changed_deployments.take_due(9);
+        deployed.push(fixture.deploy(path, version).await.unwrap());
+    }
+    let mut changed = fixture.changed_deployments.take_due(9);
+    changed.sort_unstable();
+    let mut expected = deployed[1..].to_vec();
+    expected.sort_unstable();
+    assert_eq!(changed, expected);
+    assert!(fixture.deployments.delete(&support(), path.tenant, deployed[2]).await.unwrap());
+    let changed = fixture.changed_deployments.take_due(9);
+    assert!(changed.contains(&deployed[2]) && changed.contains(&deployed[1]), "its successor changes, too");
+}
+
+#[tokio::test]
 async fn the_newest_is_never_retired() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
@@ -107,11 +128,11 @@ async fn the_newest_is_never_retired() {
     let (first, second) =
         (fixture.deploy(path, version).await.unwrap(), fixture.deploy(path, version).await.unwrap());
     fixture.deployments.full(first).await.unwrap();
-    assert!(was_rung(&fixture.deployment_changed).await);
+    assert!(!fixture.changed_deployments.take_due(9).is_empty());
     assert!(!fixture.deployments.retire(second).await.unwrap());
-    assert!(!was_rung(&fixture.deployment_changed).await);
+    assert!(fixture.changed_deployments.take_due(9).is_empty());
     assert!(fixture.deployments.retire(first).await.unwrap());
-    assert!(was_rung(&fixture.deployment_changed).await);
+    assert!(!fixture.changed_deployments.take_due(9).is_empty());
     assert!(fixture.deployments.full(first).await.unwrap_err().is(problems::NOT_FOUND));
     assert!(!fixture.deployments.retire(first).await.unwrap(), "it isn't there any more");
     assert!(!fixture.deployments.retire(second).await.unwrap(), "the only one is the newest");

@@ -37,7 +37,6 @@ impl PgMatchmaking {
         self.load(&handle, &mut state, &full).await?;
         let mut done = 0;
         for _ in 0..MOST_ROUNDS {
-            let now = self.parts.clock.ticks();
             let matches = self.reconcile_matches(&handle, &mut state, &full, active).await?;
             self.enqueue_arrivals(&handle, &mut state, id);
             let (facts, deadline) = self.facts(&handle, &mut state, &full, active).await?;
@@ -45,7 +44,9 @@ impl PgMatchmaking {
             done += matches.done;
             if steps.is_empty() && matches.done == 0 {
                 let again = [again, deadline, matches.again].into_iter().flatten().min();
-                self.states.requeue_after(id, now, again);
+                if let Some(again) = again {
+                    self.parts.changed.requeue_after(id, again);
+                }
                 return Ok(done);
             }
             done += steps.len();
@@ -53,7 +54,7 @@ impl PgMatchmaking {
                 return Ok(done);
             }
         }
-        self.states.enqueue(id);
+        self.parts.changed.enqueue(id);
         Ok(done)
     }
 

@@ -93,7 +93,7 @@ impl PgMatchmaking {
         while !service.over {
             if let Err(problem) = self.serve_round(&handle).await {
                 tracing::error!(deployment.id = %handle.id, ?problem, "a round of the matchmaker failed");
-                self.states.enqueue(handle.id);
+                self.parts.changed.enqueue(handle.id);
             }
             service.over = handle.rest();
         }
@@ -110,7 +110,7 @@ impl PgMatchmaking {
             Ok(full) => full,
             Err(problem) if problem.kind() == Kind::NotFound => {
                 // The tender ends what it had.
-                self.states.enqueue(handle.id);
+                self.parts.changed.enqueue(handle.id);
                 return Ok(());
             }
             Err(problem) => return Err(problem),
@@ -121,7 +121,7 @@ impl PgMatchmaking {
         let admitted = self.admit(&mut state, &full).await?;
         drop(state);
         if done > 0 {
-            self.states.enqueue(handle.id);
+            self.parts.changed.enqueue(handle.id);
         }
         admitted.wait().await
     }
