@@ -7,6 +7,7 @@
 
 mod baseline;
 mod broadcast;
+mod deploys;
 mod dispatcher;
 mod docs;
 mod durable;
@@ -94,6 +95,7 @@ enum Flow {
     RelayEphemeral,
     DurableBatches,
     Broadcast,
+    Deploys,
     Tickets,
     MatchLatency,
     IdleSockets,
@@ -205,6 +207,10 @@ async fn crowds(report: &mut Report, wanted: &impl Fn(Flow) -> bool) -> anyhow::
         if wanted(Flow::Tickets) {
             report.add(tickets::measure(&backend, &host).await?);
         }
+    }
+    if wanted(Flow::Deploys) {
+        let host = host::Host::start()?;
+        report.add(deploys::measure(&backend(&host.settings()).await).await?);
     }
     if wanted(Flow::IdleSockets) {
         for kind in [Kind::Dispatcher, Kind::Stream] {
