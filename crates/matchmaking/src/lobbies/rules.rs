@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use omgservers_api::{ClientId, LobbyId};
+use omgservers_core::Backoff;
 
 /// Where a lobby stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,10 +175,8 @@ fn ask_again(facts: &Facts, wants_lobby: bool) -> Option<Duration> {
 
 /// How long to wait before the next lobby after so many failures in a row: the first is replaced at once.
 pub(crate) fn pause_after(failures: u32) -> Duration {
-    match failures {
-        0 | 1 => Duration::ZERO,
-        more => Duration::from_secs(1 << (more - 2).min(6)).min(Duration::from_secs(60)),
-    }
+    const REPLACEMENT: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+    REPLACEMENT.after(failures.saturating_sub(1))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use omgservers_core::Ownership;
+use omgservers_core::{Backoff, Ownership};
 use tokio::time::Instant;
 
 use super::{
@@ -14,9 +14,8 @@ use crate::{ack::BatchOutcome, meters::Meters};
 
 /// An attempt that takes longer has no connection any more.
 const ATTEMPT: Duration = Duration::from_secs(40);
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// A database that is back is noticed within this time.
-const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// The pauses between attempts. The longest bounds how late the writer notices that the database is back.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
 
 /// Writes one batch after the other, each for as long as it takes, until the data is another process's.
 pub(crate) struct Writer {
@@ -73,7 +72,7 @@ impl Writer {
 
     async fn write(&mut self, rows: &Rows<'_>) -> Result<(), Lost> {
         let Ok(expected) = self.ownership.expected(rows.slots.iter().copied()) else { return Err(Lost) };
-        let mut pause = FIRST_PAUSE;
+        let mut failures = 0u32;
         let mut again = false;
         loop {
             let attempt = tokio::time::timeout(ATTEMPT, self.attempt(rows, &expected, again)).await;
@@ -83,13 +82,14 @@ impl Writer {
                 Ok(Err(Failure::Database(reason))) => reason,
                 Err(_elapsed) => "no answer".to_owned(),
             };
+            failures = failures.saturating_add(1);
+            let pause = RETRY.after(failures);
             tracing::warn!(%reason, rows = rows.count(), ?pause, "a batch of messages could not be written; it is tried again");
             self.meters.failed();
             self.predecessor = self.session.take().map(|it| it.backend).or(self.predecessor);
             // Whether it was written isn't known.
             again = true;
             tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
     }
 
