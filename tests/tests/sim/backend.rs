@@ -21,6 +21,9 @@ use omgservers_versions::Versions;
 /// How long a step on a simulated host is waited for: they take no time, or hang.
 const PATIENCE: Duration = Duration::from_millis(3);
 
+/// How soon a worker that fails runs again, as the server does it.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+
 /// What outlives a backend.
 pub(crate) struct Environment {
     /// The database, with faults.
@@ -64,8 +67,11 @@ impl ScheduledWorker {
     pub(crate) async fn run(&mut self, now: Ticks) -> Result<Outcome, Problem> {
         let _answered = self.doorbell.rung().now_or_never();
         let result = self.worker.run_once().await;
-        let again = result.as_ref().ok().and_then(|outcome| outcome.requeue_after);
-        self.due = now.plus(again.map_or(self.worker.period(), |again| again.min(self.worker.period())));
+        let pause = match &result {
+            Ok(outcome) => outcome.requeue_after.unwrap_or(self.worker.period()),
+            Err(_) => FIRST_RETRY,
+        };
+        self.due = now.plus(pause.min(self.worker.period()));
         result
     }
 }
