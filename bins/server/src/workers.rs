@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use omgservers_api::{Problem, Slot};
+use omgservers_api::Problem;
 use omgservers_core::{Db, Doorbell, Outcome, Ownership, Worker, WorkerRegistry, worker};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -40,7 +40,7 @@ impl Workers {
     }
 }
 
-/// Notices that another server has taken the database, also when nothing is written.
+/// Notices that another server has taken slots of this one, also when nothing is written.
 pub struct WatchOwnership {
     /// Where it is written down.
     pub db: Db,
@@ -60,13 +60,6 @@ impl Worker for WatchOwnership {
         Duration::from_secs(2)
     }
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        // Slots are taken all at once, so one tells of all. The fence finds out and spreads the
-        // word.
-        let any: Vec<Slot> = Slot::new(0).into_iter().collect();
-        let fenced = self.db.write_owned(&self.ownership, &any, async |_fenced| Ok(())).await;
-        match fenced {
-            Err(problem) if !problem.is(omgservers_core::ownership::NOT_OWNER) => Err(problem),
-            _ => Ok(Outcome::default()),
-        }
+        Ok(Outcome::changed(self.ownership.verify(&self.db).await?.len()))
     }
 }

@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 use omgservers_api::{Code, Problem, Slot};
 use tokio::runtime::Handle;
 
-use crate::Ownership;
+use crate::{Ownership, Tenure, ownership::NOT_OWNER};
 
 /// One PostgreSQL connection.
 pub type Conn = AsyncPgConnection;
@@ -206,7 +206,8 @@ impl Db {
     }
 
     /// Like [`write`](Self::write), for owned tables: the transaction first makes sure that this process still
-    /// owns `slots`. Problems: `core.not_owner`.
+    /// owns `slots`, at the epochs of now. What the caller knows must be of the same tenures; else use
+    /// [`write_fenced`](Self::write_fenced). Problems: `core.not_owner`.
     pub async fn write_owned<R, F>(
         &self,
         ownership: &Ownership,
@@ -219,11 +220,42 @@ impl Db {
             + for<'c> TxFn<FencedTx<'c>, Result<R, Problem>, Fut: Send>
             + Send,
     {
+        let expected = ownership.expected(slots.iter().copied())?;
         self.write(async |conn| {
-            ownership.check(conn, slots).await?;
+            ownership.check(conn, &expected).await?;
             work(FencedTx(conn)).await
         })
         .await
+    }
+
+    /// Like [`write_owned`](Self::write_owned), at the epoch of `tenure`: what a caller learned in one tenure
+    /// is never written in a later one. Problems: `core.not_owner`.
+    pub async fn write_fenced<R, F>(
+        &self,
+        ownership: &Ownership,
+        tenure: &Arc<Tenure>,
+        work: F,
+    ) -> Result<R, Problem>
+    where
+        R: Send,
+        F: for<'c> AsyncFnOnce(FencedTx<'c>) -> Result<R, Problem>
+            + for<'c> TxFn<FencedTx<'c>, Result<R, Problem>, Fut: Send>
+            + Send,
+    {
+        if tenure.is_lost() {
+            return Err(NOT_OWNER.into());
+        }
+        let expected = [tenure.numbers()];
+        let written = self
+            .write(async |conn| {
+                ownership.check(conn, &expected).await?;
+                work(FencedTx(conn)).await
+            })
+            .await;
+        if written.as_ref().is_err_and(|it| it.is(NOT_OWNER)) {
+            ownership.lose(tenure);
+        }
+        written
     }
 }
 

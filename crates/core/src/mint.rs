@@ -1,10 +1,11 @@
 //! New ids. PostgreSQL hands out a block of 2^28 ids per slot, the counter is in memory: no clock, no node
 //! number, no coordination.
 
+mod slot_ids;
+
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -14,9 +15,10 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use omgservers_api::{
     Code, Kind, Problem, Slot,
-    ids::{COUNTER_BITS, Id, compose},
+    ids::{Id, SLOTS, compose},
 };
 
+use self::slot_ids::SlotIds;
 use crate::{Db, Outcome, Worker, schema::mint};
 
 /// A slot's blocks are used up faster than new ones come. Ask again.
@@ -27,78 +29,91 @@ pub const NO_IDS: Code = Code::new(
     "no fresh ids at the moment; try again",
 );
 
-/// A block is renewed when this much of it is used.
-const RENEW_AT: u32 = 1 << (COUNTER_BITS - 1);
-
 /// Makes ids. Cheap to clone; any number of mints, in any number of processes, never make the same id.
 #[derive(Debug, Clone)]
 pub struct Mint {
-    slots: Arc<Vec<(Slot, Mutex<Blocks>)>>,
-    index: Arc<HashMap<Slot, usize>>,
+    /// By the number of the slot.
+    slots: Arc<[SlotIds]>,
+    /// Where new roots go.
+    roots: Arc<RwLock<Vec<Slot>>>,
     turn: Arc<AtomicUsize>,
 }
 
-#[derive(Debug)]
-struct Blocks {
-    block: u32,
-    next: u32,
-    spare: Option<u32>,
-}
-
-impl Blocks {
-    fn next(&mut self) -> Option<(u32, u32)> {
-        if self.next >> COUNTER_BITS != 0 {
-            self.block = self.spare.take()?;
-            self.next = 0;
-        }
-        let made = (self.block, self.next);
-        self.next += 1;
-        Some(made)
-    }
-}
-
 impl Mint {
-    /// Takes a fresh block in each open slot of the database.
-    pub async fn take(db: &Db) -> Result<Self, Problem> {
-        let mut slots = Vec::new();
-        for (slot, block) in take_blocks(db, None).await? {
-            // The counter of the very first block starts at 1, for 0 is no id.
-            slots.push((slot, Mutex::new(Blocks { block, next: 1, spare: None })));
-        }
-        slots.sort_unstable_by_key(|it| it.0);
-        let index = slots.iter().enumerate().map(|(index, it)| (it.0, index)).collect();
-        Ok(Self { slots: Arc::new(slots), index: Arc::new(index), turn: Arc::default() })
+    /// Has no block in any slot: for a process that [acquires](crate::Ownership::acquire) slots.
+    pub fn empty() -> Self {
+        let slots = (0..SLOTS).map(|_| SlotIds::new()).collect();
+        Self { slots, roots: Arc::default(), turn: Arc::default() }
     }
 
-    /// The id of a new root, in the open slot whose turn it is. Problems: `core.no_ids`.
+    /// Takes a fresh block in each open slot of the database. Problems: `unavailable`.
+    pub async fn take(db: &Db) -> Result<Self, Problem> {
+        let mint = Self::empty();
+        let mut blocks = take_blocks(db, None).await?;
+        blocks.sort_unstable_by_key(|it| it.0);
+        for (slot, block) in blocks {
+            mint.renew(slot, block);
+        }
+        Ok(mint)
+    }
+
+    /// The id of a new root, in the slot whose turn it is of those that this process serves. Problems:
+    /// `core.no_ids`.
     pub fn root<I: Id>(&self) -> Result<I, Problem> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.at(turn.checked_rem(self.slots.len()).unwrap_or(0))
+        let slot = {
+            let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            turn.checked_rem(roots.len()).and_then(|it| roots.get(it).copied()).ok_or(NO_IDS)?
+        };
+        self.at(slot)
     }
 
     /// The id of something that belongs to `parent`: in the parent's slot. Ids that one mint makes in a slot
-    /// grow. Problems: `core.no_ids`, also when the slot isn't one of this database.
+    /// grow. Problems: `core.no_ids`; when the mint has no block in the slot, [`RenewBlocks`] takes one.
     pub fn child<I: Id>(&self, parent: impl Id) -> Result<I, Problem> {
-        let index = self.index.get(&parent.slot()).ok_or_else(|| NO_IDS.detail("no such slot here"))?;
-        self.at(*index)
+        self.at(parent.slot())
     }
 
-    fn at<I: Id>(&self, index: usize) -> Result<I, Problem> {
-        let (slot, blocks) = self.slots.get(index).ok_or(NO_IDS)?;
-        let (block, counter) = blocks.lock().unwrap_or_else(PoisonError::into_inner).next().ok_or(NO_IDS)?;
-        compose(*slot, block, counter)
+    /// Takes a block in a slot of another process unless there is one, so that [`child`](Self::child) has ids.
+    /// Problems: `unavailable`, `core.no_ids` for a slot that the database doesn't have.
+    pub async fn prepare(&self, db: &Db, slot: Slot) -> Result<(), Problem> {
+        let ids = self.slots.get(usize::from(slot.number())).ok_or(NO_IDS)?;
+        if ids.has_block() {
+            return Ok(());
+        }
+        let taken = take_blocks(db, Some(&[slot])).await?;
+        let (_, block) = taken.into_iter().next().ok_or_else(|| NO_IDS.detail("no such slot here"))?;
+        ids.keep(block);
+        Ok(())
+    }
+
+    /// Goes on in a fresh block of a slot that this process has acquired. What is left of the former block is
+    /// given up: an owner in between has handed out ids above it.
+    pub fn renew(&self, slot: Slot, block: u32) {
+        let Some(ids) = self.slots.get(usize::from(slot.number())) else { return };
+        ids.replace(block);
+        let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
+        if let Err(place) = roots.binary_search(&slot) {
+            roots.insert(place, slot);
+        }
+    }
+
+    /// Makes no more roots in a slot that this process gave up.
+    pub fn retire(&self, slot: Slot) {
+        self.roots.write().unwrap_or_else(PoisonError::into_inner).retain(|it| *it != slot);
+    }
+
+    fn at<I: Id>(&self, slot: Slot) -> Result<I, Problem> {
+        let ids = self.slots.get(usize::from(slot.number())).ok_or(NO_IDS)?;
+        let (block, counter) = ids.next().ok_or(NO_IDS)?;
+        compose(slot, block, counter)
             .and_then(|it| i64::try_from(it.get()).ok())
             .and_then(I::from_i64)
             .ok_or_else(|| NO_IDS.into())
     }
 
     fn running_low(&self) -> Vec<Slot> {
-        let low = |blocks: &Blocks| blocks.spare.is_none() && blocks.next > RENEW_AT;
-        self.slots
-            .iter()
-            .filter(|(_, it)| low(&it.lock().unwrap_or_else(PoisonError::into_inner)))
-            .map(|it| it.0)
-            .collect()
+        (0..SLOTS).zip(&*self.slots).filter(|it| it.1.is_low()).filter_map(|it| Slot::new(it.0)).collect()
     }
 }
 
@@ -150,9 +165,8 @@ impl Worker for RenewBlocks {
         }
         let taken = take_blocks(&self.db, Some(&low)).await?;
         for (slot, block) in &taken {
-            let blocks = self.mint.index.get(slot).and_then(|it| self.mint.slots.get(*it));
-            if let Some((_, blocks)) = blocks {
-                blocks.lock().unwrap_or_else(PoisonError::into_inner).spare = Some(*block);
+            if let Some(ids) = self.mint.slots.get(usize::from(slot.number())) {
+                ids.keep(*block);
             }
         }
         Ok(Outcome::changed(taken.len()))
@@ -164,12 +178,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_used_up_block_is_followed_by_the_spare_and_then_by_nothing() {
-        let last = (1 << COUNTER_BITS) - 1;
-        let mut blocks = Blocks { block: 3, next: last, spare: Some(7) };
-        assert_eq!(blocks.next(), Some((3, last)));
-        assert_eq!(blocks.next(), Some((7, 0)));
-        blocks.next = 1 << COUNTER_BITS;
-        assert_eq!(blocks.next(), None);
+    fn a_slot_without_a_block_makes_no_id_and_asks_for_one() {
+        let mint = Mint::empty();
+        let parent = omgservers_api::TenantId::from_i64(5 << 51 | 1).unwrap();
+        assert!(mint.root::<omgservers_api::TenantId>().unwrap_err().is(NO_IDS));
+        assert!(mint.child::<omgservers_api::TenantId>(parent).unwrap_err().is(NO_IDS));
+        assert_eq!(mint.running_low(), [parent.slot()]);
+        mint.renew(parent.slot(), 2);
+        assert_eq!(mint.child::<omgservers_api::TenantId>(parent).unwrap().slot(), parent.slot());
     }
 }

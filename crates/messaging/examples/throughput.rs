@@ -35,8 +35,8 @@ async fn main() {
 
     let migrations = Db::migrate(&url, &[SCHEMA]).await.expect("migrate");
     let db = Db::connect(&url, 1).await.expect("connect");
-    let mint = Mint::take(&db).await.expect("ids");
     let ownership = Ownership::take(&db, "throughput").await.expect("slots");
+    let mint = Mint::take(&db).await.expect("ids");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let start = Instant::now();
     let mailboxes =

@@ -46,8 +46,8 @@ impl Foundation {
     pub async fn new(schemas: &[Schema]) -> Self {
         let test_db = TestDb::new(schemas).await;
         let db = test_db.pool(1).await;
-        let mint = Mint::take(&db).await.expect("mint");
         let ownership = Ownership::take(&db, "test").await.expect("slots");
+        let mint = Mint::take(&db).await.expect("mint");
         Self { test_db, db, mint, ownership, clock: ManualClock::default() }
     }
 
@@ -92,6 +92,34 @@ impl TestDb {
     /// Where it is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A connection for SQL of the test's own.
+    pub async fn sql(&self) -> tokio_postgres::Client {
+        let (client, connection) =
+            tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.expect("connect");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Makes `schema` as a release made it whose newest migrations were `migrations`, by the names of their
+    /// folders. What [`Db::migrate`] runs afterwards is what a newer release does to the older one's data.
+    pub async fn migrate_as_before(&self, schema: &str, migrations: &[&str]) {
+        let client = self.sql().await;
+        let begin = format!(
+            "create schema {schema}; set search_path to {schema}; create table __diesel_schema_migrations \
+             (version varchar(50) primary key, run_on timestamp not null default current_timestamp)"
+        );
+        client.batch_execute(&begin).await.expect("schema");
+        for migration in migrations {
+            let sql = read_sql(schema, migration);
+            assert!(!sql.is_empty(), "there is no migration {schema}/{migration}");
+            client.batch_execute(&sql).await.expect("migration");
+            let version: String =
+                migration.chars().take_while(|it| *it != '_').filter(|it| *it != '-').collect();
+            let noted = "insert into __diesel_schema_migrations (version) values ($1)";
+            client.execute(noted, &[&version]).await.expect("note the migration");
+        }
     }
 
     /// A pool of `size` connections to it.

@@ -113,8 +113,9 @@ impl Backend {
         let infrastructure = Infrastructure {
             db: environment.db.clone(),
             clock: Arc::new(clock.clone()),
-            mint: Mint::take(&environment.sound).await?,
+            // In this order: ids of a former owner must stay below new ones.
             ownership: Ownership::take(&environment.sound, "simulation").await?,
+            mint: Mint::take(&environment.sound).await?,
             keys: Arc::clone(&environment.keys),
             hosts: Arc::new(environment.hosts.clone()),
             blobs: environment.blobs.path().to_owned(),

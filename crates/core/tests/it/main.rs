@@ -1,4 +1,4 @@
-//! The ground on a real database.
+//! The foundation on a real database.
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect must fail at once")]
 
 mod queue;
@@ -13,9 +13,15 @@ use std::{
     time::Duration,
 };
 
-use omgservers_api::{Problem, TenantId, ids::Id as _};
-use omgservers_core::{Batcher, Mint, Ownership, db::Fault, ownership::NOT_OWNER};
+use omgservers_api::{Problem, Slot, TenantId, ids::Id as _};
+use omgservers_core::{
+    Batcher, Mint, Ownership, TenureState, Worker as _, db::Fault, mint::RenewBlocks, ownership::NOT_OWNER,
+};
 use omgservers_testkit::{Foundation, TestDb};
+
+fn slot(number: u16) -> Slot {
+    Slot::new(number).unwrap()
+}
 
 #[tokio::test]
 async fn two_mints_never_make_the_same_id() {
@@ -50,6 +56,79 @@ async fn who_lost_the_slots_can_not_write_and_knows_it() {
         foundation.db.write_owned(&foundation.ownership, &[slot], async |_tx| Ok(())).await.unwrap_err();
     assert!(refused.is(NOT_OWNER));
     assert!(foundation.ownership.lost().is_cancelled());
+}
+
+#[tokio::test]
+async fn a_server_that_writes_nothing_finds_that_one_slot_was_taken() {
+    let foundation = Foundation::new(&[]).await;
+    assert!(foundation.ownership.verify(&foundation.db).await.unwrap().is_empty());
+    let other = Ownership::slots("other");
+    other.acquire(&foundation.db, &Mint::empty(), &[slot(200)]).await.unwrap();
+    assert_eq!(foundation.ownership.verify(&foundation.db).await.unwrap(), [slot(200)]);
+    assert!(foundation.ownership.lost().is_cancelled(), "one server loses all slots at once");
+}
+
+#[tokio::test]
+async fn who_loses_one_slot_goes_on_with_the_others() {
+    let foundation = Foundation::new(&[]).await;
+    let (one, other) = (Ownership::slots("one"), Ownership::slots("other"));
+    let ids = Mint::empty();
+    let tenures = one.acquire(&foundation.db, &ids, &[slot(3), slot(4)]).await.unwrap();
+    assert!(tenures.iter().all(|it| it.state() == TenureState::Loading && it.epoch() > 0));
+    tenures.iter().for_each(|it| one.serve(it));
+    other.acquire(&foundation.db, &Mint::empty(), &[slot(4)]).await.unwrap();
+    let [kept, lost] = &*tenures else { panic!("two tenures") };
+    let both = [kept.slot(), lost.slot()];
+    let refused = foundation.db.write_owned(&one, &both, async |_tx| Ok(())).await.unwrap_err();
+    assert!(refused.is(NOT_OWNER));
+    assert!(lost.is_lost() && one.serving(kept.slot()));
+    foundation.db.write_owned(&one, &[kept.slot()], async |_tx| Ok(())).await.unwrap();
+    assert!(!one.release(&foundation.db, &ids, lost).await.unwrap(), "it is another's");
+    assert!(one.release(&foundation.db, &ids, kept).await.unwrap());
+    assert!(
+        foundation.db.write_owned(&one, &[kept.slot()], async |_tx| Ok(())).await.unwrap_err().is(NOT_OWNER)
+    );
+}
+
+#[tokio::test]
+async fn what_was_learned_in_one_tenure_is_not_written_in_the_next() {
+    let foundation = Foundation::new(&[]).await;
+    let (ownership, ids) = (Ownership::slots("one"), Mint::empty());
+    let first = ownership.acquire(&foundation.db, &ids, &[slot(3)]).await.unwrap().pop().unwrap();
+    foundation.db.write_fenced(&ownership, &first, async |_tx| Ok(())).await.unwrap();
+    let second = ownership.acquire(&foundation.db, &ids, &[slot(3)]).await.unwrap().pop().unwrap();
+    assert_eq!(second.epoch(), first.epoch() + 1);
+    let refused = foundation.db.write_fenced(&ownership, &first, async |_tx| Ok(())).await.unwrap_err();
+    assert!(refused.is(NOT_OWNER));
+    foundation.db.write_fenced(&ownership, &second, async |_tx| Ok(())).await.unwrap();
+}
+
+#[tokio::test]
+async fn ids_of_a_slot_that_comes_back_are_above_those_of_the_owner_in_between() {
+    let foundation = Foundation::new(&[]).await;
+    let (one, other) = (Ownership::slots("one"), Ownership::slots("other"));
+    let (ours, theirs) = (Mint::empty(), Mint::empty());
+    one.acquire(&foundation.db, &ours, &[slot(3)]).await.unwrap();
+    let before: TenantId = ours.root().unwrap();
+    other.acquire(&foundation.db, &theirs, &[slot(3)]).await.unwrap();
+    let between: TenantId = theirs.root().unwrap();
+    one.acquire(&foundation.db, &ours, &[slot(3)]).await.unwrap();
+    let after: TenantId = ours.root().unwrap();
+    assert!(before < between && between < after, "{before} {between} {after}");
+}
+
+#[tokio::test]
+async fn a_mint_without_a_block_in_a_slot_gets_one_when_it_is_asked() {
+    let foundation = Foundation::new(&[]).await;
+    let parent: TenantId = foundation.mint.root().unwrap();
+    let ids = Mint::empty();
+    assert!(ids.child::<TenantId>(parent).is_err());
+    RenewBlocks { db: foundation.db.clone(), mint: ids.clone() }.run_once().await.unwrap();
+    assert_eq!(ids.child::<TenantId>(parent).unwrap().slot(), parent.slot());
+    let elsewhere = slot((parent.slot().number() + 1) % 256);
+    ids.prepare(&foundation.db, elsewhere).await.unwrap();
+    assert!(ids.root::<TenantId>().is_err(), "roots are made in slots that this process has acquired");
+    assert!(ids.prepare(&foundation.db, slot(4095)).await.is_err(), "the database has no such slot");
 }
 
 #[tokio::test]
