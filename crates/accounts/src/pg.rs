@@ -2,11 +2,11 @@
 //! both: a user comes before its name and goes before it, and a name without a user stands for
 //! nothing.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use omgservers_api::{Problem, Ref, Role, UserId, problem::codes};
 use omgservers_auth::{Passwords, Secrets};
-use omgservers_core::{Batcher, Caller, Clock, Db, Mint};
+use omgservers_core::{Batcher, Caller, Clock, Db, Existences, Mint, existences};
 
 use crate::{
     problems,
@@ -240,11 +240,11 @@ impl Accounts for PgAccounts {
         Ok(User { id, role })
     }
 
-    async fn exist(&self, ids: &[UserId]) -> Result<HashSet<UserId>, Problem> {
+    async fn exist(&self, ids: &[UserId]) -> Result<Existences<UserId>, Problem> {
         if ids.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(Existences::new());
         }
-        store::exist(&mut *self.db.read().await?, ids).await
+        Ok(existences(ids, &store::exist(&mut *self.db.read().await?, ids).await?))
     }
 
     async fn ensure(

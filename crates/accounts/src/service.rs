@@ -1,9 +1,7 @@
 //! What accounts promise to everybody else.
 
-use std::collections::HashSet;
-
 use omgservers_api::{Problem, Ref, Role, UserId};
-use omgservers_core::Caller;
+use omgservers_core::{Caller, Existences};
 
 /// A user, without credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +49,8 @@ pub trait Accounts: Send + Sync {
     /// The user behind an id or a name. Problems: `accounts.not_found`.
     async fn find(&self, user: &Ref<UserId>) -> Result<User, Problem>;
 
-    /// Which of `ids` exist. For the crates to the right, which hold ids of users.
-    async fn exist(&self, ids: &[UserId]) -> Result<HashSet<UserId>, Problem>;
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of users.
+    async fn exist(&self, ids: &[UserId]) -> Result<Existences<UserId>, Problem>;
 
     /// Makes the user with this name and role unless it is there; a given password replaces the one
     /// it has. Returns the password when one was generated. For the first start.

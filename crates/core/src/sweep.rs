@@ -1,7 +1,7 @@
 //! Deleting what belonged to something that is gone.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     hash::Hash,
 };
 
@@ -25,6 +25,29 @@ pub type Existences<K> = BTreeMap<K, Existence>;
 pub fn existences<K: Copy + Ord + Hash>(asked: &[K], existing: &HashSet<K>) -> Existences<K> {
     let answer = |key: &K| if existing.contains(key) { Existence::Yes } else { Existence::No };
     asked.iter().map(|key| (*key, answer(key))).collect()
+}
+
+/// The same for keys of one database of several: all are unknown when it doesn't answer.
+pub fn existences_or_unknown<K: Copy + Ord + Hash>(
+    asked: &[K],
+    existing: Result<HashSet<K>, Problem>,
+) -> Existences<K> {
+    match existing {
+        Ok(existing) => existences(asked, &existing),
+        Err(problem) => {
+            tracing::warn!(
+                ?problem,
+                keys = asked.len(),
+                "a database doesn't tell what exists; nothing is deleted for it"
+            );
+            asked.iter().map(|key| (*key, Existence::Unknown)).collect()
+        }
+    }
+}
+
+/// The keys that certainly exist.
+pub fn existing<K: Copy + Ord>(existences: &Existences<K>) -> BTreeSet<K> {
+    existences.iter().filter(|it| *it.1 == Existence::Yes).map(|it| *it.0).collect()
 }
 
 /// Deletes what belongs to keys that are gone, a page of keys at a time.
@@ -112,7 +135,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, future::ready};
+    use std::future::ready;
 
     use super::*;
 

@@ -17,7 +17,7 @@ use omgservers_api::{
 use omgservers_auth::Tokens;
 use omgservers_core::{Caller, Clock, Db, Mint, Ownership, WorkQueue};
 use omgservers_deployments::{DeploymentFull, Deployments};
-use omgservers_messaging::{AckHandle, ClientInfo, Mailbox, Messaging, Op};
+use omgservers_messaging::{ClientInfo, Mailbox, Messaging, Op};
 use omgservers_players::Players;
 use omgservers_projects::Projects;
 use omgservers_runtimes::Runtimes;
@@ -176,7 +176,7 @@ impl PgMatchmaking {
                 by_deployment.entry(info.deployment).or_default().push(*client);
             }
         }
-        let (mut ended, mut commit) = (0, AckHandle::none());
+        let (mut ended, mut acks, mut failed) = (0, Vec::new(), None);
         for (deployment, clients) in by_deployment {
             let handle = self.states.handle(deployment);
             let _state = handle.state.lock().await;
@@ -192,10 +192,18 @@ impl PgMatchmaking {
             }
             // Also when it can't be done: what was noted as gone is looked at again.
             self.parts.changed.enqueue(deployment);
-            commit = commit.join(self.parts.messaging.apply(ops)?);
+            match self.parts.messaging.apply(ops) {
+                Ok(ack) => acks.push(ack),
+                Err(problem) => failed = Some(problem),
+            }
         }
-        commit.wait().await?;
-        Ok(ended)
+        // Each by itself: deployments are in different slots, and one of them may be lost.
+        for ack in acks {
+            if let Err(problem) = ack.wait().await {
+                failed = Some(problem);
+            }
+        }
+        failed.map_or(Ok(ended), Err)
     }
 
     /// A client, if it is the caller's.

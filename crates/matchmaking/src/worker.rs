@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use omgservers_api::{DeploymentId, Problem, RuntimeId, interchange::Reason};
+use omgservers_api::{DeploymentId, Problem, RuntimeId, ids::Id as _, interchange::Reason};
 use omgservers_core::{Doorbell, Outcome, Ticks, Worker};
 use omgservers_deployments::DeploymentFull;
 use omgservers_messaging::{Mailbox, Op};
@@ -112,15 +112,19 @@ impl Resync {
 
     async fn stop_unowned(&self) -> Result<usize, Problem> {
         let parts = &self.0.parts;
-        // Runtimes first: a lobby's row is written before its runtime is wanted.
+        // Runtimes first: a lobby's row is written before its runtime is wanted. Of a runtime in a slot that this
+        // process doesn't serve it can't tell.
         let wanted = parts.runtimes.wanted().await?;
         if wanted.is_empty() {
             return Ok(0);
         }
         let owned: HashSet<RuntimeId> =
             store::owned_runtimes(&mut *parts.db.read().await?).await?.into_iter().map(|it| it.0).collect();
-        let unowned: Vec<RuntimeId> =
-            wanted.into_iter().map(|it| it.0).filter(|it| !owned.contains(it)).collect();
+        let unowned: Vec<RuntimeId> = wanted
+            .into_iter()
+            .map(|it| it.0)
+            .filter(|it| parts.ownership.serving(it.slot()) && !owned.contains(it))
+            .collect();
         if !unowned.is_empty() {
             tracing::warn!(runtimes = ?unowned, "runtimes without an owner are stopped");
             parts.runtimes.stop(&unowned).await?;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use omgservers_accounts::Accounts;
 use omgservers_api::{Problem, StageId, UserId};
-use omgservers_core::{Db, Outcome, Worker, existences, sweep};
+use omgservers_core::{Db, Outcome, Worker, sweep};
 use omgservers_projects::Projects;
 
 use crate::store;
@@ -47,9 +47,7 @@ impl SweepOrphans {
     async fn sweep_stages(&self) -> Result<usize, Problem> {
         let db = &self.db;
         let page = |after| async move { store::stages_after(&mut *db.read().await?, after, PAGE).await };
-        let exist = |stages: Vec<StageId>| async move {
-            Ok(existences(&stages, &self.projects.stages_exist(&stages).await?))
-        };
+        let exist = |stages: Vec<StageId>| async move { self.projects.stages_exist(&stages).await };
         let delete = |gone: Vec<_>| async move {
             db.write(async |conn| store::delete_of_stages(conn, &gone).await).await
         };
@@ -59,8 +57,7 @@ impl SweepOrphans {
     async fn sweep_users(&self) -> Result<usize, Problem> {
         let db = &self.db;
         let page = |after| async move { store::users_after(&mut *db.read().await?, after, PAGE).await };
-        let exist =
-            |users: Vec<UserId>| async move { Ok(existences(&users, &self.accounts.exist(&users).await?)) };
+        let exist = |users: Vec<UserId>| async move { self.accounts.exist(&users).await };
         let delete = |gone: Vec<_>| async move {
             db.write(async |conn| store::delete_of_users(conn, &gone).await).await
         };

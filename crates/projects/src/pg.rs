@@ -1,9 +1,6 @@
 //! [`Projects`] on PostgreSQL: authorisation first, rules second, store third.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use omgservers_accounts::Accounts;
 use omgservers_api::{
@@ -12,7 +9,7 @@ use omgservers_api::{
     ids::Id,
     problem::codes,
 };
-use omgservers_core::{Caller, Clock, Db, Doorbell, Mint};
+use omgservers_core::{Caller, Clock, Db, Doorbell, Existences, Mint, existences, existing};
 use omgservers_tenants::Tenants;
 
 use crate::{
@@ -138,7 +135,7 @@ fn missing(permission: impl std::fmt::Display, parent: &str, id: impl Id) -> Pro
 impl Projects for PgProjects {
     async fn create(&self, caller: &Caller, tenant: TenantId) -> Result<(ProjectId, StageId), Problem> {
         self.tenants.require(caller, tenant, TenantPermission::ProjectManager).await?;
-        if self.tenants.exist(&[tenant]).await?.is_empty() {
+        if existing(&self.tenants.exist(&[tenant]).await?).is_empty() {
             return Err(problems::PARENT_NOT_FOUND.detail(format!("there is no tenant {tenant}")));
         }
         let (project_id, stage_id): (ProjectId, StageId) =
@@ -443,11 +440,11 @@ impl Projects for PgProjects {
         Err(missing(permission, "stage", stage))
     }
 
-    async fn exist(&self, ids: &[ProjectId]) -> Result<HashSet<ProjectId>, Problem> {
-        project::exist(&mut *self.db.read().await?, ids).await
+    async fn exist(&self, ids: &[ProjectId]) -> Result<Existences<ProjectId>, Problem> {
+        Ok(existences(ids, &project::exist(&mut *self.db.read().await?, ids).await?))
     }
 
-    async fn stages_exist(&self, ids: &[StageId]) -> Result<HashSet<StageId>, Problem> {
-        stage::exist(&mut *self.db.read().await?, ids).await
+    async fn stages_exist(&self, ids: &[StageId]) -> Result<Existences<StageId>, Problem> {
+        Ok(existences(ids, &stage::exist(&mut *self.db.read().await?, ids).await?))
     }
 }

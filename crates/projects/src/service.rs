@@ -1,12 +1,10 @@
 //! The service trait: the border of this crate.
 
-use std::collections::HashSet;
-
 use omgservers_api::{
     Problem, ProjectId, ProjectPermission, Ref, StageId, StagePermission, TenantId, UserId,
     details::{Project, ProjectGrant, Stage, StageGrant},
 };
-use omgservers_core::Caller;
+use omgservers_core::{Caller, Existences};
 use serde::{Deserialize, Serialize};
 
 /// Where a stage is.
@@ -181,9 +179,9 @@ pub trait Projects: Send + Sync {
         permission: StagePermission,
     ) -> Result<(), Problem>;
 
-    /// Which of `ids` exist. For the crates to the right, which hold ids of projects.
-    async fn exist(&self, ids: &[ProjectId]) -> Result<HashSet<ProjectId>, Problem>;
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of projects.
+    async fn exist(&self, ids: &[ProjectId]) -> Result<Existences<ProjectId>, Problem>;
 
-    /// Which of `ids` exist. For the crates to the right, which hold ids of stages.
-    async fn stages_exist(&self, ids: &[StageId]) -> Result<HashSet<StageId>, Problem>;
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of stages.
+    async fn stages_exist(&self, ids: &[StageId]) -> Result<Existences<StageId>, Problem>;
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use omgservers_api::{Problem, TenantId, UserId};
-use omgservers_core::{Doorbell, Outcome, Worker, existences, sweep, sweep_each};
+use omgservers_core::{Doorbell, Outcome, Worker, sweep, sweep_each};
 
 use crate::{
     PgProjects,
@@ -38,9 +38,7 @@ impl Worker for SweepOrphans {
         let page = |after| async move {
             project::tenants_after(&mut *sweeper.projects.db.read().await?, after, PAGE).await
         };
-        let exist = |tenants: Vec<TenantId>| async move {
-            Ok(existences(&tenants, &sweeper.projects.tenants.exist(&tenants).await?))
-        };
+        let exist = |tenants: Vec<TenantId>| async move { sweeper.projects.tenants.exist(&tenants).await };
         let delete = |tenant| sweeper.sweep(tenant);
         Ok(Outcome::changed(sweep_each(page, exist, delete).await?))
     }
@@ -93,8 +91,7 @@ impl Worker for SweepPermissions {
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let (db, accounts) = (&self.projects.db, &self.projects.accounts);
         let page = |after| async move { store::holders_after(&mut *db.read().await?, after, PAGE).await };
-        let exist =
-            |users: Vec<UserId>| async move { Ok(existences(&users, &accounts.exist(&users).await?)) };
+        let exist = |users: Vec<UserId>| async move { accounts.exist(&users).await };
         let delete = |gone: Vec<_>| async move {
             db.write(async |conn| store::delete_permissions_of(conn, &gone).await).await
         };

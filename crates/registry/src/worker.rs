@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use omgservers_api::{Problem, VersionId};
-use omgservers_core::{Conn, Doorbell, Outcome, Worker};
+use omgservers_core::{Conn, Doorbell, Existence, Outcome, Worker};
 use omgservers_projects::Projects;
 use omgservers_versions::Repository;
 
@@ -138,8 +138,10 @@ impl CollectGarbage {
             let tags: Vec<_> = tags.iter().filter(|it| name::names_version(it)).collect();
             let id = |it: &String| it.parse::<VersionId>().ok();
             let ids: Vec<_> = tags.iter().filter_map(|it| id(it)).collect();
-            let alive = inner.versions.exist(&ids).await?;
-            for tag in tags.into_iter().filter(|it| !id(it).is_some_and(|it| alive.contains(&it))) {
+            let exist = inner.versions.exist(&ids).await?;
+            // A tag that is no id names a version that there never was. Of one that is unknown nothing is deleted.
+            let is_gone = |it: &&String| id(it).is_none_or(|it| exist.get(&it) == Some(&Existence::No));
+            for tag in tags.into_iter().filter(is_gone) {
                 let gone =
                     inner.db.write(async |conn| store::delete_tag(conn, repository, tag).await).await?;
                 removed += usize::from(gone);
@@ -218,8 +220,10 @@ async fn forget_projects(registry: &Registry, projects: &dyn Projects) -> Result
         let Some(last) = page.last() else { return Ok(removed) };
         after = Some(*last);
         let ids: Vec<_> = page.iter().map(|it| it.project).collect();
-        let alive = projects.exist(&ids).await?;
-        for repository in page.iter().filter(|repository| !alive.contains(&repository.project)) {
+        let exist = projects.exist(&ids).await?;
+        for repository in
+            page.iter().filter(|repository| exist.get(&repository.project) == Some(&Existence::No))
+        {
             let delete = async |conn: &mut Conn| {
                 store::delete_repositories(conn, repository.tenant, repository.project).await
             };

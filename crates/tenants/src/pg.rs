@@ -1,9 +1,6 @@
 //! [`Tenants`] on PostgreSQL: authorisation first, rules second, store third.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use omgservers_accounts::Accounts;
 use omgservers_api::{
@@ -11,7 +8,7 @@ use omgservers_api::{
     details::{Tenant, TenantGrant},
     problem::codes,
 };
-use omgservers_core::{Caller, Clock, Db, Doorbell, Mint};
+use omgservers_core::{Caller, Clock, Db, Doorbell, Existences, Mint, existences};
 
 use crate::{
     Tenants, problems, rules,
@@ -179,7 +176,7 @@ impl Tenants for PgTenants {
         Err(codes::PERMISSION_NOT_FOUND.detail(format!("this needs {permission} in tenant {tenant}")))
     }
 
-    async fn exist(&self, ids: &[TenantId]) -> Result<HashSet<TenantId>, Problem> {
-        store::exist(&mut *self.db.read().await?, ids).await
+    async fn exist(&self, ids: &[TenantId]) -> Result<Existences<TenantId>, Problem> {
+        Ok(existences(ids, &store::exist(&mut *self.db.read().await?, ids).await?))
     }
 }

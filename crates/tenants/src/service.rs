@@ -1,12 +1,10 @@
 //! The service trait: the border of this crate.
 
-use std::collections::HashSet;
-
 use omgservers_api::{
     Problem, Ref, TenantId, TenantPermission, UserId,
     details::{Tenant, TenantGrant},
 };
-use omgservers_core::Caller;
+use omgservers_core::{Caller, Existences};
 
 /// What other crates, the HTTP API and tools may ask of tenants.
 #[async_trait::async_trait]
@@ -58,6 +56,6 @@ pub trait Tenants: Send + Sync {
         permission: TenantPermission,
     ) -> Result<(), Problem>;
 
-    /// Which of `ids` exist. For the crates to the right, which hold ids of tenants.
-    async fn exist(&self, ids: &[TenantId]) -> Result<HashSet<TenantId>, Problem>;
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of tenants.
+    async fn exist(&self, ids: &[TenantId]) -> Result<Existences<TenantId>, Problem>;
 }

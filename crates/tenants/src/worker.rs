@@ -75,8 +75,7 @@ impl Worker for SweepPermissions {
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let (db, accounts) = (&self.tenants.db, &self.tenants.accounts);
         let page = |after| async move { store::holders_after(&mut *db.read().await?, after, PAGE).await };
-        let exist =
-            |users: Vec<UserId>| async move { Ok(existences(&users, &accounts.exist(&users).await?)) };
+        let exist = |users: Vec<UserId>| async move { accounts.exist(&users).await };
         let delete = |gone: Vec<_>| async move {
             db.write(async |conn| store::delete_permissions_of(conn, &gone).await).await
         };

@@ -1,6 +1,6 @@
 //! [`Versions`] on PostgreSQL.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use omgservers_api::{
@@ -8,7 +8,7 @@ use omgservers_api::{
     config::VersionConfig,
     details::{Image, Version, VersionItem},
 };
-use omgservers_core::{Caller, Clock, Db, Doorbell, Mint};
+use omgservers_core::{Caller, Clock, Db, Doorbell, Existences, Mint, existences};
 use omgservers_projects::Projects;
 
 use crate::{PinnedImage, Repository, VersionFull, Versions, problems, rules, store};
@@ -179,10 +179,10 @@ impl Versions for PgVersions {
             .await
     }
 
-    async fn exist(&self, ids: &[VersionId]) -> Result<HashSet<VersionId>, Problem> {
+    async fn exist(&self, ids: &[VersionId]) -> Result<Existences<VersionId>, Problem> {
         if ids.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(Existences::new());
         }
-        store::exist(&mut *self.db.read().await?, ids).await
+        Ok(existences(ids, &store::exist(&mut *self.db.read().await?, ids).await?))
     }
 }

@@ -1,4 +1,4 @@
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use omgservers_api::{
@@ -7,7 +7,7 @@ use omgservers_api::{
     details::{Image, Version, VersionItem},
     roles::ImageQualifier,
 };
-use omgservers_core::Caller;
+use omgservers_core::{Caller, Existences};
 
 /// Where runtimes of a deployment get their image from. Kept with the deployment, so that a later
 /// push to the same tag changes nothing that runs.
@@ -91,6 +91,6 @@ pub trait Versions: Send + Sync {
     /// `request.invalid` (the digest).
     async fn attach_image(&self, repository: &str, tag: &str, digest: &str) -> Result<(), Problem>;
 
-    /// Which of `ids` exist.
-    async fn exist(&self, ids: &[VersionId]) -> Result<HashSet<VersionId>, Problem>;
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of versions.
+    async fn exist(&self, ids: &[VersionId]) -> Result<Existences<VersionId>, Problem>;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omgservers_api::{Problem, ProjectId};
-use omgservers_core::{Outcome, Worker, existences, sweep_each};
+use omgservers_core::{Outcome, Worker, sweep_each};
 
 use crate::{PgVersions, store};
 
@@ -46,9 +46,7 @@ impl Worker for SweepOrphans {
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         let versions = &self.versions;
         let page = |after| async move { store::projects(&mut *versions.db.read().await?, after, PAGE).await };
-        let exist = |projects: Vec<ProjectId>| async move {
-            Ok(existences(&projects, &versions.projects.exist(&projects).await?))
-        };
+        let exist = |projects: Vec<ProjectId>| async move { versions.projects.exist(&projects).await };
         let delete = |project| self.sweep(project);
         Ok(Outcome::changed(sweep_each(page, exist, delete).await?))
     }

@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use omgservers_accounts::Accounts as _;
 use omgservers_api::{Role, ids::Id as _, problem::codes};
-use omgservers_core::db::Fault;
+use omgservers_core::{db::Fault, existing};
 use omgservers_fixtures::{Fixture, support, system, user};
 
 use crate::fixture::{counted, elsewhere, faulty, nobody, number, player, stranger, strangers};
@@ -119,7 +119,7 @@ async fn users_are_found_by_id() {
     assert_eq!((found.id, found.role), (developer, Role::Developer));
     let missing = fixture.accounts.find(&nobody().into()).await.unwrap_err();
     assert!(missing.is(omgservers_accounts::problems::NOT_FOUND));
-    let exist = fixture.accounts.exist(&[player, nobody(), developer, player]).await.unwrap();
-    assert_eq!(exist, HashSet::from([player, developer]));
-    assert!(fixture.accounts.exist(&[]).await.unwrap().is_empty());
+    let exist = existing(&fixture.accounts.exist(&[player, nobody(), developer, player]).await.unwrap());
+    assert_eq!(exist, [player, developer].into());
+    assert!(existing(&fixture.accounts.exist(&[]).await.unwrap()).is_empty());
 }

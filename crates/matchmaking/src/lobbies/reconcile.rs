@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use omgservers_api::{
     ClientId, DeploymentId, Kind, Problem, RuntimeId, RuntimeQualifier, ids::Id as _, interchange::Reason,
 };
-use omgservers_core::Ticks;
+use omgservers_core::{Existence, Ticks};
 use omgservers_deployments::DeploymentFull;
 use omgservers_runtimes::RuntimeState;
 
@@ -70,8 +70,10 @@ impl PgMatchmaking {
             Err(problem) if problem.kind() != Kind::NotFound => return Err(problem),
             _ => {}
         }
-        let exists = self.parts.deployments.exist(&[id]).await?.contains(&id);
-        Ok(exists.then_some((full, false)))
+        let exist = self.parts.deployments.exist(&[id]).await?;
+        // A deployment whose database doesn't answer goes on.
+        let is_gone = exist.get(&id) == Some(&Existence::No);
+        Ok((!is_gone).then_some((full, false)))
     }
 
     /// Brings in what the database and the mailboxes have, once per process, and finishes what a crash left half

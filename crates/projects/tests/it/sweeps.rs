@@ -5,7 +5,7 @@ use std::sync::{
 
 use omgservers_accounts::Accounts as _;
 use omgservers_api::Role;
-use omgservers_core::{Worker as _, db::Fault};
+use omgservers_core::{Worker as _, db::Fault, existing};
 use omgservers_fixtures::{Fixture, alias, support, was_rung};
 use omgservers_projects::{Projects as _, SweepOrphans};
 use omgservers_tenants::Tenants as _;
@@ -30,9 +30,11 @@ async fn the_projects_of_a_deleted_tenant_follow_it() {
     assert!(was_rung(&fixture.tenant_deleted).await);
     assert_eq!(sweep.run_once().await.unwrap().changed, 2);
     assert!(fixture.was_project_deletion_announced().await);
-    let found = fixture.projects.exist(&[gone.project, beside.project, stays.project]).await.unwrap();
+    let found =
+        existing(&fixture.projects.exist(&[gone.project, beside.project, stays.project]).await.unwrap());
     assert_eq!(found, [stays.project].into());
-    let found = fixture.projects.stages_exist(&[gone.stage, beside.stage, stays.stage]).await.unwrap();
+    let found =
+        existing(&fixture.projects.stages_exist(&[gone.stage, beside.stage, stays.stage]).await.unwrap());
     assert_eq!(found, [stays.stage].into());
     assert_eq!(fixture.projects.find(stays.tenant, &alias("game")).await.unwrap(), stays.project);
     let (_, grants, _) = fixture.projects.get(&support(), stays.tenant, stays.project).await.unwrap();

@@ -1,9 +1,9 @@
 //! Forgets failures of deployments that are gone.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{DeploymentId, Problem, ids::Id as _};
-use omgservers_core::{Db, Outcome, Ownership, Worker, existences, sweep_each};
+use omgservers_core::{Db, Existences, Outcome, Ownership, Worker, sweep_each};
 use omgservers_deployments::Deployments;
 
 use crate::store;
@@ -11,13 +11,13 @@ use crate::store;
 /// Tells which deployments there are: what [`SweepFailures`] asks of the crate to the left.
 #[async_trait::async_trait]
 pub trait ExistingDeployments: Send + Sync {
-    /// Returns those of `ids` that exist.
-    async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem>;
+    /// Tells whether `ids` exist.
+    async fn exist(&self, ids: &[DeploymentId]) -> Result<Existences<DeploymentId>, Problem>;
 }
 
 #[async_trait::async_trait]
 impl ExistingDeployments for Arc<dyn Deployments> {
-    async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem> {
+    async fn exist(&self, ids: &[DeploymentId]) -> Result<Existences<DeploymentId>, Problem> {
         Deployments::exist(&**self, ids).await
     }
 }
@@ -55,9 +55,7 @@ impl Worker for SweepFailures {
         let Self { db, ownership, deployments: owner } = &*self;
         let page =
             |after| async move { store::failed_deployments(&mut *db.read().await?, after, PAGE).await };
-        let exist = |deployments: Vec<DeploymentId>| async move {
-            Ok(existences(&deployments, &owner.exist(&deployments).await?))
-        };
+        let exist = |deployments: Vec<DeploymentId>| async move { owner.exist(&deployments).await };
         let delete = |deployment: DeploymentId| async move {
             db.write_owned(ownership, &[deployment.slot()], async |tx| {
                 store::forget_failures(tx, deployment).await

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use omgservers_api::{DeploymentId, Problem};
-use omgservers_core::Worker as _;
+use omgservers_core::{Existences, Worker as _, existences};
 use omgservers_runtimes::{
     ExistingDeployments, NewRuntime, RuntimeState, Runtimes as _, SweepFailures,
     host::{
@@ -233,8 +233,8 @@ struct Existing(HashSet<DeploymentId>);
 
 #[async_trait::async_trait]
 impl ExistingDeployments for Existing {
-    async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem> {
-        Ok(ids.iter().copied().filter(|it| self.0.contains(it)).collect())
+    async fn exist(&self, ids: &[DeploymentId]) -> Result<Existences<DeploymentId>, Problem> {
+        Ok(existences(ids, &self.0))
     }
 }
 

@@ -1,10 +1,10 @@
-use std::{collections::HashSet, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use omgservers_api::{
     ProjectId, ProjectPermission, StagePermission, VersionId, config::VersionConfig, ids::Id as _,
     problem::codes,
 };
-use omgservers_core::Clock as _;
+use omgservers_core::{Clock as _, existing};
 use omgservers_fixtures::{Fixture, support};
 use omgservers_versions::{Versions as _, problems};
 
@@ -164,7 +164,7 @@ async fn which_versions_exist_is_told_for_many_at_once() {
     let path = fixture.stage().await;
     let (one, two) = (fixture.version(path).await, fixture.version(path).await);
     let unknown = VersionId::from_i64(i64::MAX).unwrap();
-    let found = fixture.versions.exist(&[one, unknown, two]).await.unwrap();
-    assert_eq!(found, HashSet::from([one, two]));
-    assert_eq!(fixture.versions.exist(&[]).await.unwrap(), HashSet::new());
+    let found = existing(&fixture.versions.exist(&[one, unknown, two]).await.unwrap());
+    assert_eq!(found, BTreeSet::from([one, two]));
+    assert_eq!(existing(&fixture.versions.exist(&[]).await.unwrap()), BTreeSet::new());
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use omgservers_api::{ProjectPermission, Ref, StagePermission, problem::codes, roles::ImageQualifier};
-use omgservers_core::{Worker as _, db::Fault};
+use omgservers_core::{Worker as _, db::Fault, existing};
 use omgservers_fixtures::{Fixture, support, was_rung};
 use omgservers_projects::Projects as _;
 use omgservers_versions::{Repository, SweepOrphans, Versions as _, problems};
@@ -59,7 +59,7 @@ async fn a_deletion_that_failed_leaves_everything_and_works_the_next_time() {
     let faulty =
         fixture.versions_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::BeforeCommit))));
     assert!(faulty.delete(&support(), path.tenant, id).await.is_err());
-    assert!(fixture.versions.exist(&[id]).await.unwrap().contains(&id));
+    assert!(existing(&fixture.versions.exist(&[id]).await.unwrap()).contains(&id));
     assert!(fixture.versions.delete(&support(), path.tenant, id).await.unwrap());
 }
 
@@ -90,7 +90,7 @@ async fn versions_go_with_their_project_and_others_stay() {
     assert_eq!(sweep.run_once().await.unwrap().changed, 2);
     assert!(was_rung(&fixture.version_deleted).await);
     assert!(fixture.versions.config(gone[0]).await.unwrap_err().is(problems::NOT_FOUND));
-    assert!(fixture.versions.exist(&gone).await.unwrap().is_empty());
+    assert!(existing(&fixture.versions.exist(&gone).await.unwrap()).is_empty());
     assert_eq!(fixture.versions.config(kept).await.unwrap().id, kept);
     assert_eq!(sweep.run_once().await.unwrap().changed, 0, "a second run finds nothing to do");
     assert!(!was_rung(&fixture.version_deleted).await);

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{Kind, ProjectId, VersionId, ids::Id as _, problem::codes, roles::ImageQualifier};
-use omgservers_core::Clock as _;
+use omgservers_core::{Clock as _, existing};
 use omgservers_fixtures::{Fixture, StagePath, support, was_rung};
 use omgservers_versions::{PinnedImage, Repository, Versions as _, problems};
 use tokio::task::JoinSet;
@@ -136,7 +136,7 @@ async fn a_push_never_brings_a_deleted_version_back() {
             assert!(refused.as_ref().is_none_or(|it| it.is(problems::NOT_FOUND)), "{refused:?}");
         }
         assert_eq!(versions.images(id).await.unwrap(), []);
-        assert!(versions.exist(&[id]).await.unwrap().is_empty());
+        assert!(existing(&versions.exist(&[id]).await.unwrap()).is_empty());
         let (into, tag) = (repository(path, ImageQualifier::Match), id.to_string());
         let late = versions.attach_image(&into, &tag, &digest(9)).await;
         assert!(late.unwrap_err().is(problems::NOT_FOUND));
