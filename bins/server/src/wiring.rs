@@ -184,7 +184,7 @@ impl Services {
         });
         let changed = WorkQueue::new(Arc::clone(clock));
         let deployments = PgDeployments::new(DeploymentsParts {
-            db: db.clone(),
+            shards: db.clone().into(),
             clock: Arc::clone(clock),
             mint: mint.clone(),
             projects: Arc::new(projects.clone()),

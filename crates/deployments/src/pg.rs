@@ -1,13 +1,18 @@
 //! [`Deployments`] on PostgreSQL.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use moka::sync::Cache;
 use omgservers_api::{
     DeploymentId, Problem, ProjectId, StageId, StagePermission, TenantId, Validate as _, VersionId,
     config::DeploymentConfig, details::Deployment, roles::ProjectPermission,
 };
-use omgservers_core::{Caller, Clock, Db, Mint, WorkQueue};
+use omgservers_core::{Caller, Clock, Existences, Mint, Shards, WorkQueue, existences_or_unknown};
 use omgservers_projects::{Projects, problems::STAGE_NOT_FOUND};
 use omgservers_versions::{PinnedImage, Versions, problems::NOT_FOUND as VERSION_NOT_FOUND};
 
@@ -15,14 +20,15 @@ use crate::{DeploymentFull, Deployments, problems, rules, store};
 
 /// Deployments that are kept in memory; each takes about a kilobyte.
 const MOST_CACHED: u64 = 50_000;
-/// How long a deployment may be answered from memory. Another process that deletes it can't tell
-/// this one.
+/// How often a deployment is made older than one that is faster, before it is given up.
+const MOST_ATTEMPTS: usize = 16;
+/// How long a deployment may be answered from memory. Another process that deletes it can't tell this one.
 const CACHED_FOR: Duration = Duration::from_secs(10);
 
 /// What [`PgDeployments`] is made of.
 pub struct DeploymentsParts {
-    /// The database with the schema `deployments`.
-    pub db: Db,
+    /// The databases with the schema `deployments`.
+    pub shards: Shards,
     /// The source of time.
     pub clock: Arc<dyn Clock>,
     /// The source of ids.
@@ -36,11 +42,11 @@ pub struct DeploymentsParts {
     pub changed: WorkQueue<DeploymentId>,
 }
 
-/// The deployments of one database. Cheap to clone; clones share their memory.
+/// The deployments of all databases. Cheap to clone; clones share their memory.
 #[derive(Clone)]
 pub struct PgDeployments {
-    pub(crate) db: Db,
-    clock: Arc<dyn Clock>,
+    pub(crate) shards: Shards,
+    pub(crate) clock: Arc<dyn Clock>,
     mint: Mint,
     pub(crate) projects: Arc<dyn Projects>,
     pub(crate) versions: Arc<dyn Versions>,
@@ -50,16 +56,16 @@ pub struct PgDeployments {
 
 impl fmt::Debug for PgDeployments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PgDeployments").field("db", &self.db).finish_non_exhaustive()
+        f.debug_struct("PgDeployments").field("shards", &self.shards).finish_non_exhaustive()
     }
 }
 
 impl PgDeployments {
     /// Makes the service with an empty cache.
     pub fn new(parts: DeploymentsParts) -> Self {
-        let DeploymentsParts { db, clock, mint, projects, versions, changed } = parts;
+        let DeploymentsParts { shards, clock, mint, projects, versions, changed } = parts;
         let cache = Cache::builder().max_capacity(MOST_CACHED).time_to_live(CACHED_FOR).build();
-        Self { db, clock, mint, projects, versions, changed, cache }
+        Self { shards, clock, mint, projects, versions, changed, cache }
     }
 
     /// What must happen after deployments of a stage are deleted.
@@ -72,12 +78,13 @@ impl PgDeployments {
 
     /// Enqueues deployments of a stage that were made or deleted, and the two newest that the stage has after that:
     /// one of them is superseded, or succeeds. Of deploys at the same time the last to commit sees the others.
-    async fn enqueue_changed(&self, stage: StageId, changed: &[DeploymentId]) {
+    pub(crate) async fn enqueue_changed(&self, stage: StageId, changed: &[DeploymentId]) {
         if changed.is_empty() {
             return;
         }
         self.changed.enqueue_all(changed.iter().copied());
-        let newest = async { store::newest_two(&mut *self.db.read().await?, stage).await };
+        let list = self.shards.of_id(stage);
+        let newest = async { store::newest_two(&mut *list.read().await?, stage).await };
         match newest.await {
             Ok(newest) => self.changed.enqueue_all(newest),
             Err(problem) => {
@@ -88,7 +95,7 @@ impl PgDeployments {
 
     /// The deployment as the table has it.
     async fn load(&self, deployment: DeploymentId) -> Result<Option<Arc<DeploymentFull>>, Problem> {
-        let row = store::load(&mut *self.db.read().await?, deployment).await?;
+        let row = store::load(&mut *self.shards.of_id(deployment).read().await?, deployment).await?;
         row.map(|it| it.full().map(Arc::new)).transpose()
     }
 
@@ -105,26 +112,78 @@ impl PgDeployments {
     }
 
     async fn locate(&self, deployment: DeploymentId) -> Result<Option<store::Parents>, Problem> {
-        store::locate(&mut *self.db.read().await?, deployment).await
+        store::locate(&mut *self.shards.of_id(deployment).read().await?, deployment).await
     }
 
-    /// Gives the deployment its age and keeps it.
+    /// Gives the deployment its age and keeps it: first the deployment, in the slot of its id, then its place in
+    /// the stage's list, in the tenant's slot. A crash in between leaves a deployment that isn't listed;
+    /// [`SweepOrphans`](crate::SweepOrphans) lists or deletes it. Problems: `unavailable`, also when other
+    /// deployments of the stage kept being faster.
     async fn keep(&self, mut full: DeploymentFull) -> Result<(), Problem> {
-        let stage = full.deployment.stage_id;
-        self.db
+        let (id, stage) = (full.deployment.id, full.deployment.stage_id);
+        let home = self.shards.of_id(id);
+        for _ in 0..MOST_ATTEMPTS {
+            let newest = store::newest(&mut *self.shards.of_id(stage).read().await?, stage).await?;
+            full.deployment.created = rules::created(self.clock.now(), newest.map(|it| it.1));
+            let row = store::Row::new(&full)?;
+            home.write(async |conn| store::put(conn, &row).await).await?;
+            if !self.list(&row.listed()).await? {
+                continue;
+            }
+            if home.write(async |conn| store::note_listed(conn, id, true).await).await? {
+                return Ok(());
+            }
+            return Err(Problem::unavailable("the deployment was taken for one that broke off"));
+        }
+        Err(Problem::unavailable("others deploy in this stage all the time"))
+    }
+
+    /// Lists a deployment unless another one of its stage is as new. Answers whether it is listed.
+    pub(crate) async fn list(&self, row: &store::ListedRow) -> Result<bool, Problem> {
+        self.shards
+            .of_id(row.stage_id)
             .write(async |conn| {
-                store::lock_stage(conn, stage).await?;
-                let newest = store::newest(conn, stage).await?.map(|(_, created)| created);
-                // The clock is asked under the lock: waiting for it must not make a deployment
-                // older.
-                full.deployment.created = rules::created(self.clock.now(), newest);
-                store::insert(conn, &store::Row::new(&full)?).await
+                store::lock_stage(conn, row.stage_id).await?;
+                if store::is_listed(conn, row).await? {
+                    return Ok(true);
+                }
+                let newest = store::newest(conn, row.stage_id).await?;
+                let is_newest = newest.is_none_or(|it| it.1 < row.created);
+                if is_newest {
+                    store::list(conn, row).await?;
+                }
+                Ok(is_newest)
             })
             .await
     }
 
-    /// The checks of `deploy`, in the order of the contract. Returns what is pinned and how it
-    /// runs.
+    /// Takes a deployment that is gone off its stage's list. A failure is left to the next reader of the list.
+    async fn unlist(&self, stage: StageId, deployment: DeploymentId) {
+        let list = self.shards.of_id(stage);
+        let unlisted = list.write(async |conn| store::unlist(conn, stage, deployment).await).await;
+        if let Err(problem) = unlisted {
+            tracing::warn!(%stage, %deployment, ?problem, "a deleted deployment is still listed; the next reader unlists it");
+        }
+    }
+
+    /// Unlists a deployment that isn't the newest of its stage, so that it can't become the newest any more.
+    async fn unlist_older(&self, stage: StageId, deployment: DeploymentId) -> Result<bool, Problem> {
+        self.shards
+            .of_id(stage)
+            .write(async |conn| {
+                store::lock_stage(conn, stage).await?;
+                match store::newest(conn, stage).await? {
+                    Some((newest, _)) if newest != deployment => {
+                        store::unlist(conn, stage, deployment).await?;
+                        Ok(true)
+                    }
+                    _ => Ok(false),
+                }
+            })
+            .await
+    }
+
+    /// The checks of `deploy`, in the order of the contract. Returns what is pinned and how it runs.
     async fn check(
         &self,
         caller: &Caller,
@@ -195,8 +254,14 @@ impl Deployments for PgDeployments {
     }
 
     async fn of_stage(&self, stage: StageId) -> Result<Vec<Deployment>, Problem> {
-        let rows = store::of_stage(&mut *self.db.read().await?, stage).await?;
-        rows.into_iter().map(|it| it.full().map(|it| it.deployment)).collect()
+        let listed = store::of_stage(&mut *self.shards.of_id(stage).read().await?, stage).await?;
+        let ids: Vec<DeploymentId> = listed.iter().map(|it| it.id).collect();
+        let mut rows = HashMap::new();
+        for (_, db, ids) in self.shards.group(&ids) {
+            rows.extend(store::load_all(&mut *db.read().await?, &ids).await?);
+        }
+        // A listed deployment without a row is of a deletion that broke off.
+        listed.iter().filter_map(|it| rows.remove(&it.id)).map(|it| Ok(it.full()?.deployment)).collect()
     }
 
     async fn delete(
@@ -210,13 +275,11 @@ impl Deployments for PgDeployments {
         };
         let stage = parents.stage_id;
         self.projects.require_stage(caller, tenant, stage, StagePermission::DeploymentManager).await?;
-        let deleted = self
-            .db
-            .write(async |conn| {
-                store::lock_stage(conn, stage).await?;
-                store::delete(conn, stage, deployment).await
-            })
-            .await;
+        let home = self.shards.of_id(deployment);
+        let deleted = home.write(async |conn| store::delete(conn, deployment).await).await;
+        if deleted.is_ok() {
+            self.unlist(stage, deployment).await;
+        }
         // Also after a failure: a commit whose answer was lost has deleted it.
         self.forget(stage, &[deployment]).await;
         deleted
@@ -224,12 +287,14 @@ impl Deployments for PgDeployments {
 
     async fn newest(&self, stage: StageId) -> Result<Arc<DeploymentFull>, Problem> {
         loop {
-            let newest = store::newest(&mut *self.db.read().await?, stage).await?;
+            let newest = store::newest(&mut *self.shards.of_id(stage).read().await?, stage).await?;
             let (id, _) = newest.ok_or(problems::NONE)?;
-            // Absent means that it was deleted in between: then another one is the newest.
             if let Some(full) = self.recall(id).await? {
                 return Ok(full);
             }
+            // It was deleted: then another one is the newest.
+            let list = self.shards.of_id(stage);
+            list.write(async |conn| store::unlist(conn, stage, id).await).await?;
         }
     }
 
@@ -242,10 +307,18 @@ impl Deployments for PgDeployments {
         after: Option<DeploymentId>,
         limit: u32,
     ) -> Result<Vec<(Arc<DeploymentFull>, bool)>, Problem> {
-        let mut conn = self.db.read().await?;
-        let rows = store::page(&mut conn, after, i64::from(limit)).await?;
+        let mut rows = Vec::new();
+        for (_, db) in self.shards.all() {
+            rows.extend(store::page(&mut *db.read().await?, after, i64::from(limit)).await?);
+        }
+        rows.sort_unstable_by_key(|it| it.id);
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let stages: HashSet<StageId> = rows.iter().map(|it| it.stage_id).collect();
-        let newest = store::newest_of(&mut conn, &stages.into_iter().collect::<Vec<_>>()).await?;
+        let stages: Vec<StageId> = stages.into_iter().collect();
+        let mut newest = HashSet::new();
+        for (_, db, stages) in self.shards.group(&stages) {
+            newest.extend(store::newest_of(&mut *db.read().await?, &stages).await?);
+        }
         rows.into_iter()
             .map(|row| {
                 let is_newest = newest.contains(&row.id);
@@ -258,37 +331,43 @@ impl Deployments for PgDeployments {
         let Some(parents) = self.locate(deployment).await? else {
             return Ok(false);
         };
-        let retired = self
-            .db
-            .write(async |conn| {
-                store::lock_stage(conn, parents.stage_id).await?;
-                match store::newest(conn, parents.stage_id).await? {
-                    Some((newest, _)) if newest != deployment => {
-                        store::delete(conn, parents.stage_id, deployment).await
-                    }
-                    _ => Ok(false),
-                }
-            })
-            .await;
+        let home = self.shards.of_id(deployment);
+        let list = self.shards.of_id(parents.stage_id);
+        let newest = store::newest(&mut *list.read().await?, parents.stage_id).await?;
+        if newest.is_none_or(|it| it.0 == deployment) {
+            return Ok(false);
+        }
+        // After a crash from here on the sweep finds it, and deletes it if it isn't the newest.
+        if !home.write(async |conn| store::note_listed(conn, deployment, false).await).await? {
+            return Ok(false);
+        }
+        if !self.unlist_older(parents.stage_id, deployment).await? {
+            home.write(async |conn| store::note_listed(conn, deployment, true).await).await?;
+            return Ok(false);
+        }
+        let retired = home.write(async |conn| store::delete(conn, deployment).await).await;
         if !matches!(retired, Ok(false)) {
             self.forget(parents.stage_id, &[deployment]).await;
         }
         retired
     }
 
-    async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem> {
-        if ids.is_empty() {
-            return Ok(HashSet::new());
+    async fn exist(&self, ids: &[DeploymentId]) -> Result<Existences<DeploymentId>, Problem> {
+        let mut all = Existences::new();
+        for (_, db, ids) in self.shards.group(ids) {
+            let existing = async { store::exist(&mut *db.read().await?, &ids).await };
+            all.extend(existences_or_unknown(&ids, existing.await));
         }
-        store::exist(&mut *self.db.read().await?, ids).await
+        Ok(all)
     }
 
     async fn pinned_digests(&self) -> Result<HashSet<String>, Problem> {
-        let all = store::all_images(&mut *self.db.read().await?).await?;
         let mut digests = HashSet::new();
-        for images in all {
-            let images: Vec<PinnedImage> = serde_json::from_value(images).map_err(Problem::internal)?;
-            digests.extend(images.into_iter().map(|it| it.digest));
+        for (_, db) in self.shards.all() {
+            for images in store::all_images(&mut *db.read().await?).await? {
+                let images: Vec<PinnedImage> = serde_json::from_value(images).map_err(Problem::internal)?;
+                digests.extend(images.into_iter().map(|it| it.digest));
+            }
         }
         Ok(digests)
     }

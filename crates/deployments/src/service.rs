@@ -4,7 +4,7 @@ use omgservers_api::{
     DeploymentId, Problem, ProjectId, StageId, TenantId, VersionId, config::DeploymentConfig,
     details::Deployment,
 };
-use omgservers_core::Caller;
+use omgservers_core::{Caller, Existences};
 use omgservers_versions::PinnedImage;
 
 /// A deployment with what runs in it. It never changes after it was made.
@@ -82,9 +82,10 @@ pub trait Deployments: Send + Sync {
     /// it is the newest or not there.
     async fn retire(&self, deployment: DeploymentId) -> Result<bool, Problem>;
 
-    /// Which of `ids` exist.
-    async fn exist(&self, ids: &[DeploymentId]) -> Result<HashSet<DeploymentId>, Problem>;
+    /// Whether `ids` exist. Those in a database that doesn't answer are unknown: delete and stop nothing for them.
+    async fn exist(&self, ids: &[DeploymentId]) -> Result<Existences<DeploymentId>, Problem>;
 
-    /// All image digests that a deployment pins; the registry keeps them.
+    /// All image digests that a deployment pins; the registry keeps them. Problems: `unavailable` unless every
+    /// database answers.
     async fn pinned_digests(&self) -> Result<HashSet<String>, Problem>;
 }

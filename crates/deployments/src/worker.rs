@@ -1,17 +1,24 @@
 //! The duty of this crate: deployments go with their stage and with their version.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use omgservers_api::{DeploymentId, Problem, StageId, VersionId};
-use omgservers_core::{Outcome, Worker, existences, sweep_each};
+use chrono::TimeDelta;
+use omgservers_api::{DeploymentId, Problem, Slot, StageId, VersionId, ids::Id as _};
+use omgservers_core::{Db, Outcome, Worker, sweep_each};
 
 use crate::{PgDeployments, store};
 
 /// Stages or versions that are compared at a time.
 const PAGE: i64 = 500;
 
-/// Deletes the deployments whose stage or version is gone. It looks at what is, so a missed wake-up
-/// heals on the next run.
+/// A deployment that takes longer than this between its two transactions broke off.
+const GRACE: TimeDelta = TimeDelta::seconds(20);
+
+/// Deletes the deployments whose stage or version is gone, and finishes those that broke off. It looks at what
+/// is, so a missed wake-up heals on the next run.
 #[derive(Debug)]
 pub struct SweepOrphans {
     deployments: PgDeployments,
@@ -23,43 +30,84 @@ impl SweepOrphans {
         Self { deployments }
     }
 
-    async fn sweep_stages(&self) -> Result<usize, Problem> {
-        let deployments = &self.deployments;
-        let page =
-            |after| async move { store::stages(&mut *deployments.db.read().await?, after, PAGE).await };
-        let exist = |stages: Vec<StageId>| async move {
-            Ok(existences(&stages, &deployments.projects.stages_exist(&stages).await?))
-        };
+    async fn sweep_stages(&self, db: &Db) -> Result<usize, Problem> {
+        let page = |after| async move { store::stages(&mut *db.read().await?, after, PAGE).await };
+        let exist =
+            |stages: Vec<StageId>| async move { self.deployments.projects.stages_exist(&stages).await };
         let delete = |stage| async move {
-            let deleted =
-                deployments.db.write(async |conn| store::delete_of_stage(conn, stage).await).await?;
-            deployments.forget(stage, &deleted).await;
-            Ok(deleted.len())
+            let listed = store::of_stage(&mut *db.read().await?, stage).await?;
+            self.delete(db, &listed).await
         };
         sweep_each(page, exist, delete).await
     }
 
-    async fn sweep_versions(&self) -> Result<usize, Problem> {
-        let deployments = &self.deployments;
-        let page =
-            |after| async move { store::versions(&mut *deployments.db.read().await?, after, PAGE).await };
-        let exist = |versions: Vec<VersionId>| async move {
-            Ok(existences(&versions, &deployments.versions.exist(&versions).await?))
-        };
+    async fn sweep_versions(&self, db: &Db) -> Result<usize, Problem> {
+        let page = |after| async move { store::versions(&mut *db.read().await?, after, PAGE).await };
+        let exist =
+            |versions: Vec<VersionId>| async move { self.deployments.versions.exist(&versions).await };
         let delete = |version| async move {
-            let deleted =
-                deployments.db.write(async |conn| store::delete_of_version(conn, version).await).await?;
-            let count = deleted.len();
-            let mut of_stage: BTreeMap<StageId, Vec<DeploymentId>> = BTreeMap::new();
-            for (stage, deployment) in deleted {
-                of_stage.entry(stage).or_default().push(deployment);
+            let mut deleted = 0_usize;
+            loop {
+                let listed = store::of_version(&mut *db.read().await?, version, PAGE).await?;
+                if listed.is_empty() {
+                    return Ok(deleted);
+                }
+                deleted = deleted.saturating_add(self.delete(db, &listed).await?);
             }
-            for (stage, deleted) in of_stage {
-                deployments.forget(stage, &deleted).await;
-            }
-            Ok(count)
         };
         sweep_each(page, exist, delete).await
+    }
+
+    /// Deletes deployments that are listed in `db`: first themselves, one slot at a time, then their places in the
+    /// lists.
+    async fn delete(&self, db: &Db, listed: &[store::ListedRow]) -> Result<usize, Problem> {
+        let mut slots: BTreeMap<Slot, Vec<DeploymentId>> = BTreeMap::new();
+        for row in listed {
+            slots.entry(row.id.slot()).or_default().push(row.id);
+        }
+        let mut all = HashSet::new();
+        for (slot, ids) in slots {
+            let home = self.deployments.shards.of(slot);
+            let deleted = home.write(async |conn| store::delete_all(conn, &ids).await).await?;
+            all.extend(deleted);
+        }
+        db.write(async |conn| store::unlist_all(conn, listed).await).await?;
+        let mut of_stage: BTreeMap<StageId, Vec<DeploymentId>> = BTreeMap::new();
+        for row in listed.iter().filter(|it| all.contains(&it.id)) {
+            of_stage.entry(row.stage_id).or_default().push(row.id);
+        }
+        for (stage, deleted) in of_stage {
+            self.deployments.forget(stage, &deleted).await;
+        }
+        Ok(all.len())
+    }
+
+    /// Finishes deployments and retirements that broke off between their two transactions.
+    async fn finish_unlisted(&self, db: &Db) -> Result<usize, Problem> {
+        let before = self.deployments.clock.now() - GRACE;
+        let rows = store::unlisted(&mut *db.read().await?, before, PAGE).await?;
+        let (mut finished, mut failed) = (0_usize, None);
+        for row in rows {
+            match self.finish(db, &row).await {
+                Ok(()) => finished = finished.saturating_add(1),
+                Err(problem) => failed = Some(problem),
+            }
+        }
+        failed.map_or(Ok(finished), Err)
+    }
+
+    /// Lists a deployment that would be the newest. Deletes one that isn't listed and was superseded: it never
+    /// had a client, or has none left.
+    async fn finish(&self, db: &Db, row: &store::Row) -> Result<(), Problem> {
+        let id = row.id;
+        if self.deployments.list(&row.listed()).await? {
+            db.write(async |conn| store::note_listed(conn, id, true).await).await?;
+            self.deployments.enqueue_changed(row.stage_id, &[id]).await;
+            return Ok(());
+        }
+        db.write(async |conn| store::delete(conn, id).await).await?;
+        self.deployments.forget(row.stage_id, &[id]).await;
+        Ok(())
     }
 }
 
@@ -69,15 +117,25 @@ impl Worker for SweepOrphans {
         "deployments.sweep_orphans"
     }
     fn description(&self) -> &'static str {
-        "Deletes the deployments of stages and versions that are gone."
+        "Deletes the deployments of stages and versions that are gone, and finishes those that broke off."
     }
     fn period(&self) -> Duration {
         Duration::from_secs(30)
     }
 
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
-        // One of the two that fails doesn't stop the other.
-        let (stages, versions) = (self.sweep_stages().await, self.sweep_versions().await);
-        Ok(Outcome::changed(stages?.saturating_add(versions?)))
+        let (mut changed, mut failed) = (0_usize, None);
+        // One that fails doesn't stop the others, nor does a database that doesn't answer.
+        for (_, db) in self.deployments.shards.all() {
+            for part in
+                [self.finish_unlisted(db).await, self.sweep_stages(db).await, self.sweep_versions(db).await]
+            {
+                match part {
+                    Ok(count) => changed = changed.saturating_add(count),
+                    Err(problem) => failed = Some(problem),
+                }
+            }
+        }
+        failed.map_or(Ok(Outcome::changed(changed)), Err)
     }
 }

@@ -15,7 +15,7 @@ pub fn build(
     versions: &Arc<dyn Versions>,
 ) -> Arc<dyn Deployments> {
     Arc::new(PgDeployments::new(DeploymentsParts {
-        db: base.db.clone(),
+        shards: base.db.clone().into(),
         clock: Arc::clone(&base.clock),
         mint: base.mint.clone(),
         projects: Arc::clone(projects),

@@ -175,9 +175,7 @@ impl Simulation {
     /// Lobbies and matches, runtimes, mailboxes and containers are the same.
     async fn check_containers(&self) -> Verdict {
         let deployments: BTreeMap<i64, bool> = self
-            .select(
-                "select id, created = max(created) over (partition by stage_id) from deployments.deployment",
-            )
+            .select("select id, created = max(created) over (partition by stage_id) from deployments.listed")
             .await
             .iter()
             .map(|it| (it.get(0), it.get(1)))

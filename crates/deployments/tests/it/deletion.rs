@@ -1,7 +1,14 @@
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use omgservers_api::{DeploymentId, Ref, StagePermission, ids::Id as _, problem::codes};
-use omgservers_core::{Worker as _, db::Fault};
+use omgservers_core::{Worker as _, db::Fault, existing};
 use omgservers_deployments::{Deployments as _, SweepOrphans, problems};
 use omgservers_fixtures::{Fixture, StagePath, support};
 use omgservers_projects::Projects as _;
@@ -57,7 +64,7 @@ async fn a_failed_deployment_or_deletion_leaves_nothing_half_done() {
     let version = fixture.deployable_version(path).await;
     let id = fixture.deploy(path, version).await.unwrap();
     let faulty =
-        fixture.deployments_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::BeforeCommit))));
+        fixture.deployments_on(fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::BeforeCommit))));
     let StagePath { tenant, project, stage } = path;
     assert!(faulty.deploy(&support(), tenant, project, stage, version, None).await.is_err());
     assert!(faulty.delete(&support(), tenant, id).await.is_err());
@@ -71,13 +78,88 @@ async fn a_deployment_or_deletion_whose_answer_was_lost_has_worked() {
     let StagePath { tenant, project, stage } = fixture.stage().await;
     let version = fixture.deployable_version(StagePath { tenant, project, stage }).await;
     let faulty =
-        fixture.deployments_on(&fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
+        fixture.deployments_on(fixture.foundation.db.with_faults(Arc::new(|| Some(Fault::AfterCommit))));
     assert!(faulty.deploy(&support(), tenant, project, stage, version, None).await.is_err());
+    assert!(!fixture.changed_deployments.take_due(9).is_empty());
+    assert!(fixture.deployments.newest(stage).await.unwrap_err().is(problems::NONE), "it isn't listed");
+    let mut sweep = SweepOrphans::new(fixture.deployments.clone());
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0, "it may still be under way");
+    fixture.foundation.clock.advance(Duration::from_secs(21));
+    assert_eq!(sweep.run_once().await.unwrap().changed, 1);
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0);
     assert!(!fixture.changed_deployments.take_due(9).is_empty());
     let id = faulty.newest(stage).await.unwrap().deployment.id;
     assert!(faulty.delete(&support(), tenant, id).await.is_err());
     assert!(faulty.full(id).await.unwrap_err().is(problems::NOT_FOUND), "not even from memory");
     assert!(!fixture.changed_deployments.take_due(9).is_empty());
+}
+
+#[tokio::test]
+async fn a_deployment_that_broke_off_and_was_superseded_is_deleted() {
+    let fixture = Fixture::new().await;
+    let path = fixture.stage().await;
+    let version = fixture.deployable_version(path).await;
+    let StagePath { tenant, project, stage } = path;
+    let faulty = fixture.deployments_on(failing(&fixture, 2));
+    assert!(faulty.deploy(&support(), tenant, project, stage, version, None).await.is_err());
+    assert_eq!(rows(&fixture).await, (1, 0), "the deployment is there and not listed");
+    fixture.foundation.clock.advance(Duration::from_secs(1));
+    let kept = fixture.deploy(path, version).await.unwrap();
+    fixture.foundation.clock.advance(Duration::from_secs(21));
+    assert_eq!(SweepOrphans::new(fixture.deployments.clone()).run_once().await.unwrap().changed, 1);
+    assert_eq!(rows(&fixture).await, (1, 1));
+    assert_eq!(fixture.deployments.newest(stage).await.unwrap().deployment.id, kept);
+}
+
+#[tokio::test]
+async fn a_listed_deployment_that_broke_off_stays_though_it_was_superseded() {
+    let fixture = Fixture::new().await;
+    let path = fixture.stage().await;
+    let version = fixture.deployable_version(path).await;
+    let StagePath { tenant, project, stage } = path;
+    let faulty = fixture.deployments_on(failing(&fixture, 3));
+    assert!(faulty.deploy(&support(), tenant, project, stage, version, None).await.is_err());
+    let listed = fixture.deployments.newest(stage).await.unwrap().deployment.id;
+    fixture.foundation.clock.advance(Duration::from_secs(1));
+    fixture.deploy(path, version).await.unwrap();
+    fixture.foundation.clock.advance(Duration::from_secs(21));
+    assert_eq!(SweepOrphans::new(fixture.deployments.clone()).run_once().await.unwrap().changed, 1);
+    let page = fixture.deployments.page(None, 10).await.unwrap();
+    assert!(page.iter().any(|it| it.0.deployment.id == listed && !it.1), "its clients stay");
+    assert!(fixture.deployments.retire(listed).await.unwrap());
+    assert_eq!(rows(&fixture).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_deletion_that_broke_off_gives_the_stage_back_to_the_older_one() {
+    let fixture = Fixture::new().await;
+    let path = fixture.stage().await;
+    let version = fixture.deployable_version(path).await;
+    let older = fixture.deploy(path, version).await.unwrap();
+    let newer = fixture.deploy(path, version).await.unwrap();
+    let faulty = fixture.deployments_on(failing(&fixture, 2));
+    assert!(faulty.delete(&support(), path.tenant, newer).await.unwrap());
+    assert_eq!(rows(&fixture).await, (1, 2), "it is still listed");
+    let of_stage = fixture.deployments.of_stage(path.stage).await.unwrap();
+    assert_eq!(of_stage.iter().map(|it| it.id).collect::<Vec<_>>(), [older]);
+    assert_eq!(fixture.deployments.newest(path.stage).await.unwrap().deployment.id, older);
+    assert_eq!(rows(&fixture).await, (1, 1), "the reader has unlisted it");
+}
+
+/// A database whose transaction of this number fails before its commit.
+fn failing(fixture: &Fixture, number: usize) -> omgservers_core::Db {
+    let count = AtomicUsize::new(0);
+    let fault = move || (count.fetch_add(1, Ordering::SeqCst) + 1 == number).then_some(Fault::BeforeCommit);
+    fixture.foundation.db.with_faults(Arc::new(fault))
+}
+
+/// How many deployments there are, and how many are listed.
+async fn rows(fixture: &Fixture) -> (i64, i64) {
+    let client = fixture.foundation.test_db.sql().await;
+    let count =
+        "select (select count(*) from deployments.deployment), (select count(*) from deployments.listed)";
+    let row = client.query_one(count, &[]).await.unwrap();
+    (row.get(0), row.get(1))
 }
 
 #[tokio::test]
@@ -88,8 +170,11 @@ async fn which_deployments_exist_is_told_for_many_at_once() {
     let (one, two) =
         (fixture.deploy(path, version).await.unwrap(), fixture.deploy(path, version).await.unwrap());
     let unknown = DeploymentId::from_i64(i64::MAX).unwrap();
-    assert_eq!(fixture.deployments.exist(&[one, unknown, two]).await.unwrap(), HashSet::from([one, two]));
-    assert_eq!(fixture.deployments.exist(&[]).await.unwrap(), HashSet::new());
+    assert_eq!(
+        existing(&fixture.deployments.exist(&[one, unknown, two]).await.unwrap()),
+        BTreeSet::from([one, two])
+    );
+    assert_eq!(existing(&fixture.deployments.exist(&[]).await.unwrap()), BTreeSet::new());
 }
 
 #[tokio::test]
@@ -109,7 +194,7 @@ async fn deployments_go_with_their_stage_and_others_stay() {
     assert_eq!(sweep.run_once().await.unwrap().changed, 2);
     assert!(!fixture.changed_deployments.take_due(9).is_empty());
     assert!(fixture.deployments.full(gone[0]).await.unwrap_err().is(problems::NOT_FOUND));
-    assert!(fixture.deployments.exist(&gone).await.unwrap().is_empty());
+    assert!(existing(&fixture.deployments.exist(&gone).await.unwrap()).is_empty());
     assert_eq!(fixture.deployments.full(kept).await.unwrap().deployment.id, kept);
     assert_eq!(sweep.run_once().await.unwrap().changed, 0, "a second run finds nothing to do");
     assert!(fixture.changed_deployments.take_due(9).is_empty());
@@ -140,7 +225,7 @@ async fn a_sweep_goes_on_after_a_stage_whose_deployments_can_not_be_deleted() {
     }
     let first = std::sync::atomic::AtomicBool::new(true);
     let once = move || first.swap(false, std::sync::atomic::Ordering::SeqCst).then_some(Fault::BeforeCommit);
-    let faulty = fixture.deployments_on(&fixture.foundation.db.with_faults(Arc::new(once)));
+    let faulty = fixture.deployments_on(fixture.foundation.db.with_faults(Arc::new(once)));
     let mut sweep = SweepOrphans::new(faulty);
     assert!(sweep.run_once().await.is_err(), "the failure isn't hidden");
     assert_eq!(sweep.run_once().await.unwrap().changed, 1, "only the one that failed was left");
@@ -162,7 +247,7 @@ async fn everything_goes_with_the_tenant() {
     );
     assert_eq!(SweepOrphans::new(fixture.deployments.clone()).run_once().await.unwrap().changed, 1);
     assert!(fixture.deployments.full(gone).await.unwrap_err().is(problems::NOT_FOUND));
-    assert!(fixture.versions.exist(&[version]).await.unwrap().is_empty());
-    assert!(fixture.projects.stages_exist(&[path.stage]).await.unwrap().is_empty());
+    assert!(existing(&fixture.versions.exist(&[version]).await.unwrap()).is_empty());
+    assert!(existing(&fixture.projects.stages_exist(&[path.stage]).await.unwrap()).is_empty());
     assert_eq!(fixture.deployments.newest(other.stage).await.unwrap().deployment.id, kept);
 }

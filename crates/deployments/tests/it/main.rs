@@ -5,4 +5,6 @@ mod checks;
 mod deletion;
 mod fixture;
 mod newest;
+mod older;
 mod pins;
+mod shards;

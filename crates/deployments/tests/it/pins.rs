@@ -15,7 +15,7 @@ async fn a_second_push_changes_nothing_that_is_deployed() {
     fixture.attach_image(path, version, ImageQualifier::Lobby, 3).await;
     let second = fixture.deploy(path, version).await.unwrap();
     // From the table, not from what the first one left in memory.
-    let other = fixture.deployments_on(&fixture.foundation.db);
+    let other = fixture.deployments_on(fixture.foundation.db.clone());
     for deployments in [&fixture.deployments, &other] {
         let of = async |id| deployments.full(id).await.unwrap().images.clone();
         let (old, new) = (of(first).await, of(second).await);
