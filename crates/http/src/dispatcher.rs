@@ -99,7 +99,7 @@ async fn open(
 
 impl Parts {
     fn runtime(&self, runtime: RuntimeId, assignment: u64) -> Result<RoomConnection, Problem> {
-        let info = self.messaging.runtime(runtime).filter(|it| it.epoch == assignment);
+        let info = self.messaging.runtime(runtime).filter(|it| it.opened == assignment);
         info.ok_or_else(|| codes::WRONG_TOKEN.detail("the runtime isn't open any more"))?;
         self.dispatcher.runtime(runtime).map_err(stopping)
     }

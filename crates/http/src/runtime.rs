@@ -49,7 +49,7 @@ async fn create_token(
     let open = services.messaging.runtime(runtime).ok_or_else(gone)?;
     Ok(Json(CreateRuntimeTokenResponse {
         api_token: services.tokens.runtime(runtime)?,
-        ws_token: services.tokens.ws_runtime(runtime, open.epoch)?,
+        ws_token: services.tokens.ws_runtime(runtime, open.opened)?,
     }))
 }
 

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use omgservers_api::Problem;
-use omgservers_core::ownership::NOT_OWNER;
+use omgservers_api::{Problem, Slot};
+use omgservers_core::{Tenure, ownership::NOT_OWNER};
 use smallvec::{SmallVec, smallvec};
 use tokio::{sync::Notify, time::Instant};
 
@@ -23,7 +23,20 @@ pub struct AckHandle {
     batch: Option<Arc<Completion>>,
     /// What was said in later ones.
     messages: SmallVec<[Arc<Completion>; 1]>,
+    /// Of the slots that the change is in, where slots are lost one by one. A batch is written without the records
+    /// of a lost slot, so its end alone doesn't tell.
+    tenures: Tenures,
     patience: Duration,
+}
+
+/// The tenures of the slots that a change is in: none in a server that owns all slots, mostly one elsewhere.
+pub(crate) type Tenures = SmallVec<[Arc<Tenure>; 1]>;
+
+/// Adds a tenure unless it is there.
+pub(crate) fn add_tenure(tenures: &mut Tenures, tenure: &Arc<Tenure>) {
+    if !tenures.iter().any(|it| Arc::ptr_eq(it, tenure)) {
+        tenures.push(Arc::clone(tenure));
+    }
 }
 
 impl AckHandle {
@@ -34,12 +47,22 @@ impl AckHandle {
 
     /// Of what is safe when a batch is in the database.
     pub(crate) fn batch(completion: Arc<Completion>, patience: Duration) -> Self {
-        Self { batch: Some(completion), messages: SmallVec::new(), patience }
+        Self { batch: Some(completion), patience, ..Self::default() }
     }
 
     /// Of what is safe when it is consumed, too.
     pub(crate) fn messages(completion: Arc<Completion>, patience: Duration) -> Self {
-        Self { batch: None, messages: smallvec![completion], patience }
+        Self { messages: smallvec![completion], patience, ..Self::default() }
+    }
+
+    /// Of a change in these slots.
+    pub(crate) fn within(mut self, tenures: &[Arc<Tenure>]) -> Self {
+        tenures.iter().for_each(|it| add_tenure(&mut self.tenures, it));
+        self
+    }
+
+    fn is_lost(&self) -> bool {
+        self.tenures.iter().any(|it| it.is_lost())
     }
 
     fn completions(&self) -> impl Iterator<Item = &Arc<Completion>> {
@@ -48,12 +71,13 @@ impl AckHandle {
 
     /// Whether there is nothing to wait for.
     pub fn is_safe(&self) -> bool {
-        self.completions().all(|it| it.state() == SAFE)
+        self.completions().all(|it| it.state() == SAFE) && !self.is_lost()
     }
 
     /// The commit after which both changes are safe.
     pub fn join(mut self, other: Self) -> Self {
         self.patience = self.patience.max(other.patience);
+        self = self.within(&other.tenures);
         if other.batch.as_ref().map(|it| it.batch) > self.batch.as_ref().map(|it| it.batch) {
             self.batch = other.batch;
         }
@@ -80,7 +104,8 @@ impl AckHandle {
         for it in self.completions() {
             it.wait(until).await?;
         }
-        Ok(())
+        // A tenure that is lost in a batch is marked before the batch is finished.
+        if self.is_lost() { Err(NOT_OWNER.into()) } else { Ok(()) }
     }
 }
 
@@ -103,6 +128,8 @@ pub(crate) enum BatchOutcome {
 /// What all share that wait for one batch, or for what one sender said in it.
 pub(crate) struct Completion {
     batch: u64,
+    /// Of a sender's messages: where they are.
+    slot: Option<Slot>,
     state: AtomicU8,
     /// How many of what was said are in mailboxes; 0 for a whole batch.
     unconsumed: AtomicU32,
@@ -121,19 +148,27 @@ impl fmt::Debug for Completion {
 impl Completion {
     /// Of a batch that isn't written yet.
     pub(crate) fn new(batch: u64) -> Arc<Self> {
+        Self::with(batch, None, 0)
+    }
+
+    fn with(batch: u64, slot: Option<Slot>, unconsumed: u32) -> Arc<Self> {
         Arc::new(Self {
             batch,
+            slot,
             state: AtomicU8::new(PENDING),
-            unconsumed: AtomicU32::new(0),
+            unconsumed: AtomicU32::new(unconsumed),
             waiters: Notify::new(),
         })
     }
 
+    /// Where a sender's messages are.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        self.slot
+    }
+
     /// Of one entry that is said in a batch.
-    pub(crate) fn of_one(batch: u64) -> Arc<Self> {
-        let it = Self::new(batch);
-        it.unconsumed.store(1, Ordering::Relaxed);
-        it
+    pub(crate) fn of_one(batch: u64, slot: Option<Slot>) -> Arc<Self> {
+        Self::with(batch, slot, 1)
     }
 
     /// One more entry is said in this batch; `false` when this is over: of that entry there has to be another.
@@ -216,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_said_is_safe_when_all_of_it_is_consumed_or_its_batch_is_written() {
         let patience = Duration::from_secs(5);
-        let (one, two) = (Completion::of_one(3), Completion::of_one(4));
+        let (one, two) = (Completion::of_one(3, None), Completion::of_one(4, None));
         let said = |it: &Arc<Completion>| AckHandle::messages(Arc::clone(it), patience);
         assert!(one.one_more(3) && !one.one_more(4), "a completion is of one batch");
         let (batch, early) = commit(2);
@@ -231,7 +266,7 @@ mod tests {
         assert!(both.is_safe());
         let (_later, later) = commit(3);
         assert!(!said(&one).join(later.clone()).is_safe());
-        assert!(said(&Completion::of_one(3)).join(later).messages.is_empty(), "the batch has it");
+        assert!(said(&Completion::of_one(3, None)).join(later).messages.is_empty(), "the batch has it");
     }
 
     #[tokio::test]

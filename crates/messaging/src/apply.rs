@@ -5,11 +5,13 @@
 
 mod change;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use omgservers_api::{
     ClientId, DeploymentId, EntryId, Problem, RuntimeId, Slot, UserId, ids::Id as _, roles::Delivery,
 };
+use omgservers_core::{Tenure, ownership::NOT_OWNER};
+use smallvec::{SmallVec, smallvec};
 
 use self::change::Change;
 use crate::{
@@ -24,13 +26,12 @@ enum Step {
         user: UserId,
         deployment: DeploymentId,
         delivery: Delivery,
-        epoch: u64,
     },
     OpenRuntime {
         runtime: RuntimeId,
         deployment: DeploymentId,
         delivery: Delivery,
-        epoch: u64,
+        opened: u64,
     },
     Push {
         to: Mailbox,
@@ -69,13 +70,13 @@ struct LockedMailboxes<'a> {
 
 impl Mailboxes {
     pub(crate) fn apply(&self, ops: Vec<Op>) -> Result<AckHandle, Problem> {
-        self.must_own()?;
         let mut deferred = self.journal.deferred();
         let mut locked = self.lock(&ops);
+        let tenures = self.must_serve_ops(&ops)?;
         let steps = self.check(&locked, ops)?;
         if steps.is_empty() {
             // What made these ops needless may not be durable yet.
-            return Ok(self.journal.so_far(&mut deferred));
+            return Ok(self.journal.so_far(&mut deferred).within(tenures.as_slice()));
         }
         let now = self.clock.ticks();
         let mut change = Change {
@@ -100,6 +101,22 @@ impl Mailboxes {
         self.idle.watch_all(opened.into_iter().map(|it| (it, now)));
         self.abandoned.watch_all(closed.into_iter().map(|it| (it, now)));
         Ok(ack)
+    }
+
+    /// Where slots are lost one by one, all mailboxes of one call are in one slot. Otherwise a part of the ops
+    /// would be written when another part is lost. Answers the tenure of the slot. Problems: `core.not_owner`,
+    /// `internal`.
+    fn must_serve_ops(&self, ops: &[Op]) -> Result<Option<Arc<Tenure>>, Problem> {
+        if !self.ownership.by_slot() {
+            return if self.ownership.is_lost() { Err(NOT_OWNER.into()) } else { Ok(None) };
+        }
+        let mut mailboxes = ops.iter().flat_map(named);
+        let Some(first) = mailboxes.next() else { return Ok(None) };
+        if mailboxes.any(|it| it.slot() != first.slot()) {
+            return Err(Problem::internal("the mailboxes of one call are in different slots"));
+        }
+        self.must_serve(first)?;
+        Ok(self.journal.tenure(first))
     }
 
     /// Locks every mailbox that carrying the ops out may change.
@@ -149,16 +166,15 @@ impl Mailboxes {
             match op {
                 Op::OpenClient { client, user, deployment, delivery } => {
                     if status(Mailbox::Client(client)) == Status::Absent {
-                        let epoch = self.epoch(client.slot())?;
                         after.insert(Mailbox::Client(client), Status::Open);
-                        steps.push(Step::OpenClient { client, user, deployment, delivery, epoch });
+                        steps.push(Step::OpenClient { client, user, deployment, delivery });
                     }
                 }
                 Op::OpenRuntime { runtime, deployment, delivery } => {
                     if status(Mailbox::Runtime(runtime)) == Status::Absent {
-                        let epoch = self.epoch(runtime.slot())?;
+                        let opened = self.epoch(runtime.slot())?;
                         after.insert(Mailbox::Runtime(runtime), Status::Open);
-                        steps.push(Step::OpenRuntime { runtime, deployment, delivery, epoch });
+                        steps.push(Step::OpenRuntime { runtime, deployment, delivery, opened });
                     }
                 }
                 Op::Push { to, qualifier, body } => {
@@ -246,9 +262,22 @@ impl Mailboxes {
     }
 
     fn epoch(&self, slot: Slot) -> Result<u64, Problem> {
-        let epochs = self.ownership.expected([slot])?;
-        Ok(epochs.first().and_then(|it| u64::try_from(it.1).ok()).unwrap_or_default())
+        Ok(u64::try_from(self.ownership.tenure(slot)?.epoch()).unwrap_or_default())
     }
+}
+
+/// The mailboxes that an op names, as ids of entries.
+fn named(op: &Op) -> SmallVec<[EntryId; 2]> {
+    let ids: SmallVec<[i64; 2]> = match op {
+        Op::OpenClient { client, .. } | Op::PushAssigned { client, .. } => smallvec![client.get()],
+        Op::OpenRuntime { runtime, .. } => smallvec![runtime.get()],
+        Op::Push { to: mailbox, .. } | Op::Close(mailbox) | Op::Remove(mailbox) => match mailbox {
+            Mailbox::Client(client) => smallvec![client.get()],
+            Mailbox::Runtime(runtime) => smallvec![runtime.get()],
+        },
+        Op::Route { client, to } => std::iter::once(client.get()).chain(to.map(|it| it.get())).collect(),
+    };
+    ids.into_iter().filter_map(EntryId::from_i64).collect()
 }
 
 impl LockedMailboxes<'_> {

@@ -21,7 +21,7 @@ pub(crate) struct ClientBox {
     pub(crate) deployment: DeploymentId,
     pub(crate) delivery: Delivery,
     pub(crate) route: Option<RuntimeId>,
-    /// Changes with the route, and never comes back.
+    /// The number of the newest assignment: grows by one with each decision, and is as durable as the route.
     pub(crate) assignment: u64,
     pub(crate) inbox: Inbox,
     /// What it said before it had a runtime.
@@ -39,20 +39,13 @@ pub(crate) struct ClientBox {
 }
 
 impl ClientBox {
-    /// `epoch` is that of the client's slot.
-    pub(crate) fn new(
-        user: UserId,
-        deployment: DeploymentId,
-        delivery: Delivery,
-        now: Ticks,
-        epoch: u64,
-    ) -> Self {
+    pub(crate) fn new(user: UserId, deployment: DeploymentId, delivery: Delivery, now: Ticks) -> Self {
         Self {
             user,
             deployment,
             delivery,
             route: None,
-            assignment: epoch << 32,
+            assignment: 0,
             inbox: Inbox::default(),
             pending: None,
             last_seq: None,
@@ -110,6 +103,7 @@ impl ClientBox {
             deployment: self.deployment,
             delivery: self.delivery,
             runtime: self.route,
+            assignment: self.assignment,
             closed: self.inbox.closed,
         }
     }

@@ -62,10 +62,10 @@ impl Mailboxes {
         messages: &[ClientMessage<'_>],
         consumed: &[EntryId],
     ) -> Result<Option<AckHandle>, Problem> {
-        self.must_own()?;
         let messages = Wrapped::all(client, messages);
         let mut deferred = self.journal.deferred();
         let mut shard = self.clients.lock(client);
+        self.must_serve(client)?;
         let mailbox = client_box::owned(shard.get_mut(&client), user)?;
         mailbox.last_seen = self.clock.ticks();
         self.client_consumed(client, mailbox, consumed, &mut deferred);
@@ -96,7 +96,8 @@ impl Mailboxes {
         let duplicates = all.saturating_sub(messages.len());
         self.meters.duplicates(duplicates);
         // A repeated message is acknowledged when the original may be.
-        let original = from.accepted.as_ref().filter(|_| duplicates > 0).map(|it| self.journal.ack_of(it));
+        let original =
+            from.accepted.as_ref().filter(|_| duplicates > 0).map(|it| self.journal.ack_in(client, it));
         if messages.is_empty() {
             return Ok(original.unwrap_or_default());
         }

@@ -15,23 +15,25 @@ mod writer;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use omgservers_api::{Slot, ids::Id};
+use omgservers_core::{Ownership, Tenure};
 use tokio::{sync::Notify, time::Instant};
 
-use self::batch::{Batch, JournalState};
+use self::batch::{Batch, JournalState, take_lost};
 pub(crate) use self::{
-    connection::{Failure, Session},
+    connection::{Session, connect},
     guard::JournalGuard,
     record::{ClientRow, EntryKind, Record, RuntimeRow},
     writer::Writer,
 };
 use crate::{
     AckHandle, Bounds,
-    ack::{BatchOutcome, Completion},
+    ack::{BatchOutcome, Completion, Tenures},
     deferred::DeferredWakeups,
 };
 
@@ -52,18 +54,18 @@ pub(crate) struct Journal {
     doorbell: Notify,
     /// How many records wait for the writer.
     unwritten: AtomicUsize,
-    lost: AtomicBool,
+    ownership: Ownership,
     most_unwritten: usize,
     patience: Duration,
 }
 
 impl Journal {
-    pub(crate) fn new(bounds: &Bounds) -> Self {
+    pub(crate) fn new(bounds: &Bounds, ownership: Ownership) -> Self {
         Self {
             state: Mutex::new(JournalState::new()),
             doorbell: Notify::new(),
             unwritten: AtomicUsize::new(0),
-            lost: AtomicBool::new(false),
+            ownership,
             most_unwritten: bounds.most_unwritten,
             patience: bounds.commit_timeout,
         }
@@ -75,7 +77,7 @@ impl Journal {
 
     /// Begins to write: what is written with the answer is in one batch. Locks of mailboxes are taken before.
     pub(crate) fn write(&self) -> JournalGuard<'_> {
-        JournalGuard { journal: self, state: self.lock() }
+        JournalGuard { journal: self, state: self.lock(), tenures: Tenures::new() }
     }
 
     /// Whether the database keeps up.
@@ -83,14 +85,19 @@ impl Journal {
         self.unwritten.load(Ordering::Relaxed) < self.most_unwritten
     }
 
-    /// Whether another process owns the data now.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+    /// The tenure that a mailbox is in, where slots are lost one by one.
+    pub(crate) fn tenure(&self, mailbox: impl Id) -> Option<Arc<Tenure>> {
+        if self.ownership.by_slot() { self.ownership.newest(mailbox.slot()) } else { None }
     }
 
     /// The commit of a batch that somebody else waits for, too.
     pub(crate) fn ack_of(&self, completion: &Arc<Completion>) -> AckHandle {
         AckHandle::batch(Arc::clone(completion), self.patience)
+    }
+
+    /// The commit of a batch with something of this mailbox that somebody else waits for, too.
+    pub(crate) fn ack_in(&self, mailbox: impl Id, completion: &Arc<Completion>) -> AckHandle {
+        self.ack_of(completion).within(self.tenure(mailbox).as_slice())
     }
 
     /// An ack for a sender's messages that also waits until every control message previously delivered to that sender
@@ -125,9 +132,6 @@ impl Journal {
 
     /// Ends everything: who waits is told `outcome`, and so is everybody who comes later.
     pub(crate) fn stop(&self, outcome: BatchOutcome) {
-        if outcome == BatchOutcome::Lost {
-            self.lost.store(true, Ordering::Relaxed);
-        }
         let mut state = self.lock();
         state.stopped.get_or_insert(outcome);
         let mut completions = std::mem::take(&mut state.completions_in_taken);
@@ -141,6 +145,40 @@ impl Journal {
         completions.append(&mut state.open.completions);
         completions.iter().for_each(|it| it.finish(outcome));
         self.unwritten.store(0, Ordering::Relaxed);
+    }
+
+    /// These tenures are lost: what isn't written of them never is, and whoever waits for messages in them learns it
+    /// now. Whoever waits for a batch learns it when the rest of the batch is written.
+    fn lose(&self, lost: &[Arc<Tenure>]) {
+        let slots: Vec<Slot> = lost.iter().map(|it| it.slot()).collect();
+        let mut completions = {
+            let mut state = self.lock();
+            let state = &mut *state;
+            let mut completions = take_lost(&mut state.completions_in_taken, &slots);
+            for batch in state.full.iter_mut().chain([&mut state.open]) {
+                let is_of = |it: &&Arc<Tenure>| {
+                    batch.tenures.get(&it.slot()).is_some_and(|of| of.epoch() == it.epoch())
+                };
+                let slots: Vec<Slot> = lost.iter().filter(is_of).map(|it| it.slot()).collect();
+                completions.extend(batch.cancel(&slots));
+            }
+            completions
+        };
+        completions.drain(..).for_each(|it| it.finish(BatchOutcome::Lost));
+    }
+
+    /// Forgets what isn't written yet of a slot: it is loaded from the database, or not served any more. What the
+    /// writer has taken stays, and its fence decides.
+    pub(crate) fn forget(&self, slot: Slot) {
+        let mut completions = Vec::new();
+        {
+            let mut state = self.lock();
+            let state = &mut *state;
+            for batch in state.full.iter_mut().chain([&mut state.open]) {
+                completions.extend(batch.cancel(&[slot]));
+            }
+        }
+        completions.iter().for_each(|it| it.finish(BatchOutcome::Lost));
     }
 
     /// The batch that the writer took last is durable.

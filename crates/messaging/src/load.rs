@@ -1,8 +1,12 @@
 //! The start: mailboxes as the database has them. Nothing but what waits is read, never history.
 
 use futures_util::{TryStreamExt as _, pin_mut};
-use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, ids::Id, roles::Delivery};
-use omgservers_core::{Ownership, Ticks};
+use omgservers_api::{
+    ClientId, EntryId, Problem, RuntimeId, Slot,
+    ids::{BLOCK_BITS, COUNTER_BITS, Id},
+    roles::Delivery,
+};
+use omgservers_core::Ticks;
 use tokio_postgres::{Client, Row, types::FromSql};
 
 use crate::{
@@ -16,13 +20,30 @@ use crate::{
 
 /// One view of all tables, and plans for reading everything, which the session isn't made for.
 const BEGIN: &str = "begin isolation level repeatable read read only; set local statement_timeout = 0; \
-     set local idle_in_transaction_session_timeout = 0; set local enable_seqscan = on; set local work_mem = '128MB'";
-const CLIENTS: &str =
-    "select id, user_id, deployment_id, runtime_id, closed, delivery from messaging.client_box";
-const RUNTIMES: &str = "select id, deployment_id, closed, delivery from messaging.runtime_box";
-const SENDERS: &str = "select id, last_seq from messaging.sender";
-const ENTRIES: &str =
-    "select mailbox_id, id, kind, qualifier, body from messaging.entry order by mailbox_id, id";
+     set local idle_in_transaction_session_timeout = 0; set local enable_seqscan = on; set local work_mem = '128MB'; \
+     set local plan_cache_mode = force_custom_plan";
+const CLIENTS: &str = "select id, user_id, deployment_id, runtime_id, closed, delivery, assignment from messaging.client_box \
+     where id between $1 and $2";
+const RUNTIMES: &str = "select id, deployment_id, closed, delivery, opened from messaging.runtime_box where id between $1 and $2";
+const SENDERS: &str = "select id, last_seq from messaging.sender where id between $1 and $2";
+const ENTRIES: &str = "select mailbox_id, id, kind, qualifier, body from messaging.entry \
+     where mailbox_id between $1 and $2 order by mailbox_id, id";
+
+/// The ids of some mailboxes, both ends included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IdRange(i64, i64);
+
+impl IdRange {
+    /// All ids.
+    pub(crate) const ALL: Self = Self(0, i64::MAX);
+
+    /// The ids of a slot.
+    pub(crate) fn of(slot: Slot) -> Self {
+        let bits = BLOCK_BITS + COUNTER_BITS;
+        let first = i64::from(slot.number()) << bits;
+        Self(first, first | ((1 << bits) - 1))
+    }
+}
 
 /// An entry of the database that no mailbox can take.
 pub(crate) struct Orphan {
@@ -30,41 +51,39 @@ pub(crate) struct Orphan {
     pub(crate) id: i64,
 }
 
-/// Reads the mailboxes in the slots of this process. `now` stands for the time that clients were last heard of: that
+/// Reads the mailboxes in `range`. `now` stands for the time that clients were last heard of: that
 /// the backend was away is no fault of theirs.
 pub(crate) async fn load(
     database: &Client,
-    ownership: &Ownership,
+    range: IdRange,
     now: Ticks,
     clients: &Clients,
     runtimes: &Runtimes,
 ) -> Result<Vec<Orphan>, Problem> {
     database.batch_execute(BEGIN).await.map_err(Problem::unavailable)?;
-    let owned = |it: EntryId| ownership.expected([it.slot()]).is_ok();
-    each(database, RUNTIMES, |row| {
+    each(database, RUNTIMES, range, |row| {
         let runtime: RuntimeId = id(row, 0)?;
-        if owned(as_entry(runtime)?) {
-            let mut it = RuntimeBox::new(id(row, 1)?, delivery(row, 3)?, epoch(ownership, runtime)?);
-            it.inbox.closed = get(row, 2)?;
-            runtimes.lock(runtime).insert(runtime, it);
-        }
+        let mut it = RuntimeBox::new(id(row, 1)?, delivery(row, 3)?, number(row, 4)?);
+        it.inbox.closed = get(row, 2)?;
+        runtimes.lock(runtime).insert(runtime, it);
         Ok(())
     })
     .await?;
-    each(database, CLIENTS, |row| {
+    each(database, CLIENTS, range, |row| {
         let client: ClientId = id(row, 0)?;
-        if owned(as_entry(client)?) {
-            let epoch = epoch(ownership, client)?;
-            let mut it = ClientBox::new(id(row, 1)?, id(row, 2)?, delivery(row, 5)?, now, epoch);
-            it.route = get::<Option<i64>>(row, 3)?.and_then(RuntimeId::from_i64);
-            it.inbox.closed = get(row, 4)?;
-            it.route = it.route.filter(|it| join(runtimes, *it, client));
-            clients.lock(client).insert(client, it);
+        let mut it = ClientBox::new(id(row, 1)?, id(row, 2)?, delivery(row, 5)?, now);
+        it.route = get::<Option<i64>>(row, 3)?.and_then(RuntimeId::from_i64);
+        it.inbox.closed = get(row, 4)?;
+        it.assignment = number(row, 6)?;
+        if it.route.is_some_and(|it| !join(runtimes, it, client)) {
+            it.route = None;
+            it.reassigned();
         }
+        clients.lock(client).insert(client, it);
         Ok(())
     })
     .await?;
-    each(database, SENDERS, |row| {
+    each(database, SENDERS, range, |row| {
         let last_seq = u64::try_from(get::<i64>(row, 1)?).ok();
         if let Ok(client) = id(row, 0)
             && let Some(it) = clients.lock(client).get_mut(&client)
@@ -79,9 +98,9 @@ pub(crate) async fn load(
     })
     .await?;
     let mut orphans = Vec::new();
-    each(database, ENTRIES, |row| {
+    each(database, ENTRIES, range, |row| {
         let mailbox: EntryId = id(row, 0)?;
-        if owned(mailbox) && !put(row, mailbox, clients, runtimes)? {
+        if !put(row, mailbox, clients, runtimes)? {
             orphans.push(Orphan { mailbox: mailbox.get(), id: get(row, 1)? });
         }
         Ok(())
@@ -94,10 +113,10 @@ pub(crate) async fn load(
 async fn each(
     database: &Client,
     query: &str,
+    range: IdRange,
     mut read: impl FnMut(&Row) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let no_parameters: [i64; 0] = [];
-    let rows = database.query_raw(query, no_parameters).await.map_err(Problem::unavailable)?;
+    let rows = database.query_raw(query, [range.0, range.1]).await.map_err(Problem::unavailable)?;
     // A stream of rows, so that what waits is in memory only once.
     pin_mut!(rows);
     while let Some(row) = rows.try_next().await.map_err(Problem::unavailable)? {
@@ -163,13 +182,8 @@ fn id<I: Id>(row: &Row, column: usize) -> Result<I, Problem> {
     I::from_i64(get(row, column)?).ok_or_else(|| Problem::internal("an id in the database isn't positive"))
 }
 
-fn as_entry(it: impl Id) -> Result<EntryId, Problem> {
-    EntryId::from_i64(it.get()).ok_or_else(|| Problem::internal("an id isn't positive"))
-}
-
-fn epoch(ownership: &Ownership, it: impl Id) -> Result<u64, Problem> {
-    let epochs = ownership.expected([it.slot()])?;
-    Ok(epochs.first().and_then(|it| u64::try_from(it.1).ok()).unwrap_or_default())
+fn number(row: &Row, column: usize) -> Result<u64, Problem> {
+    u64::try_from(get::<i64>(row, column)?).map_err(Problem::internal)
 }
 
 fn delivery(row: &Row, column: usize) -> Result<Delivery, Problem> {

@@ -2,8 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use omgservers_api::{ClientId, DeploymentId, EntryId, Problem, RuntimeId, UserId, ids::SenderSeq};
-use omgservers_core::{Clock, Db, Mint, Ownership, Ticks, ownership::NOT_OWNER};
+use omgservers_api::{
+    ClientId, DeploymentId, EntryId, Problem, RuntimeId, Slot, UserId,
+    ids::{Id, SenderSeq},
+};
+use omgservers_core::{Clock, Db, Mint, Ownership, Tenure, Ticks, ownership::NOT_OWNER};
 use serde_json::value::RawValue;
 use tokio::{sync::watch, task::AbortHandle};
 
@@ -12,10 +15,10 @@ use crate::{
     RuntimeInfo, To,
     ack::BatchOutcome,
     client_box::ClientBox,
-    deployments::ClientsByDeployment,
+    deployments::{ClientsByDeployment, Membership},
     idle::IdleTracker,
-    journal::{Failure, Journal, Record, Session, Writer},
-    load,
+    journal::{Journal, Record, Session, Writer, connect},
+    load::{self, IdRange},
     meters::Meters,
     runtime_box::RuntimeBox,
     shard::{Clients, Runtimes},
@@ -40,12 +43,14 @@ pub struct Mailboxes {
     pub(crate) bounds: Bounds,
     pub(crate) meters: Meters,
     pub(crate) writer: AbortHandle,
+    /// Where slots are loaded from.
+    url: String,
 }
 
 impl Mailboxes {
-    /// Reads what waits in `db` and starts the writer on the current runtime, with a connection of its own. The
-    /// slots must have been taken before. Dropping the mailboxes ends the writer at once; [`flush`] before.
-    /// Problems: `unavailable`, `internal`.
+    /// Starts the writer on the current runtime, with a connection of its own to `db`. Where this process owns
+    /// all slots it reads what waits first; elsewhere [`load`](Self::load) each slot. Dropping the mailboxes ends
+    /// the writer at once; [`flush`] before. Problems: `unavailable`, `internal`.
     ///
     /// [`flush`]: Messaging::flush
     pub async fn open(
@@ -55,56 +60,135 @@ impl Mailboxes {
         ownership: Ownership,
         bounds: Bounds,
     ) -> Result<Arc<Self>, Problem> {
-        let session = Session::open(db.url(), None).await.map_err(|it| match it {
-            Failure::Lost => NOT_OWNER.into(),
-            Failure::Database(reason) => Problem::unavailable(reason),
-        })?;
+        let session = Session::open(db.url(), None).await?;
         let (clients, runtimes) = (Clients::new(), Runtimes::new());
-        let now = clock.ticks();
-        let orphans = load::load(&session.client, &ownership, now, &clients, &runtimes).await?;
-        let deployments = ClientsByDeployment::default();
-        deployments.extend(clients.collect(|it| Some(it.deployment)).into_iter().map(|it| (it.1, it.0)));
+        let orphans = if ownership.by_slot() {
+            Vec::new()
+        } else {
+            load::load(&session.client, IdRange::ALL, clock.ticks(), &clients, &runtimes).await?
+        };
         let meters = Meters::new();
-        let journal = Arc::new(Journal::new(&bounds));
+        let journal = Arc::new(Journal::new(&bounds, ownership.clone()));
         let writer = Writer::new(db.url(), Arc::clone(&journal), ownership.clone(), meters.clone(), session);
         let writer = tokio::spawn(writer.run()).abort_handle();
-        let (idle, abandoned) = (IdleTracker::default(), IdleTracker::default());
-        idle.watch_all(clients.collect(|it| (!it.inbox.closed).then_some(it.last_seen)));
-        abandoned.watch_all(clients.collect(|it| it.inbox.closed.then_some(it.last_seen)));
         let it = Self {
             clients,
             runtimes,
-            deployments,
+            deployments: ClientsByDeployment::default(),
             journal,
-            idle,
-            abandoned,
+            idle: IdleTracker::default(),
+            abandoned: IdleTracker::default(),
             clock,
             mint,
             ownership,
             bounds,
             meters,
             writer,
+            url: db.url().to_owned(),
         };
-        it.forget_orphans(orphans);
+        it.track(it.clients.collect(|it| Some(Tracked::of(it))));
+        it.forget_orphans(None, orphans);
         Ok(Arc::new(it))
     }
 
-    fn forget_orphans(&self, orphans: Vec<load::Orphan>) {
+    /// Reads the mailboxes of a slot that this process acquired, on a connection of its own beside the writer. What
+    /// is here of an earlier tenure is forgotten first. Serve the tenure afterwards. Problems: `unavailable`,
+    /// `internal`: then nothing of the slot is here.
+    pub async fn load(&self, tenure: &Arc<Tenure>) -> Result<(), Problem> {
+        let slot = tenure.slot();
+        self.unload(slot);
+        let now = self.clock.ticks();
+        let loaded = async {
+            let database = connect(&self.url).await?;
+            load::load(&database, IdRange::of(slot), now, &self.clients, &self.runtimes).await
+        };
+        match loaded.await {
+            Ok(orphans) => {
+                self.track(self.clients.collect_slot(slot, |it| Some(Tracked::of(it))));
+                self.forget_orphans(Some(tenure), orphans);
+                Ok(())
+            }
+            Err(problem) => {
+                self.unload(slot);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Stops to serve a slot and writes everything that is known of it. When this returns the database has all of
+    /// the slot, and no call changes it any more. Problems: `unavailable` when the database doesn't answer in time
+    /// (what is known is still written as soon as it does), `core.not_owner` when the slot was lost before.
+    pub async fn freeze(&self, tenure: &Arc<Tenure>) -> Result<(), Problem> {
+        self.ownership.drain(tenure);
+        // A call that had a lock before has written before the flush; one that gets a lock later finds the slot
+        // draining.
+        self.clients.pass();
+        self.runtimes.pass();
+        let ack = {
+            let mut deferred = self.journal.deferred();
+            self.journal.so_far(&mut deferred).within(std::slice::from_ref(tenure))
+        };
+        ack.wait().await
+    }
+
+    /// Forgets a slot that this process doesn't serve any more; what isn't written of it never is. Receivers that
+    /// wait for something of the slot answer `core.not_owner`.
+    pub fn unload(&self, slot: Slot) {
+        let mut deferred = self.journal.deferred();
+        let mut memberships = Vec::new();
+        for (client, mut mailbox) in self.clients.remove_slot(slot) {
+            mailbox.inbox.wake(&mut deferred);
+            memberships.push(Membership::Removed(mailbox.deployment, client));
+        }
+        for (_, mut mailbox) in self.runtimes.remove_slot(slot) {
+            mailbox.inbox.wake(&mut deferred);
+        }
+        self.deployments.apply(memberships);
+        self.journal.forget(slot);
+    }
+
+    /// Puts loaded clients into the indexes.
+    fn track(&self, clients: Vec<(ClientId, Tracked)>) {
+        self.deployments.extend(clients.iter().map(|(client, it)| (it.deployment, *client)));
+        let seen = |closed| {
+            let tracked = clients.iter().filter(move |it| it.1.closed == closed);
+            tracked.map(|(client, it)| (*client, it.last_seen))
+        };
+        self.idle.watch_all(seen(false));
+        self.abandoned.watch_all(seen(true));
+    }
+
+    fn forget_orphans(&self, tenure: Option<&Arc<Tenure>>, orphans: Vec<load::Orphan>) {
         if orphans.is_empty() {
             return;
         }
         tracing::warn!(count = orphans.len(), "entries without a mailbox are deleted");
         let mut deferred = self.journal.deferred();
         let mut writing = self.journal.write();
+        tenure.into_iter().for_each(|it| writing.adopt(it));
         for load::Orphan { mailbox, id } in orphans {
             writing.add(Record::Consumed { mailbox, id });
         }
         writing.lazily(&mut deferred);
     }
 
-    /// A process that lost its slots answers nothing that others may take for the truth.
-    pub(crate) fn must_own(&self) -> Result<(), Problem> {
-        if self.journal.is_lost() { Err(NOT_OWNER.into()) } else { Ok(()) }
+    /// A process that lost a slot answers nothing about it that others may take for the truth. Ask under the lock
+    /// of the mailbox: a call that passes this ends before the slot is unloaded. Problems: `core.not_owner`.
+    pub(crate) fn must_serve(&self, mailbox: impl Id) -> Result<(), Problem> {
+        if self.ownership.serving(mailbox.slot()) { Ok(()) } else { Err(NOT_OWNER.into()) }
+    }
+}
+
+/// What the indexes keep of a client.
+struct Tracked {
+    deployment: DeploymentId,
+    closed: bool,
+    last_seen: Ticks,
+}
+
+impl Tracked {
+    fn of(mailbox: &ClientBox) -> Self {
+        Self { deployment: mailbox.deployment, closed: mailbox.inbox.closed, last_seen: mailbox.last_seen }
     }
 }
 

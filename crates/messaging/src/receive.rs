@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, UserId, ids::Id};
-use tokio::time::Instant;
+use tokio::{sync::futures::OwnedNotified, time::Instant};
 
 use crate::{
     Entry, Mailboxes,
@@ -32,10 +32,21 @@ impl Mailboxes {
                 Received::Closed => return Ok(None),
                 Received::Wait(arrival) => {
                     let until = *until.get_or_insert_with(|| Instant::now() + wait);
-                    waits = tokio::time::timeout_at(until, arrival).await.is_ok();
+                    waits = self.arrives(client, until, arrival).await;
                 }
             }
             consumed = &[];
+        }
+    }
+
+    /// Waits for something to arrive, or for the end of the mailbox's tenure; `false` when it takes too long.
+    async fn arrives(&self, mailbox: impl Id, until: Instant, arrival: OwnedNotified) -> bool {
+        match self.journal.tenure(mailbox) {
+            None => tokio::time::timeout_at(until, arrival).await.is_ok(),
+            Some(tenure) => {
+                let ended = tenure.ended().run_until_cancelled(arrival);
+                tokio::time::timeout_at(until, ended).await.is_ok()
+            }
         }
     }
 
@@ -47,9 +58,9 @@ impl Mailboxes {
         consumed: &[EntryId],
         waits: bool,
     ) -> Result<Received, Problem> {
-        self.must_own()?;
         let mut deferred = self.journal.deferred();
         let mut shard = self.clients.lock(client);
+        self.must_serve(client)?;
         let mailbox = client_box::owned(shard.get_mut(&client), user)?;
         // A client that still waits for its answer is alive.
         mailbox.last_seen = self.clock.ticks();
@@ -71,7 +82,7 @@ impl Mailboxes {
                 Received::Wait(arrival) => arrival,
             };
             let until = *until.get_or_insert_with(|| Instant::now() + wait);
-            waits = tokio::time::timeout_at(until, arrival).await.is_ok();
+            waits = self.arrives(runtime, until, arrival).await;
             if waits {
                 // Coalesces: requests of other clients that are already queued on this worker join the answer.
                 tokio::task::yield_now().await;
@@ -80,20 +91,20 @@ impl Mailboxes {
     }
 
     fn runtime_receive_now(&self, runtime: RuntimeId, waits: bool) -> Result<Received, Problem> {
-        self.must_own()?;
         let mut shard = self.runtimes.lock(runtime);
+        self.must_serve(runtime)?;
         let mailbox = runtime_box::open(shard.get_mut(&runtime))?;
         mailbox.last_seen = Some(self.clock.ticks());
         Ok(mailbox.inbox.receive(None, &self.bounds, waits))
     }
 
     pub(crate) fn runtime_ack(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem> {
-        self.must_own()?;
+        let mut deferred = self.journal.deferred();
+        let mut shard = self.runtimes.lock(runtime);
+        self.must_serve(runtime)?;
         if consumed.is_empty() {
             return Ok(());
         }
-        let mut deferred = self.journal.deferred();
-        let mut shard = self.runtimes.lock(runtime);
         let mailbox = runtime_box::open(shard.get_mut(&runtime))?;
         self.drop_consumed(runtime, &mut mailbox.inbox.queue, consumed, &mut deferred);
         Ok(())

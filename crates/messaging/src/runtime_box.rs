@@ -12,8 +12,8 @@ use crate::{RuntimeInfo, ack::Completion, inbox::Inbox, journal::RuntimeRow, pro
 pub(crate) struct RuntimeBox {
     pub(crate) deployment: DeploymentId,
     pub(crate) delivery: Delivery,
-    /// That of its slot.
-    pub(crate) epoch: u64,
+    /// The epoch of its slot when it was opened. Durable: a token of its game server names it.
+    pub(crate) opened: u64,
     pub(crate) inbox: Inbox,
     /// Who is with it: exactly the clients whose route is this runtime.
     pub(crate) clients: BTreeSet<ClientId>,
@@ -30,11 +30,11 @@ pub(crate) struct RuntimeBox {
 }
 
 impl RuntimeBox {
-    pub(crate) fn new(deployment: DeploymentId, delivery: Delivery, epoch: u64) -> Self {
+    pub(crate) fn new(deployment: DeploymentId, delivery: Delivery, opened: u64) -> Self {
         Self {
             deployment,
             delivery,
-            epoch,
+            opened,
             inbox: Inbox::default(),
             clients: BTreeSet::new(),
             last_seq: None,
@@ -49,7 +49,7 @@ impl RuntimeBox {
         RuntimeInfo {
             deployment: self.deployment,
             clients: self.clients.len(),
-            epoch: self.epoch,
+            opened: self.opened,
             last_seen: self.last_seen,
             last_seq: self.last_seq.map(SenderSeq),
         }
@@ -61,6 +61,7 @@ impl RuntimeBox {
             runtime,
             deployment: self.deployment,
             delivery: self.delivery,
+            opened: self.opened,
             closed: self.inbox.closed,
         }
     }

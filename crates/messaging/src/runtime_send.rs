@@ -42,7 +42,6 @@ impl Mailboxes {
         to: To<'_>,
         message: &RawValue,
     ) -> Result<(AckHandle, Vec<ClientId>), Problem> {
-        self.must_own()?;
         let mut receivers = self.receivers(runtime, to)?;
         let body: Body = ["{\"message\":", message.get(), "}"].concat().into();
         let mut deferred = self.journal.deferred();
@@ -53,8 +52,9 @@ impl Mailboxes {
             receivers.retain(|it| clients.get(*it).is_some_and(|it| it.route == Some(runtime)));
         }
         let mut shard = self.runtimes.lock(runtime);
+        self.must_serve(runtime)?;
         let it = runtime_box::open(shard.get_mut(&runtime))?;
-        if let Some(original) = self.original(it, seq) {
+        if let Some(original) = self.original(runtime, it, seq) {
             return Ok((original, Vec::new()));
         }
         if it.delivery == Delivery::Durable && !self.journal.has_room() {
@@ -147,11 +147,11 @@ impl Mailboxes {
         runtime: RuntimeId,
         seq: SenderSeq,
     ) -> Result<(AckHandle, bool), Problem> {
-        self.must_own()?;
         let mut deferred = self.journal.deferred();
         let mut shard = self.runtimes.lock(runtime);
+        self.must_serve(runtime)?;
         let it = runtime_box::open(shard.get_mut(&runtime))?;
-        if let Some(original) = self.original(it, Some(seq)) {
+        if let Some(original) = self.original(runtime, it, Some(seq)) {
             return Ok((original, false));
         }
         let mut writing = None;
@@ -162,12 +162,12 @@ impl Mailboxes {
     }
 
     /// When the command of this counter, if it was seen before, is durable.
-    fn original(&self, it: &RuntimeBox, seq: Option<SenderSeq>) -> Option<AckHandle> {
+    fn original(&self, runtime: RuntimeId, it: &RuntimeBox, seq: Option<SenderSeq>) -> Option<AckHandle> {
         if seq.is_none() || seq.map(|it| it.0) > it.last_seq {
             return None;
         }
         self.meters.duplicates(1);
-        Some(it.accepted.as_ref().map(|it| self.journal.ack_of(it)).unwrap_or_default())
+        Some(it.accepted.as_ref().map(|it| self.journal.ack_in(runtime, it)).unwrap_or_default())
     }
 
     /// Notes a runtime's counter; whether it is written.

@@ -126,8 +126,8 @@ pub struct ClientInfo {
     pub deployment: DeploymentId,
     /// The runtime that it is with.
     pub route: Option<RuntimeId>,
-    /// Which assignment that is: grows with each change of the route, also with one back to the same runtime, and
-    /// from one life of the server to the next. Below 2^53 for the first two million lives.
+    /// The number of its newest assignment: durable, and grows by one with each change of the route, also with one
+    /// back to the same runtime. A restart of the server is no change.
     pub assignment: u64,
     /// Nothing is delivered any more.
     pub closed: bool,
@@ -152,8 +152,9 @@ pub struct RuntimeInfo {
     pub deployment: DeploymentId,
     /// How many clients are with it.
     pub clients: usize,
-    /// The life of the server that it was opened or loaded in: grows from one to the next.
-    pub epoch: u64,
+    /// The epoch of its slot when the mailbox was opened. It stays over restarts, so that a game server's token
+    /// does; a mailbox that is opened again after another process owned the slot has another one.
+    pub opened: u64,
     /// When the runtime last exchanged; `None` if it didn't since this process started.
     pub last_seen: Option<Ticks>,
     /// Its own counter of the last command that was [accepted](Messaging::runtime_accept).

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use omgservers_api::{ClientId, RuntimeId, ids::Id};
+use omgservers_api::{ClientId, RuntimeId, Slot, ids::Id};
 use smallvec::SmallVec;
 
 use crate::{client_box::ClientBox, runtime_box::RuntimeBox};
@@ -64,6 +64,33 @@ impl<K: Id + Hash, V> Shards<K, V> {
     /// Locks everything.
     pub(crate) fn lock_all(&self) -> Locked<'_, K, V> {
         Locked((0..SHARDS).map(|it| (it, self.lock_at(it))).collect())
+    }
+
+    /// Waits until nobody holds a lock that was taken before this.
+    pub(crate) fn pass(&self) {
+        for index in 0..SHARDS {
+            drop(self.lock_at(index));
+        }
+    }
+
+    /// Takes everything of a slot out. Locks one shard at a time.
+    pub(crate) fn remove_slot(&self, slot: Slot) -> Vec<(K, V)> {
+        let mut removed = Vec::new();
+        for index in 0..SHARDS {
+            removed.extend(self.lock_at(index).extract_if(|id, _| id.slot() == slot));
+        }
+        removed
+    }
+
+    /// What `read` makes of each of a slot, in no order. Locks one shard at a time.
+    pub(crate) fn collect_slot<T>(&self, slot: Slot, mut read: impl FnMut(&V) -> Option<T>) -> Vec<(K, T)> {
+        let mut all = Vec::new();
+        for index in 0..SHARDS {
+            let shard = self.lock_at(index);
+            let of_slot = shard.iter().filter(|it| it.0.slot() == slot);
+            all.extend(of_slot.filter_map(|(id, it)| Some((*id, read(it)?))));
+        }
+        all
     }
 
     /// Looks at each, in no order. Locks one shard at a time.

@@ -139,8 +139,9 @@ async fn a_token_is_void_after_a_kick_or_a_reassignment_also_back_to_the_same_ru
     let other = fixture.client(game).await;
     let (player, runtime) = (fixture.player_token(other), fixture.runtime_token(game));
     fixture.crash().await;
-    is_401(&fixture.refused(&player).await);
-    is_401(&fixture.refused(&runtime).await);
+    // A restart is no decision: a token that nobody has used is still good.
+    drop(fixture.shake(&player).await.unwrap());
+    drop(fixture.shake(&runtime).await.unwrap());
     fixture.player(other).await;
     let token = fixture.runtime_token(game);
     fixture.apply(vec![Op::Close(Mailbox::Runtime(game))]).await;

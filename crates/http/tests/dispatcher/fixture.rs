@@ -96,7 +96,7 @@ impl DispatcherFixture {
     }
 
     pub(crate) fn runtime_token(&self, runtime: RuntimeId) -> String {
-        self.tokens.ws_runtime(runtime, self.messaging().runtime(runtime).unwrap().epoch).unwrap()
+        self.tokens.ws_runtime(runtime, self.messaging().runtime(runtime).unwrap().opened).unwrap()
     }
 
     /// As UPGRADE_CONNECTION makes it.

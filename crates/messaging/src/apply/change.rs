@@ -37,15 +37,15 @@ pub(super) struct Change<'g, 'a, 'j> {
 impl Change<'_, '_, '_> {
     pub(super) fn carry_out(&mut self, step: Step, deferred: &mut DeferredWakeups<'_>) {
         match step {
-            Step::OpenClient { client, user, deployment, delivery, epoch } => {
-                let it = ClientBox::new(user, deployment, delivery, self.now, epoch);
+            Step::OpenClient { client, user, deployment, delivery } => {
+                let it = ClientBox::new(user, deployment, delivery, self.now);
                 self.locked.clients.insert(client, it);
                 self.opened.push(client);
                 self.memberships.push(Membership::Added(deployment, client));
                 self.write_client(client);
             }
-            Step::OpenRuntime { runtime, deployment, delivery, epoch } => {
-                self.locked.runtimes.insert(runtime, RuntimeBox::new(deployment, delivery, epoch));
+            Step::OpenRuntime { runtime, deployment, delivery, opened } => {
+                self.locked.runtimes.insert(runtime, RuntimeBox::new(deployment, delivery, opened));
                 self.write_runtime(runtime);
             }
             Step::Push { to, id, qualifier, body } => self.push(to, id, qualifier, body, deferred),

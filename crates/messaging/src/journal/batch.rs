@@ -1,7 +1,12 @@
 //! Batches: what is written in one transaction.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
+use omgservers_api::Slot;
+use omgservers_core::Tenure;
 use tokio::time::Instant;
 
 use super::Record;
@@ -11,6 +16,14 @@ use crate::ack::{BatchOutcome, Completion};
 pub(super) const MOST_RECORDS: usize = 4_000;
 /// And it isn't made larger than so many bytes of bodies.
 pub(super) const MOST_BYTES: usize = 4 << 20;
+
+/// No slot is at this epoch.
+const NO_EPOCH: i64 = -1;
+
+/// Takes the completions out whose messages are in lost slots.
+pub(super) fn take_lost(completions: &mut Vec<Arc<Completion>>, lost: &[Slot]) -> Vec<Arc<Completion>> {
+    completions.extract_if(.., |it| it.slot().is_some_and(|it| lost.contains(&it))).collect()
+}
 
 /// Changes that are written in one transaction.
 #[derive(Debug)]
@@ -25,9 +38,33 @@ pub(crate) struct Batch {
     pub(super) completion: Arc<Completion>,
     /// Of what was said in it.
     pub(super) completions: Vec<Arc<Completion>>,
+    /// Where slots are lost one by one: the tenure of each slot when its first record was made. The fence expects
+    /// its epoch, not the present one. Otherwise a process that lost a slot unnoticed and acquired it again would
+    /// write records of its former tenure.
+    pub(super) tenures: HashMap<Slot, Arc<Tenure>>,
 }
 
 impl Batch {
+    /// What the fence must find for these slots, in their order.
+    pub(super) fn expected(&self, slots: &[Slot]) -> Vec<(i16, i64)> {
+        let epoch = |slot: &Slot| self.tenures.get(slot).map_or(NO_EPOCH, |it| it.epoch());
+        slots.iter().map(|it| (i16::try_from(it.number()).unwrap_or(i16::MAX), epoch(it))).collect()
+    }
+
+    /// Cancels the records of some slots; answers the completions of their senders.
+    pub(super) fn cancel(&mut self, lost: &[Slot]) -> Vec<Arc<Completion>> {
+        if lost.is_empty() {
+            return Vec::new();
+        }
+        self.tenures.retain(|slot, _| !lost.contains(slot));
+        for record in &mut self.records {
+            if record.slot().is_some_and(|it| lost.contains(&it)) {
+                *record = Record::Cancelled;
+            }
+        }
+        take_lost(&mut self.completions, lost)
+    }
+
     fn new(number: u64, room: usize) -> Self {
         Self {
             number,
@@ -37,6 +74,7 @@ impl Batch {
             since: None,
             completion: Completion::new(number),
             completions: Vec::new(),
+            tenures: HashMap::new(),
         }
     }
 

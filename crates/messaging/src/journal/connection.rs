@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::join;
-use omgservers_api::ids::Id as _;
+use omgservers_api::{Problem, Slot, ids::Id as _};
+use omgservers_core::ownership::NOT_OWNER;
 use tokio_postgres::{Client, Config, Error, NoTls, Statement, types::ToSql};
 
 use super::{
@@ -18,8 +19,8 @@ pub(crate) type Backend = (i32, DateTime<Utc>);
 /// Why an attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The data is another process's.
-    Lost,
+    /// These slots are another process's.
+    Lost(Vec<Slot>),
     /// Anything else: it is worth another attempt.
     Database(String),
 }
@@ -28,6 +29,15 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         // What PostgreSQL says is in the source, the error itself only says that it said something.
         Self::Database(error.as_db_error().map_or_else(|| format!("{error:?}"), ToString::to_string))
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Lost(_) => NOT_OWNER.into(),
+            Failure::Database(reason) => Self::unavailable(reason),
+        }
     }
 }
 
@@ -72,15 +82,7 @@ impl Session {
     /// Connects. What `predecessor` may still be doing is over before this returns: a transaction of an earlier
     /// session must not come to life behind a later one.
     pub(crate) async fn open(url: &str, predecessor: Option<Backend>) -> Result<Self, Failure> {
-        let mut config: Config = url.parse()?;
-        config.application_name("omgservers messaging").connect_timeout(Duration::from_secs(5));
-        config.tcp_user_timeout(Duration::from_secs(10));
-        let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the writer's connection ended");
-            }
-        });
+        let client = connect(url).await?;
         if let Some((pid, started)) = predecessor {
             for row in client.query(sql::END_BACKEND, &[&pid, &started]).await? {
                 if !row.try_get(0)? {
@@ -168,7 +170,9 @@ impl Session {
         let runtime: Vec<Option<i64>> = rows.iter().map(|it| it.runtime.map(|it| it.get())).collect();
         let closed: Vec<bool> = rows.iter().map(|it| it.closed).collect();
         let delivery: Vec<&str> = rows.iter().map(|it| it.delivery.as_str()).collect();
-        let parameters: [&(dyn ToSql + Sync); 6] = [&id, &user, &deployment, &runtime, &closed, &delivery];
+        let assignment: Vec<i64> = rows.iter().map(|it| signed(it.assignment)).collect();
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&id, &user, &deployment, &runtime, &closed, &delivery, &assignment];
         self.run(&self.statements.client, &parameters, rows.is_empty()).await
     }
 
@@ -177,6 +181,26 @@ impl Session {
         let deployment: Vec<i64> = rows.iter().map(|it| it.deployment.get()).collect();
         let closed: Vec<bool> = rows.iter().map(|it| it.closed).collect();
         let delivery: Vec<&str> = rows.iter().map(|it| it.delivery.as_str()).collect();
-        self.run(&self.statements.runtime, &[&id, &deployment, &closed, &delivery], rows.is_empty()).await
+        let opened: Vec<i64> = rows.iter().map(|it| signed(it.opened)).collect();
+        let parameters: [&(dyn ToSql + Sync); 5] = [&id, &deployment, &closed, &delivery, &opened];
+        self.run(&self.statements.runtime, &parameters, rows.is_empty()).await
     }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Connects, with the settings of the server.
+pub(crate) async fn connect(url: &str) -> Result<Client, Failure> {
+    let mut config: Config = url.parse()?;
+    config.application_name("omgservers messaging").connect_timeout(Duration::from_secs(5));
+    config.tcp_user_timeout(Duration::from_secs(10));
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection of the mailboxes ended");
+        }
+    });
+    Ok(client)
 }

@@ -1,14 +1,15 @@
-//! JournalGuard to the journal.
+//! How changes get into the journal.
 
 use std::sync::{Arc, MutexGuard, atomic::Ordering};
 
 use omgservers_api::{EntryId, ids::Id as _};
+use omgservers_core::Tenure;
 use tokio::time::Instant;
 
-use super::{EntryKind, Journal, Record, batch::JournalState};
+use super::{EntryKind, Journal, Record, batch::JournalState, record::slot_of};
 use crate::{
     AckHandle, Body,
-    ack::Completion,
+    ack::{Completion, Tenures, add_tenure},
     deferred::DeferredWakeups,
     entry::{JournalPosition, QueuedEntry},
     qualifier::Qualifier,
@@ -18,14 +19,35 @@ use crate::{
 pub(crate) struct JournalGuard<'a> {
     pub(super) journal: &'a Journal,
     pub(super) state: MutexGuard<'a, JournalState>,
+    /// Of the records that were added.
+    pub(super) tenures: Tenures,
 }
 
 impl JournalGuard<'_> {
     pub(crate) fn add(&mut self, record: Record) {
-        if self.state.stopped.is_none() {
+        if self.state.stopped.is_none() && self.is_owned(&record) {
             self.state.open.records.push(record);
             self.journal.unwritten.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Notes in which tenure a record is made; one of a tenure that is lost is dropped by the writer. `false` when
+    /// this process never had the slot.
+    fn is_owned(&mut self, record: &Record) -> bool {
+        if !self.journal.ownership.by_slot() {
+            return true;
+        }
+        let Some(slot) = record.slot() else { return true };
+        let known = self.state.open.tenures.get(&slot).cloned();
+        let Some(tenure) = known.or_else(|| self.journal.ownership.newest(slot)) else { return false };
+        add_tenure(&mut self.tenures, &tenure);
+        self.state.open.tenures.insert(slot, tenure);
+        true
+    }
+
+    /// Lets records of a slot be added that is still loading.
+    pub(crate) fn adopt(&mut self, tenure: &Arc<Tenure>) {
+        self.state.open.tenures.insert(tenure.slot(), Arc::clone(tenure));
     }
 
     /// Writes an entry.
@@ -56,7 +78,7 @@ impl JournalGuard<'_> {
     ) -> QueuedEntry {
         let number = self.state.open.number;
         if completion.as_ref().is_none_or(|it| !it.one_more(number)) {
-            let one = Completion::of_one(number);
+            let one = Completion::of_one(number, slot_of(mailbox));
             if let Some(outcome) = self.state.stopped {
                 one.finish(outcome);
             }
@@ -99,21 +121,23 @@ impl JournalGuard<'_> {
     }
 
     /// Somebody waits until everything so far is durable.
-    pub(crate) fn commit(self, deferred: &mut DeferredWakeups<'_>) -> AckHandle {
+    pub(crate) fn commit(mut self, deferred: &mut DeferredWakeups<'_>) -> AckHandle {
         let (last, patience) = (self.last(), self.journal.patience);
+        let tenures = std::mem::take(&mut self.tenures);
         self.urgently(deferred);
-        AckHandle::batch(last, patience)
+        AckHandle::batch(last, patience).within(&tenures)
     }
 
     /// Somebody waits until what he said is safe.
     pub(crate) fn commit_messages(
-        self,
+        mut self,
         completion: Arc<Completion>,
         deferred: &mut DeferredWakeups<'_>,
     ) -> AckHandle {
         let patience = self.journal.patience;
+        let tenures = std::mem::take(&mut self.tenures);
         self.urgently(deferred);
-        AckHandle::messages(completion, patience)
+        AckHandle::messages(completion, patience).within(&tenures)
     }
 
     fn urgently(mut self, deferred: &mut DeferredWakeups<'_>) {

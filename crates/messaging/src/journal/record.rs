@@ -36,6 +36,7 @@ pub(crate) struct ClientRow {
     pub(crate) deployment: DeploymentId,
     pub(crate) delivery: Delivery,
     pub(crate) runtime: Option<RuntimeId>,
+    pub(crate) assignment: u64,
     pub(crate) closed: bool,
 }
 
@@ -45,6 +46,7 @@ pub(crate) struct RuntimeRow {
     pub(crate) runtime: RuntimeId,
     pub(crate) deployment: DeploymentId,
     pub(crate) delivery: Delivery,
+    pub(crate) opened: u64,
     pub(crate) closed: bool,
 }
 
@@ -67,6 +69,26 @@ pub(crate) enum Record {
     Runtime(Box<RuntimeRow>),
     /// A runtime's mailbox is forgotten.
     RuntimeGone(i64),
+}
+
+impl Record {
+    /// The slot of the mailbox that it is about; `None` when there is nothing to write any more.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Cancelled => None,
+            Self::Entry { mailbox, .. } | Self::Consumed { mailbox, .. } | Self::Seq { mailbox, .. } => {
+                slot_of(*mailbox)
+            }
+            Self::Client(row) => Some(row.client.slot()),
+            Self::Runtime(row) => Some(row.runtime.slot()),
+            Self::ClientGone(mailbox) | Self::RuntimeGone(mailbox) => slot_of(*mailbox),
+        }
+    }
+}
+
+/// The slot of a mailbox.
+pub(crate) fn slot_of(mailbox: i64) -> Option<Slot> {
+    Slot::new(u16::try_from(mailbox >> (BLOCK_BITS + COUNTER_BITS)).ok()?)
 }
 
 /// The changes of one batch in columns, as `unnest` takes them. Of several changes of one mailbox the last counts.
@@ -238,6 +260,7 @@ mod tests {
             deployment: DeploymentId::from_i64(2).unwrap(),
             delivery: Delivery::Durable,
             runtime: None,
+            assignment: 0,
             closed,
         }))
     }

@@ -56,18 +56,19 @@ pub(crate) const SEQ_GONE: &str = "delete from messaging.sender where id = any($
 
 /// Clients' mailboxes as they are.
 pub(crate) const CLIENT: &str = "\
-    insert into messaging.client_box (id, user_id, deployment_id, runtime_id, closed, delivery)
-    select * from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::bool[], $6::text[])
+    insert into messaging.client_box (id, user_id, deployment_id, runtime_id, closed, delivery, assignment)
+    select * from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::bool[], $6::text[], $7::int8[])
     on conflict (id) do update set
         user_id = excluded.user_id, deployment_id = excluded.deployment_id, runtime_id = excluded.runtime_id,
-        closed = excluded.closed, delivery = excluded.delivery";
+        closed = excluded.closed, delivery = excluded.delivery, assignment = excluded.assignment";
 
 /// Runtimes' mailboxes as they are.
 pub(crate) const RUNTIME: &str = "\
-    insert into messaging.runtime_box (id, deployment_id, closed, delivery)
-    select * from unnest($1::int8[], $2::int8[], $3::bool[], $4::text[])
+    insert into messaging.runtime_box (id, deployment_id, closed, delivery, opened)
+    select * from unnest($1::int8[], $2::int8[], $3::bool[], $4::text[], $5::int8[])
     on conflict (id) do update set
-        deployment_id = excluded.deployment_id, closed = excluded.closed, delivery = excluded.delivery";
+        deployment_id = excluded.deployment_id, closed = excluded.closed, delivery = excluded.delivery,
+        opened = excluded.opened";
 
 /// Clients that are forgotten. Their entries are consumed one by one: all of them are in memory.
 pub(crate) const CLIENT_GONE: &str = "delete from messaging.client_box where id = any($1::int8[])";

@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use omgservers_core::{Backoff, Ownership};
+use omgservers_api::Slot;
+use omgservers_core::{Backoff, Ownership, Tenure};
 use tokio::time::Instant;
 
 use super::{
     Journal,
+    batch::Batch,
     connection::{Backend, Failure, Session},
     record::Rows,
 };
@@ -17,7 +19,7 @@ const ATTEMPT: Duration = Duration::from_secs(40);
 /// The pauses between attempts. The longest bounds how late the writer notices that the database is back.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
 
-/// Writes one batch after the other, each for as long as it takes, until the data is another process's.
+/// Writes one batch after the other, each for as long as it takes, until all of the data is another process's.
 pub(crate) struct Writer {
     url: String,
     journal: Arc<Journal>,
@@ -39,28 +41,24 @@ impl Writer {
         Self { url: url.to_owned(), journal, ownership, meters, session: Some(session), predecessor: None }
     }
 
-    /// Runs until the data is lost; abort it to end earlier.
+    /// Runs until all of the data is lost; abort it to end earlier.
     pub(crate) async fn run(mut self) {
         let lost = self.ownership.lost().clone();
         lost.run_until_cancelled(Box::pin(self.write_all())).await;
         tracing::error!("another process owns the mailboxes: nothing is written any more");
-        self.ownership.lost().cancel();
+        self.ownership.lose_all();
         self.journal.stop(BatchOutcome::Lost);
     }
 
-    /// Ends when the data is lost.
+    /// Ends when all of the data is lost.
     async fn write_all(&mut self) {
         loop {
-            let batch = self.journal.next().await;
+            let mut batch = self.journal.next().await;
             self.meters.depth(self.journal.depth());
-            let rows = Rows::fold(&batch.records);
             let start = Instant::now();
-            // Everything in it may have been consumed before it was written.
-            if rows.count() > 0 {
-                if self.write(&rows).await.is_err() {
-                    return;
-                }
-                self.meters.committed(rows.count(), start.elapsed());
+            let Ok(rows) = self.write(&mut batch).await else { return };
+            if rows > 0 {
+                self.meters.committed(rows, start.elapsed());
             }
             self.journal.written();
             if let Some(since) = batch.since {
@@ -70,27 +68,68 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, rows: &Rows<'_>) -> Result<(), Lost> {
-        let Ok(expected) = self.ownership.expected(rows.slots.iter().copied()) else { return Err(Lost) };
+    /// Writes what of a batch is still this process's; answers how many rows that was.
+    async fn write(&mut self, batch: &mut Batch) -> Result<usize, Lost> {
         let mut failures = 0u32;
         let mut again = false;
+        self.drop_lost(batch);
         loop {
-            let attempt = tokio::time::timeout(ATTEMPT, self.attempt(rows, &expected, again)).await;
+            let rows = Rows::fold(&batch.records);
+            // Everything in it may have been consumed before it was written, or be of slots that are lost.
+            if rows.count() == 0 {
+                return Ok(0);
+            }
+            let expected = self.expected(batch, &rows)?;
+            let attempt = tokio::time::timeout(ATTEMPT, self.attempt(&rows, &expected, again)).await;
+            let count = rows.count();
             let reason = match attempt {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(Failure::Lost)) => return Err(Lost),
+                Ok(Ok(())) => return Ok(count),
+                Ok(Err(Failure::Lost(slots))) => {
+                    if !self.ownership.by_slot() {
+                        return Err(Lost);
+                    }
+                    self.drop_slots(batch, &slots);
+                    continue;
+                }
                 Ok(Err(Failure::Database(reason))) => reason,
                 Err(_elapsed) => "no answer".to_owned(),
             };
             failures = failures.saturating_add(1);
             let pause = RETRY.after(failures);
-            tracing::warn!(%reason, rows = rows.count(), ?pause, "a batch of messages could not be written; it is tried again");
+            tracing::warn!(%reason, rows = count, ?pause, "a batch of messages could not be written; it is tried again");
             self.meters.failed();
             self.predecessor = self.session.take().map(|it| it.backend).or(self.predecessor);
             // Whether it was written isn't known.
             again = true;
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// What the fence must find: the epochs of when the records were made.
+    fn expected(&self, batch: &Batch, rows: &Rows<'_>) -> Result<Vec<(i16, i64)>, Lost> {
+        if self.ownership.by_slot() {
+            return Ok(batch.expected(&rows.slots));
+        }
+        self.ownership.expected(rows.slots.iter().copied()).map_err(|_not_owner| Lost)
+    }
+
+    /// Drops what of a batch is known to be lost before it is begun.
+    fn drop_lost(&self, batch: &mut Batch) {
+        let lost: Vec<Slot> = batch.tenures.values().filter(|it| it.is_lost()).map(|it| it.slot()).collect();
+        self.drop_slots(batch, &lost);
+    }
+
+    /// Drops what of a batch is in lost slots. Their tenures are marked before: an ack of such a record must not
+    /// take the end of the batch for its own.
+    fn drop_slots(&self, batch: &mut Batch, slots: &[Slot]) {
+        if slots.is_empty() {
+            return;
+        }
+        tracing::warn!(?slots, "another process owns these slots: nothing of them is written any more");
+        let lost: Vec<Arc<Tenure>> = slots.iter().filter_map(|it| batch.tenures.get(it).cloned()).collect();
+        lost.iter().for_each(|it| self.ownership.lose(it));
+        self.journal.lose(&lost);
+        batch.cancel(slots);
     }
 
     async fn attempt(
@@ -108,12 +147,14 @@ impl Writer {
         };
         if again {
             // The fence fails like everything else does: here it is told apart.
-            let owners = session.owners(expected).await?;
-            self.ownership.compare(expected, owners).map_err(|_not_owner| Failure::Lost)?;
+            let lost = self.ownership.compare(expected, session.owners(expected).await?);
+            if !lost.is_empty() {
+                return Err(Failure::Lost(lost));
+            }
         }
         Ok(session.write(rows, expected, again).await?)
     }
 }
 
-/// The data is another process's.
+/// All of the data is another process's.
 struct Lost;
