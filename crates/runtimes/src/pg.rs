@@ -232,8 +232,8 @@ fn check_host(index: usize, host: &HostConfig, all: &[HostConfig]) -> Result<(),
 impl Runtimes for PgRuntimes {
     async fn create(&self, new: &[NewRuntime]) -> Result<(), Problem> {
         let mut by_slot: BTreeMap<Slot, Vec<Row>> = BTreeMap::new();
-        for it in new {
-            by_slot.entry(it.id.slot()).or_default().push(self.row(it)?);
+        for runtime in new {
+            by_slot.entry(runtime.id.slot()).or_default().push(self.row(runtime)?);
         }
         let writes = by_slot.into_iter().map(|(slot, rows)| self.insert(slot, rows));
         stream::iter(writes).buffer_unordered(SLOTS_AT_A_TIME).try_collect().await

@@ -189,9 +189,9 @@ mod tests {
                 if let Some(host) = place(&capacities, need, strategy) {
                     capacities.iter_mut().find(|it| it.host == host).unwrap().reserve(need);
                 }
-                for it in &capacities {
-                    prop_assert!(it.used_cpu <= it.cpu.into() && it.used_memory <= it.memory.into());
-                    prop_assert!(it.containers <= it.max_containers);
+                for host in &capacities {
+                    prop_assert!(host.used_cpu <= host.cpu.into() && host.used_memory <= host.memory.into());
+                    prop_assert!(host.containers <= host.max_containers);
                 }
             }
         }

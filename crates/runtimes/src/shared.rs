@@ -70,8 +70,8 @@ pub(crate) struct HostClient {
     client: Mutex<Option<Arc<dyn ContainerHost>>>,
 }
 
-fn lock<T>(it: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    it.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl HostClient {
@@ -165,8 +165,8 @@ impl Shared {
 
     /// Passes an event to the reconciler.
     pub(crate) fn signal_event(&self, host: HostId, event: HostEvent) {
-        self.signal(|it| {
-            it.seen.insert((host, event.attempt), event.status);
+        self.signal(|signals| {
+            signals.seen.insert((host, event.attempt), event.status);
         });
     }
 

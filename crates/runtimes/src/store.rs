@@ -381,18 +381,18 @@ pub(crate) async fn hosts(conn: &mut Conn) -> Result<Vec<Host>, Problem> {
 }
 
 /// Adds a host, or gives the one of this URI another description.
-pub(crate) async fn put_host(tx: &mut FencedTx<'_>, it: &Host, at: DateTime<Utc>) -> Result<(), Problem> {
+pub(crate) async fn put_host(tx: &mut FencedTx<'_>, target: &Host, at: DateTime<Utc>) -> Result<(), Problem> {
     let signed = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     let row = HostRow {
-        pool_id: it.pool,
-        id: it.id,
-        uri: it.config.uri.clone(),
-        tls_path: it.config.tls.as_ref().map(|it| it.to_string_lossy().into_owned()),
-        cpu: signed(it.config.cpu),
-        memory: signed(it.config.memory),
-        max_containers: signed(it.config.max_containers),
-        state: it.config.state.as_str().to_owned(),
-        public_address: it.config.public_address.clone(),
+        pool_id: target.pool,
+        id: target.id,
+        uri: target.config.uri.clone(),
+        tls_path: target.config.tls.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        cpu: signed(target.config.cpu),
+        memory: signed(target.config.memory),
+        max_containers: signed(target.config.max_containers),
+        state: target.config.state.as_str().to_owned(),
+        public_address: target.config.public_address.clone(),
         created: at,
     };
     let update = (

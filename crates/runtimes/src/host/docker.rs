@@ -267,15 +267,15 @@ impl ContainerHost for DockerHost {
         let found = self.docker.list_containers(Some(options)).await.map_err(|it| host_error(&it))?;
         let mut tenants = HashSet::new();
         let mut list = Vec::with_capacity(found.len());
-        for it in found {
-            let labels = it.labels.unwrap_or_default();
+        for container in found {
+            let labels = container.labels.unwrap_or_default();
             tenants.extend(labels.get(TENANT).and_then(|it| it.parse::<TenantId>().ok()));
-            let status = match it.state {
+            let status = match container.state {
                 Some(Listed::CREATED) => Status::Created,
                 Some(Listed::EXITED | Listed::DEAD | Listed::REMOVING) => Status::Ended,
                 _ => Status::Running,
             };
-            let ports = ports::listed(&it.ports.unwrap_or_default());
+            let ports = ports::listed(&container.ports.unwrap_or_default());
             list.extend(attempt_of(&labels).map(|attempt| Container { attempt, status, ports }));
         }
         *self.tenants.lock().unwrap_or_else(PoisonError::into_inner) = tenants;

@@ -280,9 +280,9 @@ impl State {
 
     fn free_ports(&mut self, spec: &ContainerSpec) -> Vec<PublishedPort> {
         let mut ports = Vec::with_capacity(spec.ports.len());
-        for it in &spec.ports {
+        for port in &spec.ports {
             self.last_port = self.last_port.wrapping_add(1).max(FIRST_PORT);
-            ports.push(PublishedPort { protocol: it.protocol, container: it.port, host: self.last_port });
+            ports.push(PublishedPort { protocol: port.protocol, container: port.port, host: self.last_port });
         }
         ports
     }
@@ -326,9 +326,10 @@ impl ContainerHost for FakeHost {
             .state()
             .containers
             .values()
-            .map(|it| {
-                let ports = if it.status == Status::Running { it.ports.clone() } else { Vec::new() };
-                Container { attempt: it.spec.attempt, status: it.status, ports }
+            .map(|container| {
+                let runs = container.status == Status::Running;
+                let ports = if runs { container.ports.clone() } else { Vec::new() };
+                Container { attempt: container.spec.attempt, status: container.status, ports }
             })
             .collect();
         self.answer(lost).await.map(|()| list)

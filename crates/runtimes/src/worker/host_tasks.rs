@@ -247,8 +247,8 @@ impl HostTasks {
 
     /// Lets the start of `attempt` go on only until `patience` after it began.
     pub(crate) fn hurry_start(&mut self, attempt: Attempt, patience: Duration) {
-        for it in self.under_way.values_mut().filter(|it| it.op == HostOp::Start(attempt)) {
-            it.deadline = it.deadline.min(it.begun.plus(patience));
+        for start in self.under_way.values_mut().filter(|it| it.op == HostOp::Start(attempt)) {
+            start.deadline = start.deadline.min(start.begun.plus(patience));
         }
     }
 

@@ -166,8 +166,9 @@ impl Reconcile {
             view.step_done(attempt);
             view.note(attempt, Status::Gone);
         }
-        let stopped = self.entries.get(&attempt.runtime).is_some_and(|it| {
-            it.row.desired() == Desired::Stop && it.attempt() == attempt && it.row.host_id == Some(host)
+        let stopped = self.entries.get(&attempt.runtime).is_some_and(|entry| {
+            let stops = entry.row.desired() == Desired::Stop;
+            stops && entry.attempt() == attempt && entry.row.host_id == Some(host)
         });
         if stopped {
             self.delete(attempt.runtime, now).await;
@@ -176,8 +177,9 @@ impl Reconcile {
 
     /// Whether this is the present attempt of a runtime that should run.
     fn wants(&self, host: HostId, attempt: Attempt) -> bool {
-        self.entries.get(&attempt.runtime).is_some_and(|it| {
-            it.attempt() == attempt && it.row.host_id == Some(host) && it.row.desired() == Desired::Run
+        self.entries.get(&attempt.runtime).is_some_and(|entry| {
+            let runs = entry.row.desired() == Desired::Run;
+            runs && entry.attempt() == attempt && entry.row.host_id == Some(host)
         })
     }
 

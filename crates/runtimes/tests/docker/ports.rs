@@ -67,13 +67,13 @@ async fn datagrams_reach_the_published_ports_of_each_container() {
     }
     assert_ne!(at(&ports[0], 7777), at(&ports[1], 7777));
     // The list tells the same.
-    let sorted = |mut it: Vec<PublishedPort>| {
-        it.sort_by_key(|it| it.container);
-        it
+    let sorted = |mut ports: Vec<PublishedPort>| {
+        ports.sort_by_key(|it| it.container);
+        ports
     };
-    for it in host.list().await.unwrap() {
-        let started = if it.attempt == one.attempt { &ports[0] } else { &ports[1] };
-        assert_eq!(sorted(it.ports), sorted(started.clone()));
+    for container in host.list().await.unwrap() {
+        let started = if container.attempt == one.attempt { &ports[0] } else { &ports[1] };
+        assert_eq!(sorted(container.ports), sorted(started.clone()));
     }
 }
 
