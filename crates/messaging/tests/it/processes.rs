@@ -101,6 +101,7 @@ async fn what_a_killed_process_acknowledged_is_served_by_the_next_and_the_other_
 
 #[tokio::test]
 #[ignore = "the process that the test above starts"]
+#[expect(clippy::disallowed_methods, reason = "the test hands over the database in the environment")]
 async fn serve_slots() {
     let Ok(url) = std::env::var(URL) else { return };
     let db = Db::connect(&url, 1).await.unwrap();
