@@ -4,7 +4,7 @@
 # The backend that `make run` left behind.
 PIDFILE = data/server.pid
 
-.PHONY: setup run stop test check bench generate sim torture soak fuzz clean-data help
+.PHONY: setup run stop test test-unit check fmt lint db coverage bench generate sim torture soak fuzz clean-data help
 
 SEEDS ?= 200
 SECONDS ?= 60
@@ -27,6 +27,25 @@ stop: ## Stop the backend that `make run` left behind
 
 test: setup ## All tests, on real PostgreSQL and real Docker; FILTER=name picks some
 	@scripts/test.sh $(FILTER)
+
+test-unit: ## Tests that need neither Docker nor a container: all crates but runtimes and the whole system
+	cargo test --workspace --locked --no-fail-fast --tests --exclude omgservers-runtimes --exclude omgservers-tests --exclude omgservers-torture -- $(FILTER)
+
+fmt: ## Format the code
+	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
+
+lint: ## Lints, words and prose, without the slower checks
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --locked --quiet --package omgservers-words --tests
+	@PATH="$$(scripts/tools.sh path):$$PATH" typos
+	@scripts/prose.py
+
+db: ## psql into the database of the server that runs on ./data
+	@scripts/db.sh
+
+coverage: setup ## Which lines tests reach; the report is in target/llvm-cov/html
+	@scripts/coverage.sh $(FILTER)
 
 check: ## Format, lints, documentation, rules between crates, generated files
 	@scripts/check.sh

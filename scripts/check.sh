@@ -3,6 +3,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Tools of this repository, at pinned versions: scripts/tools.sh installs them.
+PATH="$(scripts/tools.sh path):$PATH"
+need() { command -v "$1" >/dev/null 2>&1 || { echo "$1 is missing: run make setup" >&2; exit 1; }; }
 step() { printf '\n== %s\n' "$*"; "$@"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -20,9 +23,14 @@ units() {
     return "$failed"
 }
 
+need typos
+need cargo-shear
+step typos
+step scripts/prose.py
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --locked --quiet
+step cargo test --locked --quiet --package omgservers-words --tests
 step cargo test --locked --quiet --workspace --test architecture
 # Tests that compare a checked-in file with what the code makes of it have this in their names.
 step cargo test --locked --quiet --workspace --tests checked_in
@@ -30,5 +38,6 @@ step cargo test --locked --quiet --workspace --tests checked_in
 step cargo check --quiet --manifest-path fuzz/Cargo.toml --no-default-features --locked --target-dir target
 step cargo fmt --manifest-path fuzz/Cargo.toml --check
 if have cargo-deny; then step cargo deny --offline check bans licenses sources; else echo "cargo-deny isn't installed: licences aren't checked"; fi
-if have cargo-machete; then step cargo machete; else echo "cargo-machete isn't installed: unused dependencies aren't looked for"; fi
+# Unused dependencies. Code that only macros see is listed in the metadata of its package.
+step cargo shear --locked
 if have systemd-analyze; then step units; else echo "systemd-analyze isn't there: the units in deploy/ aren't verified"; fi

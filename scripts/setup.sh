@@ -37,6 +37,7 @@ missing_packages() {
     have curl || echo curl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     have_postgres || echo postgresql
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || echo python3-venv
     # The game servers of examples/ that use no SDK.
     have python3 || echo python3
     have node || echo nodejs
@@ -127,4 +128,5 @@ start_docker() {
 [ "${SETUP_DOCKER:-yes}" = yes ] && start_docker
 check_rust
 add_static_target
+"$(dirname "$0")/tools.sh" || fail "the tools for make check can't be installed from PyPI"
 say "everything is there"

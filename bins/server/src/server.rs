@@ -138,13 +138,13 @@ impl Running {
     /// Stops from the outside in: no request fails, nothing that was acknowledged is lost. Game
     /// servers keep running.
     pub async fn stop(self) -> anyhow::Result<()> {
-        let patience = Duration::from_secs(self.config.shutdown_grace_seconds.into());
+        let timeout = Duration::from_secs(self.config.shutdown_grace_seconds.into());
         let closed = self.http.stop(&self.config).await;
-        self.workers.stop(patience).await;
-        let flushed = tokio::time::timeout(patience, self.messaging.flush()).await;
+        self.workers.stop(timeout).await;
+        let flushed = tokio::time::timeout(timeout, self.messaging.flush()).await;
         // Its writer goes with it, before its database does.
         drop(self.messaging);
-        self.database.close(patience).await;
+        self.database.close(timeout).await;
         closed.context("HTTP")?;
         Ok(flushed.context("messages could not be written in time")??)
     }

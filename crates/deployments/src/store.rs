@@ -182,8 +182,8 @@ pub(crate) async fn list(conn: &mut Conn, row: &ListedRow) -> Result<(), Problem
 }
 
 pub(crate) async fn is_listed(conn: &mut Conn, row: &ListedRow) -> Result<bool, Problem> {
-    let place = listed::table.find((row.stage_id, row.id));
-    Ok(diesel::select(diesel::dsl::exists(place)).get_result(conn).await?)
+    let found = listed::table.find((row.stage_id, row.id));
+    Ok(diesel::select(diesel::dsl::exists(found)).get_result(conn).await?)
 }
 
 /// Takes a deployment off its stage's list.

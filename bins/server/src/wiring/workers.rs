@@ -33,14 +33,14 @@ impl Services {
     /// All workers, left to right. The server runs each as a task; the simulation runs them by
     /// hand.
     pub fn workers(&self, infrastructure: &Infrastructure) -> Vec<WiredWorker> {
-        let mut all = Vec::from(self.of_the_ground(infrastructure));
+        let mut all = Vec::from(self.of_core(infrastructure));
         all.extend(self.of_the_line(infrastructure));
         all.extend(self.of_matchmaking());
         all.extend(self.of_the_registry());
         all
     }
 
-    fn of_the_ground(&self, infrastructure: &Infrastructure) -> [WiredWorker; 2] {
+    fn of_core(&self, infrastructure: &Infrastructure) -> [WiredWorker; 2] {
         let Infrastructure { db, mint, ownership, .. } = infrastructure;
         [
             WiredWorker::periodic(WatchOwnership { db: db.clone(), ownership: ownership.clone() }),

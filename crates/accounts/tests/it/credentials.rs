@@ -41,8 +41,8 @@ async fn unknown_users_wrong_passwords_and_other_roles_get_one_answer() {
         refusal(accounts, &[Role::Player], nobody(), &player.password).await,
         refusal(accounts, &[], developer.id, &developer.password).await,
     ];
-    for it in answers {
-        assert_eq!(it, expected);
+    for answer in answers {
+        assert_eq!(answer, expected);
     }
 }
 

@@ -79,16 +79,16 @@ async fn who_signs_up_at_the_same_time_shares_commits() {
     assert_eq!(all.iter().map(|it| &it.password).collect::<HashSet<_>>().len(), 200);
     assert_eq!(number(&fixture, "select count(*) from accounts.account where role = 'player'").await, 200);
     let elsewhere = elsewhere(&fixture, 4);
-    for it in &all {
-        accounts.verify(&[Role::Player], &it.id.into(), &it.password).await.unwrap();
-        elsewhere.verify(&[Role::Player], &it.id.into(), &it.password).await.unwrap();
+    for account in &all {
+        accounts.verify(&[Role::Player], &account.id.into(), &account.password).await.unwrap();
+        elsewhere.verify(&[Role::Player], &account.id.into(), &account.password).await.unwrap();
     }
     let slots: HashSet<_> = all.iter().map(|it| it.id.slot()).collect();
     assert!(slots.len() > 100, "players spread over the slots");
 }
 
 #[tokio::test]
-async fn a_failed_commit_is_told_to_who_waits_and_the_next_one_works() {
+async fn a_failed_commit_fails_its_callers_and_the_next_one_works() {
     let fixture = Fixture::new().await;
     for fault in [Fault::BeforeBegin, Fault::BeforeCommit] {
         let armed = Arc::new(AtomicBool::new(true));

@@ -167,7 +167,7 @@ async fn a_wrong_configuration_is_refused_with_the_name_of_the_field() {
 }
 
 #[tokio::test]
-async fn a_deployment_runs_as_the_request_says_else_as_the_version_says() {
+async fn a_deployment_runs_as_the_request_or_else_the_version_configures() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let StagePath { tenant, project, stage } = path;

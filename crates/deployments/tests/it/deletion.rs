@@ -163,7 +163,7 @@ async fn rows(fixture: &Fixture) -> (i64, i64) {
 }
 
 #[tokio::test]
-async fn which_deployments_exist_is_told_for_many_at_once() {
+async fn which_deployments_exist_is_answered_for_many_at_once() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let version = fixture.deployable_version(path).await;

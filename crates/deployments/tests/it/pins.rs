@@ -28,7 +28,7 @@ async fn a_second_push_changes_nothing_that_is_deployed() {
 }
 
 #[tokio::test]
-async fn the_registry_is_told_of_every_digest_that_a_deployment_needs() {
+async fn the_registry_gets_every_digest_that_a_deployment_needs() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let version = fixture.deployable_version(path).await;

@@ -49,34 +49,36 @@ fn shards(services: &omgservers_fixtures::Fixture, homes: Db, lists: Slot) -> Sh
 
 #[tokio::test]
 async fn a_deployment_is_in_the_database_of_its_id_and_listed_in_that_of_its_stage() {
-    let it = TwoDatabases::new().await;
-    let (older, newer) = (it.deploy().await, it.deploy().await);
-    assert_eq!(TwoDatabases::rows(&it.homes, "deployment").await, 2);
-    assert_eq!(TwoDatabases::rows(&it.services.foundation.test_db, "listed").await, 2);
-    assert_eq!(TwoDatabases::rows(&it.homes, "listed").await, 0);
-    let of_stage = it.deployments.of_stage(it.path.stage).await.unwrap();
+    let fixture = TwoDatabases::new().await;
+    let (older, newer) = (fixture.deploy().await, fixture.deploy().await);
+    assert_eq!(TwoDatabases::rows(&fixture.homes, "deployment").await, 2);
+    assert_eq!(TwoDatabases::rows(&fixture.services.foundation.test_db, "listed").await, 2);
+    assert_eq!(TwoDatabases::rows(&fixture.homes, "listed").await, 0);
+    let of_stage = fixture.deployments.of_stage(fixture.path.stage).await.unwrap();
     assert_eq!(of_stage.iter().map(|it| it.id).collect::<Vec<_>>(), [older, newer]);
-    let page = it.deployments.page(None, 10).await.unwrap();
+    let page = fixture.deployments.page(None, 10).await.unwrap();
     assert!(page.len() == 2 && page.iter().all(|it| it.1 == (it.0.deployment.id == newer)));
-    assert!(it.deployments.retire(older).await.unwrap());
-    let StagePath { tenant, project, stage } = it.path;
-    assert!(it.services.projects.delete_stage(&support(), tenant, project, &Ref::Id(stage)).await.unwrap());
-    assert_eq!(SweepOrphans::new(it.deployments.clone()).run_once().await.unwrap().changed, 1);
-    assert_eq!(TwoDatabases::rows(&it.homes, "deployment").await, 0);
-    assert_eq!(TwoDatabases::rows(&it.services.foundation.test_db, "listed").await, 0);
+    assert!(fixture.deployments.retire(older).await.unwrap());
+    let StagePath { tenant, project, stage } = fixture.path;
+    assert!(
+        fixture.services.projects.delete_stage(&support(), tenant, project, &Ref::Id(stage)).await.unwrap()
+    );
+    assert_eq!(SweepOrphans::new(fixture.deployments.clone()).run_once().await.unwrap().changed, 1);
+    assert_eq!(TwoDatabases::rows(&fixture.homes, "deployment").await, 0);
+    assert_eq!(TwoDatabases::rows(&fixture.services.foundation.test_db, "listed").await, 0);
 }
 
 #[tokio::test]
 async fn nothing_is_deleted_while_a_database_is_away() {
-    let it = TwoDatabases::new().await;
-    let id = it.deploy().await;
-    let dark = it.dark().await;
+    let fixture = TwoDatabases::new().await;
+    let id = fixture.deploy().await;
+    let dark = fixture.dark().await;
     let exist = dark.exist(&[id]).await.unwrap();
     assert_eq!(exist.get(&id), Some(&Existence::Unknown));
-    assert!(dark.newest(it.path.stage).await.is_err(), "an older one must not take its place");
+    assert!(dark.newest(fixture.path.stage).await.is_err(), "an older one must not take its place");
     assert!(SweepOrphans::new(dark.clone()).run_once().await.is_err());
-    assert!(dark.pinned_digests().await.is_err(), "the registry would forget what it must keep");
-    assert_eq!(TwoDatabases::rows(&it.homes, "deployment").await, 1);
-    assert_eq!(TwoDatabases::rows(&it.services.foundation.test_db, "listed").await, 1);
-    assert_eq!(it.deployments.newest(it.path.stage).await.unwrap().deployment.id, id);
+    assert!(dark.pinned_digests().await.is_err(), "the registry would forget what fixture must keep");
+    assert_eq!(TwoDatabases::rows(&fixture.homes, "deployment").await, 1);
+    assert_eq!(TwoDatabases::rows(&fixture.services.foundation.test_db, "listed").await, 1);
+    assert_eq!(fixture.deployments.newest(fixture.path.stage).await.unwrap().deployment.id, id);
 }

@@ -56,7 +56,7 @@ async fn a_name_is_given_once_in_a_tenant_and_once_in_a_project() {
 }
 
 #[tokio::test]
-async fn a_name_says_nothing_in_another_tenant_or_project() {
+async fn a_name_means_nothing_in_another_tenant_or_project() {
     let fixture = Fixture::new().await;
     let (here, other) = (fixture.stage().await, fixture.stage().await);
     let beside = fixture.stage_in(here.tenant).await;

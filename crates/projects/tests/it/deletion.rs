@@ -24,11 +24,11 @@ async fn a_deleted_project_is_gone_with_all_that_was_in_it() {
     assert_eq!(fixture.projects.of_tenant(tenant).await.unwrap(), []);
     let developer = user(Role::Developer, id);
     let viewer = ProjectPermission::ProjectViewer;
-    let held = fixture.projects.require(&developer, tenant, project, viewer).await;
-    assert!(held.unwrap_err().is(codes::PERMISSION_NOT_FOUND));
+    let granted = fixture.projects.require(&developer, tenant, project, viewer).await;
+    assert!(granted.unwrap_err().is(codes::PERMISSION_NOT_FOUND));
     let manager = StagePermission::DeploymentManager;
-    let held = fixture.projects.require_stage(&developer, tenant, stage, manager).await;
-    assert!(held.unwrap_err().is(codes::PERMISSION_NOT_FOUND));
+    let granted = fixture.projects.require_stage(&developer, tenant, stage, manager).await;
+    assert!(granted.unwrap_err().is(codes::PERMISSION_NOT_FOUND));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 mod aliases;
 mod deletion;
 mod fixture;
-mod gates;
+mod guards;
 mod permissions;
-mod places;
+mod stages;
 mod sweeps;

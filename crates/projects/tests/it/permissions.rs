@@ -56,39 +56,42 @@ async fn permissions_are_given_and_taken_under_a_second_name() {
     let fixture = Fixture::new().await;
     let (StagePath { tenant, project, stage }, id) = (fixture.stage().await, fixture.developer().await);
     fixture.accounts.create_alias(&support(), Role::Developer, id, "ada").await.unwrap();
-    let (ada, nobody, it) = (alias("ada"), alias("nobody"), &fixture.projects);
+    let (ada, nobody, projects) = (alias("ada"), alias("nobody"), &fixture.projects);
     let (viewer, manager) = ([ProjectViewer], [DeploymentManager]);
-    assert_eq!(it.grant(&support(), tenant, project, &ada, &viewer).await.unwrap(), viewer);
-    assert_eq!(it.revoke(&support(), tenant, project, &ada, &viewer).await.unwrap(), viewer);
-    assert_eq!(it.grant_stage(&support(), tenant, stage, &ada, &manager).await.unwrap(), manager);
-    assert_eq!(it.revoke_stage(&support(), tenant, stage, &ada, &manager).await.unwrap(), manager);
-    assert!(it.revoke(&support(), tenant, project, &nobody, &viewer).await.unwrap_err().is(NO_USER));
-    assert!(it.revoke_stage(&support(), tenant, stage, &nobody, &manager).await.unwrap_err().is(NO_USER));
+    assert_eq!(projects.grant(&support(), tenant, project, &ada, &viewer).await.unwrap(), viewer);
+    assert_eq!(projects.revoke(&support(), tenant, project, &ada, &viewer).await.unwrap(), viewer);
+    assert_eq!(projects.grant_stage(&support(), tenant, stage, &ada, &manager).await.unwrap(), manager);
+    assert_eq!(projects.revoke_stage(&support(), tenant, stage, &ada, &manager).await.unwrap(), manager);
+    assert!(projects.revoke(&support(), tenant, project, &nobody, &viewer).await.unwrap_err().is(NO_USER));
+    assert!(
+        projects.revoke_stage(&support(), tenant, stage, &nobody, &manager).await.unwrap_err().is(NO_USER)
+    );
 }
 
 #[tokio::test]
 async fn nothing_is_given_to_nobody_or_in_another_place() {
     let fixture = Fixture::new().await;
     let (here, other, id) = (fixture.stage().await, fixture.stage().await, fixture.developer().await);
-    let (nobody, of, it) = (missing::<omgservers_api::UserId>().into(), id.into(), &fixture.projects);
+    let (nobody, of, projects) = (missing::<omgservers_api::UserId>().into(), id.into(), &fixture.projects);
     let (viewer, manager) = ([ProjectViewer], [DeploymentManager]);
-    let problem = it.grant(&support(), here.tenant, here.project, &nobody, &viewer).await.unwrap_err();
+    let problem = projects.grant(&support(), here.tenant, here.project, &nobody, &viewer).await.unwrap_err();
     assert!(problem.is(NO_USER));
-    let problem = it.grant_stage(&support(), here.tenant, here.stage, &nobody, &manager).await.unwrap_err();
+    let problem =
+        projects.grant_stage(&support(), here.tenant, here.stage, &nobody, &manager).await.unwrap_err();
     assert!(problem.is(NO_USER));
     for project in [other.project, missing()] {
-        let problem = it.grant(&support(), here.tenant, project, &of, &viewer).await.unwrap_err();
+        let problem = projects.grant(&support(), here.tenant, project, &of, &viewer).await.unwrap_err();
         assert!(problem.is(problems::NOT_FOUND));
     }
     for stage in [other.stage, missing()] {
-        let problem = it.grant_stage(&support(), here.tenant, stage, &of, &manager).await.unwrap_err();
+        let problem = projects.grant_stage(&support(), here.tenant, stage, &of, &manager).await.unwrap_err();
         assert!(problem.is(problems::STAGE_NOT_FOUND));
     }
 
     fixture.grant_all_but(id, other, &[]).await;
-    assert_eq!(it.revoke(&support(), here.tenant, other.project, &of, &viewer).await.unwrap(), []);
-    assert_eq!(it.revoke_stage(&support(), here.tenant, other.stage, &of, &manager).await.unwrap(), []);
-    assert_eq!(it.revoke(&support(), other.tenant, other.project, &of, &viewer).await.unwrap(), viewer);
+    assert_eq!(projects.revoke(&support(), here.tenant, other.project, &of, &viewer).await.unwrap(), []);
+    assert_eq!(projects.revoke_stage(&support(), here.tenant, other.stage, &of, &manager).await.unwrap(), []);
+    assert_eq!(projects.revoke(&support(), other.tenant, other.project, &of, &viewer).await.unwrap(), viewer);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

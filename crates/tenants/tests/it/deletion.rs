@@ -35,8 +35,8 @@ async fn a_deleted_tenant_is_gone_with_all_that_was_its_own() {
     }
     assert!(fixture.tenants.get(&support(), tenant).await.unwrap_err().is(problems::NOT_FOUND));
     let developer = user(Role::Developer, id);
-    let held = fixture.tenants.require(&developer, tenant, TenantPermission::TenantViewer).await;
-    assert!(held.unwrap_err().is(codes::PERMISSION_NOT_FOUND));
+    let granted = fixture.tenants.require(&developer, tenant, TenantPermission::TenantViewer).await;
+    assert!(granted.unwrap_err().is(codes::PERMISSION_NOT_FOUND));
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn who_comes_after_a_tenant_is_woken_by_its_deletion_and_by_nothing_else()
 }
 
 #[tokio::test]
-async fn which_tenants_exist_is_told_for_many_at_once() {
+async fn which_tenants_exist_is_answered_for_many_at_once() {
     let fixture = Fixture::new().await;
     let (here, gone) = (fixture.tenant().await, fixture.tenant().await);
     fixture.tenants.delete(&support(), &gone.into()).await.unwrap();
@@ -124,8 +124,8 @@ async fn a_name_given_while_its_tenant_is_deleted_does_not_stay_behind() {
         let named = tenants.create_alias(&support(), tenant, &name).await;
         assert!(deletion.await.unwrap().unwrap());
         assert!(named.is_ok() || named.is_err_and(|it| it.is(problems::NOT_FOUND)));
-        let heir = fixture.tenant().await;
-        tenants.create_alias(&support(), heir, &name).await.unwrap();
+        let dependent = fixture.tenant().await;
+        tenants.create_alias(&support(), dependent, &name).await.unwrap();
     }
 }
 

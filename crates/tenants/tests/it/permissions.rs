@@ -18,8 +18,8 @@ async fn only_what_is_new_is_answered_and_repeats_count_once() {
     assert_eq!(grant(&[TenantViewer, ProjectManager]).await, []);
     assert_eq!(grant(&[]).await, []);
     let (_, grants) = fixture.tenants.get(&support(), tenant).await.unwrap();
-    let held: Vec<_> = grants.iter().map(|it| (it.tenant_id, it.user_id, it.permission)).collect();
-    assert_eq!(held, [(tenant, id, TenantViewer), (tenant, id, ProjectManager)]);
+    let granted: Vec<_> = grants.iter().map(|it| (it.tenant_id, it.user_id, it.permission)).collect();
+    assert_eq!(granted, [(tenant, id, TenantViewer), (tenant, id, ProjectManager)]);
     assert!(
         grants.iter().all(|it| it.id.slot() == tenant.slot() && it.created == fixture.foundation.clock.now())
     );

@@ -159,7 +159,7 @@ async fn the_versions_of_a_project_are_listed_oldest_first() {
 }
 
 #[tokio::test]
-async fn which_versions_exist_is_told_for_many_at_once() {
+async fn which_versions_exist_is_answered_for_many_at_once() {
     let fixture = Fixture::new().await;
     let path = fixture.stage().await;
     let (one, two) = (fixture.version(path).await, fixture.version(path).await);

@@ -7,7 +7,7 @@ use omgservers_fixtures::{Fixture, StagePath, outsiders, support, user};
 use omgservers_projects::Projects as _;
 
 /// Everything that a permission stands before, with that permission.
-const GATES: [(&str, &str); 9] = [
+const GUARDS: [(&str, &str); 9] = [
     ("create", "PROJECT_MANAGER"),
     ("create_alias", "PROJECT_MANAGER"),
     ("delete", "PROJECT_MANAGER"),
@@ -20,17 +20,19 @@ const GATES: [(&str, &str); 9] = [
 ];
 
 async fn attempt(fixture: &Fixture, caller: &Caller, what: &str, at: StagePath) -> Result<(), Problem> {
-    let (it, StagePath { tenant, project, stage }) = (&fixture.projects, at);
+    let (projects, StagePath { tenant, project, stage }) = (&fixture.projects, at);
     match what {
-        "create" => it.create(caller, tenant).await.map(drop),
-        "create_alias" => it.create_alias(caller, tenant, project, "game").await,
-        "delete" => it.delete(caller, tenant, &project.into()).await.map(drop),
-        "get" => it.get(caller, tenant, project).await.map(drop),
-        "get_stage" => it.get_stage(caller, tenant, project, stage).await.map(drop),
-        "create_stage" => it.create_stage(caller, tenant, project).await.map(drop),
-        "create_stage_alias" => it.create_stage_alias(caller, tenant, stage, "prod").await,
-        "delete_stage" => it.delete_stage(caller, tenant, project, &stage.into()).await.map(drop),
-        "require_stage" => it.require_stage(caller, tenant, stage, StagePermission::DeploymentManager).await,
+        "create" => projects.create(caller, tenant).await.map(drop),
+        "create_alias" => projects.create_alias(caller, tenant, project, "game").await,
+        "delete" => projects.delete(caller, tenant, &project.into()).await.map(drop),
+        "get" => projects.get(caller, tenant, project).await.map(drop),
+        "get_stage" => projects.get_stage(caller, tenant, project, stage).await.map(drop),
+        "create_stage" => projects.create_stage(caller, tenant, project).await.map(drop),
+        "create_stage_alias" => projects.create_stage_alias(caller, tenant, stage, "prod").await,
+        "delete_stage" => projects.delete_stage(caller, tenant, project, &stage.into()).await.map(drop),
+        "require_stage" => {
+            projects.require_stage(caller, tenant, stage, StagePermission::DeploymentManager).await
+        }
         other => unreachable!("{other}"),
     }
 }
@@ -48,7 +50,7 @@ async fn is_untouched(fixture: &Fixture, at: StagePath) -> bool {
 async fn a_developer_without_the_one_permission_is_refused() {
     let fixture = Fixture::new().await;
     let here = fixture.stage().await;
-    for (what, permission) in GATES {
+    for (what, permission) in GUARDS {
         let id = fixture.developer().await;
         fixture.grant_all_but(id, here, &[permission]).await;
         let refused = attempt(&fixture, &user(Role::Developer, id), what, here).await.unwrap_err();
@@ -64,7 +66,7 @@ async fn permissions_of_another_place_open_nothing() {
     let (here, elsewhere) = (fixture.stage().await, fixture.stage().await);
     let id = fixture.developer().await;
     fixture.grant_all_but(id, elsewhere, &[]).await;
-    for (what, _) in GATES {
+    for (what, _) in GUARDS {
         let refused = attempt(&fixture, &user(Role::Developer, id), what, here).await.unwrap_err();
         assert!(refused.is(codes::PERMISSION_NOT_FOUND), "{what}: {refused:?}");
     }
@@ -99,7 +101,7 @@ async fn permissions_are_of_no_use_to_other_roles() {
     let id = fixture.developer().await;
     fixture.grant_all_but(id, here, &[]).await;
     for stranger in outsiders(id) {
-        for (what, _) in GATES {
+        for (what, _) in GUARDS {
             let refused = attempt(&fixture, &stranger, what, here).await.unwrap_err();
             assert!(refused.is(codes::WRONG_ROLE), "{what} by {stranger:?}: {refused:?}");
         }
@@ -113,7 +115,7 @@ async fn the_one_permission_is_enough_and_support_needs_none() {
     let everything =
         ["PROJECT_MANAGER", "TENANT_VIEWER", "STAGE_MANAGER", "VERSION_MANAGER", "PROJECT_VIEWER"];
     let everything = [&everything[..], &["DEPLOYMENT_MANAGER", "STAGE_VIEWER"]].concat();
-    for (what, permission) in GATES {
+    for (what, permission) in GUARDS {
         let (here, id) = (fixture.stage().await, fixture.developer().await);
         let but: Vec<_> = everything.iter().copied().filter(|it| *it != permission).collect();
         fixture.grant_all_but(id, here, &but).await;
@@ -145,14 +147,14 @@ async fn only_support_gives_and_takes_permissions() {
     fixture
         .grant_all_but(id, StagePath { tenant, project, stage }, &["STAGE_VIEWER", "VERSION_MANAGER"])
         .await;
-    let (of, it) = (Ref::Id(id), &fixture.projects);
+    let (of, projects) = (Ref::Id(id), &fixture.projects);
     let (kinds, stage_kinds) = (ProjectPermission::ALL, StagePermission::ALL);
     for caller in outsiders(id).into_iter().chain([user(Role::Developer, id)]) {
         let refused = [
-            it.grant(&caller, tenant, project, &of, kinds).await.unwrap_err(),
-            it.revoke(&caller, tenant, project, &of, kinds).await.unwrap_err(),
-            it.grant_stage(&caller, tenant, stage, &of, stage_kinds).await.unwrap_err(),
-            it.revoke_stage(&caller, tenant, stage, &of, stage_kinds).await.unwrap_err(),
+            projects.grant(&caller, tenant, project, &of, kinds).await.unwrap_err(),
+            projects.revoke(&caller, tenant, project, &of, kinds).await.unwrap_err(),
+            projects.grant_stage(&caller, tenant, stage, &of, stage_kinds).await.unwrap_err(),
+            projects.revoke_stage(&caller, tenant, stage, &of, stage_kinds).await.unwrap_err(),
         ];
         assert!(refused.iter().all(|it| it.is(codes::WRONG_ROLE)), "{refused:?}");
     }

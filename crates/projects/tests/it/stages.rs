@@ -36,13 +36,13 @@ async fn a_developer_may_manage_the_project_that_he_made() {
     fixture.tenants.grant(&support(), tenant, &id.into(), &manager).await.unwrap();
     let (project, stage) = fixture.projects.create(&developer, tenant).await.unwrap();
     let (_, grants, _) = fixture.projects.get(&developer, tenant, project).await.unwrap();
-    let mut held: Vec<_> = grants.iter().map(|it| (it.project_id, it.user_id, it.permission)).collect();
-    held.sort_unstable();
-    assert_eq!(held, ProjectPermission::ALL.iter().map(|it| (project, id, *it)).collect::<Vec<_>>());
+    let mut granted: Vec<_> = grants.iter().map(|it| (it.project_id, it.user_id, it.permission)).collect();
+    granted.sort_unstable();
+    assert_eq!(granted, ProjectPermission::ALL.iter().map(|it| (project, id, *it)).collect::<Vec<_>>());
     assert!(grants.iter().all(|it| it.tenant_id == tenant && it.id.slot() == tenant.slot()));
     let (_, grants) = fixture.projects.get_stage(&developer, tenant, project, stage).await.unwrap();
-    let held: Vec<_> = grants.iter().map(|it| (it.stage_id, it.user_id, it.permission)).collect();
-    assert_eq!(held, [(stage, id, StagePermission::DeploymentManager)]);
+    let granted: Vec<_> = grants.iter().map(|it| (it.stage_id, it.user_id, it.permission)).collect();
+    assert_eq!(granted, [(stage, id, StagePermission::DeploymentManager)]);
 
     let second = fixture.projects.create_stage(&developer, tenant, project).await.unwrap();
     for permission in StagePermission::ALL {
@@ -123,7 +123,7 @@ async fn projects_and_stages_are_listed_oldest_first() {
 }
 
 #[tokio::test]
-async fn which_of_many_exist_is_told_at_once() {
+async fn which_of_many_exist_is_answered_at_once() {
     let fixture = Fixture::new().await;
     let (here, gone) = (fixture.stage().await, fixture.stage().await);
     fixture.projects.delete(&support(), gone.tenant, &gone.project.into()).await.unwrap();
