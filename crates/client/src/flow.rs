@@ -236,9 +236,9 @@ mod tests {
     fn framed(flow: &mut Flow) -> Option<(Vec<u64>, Vec<i64>)> {
         let text = flow.frame()?;
         let frame: ClientFrame<'_> = serde_json::from_str(&text).unwrap();
-        let said: Vec<u64> = frame.outgoing_messages.iter().map(|it| it.id.unwrap().0).collect();
-        assert_eq!(frame.request.map(|it| it.0), said.last().copied());
-        Some((said, frame.consumed_messages.iter().map(|it| it.get()).collect()))
+        let sent: Vec<u64> = frame.outgoing_messages.iter().map(|it| it.id.unwrap().0).collect();
+        assert_eq!(frame.request.map(|it| it.0), sent.last().copied());
+        Some((sent, frame.consumed_messages.iter().map(|it| it.get()).collect()))
     }
     fn numbers(flow: &mut Flow) -> Vec<u64> {
         flow.request().0.iter().map(|it| it.id.unwrap().0).collect()
@@ -341,9 +341,9 @@ mod tests {
                     flow.push("Q", raw("1"));
                     pushed += 1;
                 }
-                while let Some((said, _)) = framed(&mut flow) {
-                    taken.extend(said.iter().filter(|it| taken.last().is_none_or(|last| last < *it)).copied().collect::<Vec<_>>());
-                    answers.extend(said.last().copied());
+                while let Some((sent, _)) = framed(&mut flow) {
+                    taken.extend(sent.iter().filter(|it| taken.last().is_none_or(|last| last < *it)).copied().collect::<Vec<_>>());
+                    answers.extend(sent.last().copied());
                 }
                 for answer in answers.drain(..answered.min(answers.len())) {
                     flow.concluded(SenderSeq(answer));

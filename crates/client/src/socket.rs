@@ -113,7 +113,7 @@ pub(crate) fn broken(error: Option<Error>) -> Problem {
 pub(crate) async fn halves<T>(
     reads: impl Future<Output = T>,
     writes: impl Future<Output = Error>,
-    told: impl FnOnce(Error) -> T,
+    on_error: impl FnOnce(Error) -> T,
 ) -> T {
     tokio::pin!(reads);
     let error = tokio::select! {
@@ -121,5 +121,5 @@ pub(crate) async fn halves<T>(
         error = writes => error,
     };
     let moment = tokio::time::timeout(Duration::from_secs(1), reads).await;
-    moment.unwrap_or_else(|_silence| told(error))
+    moment.unwrap_or_else(|_elapsed| on_error(error))
 }

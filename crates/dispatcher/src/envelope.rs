@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_told_apart() {
+    fn garbage_has_its_reason() {
         for (text, why) in [
             ("", Garbage::Json),
             ("hello", Garbage::Json),
@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_player_says_arrives_as_it_was(message in any::<String>(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn a_players_frame_arrives_unchanged(message in any::<String>(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let read = |it: &EncodedFrame| serde_json::from_slice::<Value>(payload(it)).unwrap();
             prop_assert_eq!(read(&text(id(7), &message)), json!({"client_id": "7", "encoding": "TXT", "message": message}));
             let base64 = STANDARD.encode(&bytes);
@@ -168,12 +168,12 @@ mod tests {
         }
 
         #[test]
-        fn what_a_runtime_says_arrives_as_it_was(message in "\\PC+", bytes in prop::collection::vec(any::<u8>(), 1..300)) {
-            let said = json!({"clients": ["5"], "encoding": "TXT", "message": message}).to_string();
-            let it = decode(&said, 9).unwrap();
+        fn a_runtimes_frame_arrives_unchanged(message in "\\PC+", bytes in prop::collection::vec(any::<u8>(), 1..300)) {
+            let sent = json!({"clients": ["5"], "encoding": "TXT", "message": message}).to_string();
+            let it = decode(&sent, 9).unwrap();
             prop_assert_eq!((payload(&it.frame), it.frame.kind()), (message.as_bytes(), FrameKind::Text));
-            let said = json!({"encoding": "B64", "message": STANDARD.encode(&bytes)}).to_string();
-            let it = decode(&said, 9).unwrap();
+            let sent = json!({"encoding": "B64", "message": STANDARD.encode(&bytes)}).to_string();
+            let it = decode(&sent, 9).unwrap();
             prop_assert_eq!((payload(&it.frame), it.frame.kind()), (&bytes[..], FrameKind::Binary));
         }
 

@@ -30,7 +30,7 @@ pub enum Datagram {
     /// A player has shown its token, perhaps again: the answer may have been lost.
     Connected(ClientId),
     /// A player says something.
-    Said(ClientId, String),
+    Received(ClientId, String),
 }
 
 /// The players' side of a match by UDP.
@@ -77,8 +77,8 @@ impl Direct {
     fn read(&mut self, datagram: Vec<u8>, from: SocketAddr) -> Option<Datagram> {
         if let Some((client, peer)) = self.peers.iter().find(|(_, it)| it.from == from) {
             let again = peer.token == datagram;
-            let said = || Datagram::Said(*client, String::from_utf8_lossy(&datagram).into_owned());
-            return Some(if again { Datagram::Connected(*client) } else { said() });
+            let queued = || Datagram::Received(*client, String::from_utf8_lossy(&datagram).into_owned());
+            return Some(if again { Datagram::Connected(*client) } else { queued() });
         }
         let connecting = match self.verifier.verify(&String::from_utf8_lossy(&datagram)) {
             Ok(it) => it,
@@ -102,7 +102,7 @@ impl Direct {
     }
 
     /// Sends to one player, if it has connected. It may get lost.
-    pub fn tell(&self, client: ClientId, text: &str) {
+    pub fn send_to(&self, client: ClientId, text: &str) {
         if let Some(peer) = self.peers.get(&client) {
             let _lost = self.socket.try_send_to(text.as_bytes(), peer.from);
         }
@@ -111,7 +111,7 @@ impl Direct {
     /// Sends to all players who have connected. It may get lost.
     pub fn show(&self, text: &str) {
         for client in self.peers.keys() {
-            self.tell(*client, text);
+            self.send_to(*client, text);
         }
     }
 }

@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     lobby::{number, profile},
+    requests::GameRequest,
     rules::{Bout, Move, Outcome, Side},
-    say::Say,
 };
 
 /// How long a round waits for the choices of both.
 pub const ROUND: Duration = Duration::from_secs(2);
 /// How long the first one who came waits until both are connected.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The field of the profile that counts duels.
 pub const DUELS: &str = "duels";
@@ -26,11 +26,11 @@ pub const WINS: &str = "wins";
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     /// Through the backend: kept, and delivered in order.
-    Say(Say),
+    Request(GameRequest),
     /// Directly to everybody.
     Show(String),
     /// Directly to one.
-    Tell(ClientId, String),
+    Send(ClientId, String),
     /// The match has come to its end.
     Over,
 }
@@ -57,7 +57,7 @@ struct Last {
 /// What a player says directly.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Heard {
+enum PlayerMessage {
     Choice {
         round: u32,
         #[serde(rename = "move")]
@@ -103,11 +103,11 @@ impl Duel {
         let wanted = if joined.group_name.as_deref() == Some("blue") { Side::Blue } else { Side::Red };
         let free = |side: &Side| self.seat(*side).is_none();
         let side = [wanted, wanted.other()].into_iter().find(free).filter(|_| self.bout.is_none());
-        let Some(side) = side else { return vec![Act::Say(Say::Kick(client))] };
+        let Some(side) = side else { return vec![Act::Request(GameRequest::Kick(client))] };
         let seat = Seat { client, profile: profile(joined), ready: false, choice: None, gone: false };
         *self.seat_mut(side) = Some(seat);
-        self.due = self.due.or(now.checked_add(PATIENCE));
-        if self.by_udp { Vec::new() } else { vec![Act::Say(Say::Upgrade(client))] }
+        self.due = self.due.or(now.checked_add(READY_TIMEOUT));
+        if self.by_udp { Vec::new() } else { vec![Act::Request(GameRequest::Upgrade(client))] }
     }
 
     /// A player has left. In a bout that gives the other one the victory.
@@ -133,31 +133,31 @@ impl Duel {
             seat.ready = true;
         }
         if self.bout.is_some() {
-            return self.state().map(|it| Act::Tell(client, it)).into_iter().collect();
+            return self.state().map(|it| Act::Send(client, it)).into_iter().collect();
         }
         if ![&self.red, &self.blue].iter().all(|it| it.as_ref().is_some_and(|it| it.ready)) {
-            return vec![Act::Tell(client, json!({"waiting": "for the other one"}).to_string())];
+            return vec![Act::Send(client, json!({"waiting": "for the other one"}).to_string())];
         }
         self.bout = Some(Bout::default());
         self.due = now.checked_add(ROUND);
         // A bout that goes on takes nobody in.
-        let stop = Act::Say(Say::Stop);
+        let stop = Act::Request(GameRequest::Stop);
         std::iter::once(stop).chain(self.state().map(Act::Show)).collect()
     }
 
     /// A player says something directly. What isn't allowed is answered and changes nothing.
-    pub fn hear(&mut self, client: ClientId, text: &str, now: Duration) -> Vec<Act> {
-        let ignored = |why: &str| vec![Act::Tell(client, json!({"ignored": why}).to_string())];
+    pub fn handle(&mut self, client: ClientId, text: &str, now: Duration) -> Vec<Act> {
+        let ignored = |why: &str| vec![Act::Send(client, json!({"ignored": why}).to_string())];
         let (Some(side), false) = (self.side(client), self.over) else { return Vec::new() };
         let (round, choice) = match serde_json::from_str(text) {
-            Ok(Heard::Choice { round, choice }) => (round, choice),
-            Ok(Heard::Ready { .. }) => return self.ready(client, now),
+            Ok(PlayerMessage::Choice { round, choice }) => (round, choice),
+            Ok(PlayerMessage::Ready { .. }) => return self.ready(client, now),
             Err(_) => return ignored("that is neither a move nor `ready`"),
         };
         let Some(bout) = &self.bout else { return ignored("the bout hasn't begun") };
         if round != bout.round() {
             // Late, or said again: it learns where the bout stands.
-            return self.state().map(|it| Act::Tell(client, it)).into_iter().collect();
+            return self.state().map(|it| Act::Send(client, it)).into_iter().collect();
         }
         if let Err(why) = bout.check(side, choice) {
             return ignored(&why.to_string());
@@ -204,9 +204,9 @@ impl Duel {
             Some(Outcome::Won(side)) => self.seat(side).map(|it| it.client),
             _ => None,
         };
-        let mut acts = vec![Act::Say(Say::Stop)];
+        let mut acts = vec![Act::Request(GameRequest::Stop)];
         let result = json!({"over": {"winner": winner, "fought": outcome.is_some(), "bout": self.shown()}});
-        acts.push(Act::Say(Say::Broadcast(result)));
+        acts.push(Act::Request(GameRequest::Broadcast(result)));
         for seat in [&mut self.red, &mut self.blue].into_iter().flatten().filter(|it| !it.gone) {
             if outcome.is_some() {
                 let won = u64::from(winner == Some(seat.client));
@@ -214,9 +214,9 @@ impl Duel {
                     let count = number(&seat.profile, name).saturating_add(more);
                     seat.profile.insert(name.to_owned(), count.into());
                 }
-                acts.push(Act::Say(Say::Profile(seat.client, seat.profile.clone())));
+                acts.push(Act::Request(GameRequest::Profile(seat.client, seat.profile.clone())));
             }
-            acts.push(Act::Say(Say::Kick(seat.client)));
+            acts.push(Act::Request(GameRequest::Kick(seat.client)));
         }
         acts.push(Act::Over);
         acts

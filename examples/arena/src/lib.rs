@@ -4,8 +4,8 @@ pub mod direct;
 pub mod duel;
 pub mod lobby;
 mod log;
+pub mod requests;
 pub mod rules;
-pub mod say;
 
 use std::{future::pending, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::{
     direct::{Datagram, Direct},
     duel::{Act, Duel},
     lobby::Lobby,
-    say::{Say, exchange},
+    requests::{GameRequest, exchange},
 };
 
 /// How often players get what may be lost: the clock, by UDP the state.
@@ -44,11 +44,12 @@ struct UserData {
 /// ports.
 pub async fn serve(runtime: Runtime, verifier: Option<Verifier>) -> Result<(), Problem> {
     log("started", &json!({"runtime": runtime.id(), "qualifier": runtime.qualifier()}));
-    let (says, said) = unbounded_channel();
+    let (requests, queued) = unbounded_channel();
     let (sender, commands) = unbounded_channel();
     if runtime.qualifier() == RuntimeQualifier::Lobby {
         let lobby = Lobby::new(runtime.id());
-        let (served, ()) = tokio::join!(exchange(runtime, said, sender), serve_lobby(lobby, says, commands));
+        let (served, ()) =
+            tokio::join!(exchange(runtime, queued, sender), serve_lobby(lobby, requests, commands));
         return served;
     }
     let room = runtime.open_dispatcher();
@@ -57,16 +58,21 @@ pub async fn serve(runtime: Runtime, verifier: Option<Verifier>) -> Result<(), P
         Some(verifier) => listen(verifier).await,
         None => None,
     };
-    let arena = Arena { duel: Duel::default(), says: Some(says), room, direct, began: Instant::now() };
-    let (served, ()) = tokio::join!(exchange(runtime, said, sender), arena.serve(commands));
+    let arena =
+        Arena { duel: Duel::default(), requests: Some(requests), room, direct, began: Instant::now() };
+    let (served, ()) = tokio::join!(exchange(runtime, queued, sender), arena.serve(commands));
     served
 }
 
-async fn serve_lobby(mut lobby: Lobby, says: UnboundedSender<Say>, mut commands: UnboundedReceiver<Command>) {
+async fn serve_lobby(
+    mut lobby: Lobby,
+    requests: UnboundedSender<GameRequest>,
+    mut commands: UnboundedReceiver<Command>,
+) {
     while let Some(command) = commands.recv().await {
-        for say in lobby.handle(command) {
+        for request in lobby.handle(command) {
             // The exchange that is gone has told why.
-            let _gone = says.send(say);
+            let _gone = requests.send(request);
         }
     }
 }
@@ -75,7 +81,7 @@ async fn serve_lobby(mut lobby: Lobby, says: UnboundedSender<Say>, mut commands:
 struct Arena {
     duel: Duel,
     /// `None` once the match is over.
-    says: Option<UnboundedSender<Say>>,
+    requests: Option<UnboundedSender<GameRequest>>,
     room: DispatcherConnection,
     direct: Option<Direct>,
     began: Instant,
@@ -87,7 +93,7 @@ impl Arena {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A room that is refused for good is told once, and not asked again.
         let mut has_room = true;
-        while self.says.is_some() {
+        while self.requests.is_some() {
             let acts = tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Init { config }) => self.init(&config),
@@ -137,7 +143,7 @@ impl Arena {
             }
             // By way of the mailbox one may play too, slowly.
             Command::HandleMessage { client_id, message } => {
-                self.duel.hear(client_id, message.get(), self.now())
+                self.duel.handle(client_id, message.get(), self.now())
             }
             other => {
                 log("ignored", &json!(format!("{other:?}")));
@@ -149,7 +155,7 @@ impl Arena {
     fn room_event(&mut self, event: DispatcherEvent) -> Vec<Act> {
         match event {
             DispatcherEvent::Frame { client_id, frame: Frame::Text(text) } => {
-                self.duel.hear(client_id, &text, self.now())
+                self.duel.handle(client_id, &text, self.now())
             }
             // What was shown while it was closed is shown again.
             DispatcherEvent::Opened => self.duel.state().map(Act::Show).into_iter().collect(),
@@ -164,7 +170,7 @@ impl Arena {
     fn datagram(&mut self, datagram: Datagram) -> Vec<Act> {
         match datagram {
             Datagram::Connected(client) => self.duel.ready(client, self.now()),
-            Datagram::Said(client, text) => self.duel.hear(client, &text, self.now()),
+            Datagram::Received(client, text) => self.duel.handle(client, &text, self.now()),
         }
     }
 
@@ -184,19 +190,19 @@ impl Arena {
     fn act(&mut self, acts: Vec<Act>) {
         for act in acts {
             match act {
-                Act::Say(say) => {
-                    if let Some(says) = &self.says {
-                        let _gone = says.send(say);
+                Act::Request(request) => {
+                    if let Some(requests) = &self.requests {
+                        let _gone = requests.send(request);
                     }
                 }
                 Act::Show(text) => {
                     log("state", &serde_json::from_str::<Value>(&text).unwrap_or_default());
                     self.show(text);
                 }
-                Act::Tell(client, text) => self.tell(client, text),
+                Act::Send(client, text) => self.send_to(client, text),
                 Act::Over => {
                     log("over", &json!({}));
-                    self.says = None;
+                    self.requests = None;
                 }
             }
         }
@@ -210,9 +216,9 @@ impl Arena {
         }
     }
 
-    fn tell(&self, client: ClientId, text: String) {
+    fn send_to(&self, client: ClientId, text: String) {
         match &self.direct {
-            Some(direct) => direct.tell(client, &text),
+            Some(direct) => direct.send_to(client, &text),
             None => drop(self.room.send_unreliable(client, text)),
         }
     }

@@ -9,7 +9,7 @@ use omgservers_client::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
-use crate::{log::log, say::Say};
+use crate::{log::log, requests::GameRequest};
 
 /// The field of the profile that counts messages.
 const COUNTER: &str = "messages";
@@ -35,14 +35,14 @@ impl Lobby {
     }
 
     /// Carries a command of the backend out.
-    pub fn handle(&mut self, command: Command) -> Vec<Say> {
+    pub fn handle(&mut self, command: Command) -> Vec<GameRequest> {
         match command {
             Command::AddClient(joined) => self.add(&joined),
             Command::DeleteClient { client_id } => {
                 self.profiles.remove(&client_id);
-                vec![Say::Broadcast(json!({"left": client_id, "players": self.profiles.len()}))]
+                vec![GameRequest::Broadcast(json!({"left": client_id, "players": self.profiles.len()}))]
             }
-            Command::HandleMessage { client_id, message } => self.hear(client_id, &message),
+            Command::HandleMessage { client_id, message } => self.handle_message(client_id, &message),
             Command::Init { .. } => Vec::new(),
             other => {
                 log("ignored", &json!(format!("{other:?}")));
@@ -51,7 +51,7 @@ impl Lobby {
         }
     }
 
-    fn add(&mut self, joined: &AddClient) -> Vec<Say> {
+    fn add(&mut self, joined: &AddClient) -> Vec<GameRequest> {
         let client = joined.client_id;
         let profile = profile(joined);
         let (count, wins) = (number(&profile, COUNTER), number(&profile, crate::duel::WINS));
@@ -60,26 +60,29 @@ impl Lobby {
         log("joined", &json!({"client": client, "user": joined.user_id, "players": players}));
         let greeting = json!({"hello": client, "runtime": self.runtime, "qualifier": "LOBBY",
             "count": count, "players": players, "wins": wins});
-        vec![Say::Respond(client, greeting), Say::Broadcast(json!({"joined": client, "players": players}))]
+        vec![
+            GameRequest::Respond(client, greeting),
+            GameRequest::Broadcast(json!({"joined": client, "players": players})),
+        ]
     }
 
-    fn hear(&mut self, client: ClientId, message: &RawValue) -> Vec<Say> {
+    fn handle_message(&mut self, client: ClientId, message: &RawValue) -> Vec<GameRequest> {
         let value: Value = serde_json::from_str(message.get()).unwrap_or_default();
         if value.get("play").is_some() {
             return vec![match serde_json::from_value::<Play>(value) {
-                Ok(Play { play: mode, skill }) => Say::Match { client, mode, skill },
-                Err(error) => Say::Respond(client, json!({"refused": error.to_string()})),
+                Ok(Play { play: mode, skill }) => GameRequest::Match { client, mode, skill },
+                Err(error) => GameRequest::Respond(client, json!({"refused": error.to_string()})),
             }];
         }
         if let Some(text) = value.as_str().and_then(|it| it.strip_prefix("all: ")) {
-            return vec![Say::Broadcast(json!({"from": client, "all": text}))];
+            return vec![GameRequest::Broadcast(json!({"from": client, "all": text}))];
         }
         let profile = self.profiles.entry(client).or_default();
         let count = number(profile, COUNTER).saturating_add(1);
         profile.insert(COUNTER.to_owned(), count.into());
         vec![
-            Say::Profile(client, profile.clone()),
-            Say::Respond(client, json!({"echo": value, "count": count})),
+            GameRequest::Profile(client, profile.clone()),
+            GameRequest::Respond(client, json!({"echo": value, "count": count})),
         ]
     }
 }

@@ -26,9 +26,9 @@ pub const PORT: u16 = 7777;
 /// Most players by UDP, and most connections by TCP.
 const MOST: usize = 1024;
 /// Who was silent for so long has to show a token again.
-const SILENCE: Duration = Duration::from_secs(60);
+const MAX_IDLE: Duration = Duration::from_secs(60);
 /// How long a connection may take to show its token.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest token or line.
 const LONGEST: u64 = 4096;
 
@@ -59,7 +59,7 @@ struct Peer {
     client: ClientId,
     /// It may come twice: the answer may have been lost.
     token: Vec<u8>,
-    heard: Instant,
+    last_received: Instant,
 }
 
 /// Serves players by UDP: each datagram is a message.
@@ -71,13 +71,13 @@ pub async fn udp(socket: UdpSocket, verifier: &Verifier) -> io::Result<()> {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
         let message = buffer.get(..length).unwrap_or_default();
         let now = Instant::now();
-        peers.retain(|_, it| now.duration_since(it.heard) < SILENCE);
+        peers.retain(|_, it| now.duration_since(it.last_received) < MAX_IDLE);
         if !peers.contains_key(&from) && peers.len() < MOST {
             let Some(client) = admit(verifier, message, from) else { continue };
-            peers.insert(from, Peer { client, token: message.to_vec(), heard: now });
+            peers.insert(from, Peer { client, token: message.to_vec(), last_received: now });
         }
         let Some(peer) = peers.get_mut(&from) else { continue };
-        peer.heard = now;
+        peer.last_received = now;
         let _lost = if message == peer.token {
             socket.send_to(format!("welcome {}", peer.client).as_bytes(), from).await
         } else {
@@ -91,11 +91,11 @@ pub async fn tcp(listener: TcpListener, verifier: &Verifier) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(MOST));
     loop {
         let (stream, from) = listener.accept().await?;
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
         let verifier = verifier.clone();
         tokio::spawn(async move {
             let _closed = echo(stream, from, &verifier).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
@@ -103,7 +103,7 @@ pub async fn tcp(listener: TcpListener, verifier: &Verifier) -> io::Result<()> {
 async fn echo(stream: TcpStream, from: SocketAddr, verifier: &Verifier) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
-    timeout(PATIENCE, (&mut stream).take(LONGEST).read_until(b'\n', &mut line)).await??;
+    timeout(TOKEN_TIMEOUT, (&mut stream).take(LONGEST).read_until(b'\n', &mut line)).await??;
     let Some(client) = admit(verifier, line.trim_ascii_end(), from) else { return Ok(()) };
     line = format!("welcome {client}\n").into_bytes();
     while line.ends_with(b"\n") {

@@ -47,7 +47,9 @@ impl Lobby {
                 log("left", &json!({"client": client_id, "players": self.profiles.len()}));
                 runtime.broadcast(&json!({"left": client_id, "players": self.profiles.len()}))?;
             }
-            Command::HandleMessage { client_id, message } => return self.hear(client_id, &message, runtime),
+            Command::HandleMessage { client_id, message } => {
+                return self.handle_message(client_id, &message, runtime);
+            }
             other => log("ignored", &format!("{other:?}")),
         }
         Ok(Next::GoOn)
@@ -72,7 +74,12 @@ impl Lobby {
         Ok(())
     }
 
-    fn hear(&mut self, client: ClientId, message: &RawValue, runtime: &mut Runtime) -> Result<Next, Problem> {
+    fn handle_message(
+        &mut self,
+        client: ClientId,
+        message: &RawValue,
+        runtime: &mut Runtime,
+    ) -> Result<Next, Problem> {
         log("message", &json!({"client": client, "bytes": message.get().len()}));
         let text: Option<String> = serde_json::from_str(message.get()).ok();
         match text.as_deref() {

@@ -51,9 +51,13 @@ pub(crate) async fn measure(backend: &Backend) -> anyhow::Result<Vec<Figure>> {
     deploys.studio.close().await;
     eprintln!("a deploy until its lobby is wanted: {alone:.2} ms alone, {beside:.2} ms beside {OTHERS}");
     Ok(vec![
-        Figure::new("deploy_beside_10000", "Deploy until its lobby is wanted, beside 10,000 deployments", "ms")
-            .compared(beside, "the same alone", alone)
-            .ratio(beside / alone, Bar::AtMost(2.0)),
+        Figure::new(
+            "deploy_beside_10000",
+            "Deploy until its lobby is wanted, beside 10,000 deployments",
+            "ms",
+        )
+        .compared(beside, "the same alone", alone)
+        .ratio(beside / alone, Bar::AtMost(2.0)),
     ])
 }
 

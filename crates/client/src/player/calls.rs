@@ -18,13 +18,14 @@ impl Player {
     /// The open ticket of a session of this player, and why it isn't matched yet. Problems: 404 without one.
     pub async fn ticket(&self, client_id: ClientId) -> Result<TicketDetails, Problem> {
         let answer: GetTicketDetailsResponse =
-            self.ask("get-ticket-details", &TicketRequest { client_id }).await?;
+            self.request("get-ticket-details", &TicketRequest { client_id }).await?;
         Ok(answer.details)
     }
 
     /// Ends the open ticket of a session of this player; `false` when there is none.
     pub async fn cancel_matchmaking(&self, client_id: ClientId) -> Result<bool, Problem> {
-        let answer: DeletedResponse = self.ask("cancel-matchmaking", &TicketRequest { client_id }).await?;
+        let answer: DeletedResponse =
+            self.request("cancel-matchmaking", &TicketRequest { client_id }).await?;
         Ok(answer.deleted)
     }
 
@@ -33,11 +34,11 @@ impl Player {
     /// connect to directly.
     pub async fn refresh_connect_token(&self, client_id: ClientId) -> Result<DirectConnection, Problem> {
         let request = CreateConnectTokenRequest { client_id };
-        let answer: CreateConnectTokenResponse = self.ask("create-connect-token", &request).await?;
+        let answer: CreateConnectTokenResponse = self.request("create-connect-token", &request).await?;
         Ok(answer.direct)
     }
 
-    async fn ask<T: DeserializeOwned>(
+    async fn request<T: DeserializeOwned>(
         &self,
         verb: &str,
         request: &(impl Serialize + Sync),

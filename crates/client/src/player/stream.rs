@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The backend pings every 15 s; a connection that is silent for so long is dead.
-const SILENCE: Duration = Duration::from_secs(45);
+const MAX_IDLE: Duration = Duration::from_secs(45);
 /// A stream that lived so long was a good one, though nothing came.
 const GOOD: Duration = Duration::from_secs(10);
 
@@ -101,8 +101,8 @@ async fn carry(socket: Socket, shared: &SessionState) -> Ended {
     let (sink, messages) = socket.split();
     let mut reader = Reader { shared, carried: false, refusal: None };
     let (code, problem) = {
-        let told = |error| (None, broken(Some(error)));
-        halves(reader.read(messages), write(sink, shared), told).await
+        let on_error = |error| (None, broken(Some(error)));
+        halves(reader.read(messages), write(sink, shared), on_error).await
     };
     let good = reader.carried || begun.elapsed() >= GOOD;
     Ended::Closed { code, problem: reader.refusal.unwrap_or(problem), good }
@@ -136,15 +136,15 @@ impl Reader<'_> {
         mut messages: impl Stream<Item = Result<Message, Error>> + Unpin,
     ) -> (Option<u16>, Problem) {
         loop {
-            let message = match tokio::time::timeout(SILENCE, messages.next()).await {
+            let message = match tokio::time::timeout(MAX_IDLE, messages.next()).await {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(error))) => return (None, broken(Some(error))),
                 Ok(None) => return (None, broken(None)),
-                Err(_silence) => return (None, Problem::unavailable("the stream was silent for too long")),
+                Err(_elapsed) => return (None, Problem::unavailable("the stream was silent for too long")),
             };
             match message {
                 Message::Text(text) => match serde_json::from_str(&text) {
-                    Ok(frame) => self.hear(frame),
+                    Ok(frame) => self.handle(frame),
                     Err(error) => return (None, FOREIGN_ANSWER.detail(format!("over the stream: {error}"))),
                 },
                 Message::Close(frame) => {
@@ -156,7 +156,7 @@ impl Reader<'_> {
         }
     }
 
-    fn hear(&mut self, frame: ServerFrame) {
+    fn handle(&mut self, frame: ServerFrame) {
         self.carried = true;
         let ServerFrame { incoming_messages, request, error, .. } = frame;
         if !incoming_messages.is_empty() {

@@ -93,8 +93,8 @@ async fn visit(
                 return;
             }
             let (sink, messages) = socket.split();
-            let told = |error| broken(Some(error)).sentence().to_owned();
-            halves(read(messages, &events), write(sink, frames), told).await
+            let on_error = |error| broken(Some(error)).sentence().to_owned();
+            halves(read(messages, &events), write(sink, frames), on_error).await
         }
         Err(refusal) => refused(refusal),
     };

@@ -153,7 +153,7 @@ enum ConnectFailure {
 impl Reconnector {
     async fn serve(self, mut frames: mpsc::Receiver<Vec<Message>>) {
         let mut attempts = self.retry.start();
-        let mut told = false;
+        let mut reported = false;
         loop {
             let ended = match self.enter().await {
                 Ok(socket) => {
@@ -166,19 +166,24 @@ impl Reconnector {
                     if begun.elapsed() >= GOOD {
                         attempts = self.retry.start();
                     }
-                    told = false;
+                    reported = false;
                     ConnectFailure::Lost(UNAVAILABLE.detail(reason))
                 }
                 Err(failure) => failure,
             };
-            if self.fail(ended, &mut attempts, &mut told).await.is_none() {
+            if self.fail(ended, &mut attempts, &mut reported).await.is_none() {
                 return;
             }
         }
     }
 
     /// Tells of a failure and pauses; `None` when it is the last one.
-    async fn fail(&self, failure: ConnectFailure, attempts: &mut Attempts, told: &mut bool) -> Option<()> {
+    async fn fail(
+        &self,
+        failure: ConnectFailure,
+        attempts: &mut Attempts,
+        reported: &mut bool,
+    ) -> Option<()> {
         let problem = match failure {
             ConnectFailure::Lost(problem) => problem,
             ConnectFailure::Final(problem) => {
@@ -187,7 +192,7 @@ impl Reconnector {
             }
         };
         // Many failures in a row are one.
-        if !std::mem::replace(told, true) {
+        if !std::mem::replace(reported, true) {
             let reason = problem.sentence().to_owned();
             self.events.send(Ok(DispatcherEvent::Lost { reason })).await.ok()?;
         }
@@ -220,8 +225,8 @@ impl Reconnector {
             return CLOSED.to_owned();
         }
         let (sink, messages) = socket.split();
-        let told = |error| broken(Some(error)).sentence().to_owned();
-        halves(self.read(messages), write(sink, frames), told).await
+        let on_error = |error| broken(Some(error)).sentence().to_owned();
+        halves(self.read(messages), write(sink, frames), on_error).await
     }
 
     async fn read(&self, mut messages: impl Stream<Item = Result<Message, Error>> + Unpin) -> String {

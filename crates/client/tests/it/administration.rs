@@ -46,7 +46,7 @@ async fn a_problem_is_rebuilt_from_the_error_body() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_the_backends_is_told_from_a_problem() {
+async fn an_answer_that_is_not_the_backends_is_no_problem_of_the_backend() {
     for (status, body, kind) in [
         (502, "<html>Bad Gateway</html>", Kind::Internal),
         (403, "", Kind::Forbidden),

@@ -113,7 +113,7 @@ async fn serve(
     }
     let mut seen = None;
     #[expect(clippy::result_large_err, reason = "the library's own type")]
-    let look = |request: &Request, mut response: Response| {
+    let check = |request: &Request, mut response: Response| {
         let header = |name: &str| request.headers().get(name).map(|it| it.to_str().unwrap().to_owned());
         let protocol = header("sec-websocket-protocol").unwrap_or_default();
         response.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
@@ -121,7 +121,7 @@ async fn serve(
         seen = Some((request.uri().to_string(), token, protocol));
         Ok(response)
     };
-    let socket = accept_hdr_async(socket, look).await.unwrap();
+    let socket = accept_hdr_async(socket, check).await.unwrap();
     let (path, token, protocol) = seen.unwrap();
     let _gone = calls.send(Call { path, token, protocol, socket });
 }

@@ -85,16 +85,16 @@ async fn a_player_follows_an_invitation_and_leaves_with_its_next_assignment() {
 }
 
 #[tokio::test]
-async fn a_room_that_closes_is_told_and_the_session_goes_on() {
+async fn a_closed_dispatcher_connection_is_an_event_and_the_session_goes_on() {
     let (mut dial, mut session, mut stream) = playing().await;
     stream.send(&upgrade(1, "w")).await;
     event(&mut session).await;
     let room = dial.call().await;
     assert!(matches!(event(&mut session).await, Event::DispatcherConnected));
-    let (told, ()) = tokio::join!(event(&mut session), room.close(1001, "DispatcherConnection was removed"));
+    let (ended, ()) = tokio::join!(event(&mut session), room.close(1001, "Room was removed"));
     assert!(
-        matches!(&told, Event::DispatcherDisconnected { reason } if reason.contains("1001") && reason.contains("DispatcherConnection was removed")),
-        "{told:?}"
+        matches!(&ended, Event::DispatcherDisconnected { reason } if reason.contains("1001") && reason.contains("Room was removed")),
+        "{ended:?}"
     );
     stream.send(&upgrade(2, "another")).await;
     assert!(matches!(event(&mut session).await, Event::ConnectionUpgrade(_)));
@@ -129,7 +129,7 @@ async fn happens(room: &mut DispatcherConnection) -> DispatcherEvent {
 }
 
 #[tokio::test]
-async fn a_runtime_speaks_to_one_to_some_and_to_all() {
+async fn a_runtime_sends_to_one_to_some_and_to_all() {
     let (mut dial, mut room) = hosting().await;
     assert!(room.broadcast_unreliable("early").unwrap_err().is(NOT_CONNECTED));
     let mut call = dial.call().await;

@@ -46,7 +46,7 @@ fn messages(of: &[(&str, &str, Value)]) -> Reply {
     Reply::ok(&json!({"incoming_messages": list}))
 }
 
-fn said(id: &str, text: &str) -> (&'static str, &'static str, Value) {
+fn message(id: &str, text: &str) -> (&'static str, &'static str, Value) {
     (Box::leak(id.to_owned().into_boxed_str()), "SERVER_OUTGOING_MESSAGE", json!({"message": text}))
 }
 
@@ -92,8 +92,8 @@ async fn a_request_that_failed_is_repeated_as_it_was() {
 #[tokio::test]
 async fn what_was_received_is_acknowledged_once_and_handed_on_once() {
     let (fake, mut session) = session(|_, number| match number {
-        0 => messages(&[said("31", "a"), said("32", "b")]),
-        1 => messages(&[said("32", "b"), said("33", "c")]),
+        0 => messages(&[message("31", "a"), message("32", "b")]),
+        1 => messages(&[message("32", "b"), message("33", "c")]),
         _ => messages(&[]),
     })
     .await;
@@ -160,7 +160,7 @@ async fn events_have_types_and_unknown_ones_are_kept() {
 }
 
 #[tokio::test]
-async fn patience_has_an_end_and_the_message_is_kept() {
+async fn retries_end_and_the_message_is_kept() {
     let works = Arc::new(Mutex::new(false));
     let answer = works.clone();
     let (fake, mut session) =
@@ -194,10 +194,10 @@ async fn a_refused_message_does_not_block_the_ones_after_it() {
 }
 
 #[tokio::test]
-async fn what_is_said_during_a_long_poll_goes_out_at_once() {
+async fn a_message_sent_during_a_long_poll_goes_out_at_once() {
     let (fake, mut session) =
         session(|request, _| match request["outgoing_messages"][0]["body"]["data"].as_str() {
-            Some(text) => messages(&[said("40", text)]),
+            Some(text) => messages(&[message("40", text)]),
             None => Reply::Hang,
         })
         .await;
@@ -220,7 +220,7 @@ async fn an_expired_token_is_renewed() {
     let (fake, mut session) =
         session(
             |_, number| {
-                if number == 0 { Reply::Body(401, String::new()) } else { messages(&[said("31", "a")]) }
+                if number == 0 { Reply::Body(401, String::new()) } else { messages(&[message("31", "a")]) }
             },
         )
         .await;

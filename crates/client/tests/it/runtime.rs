@@ -47,8 +47,8 @@ async fn every_command_has_the_contracts_shape_and_a_number() {
     runtime.set_profile(client, &json!({"n": 1})).unwrap();
     runtime.kick(client).unwrap();
     runtime.request_matchmaking(client, "duel").unwrap();
-    let wish = runtime.matchmaking(client, "duel").party(["10".parse().unwrap()]);
-    wish.number("skill", 5.5).text("region", "eu").flag("ranked", true).request().unwrap();
+    let ticket = runtime.matchmaking(client, "duel").party(["10".parse().unwrap()]);
+    ticket.number("skill", 5.5).text("region", "eu").flag("ranked", true).request().unwrap();
     runtime.cancel_matchmaking(client).unwrap();
     runtime.stop_matchmaking().unwrap();
     runtime.upgrade_connection(client).unwrap();
@@ -166,7 +166,7 @@ async fn a_dropped_exchange_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_rejected_command_is_told_by_its_number() {
+async fn a_rejected_command_has_the_number_of_the_call() {
     let (_fake, mut runtime) = runtime(|_, _| {
         Reply::ok(&json!({"incoming_commands": [], "rejected_commands": [
             {"index": 1, "qualifier": "KICK_CLIENT", "code": "messaging.not_here", "detail": "the client isn't here"}]}))
@@ -181,7 +181,7 @@ async fn a_rejected_command_is_told_by_its_number() {
 }
 
 #[tokio::test]
-async fn a_stopped_runtime_is_told_so_and_does_not_ask_again() {
+async fn a_stopped_runtime_gets_a_problem_and_sends_nothing_more() {
     let (fake, mut runtime) =
         runtime(|_, _| Reply::problem(404, "RUNTIME_NOT_FOUND", "runtimes.stopped", "it is stopped")).await;
     let problem = runtime.exchange(Duration::ZERO).await.unwrap_err();
@@ -258,8 +258,8 @@ fn the_environment_of_a_container_is_read_and_a_wrong_one_is_named() {
 #[tokio::test]
 async fn a_wish_without_a_finite_number_is_refused_before_it_is_queued() {
     let (_fake, mut runtime) = runtime(|_, _| nothing()).await;
-    let wish = runtime.matchmaking("9".parse().unwrap(), "duel").number("skill", f64::NAN);
-    let problem = wish.request().unwrap_err();
+    let ticket = runtime.matchmaking("9".parse().unwrap(), "duel").number("skill", f64::NAN);
+    let problem = ticket.request().unwrap_err();
     assert!(problem.sentence().contains("`skill`"), "{problem:?}");
     assert!(!runtime.has_unsent());
 }

@@ -42,7 +42,7 @@ fn incoming(id: u64, text: &str) -> Value {
     json!({"incoming_messages": [{"id": id.to_string(), "qualifier": "SERVER_OUTGOING_MESSAGE", "body": {"message": text}}]})
 }
 
-fn said(frame: &Value) -> Vec<(u64, String)> {
+fn sent(frame: &Value) -> Vec<(u64, String)> {
     let messages = frame["outgoing_messages"].as_array().cloned().unwrap_or_default();
     let one = |it: &Value| (it["id"].as_u64().unwrap(), it["body"]["data"].as_str().unwrap().to_owned());
     messages.iter().map(one).collect()
@@ -80,7 +80,7 @@ async fn frames_are_sent_without_waiting_for_each_other_and_repeated_when_they_w
     for (number, text) in ["a", "b", "c"].into_iter().enumerate() {
         sender.send(text).unwrap();
         let frame = call.frame().await;
-        assert_eq!(said(&frame), [(u64::try_from(number).unwrap(), text.to_owned())], "before any answer");
+        assert_eq!(sent(&frame), [(u64::try_from(number).unwrap(), text.to_owned())], "before any answer");
         assert_eq!(frame["request"], number);
     }
     call.send(&json!({"accepted": 0, "request": 0})).await;
@@ -89,7 +89,7 @@ async fn frames_are_sent_without_waiting_for_each_other_and_repeated_when_they_w
     drop(call);
     let mut call = while_next(&mut session, dial.call()).await;
     let frame = while_next(&mut session, call.frame()).await;
-    assert_eq!(said(&frame), [(1, "b".to_owned()), (2, "c".to_owned())]);
+    assert_eq!(sent(&frame), [(1, "b".to_owned()), (2, "c".to_owned())]);
     call.send(&json!({"accepted": 2, "request": 2})).await;
     timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
 }
@@ -167,7 +167,7 @@ async fn streams_that_carry_nothing_give_way_to_polling_and_what_was_sent_over_t
     let breaks = async {
         for _ in 0..3 {
             let mut call = dial.call().await;
-            assert_eq!(said(&call.frame().await), [(0, "hi".to_owned())]);
+            assert_eq!(sent(&call.frame().await), [(0, "hi".to_owned())]);
         }
     };
     while_next(&mut session, breaks).await;
@@ -184,20 +184,20 @@ async fn a_backend_that_asks_to_come_later_gets_the_same_again_after_a_pause() {
         let later = async {
             let mut call = dial.call().await;
             let frame = call.frame().await;
-            assert_eq!(said(&frame), [(0, "a".to_owned())]);
+            assert_eq!(sent(&frame), [(0, "a".to_owned())]);
             call.send(&json!({"request": 0, "error": {"status": 429, "qualifier": "MAILBOX_FULL", "code": "messaging.mailbox_full", "detail": "full"}})).await;
             call.close(1013, "").await;
         };
         while_next(&mut session, later).await;
     }
     let mut call = while_next(&mut session, dial.call()).await;
-    assert_eq!(said(&call.frame().await), [(0, "a".to_owned())]);
+    assert_eq!(sent(&call.frame().await), [(0, "a".to_owned())]);
     call.send(&json!({"accepted": 0, "request": 0})).await;
     timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn patience_has_an_end_when_nobody_is_there_and_what_was_said_is_kept() {
+async fn retries_end_when_the_backend_is_away_and_messages_are_kept() {
     let (dial, session) = dial().await;
     let impatient = Retry { give_up_after: Some(Duration::from_millis(60)), ..QUICK };
     let mut session = session.with_retry(impatient);
@@ -211,7 +211,7 @@ async fn patience_has_an_end_when_nobody_is_there_and_what_was_said_is_kept() {
 }
 
 #[tokio::test]
-async fn ends_that_are_final_are_told() {
+async fn final_ends_are_problems() {
     for (code, error, kind) in [
         (4403, Some((400, "messaging.foreign_client")), Kind::Invalid),
         (4404, Some((404, "messaging.client_not_found")), Kind::NotFound),
@@ -228,8 +228,8 @@ async fn ends_that_are_final_are_told() {
             }
             call.close(code, "").await;
         };
-        let (told, ()) = tokio::join!(timeout(LONG, session.next()), ends);
-        let problem = told.unwrap().unwrap_err();
+        let (event, ()) = tokio::join!(timeout(LONG, session.next()), ends);
+        let problem = event.unwrap().unwrap_err();
         assert_eq!(problem.kind(), kind, "{problem:?}");
         assert_eq!(problem.is(REPLACED), code == 4001);
     }
@@ -240,7 +240,7 @@ async fn ends_that_are_final_are_told() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_refused_for_good_is_told_once_and_the_next_ones_go_on() {
+async fn a_refused_frame_is_reported_once_and_the_next_ones_go_on() {
     let (mut dial, mut session) = dial().await;
     let sender = session.sender();
     let mut call = while_next(&mut session, dial.call()).await;

@@ -416,7 +416,7 @@ proptest! {
         let players: Vec<_> = (1..4).map(|number| player(&it, number)).collect();
         let mut game = Some(game(&it));
         // By player: what was said, and what waits for room.
-        let (mut said, mut stuck, mut got) = (vec![0_usize; 3], vec![None::<String>; 3], Vec::new());
+        let (mut sent, mut stuck, mut got) = (vec![0_usize; 3], vec![None::<String>; 3], Vec::new());
         for (what, number, size) in steps {
             let index = usize::try_from(number - 1).unwrap();
             let retries = |stuck: &mut Vec<Option<String>>| {
@@ -428,8 +428,8 @@ proptest! {
             };
             match what {
                 0..=2 if stuck[index].is_none() => {
-                    let text = format!("{:05}{}", said[index], "-".repeat(size));
-                    said[index] += 1;
+                    let text = format!("{:05}{}", sent[index], "-".repeat(size));
+                    sent[index] += 1;
                     if try_send_text(&players[index], &text) == FrameOutcome::Full {
                         stuck[index] = Some(text);
                     }
@@ -456,7 +456,7 @@ proptest! {
             send_text(player, text);
         }
         got.extend(received(&game));
-        for (index, count) in said.iter().enumerate() {
+        for (index, count) in sent.iter().enumerate() {
             let mine = format!(r#"{{"client_id":"{}","encoding":"TXT","message":""#, index + 1);
             let numbers: Vec<usize> =
                 got.iter().filter_map(|it| it.1.strip_prefix(&mine)?.get(..5)?.parse().ok()).collect();

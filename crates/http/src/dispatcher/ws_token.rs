@@ -71,12 +71,12 @@ mod tests {
         for (name, value) in headers {
             request = request.append_header((*name, *value));
         }
-        let proof = WsToken::of(&request.to_http_request()).ok()?;
-        Some((proof.token, proof.protocol))
+        let ws_token = WsToken::of(&request.to_http_request()).ok()?;
+        Some((ws_token.token, ws_token.protocol))
     }
 
     #[test]
-    fn a_token_comes_in_four_ways() {
+    fn a_token_comes_in_four_forms() {
         let found = |token: &str, protocol| Some((token.to_owned(), protocol));
         assert_eq!(of("?ws_token=a.b-c_d", &[]), found("a.b-c_d", None));
         let protocol = ("Sec-WebSocket-Protocol", "omgservers");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_there_is_no_proof() {
+    fn a_request_without_a_token_is_refused() {
         let carrier = "Sec-WebSocket-Protocol";
         for (query, headers) in [
             ("", vec![]),

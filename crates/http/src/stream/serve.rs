@@ -180,11 +180,11 @@ impl StreamConnection {
             Ok(frame) => {
                 let answered = frame.request.is_some() || !frame.outgoing_messages.is_empty();
                 let highest = frame.outgoing_messages.iter().filter_map(|it| it.id).max();
-                let spoken = client_messages(&frame.outgoing_messages).and_then(|said| {
+                let accepted = client_messages(&frame.outgoing_messages).and_then(|messages| {
                     let consumed = &frame.consumed_messages;
-                    self.parts.messaging.client_send(self.user, self.client, &said, consumed)
+                    self.parts.messaging.client_send(self.user, self.client, &messages, consumed)
                 });
-                match spoken {
+                match accepted {
                     Ok(Some(commit)) if answered => (frame.request, Ok((commit, highest))),
                     // The frame needs no answer, or the session is over and nothing was accepted.
                     Ok(_) => return,

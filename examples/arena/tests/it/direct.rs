@@ -10,14 +10,14 @@ use omgservers_core::SystemClock;
 use tokio::{net::UdpSocket, time::timeout};
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
-const PATIENCE: Duration = Duration::from_secs(10);
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
-async fn heard(direct: &mut Direct) -> Datagram {
-    timeout(PATIENCE, direct.next()).await.unwrap()
+async fn received(direct: &mut Direct) -> Datagram {
+    timeout(READY_TIMEOUT, direct.next()).await.unwrap()
 }
 
 #[tokio::test]
-async fn only_who_has_shown_a_token_of_this_match_is_heard_and_answered() {
+async fn only_clients_with_a_token_of_this_match_are_answered() {
     let keys = Keys::ephemeral();
     let key = keys.connect_key().unwrap();
     let verifier = Verifier::new(&key.pem, RuntimeId::from_i64(9).unwrap()).unwrap();
@@ -41,20 +41,20 @@ async fn only_who_has_shown_a_token_of_this_match_is_heard_and_answered() {
     }
     player.send(good.as_bytes()).await.unwrap();
     assert_eq!(
-        heard(&mut direct).await,
+        received(&mut direct).await,
         Datagram::Connected(client),
         "the stranger came first and wasn't heard"
     );
     // Whoever overhears the token gets in no more.
     stranger.send(good.as_bytes()).await.unwrap();
     player.send(good.as_bytes()).await.unwrap();
-    assert_eq!(heard(&mut direct).await, Datagram::Connected(client), "the token again");
+    assert_eq!(received(&mut direct).await, Datagram::Connected(client), "the token again");
     player.send(b"lunge").await.unwrap();
-    assert_eq!(heard(&mut direct).await, Datagram::Said(client, "lunge".to_owned()));
+    assert_eq!(received(&mut direct).await, Datagram::Received(client, "lunge".to_owned()));
 
     direct.show("state");
     let mut buffer = [0; 64];
-    let length = timeout(PATIENCE, player.recv(&mut buffer)).await.unwrap().unwrap();
+    let length = timeout(READY_TIMEOUT, player.recv(&mut buffer)).await.unwrap().unwrap();
     assert_eq!(&buffer[..length], b"state");
     // What comes, comes well below a millisecond.
     assert!(timeout(Duration::from_millis(200), stranger.recv(&mut buffer)).await.is_err());
@@ -65,14 +65,14 @@ async fn only_who_has_shown_a_token_of_this_match_is_heard_and_answered() {
     let again = token(9);
     moved.send(good.as_bytes()).await.unwrap();
     moved.send(again.as_bytes()).await.unwrap();
-    assert_eq!(heard(&mut direct).await, Datagram::Connected(client));
+    assert_eq!(received(&mut direct).await, Datagram::Connected(client));
     // Nor does the old one bring the old address back.
     for datagram in [good.as_bytes(), b"lunge"] {
         player.send(datagram).await.unwrap();
     }
     moved.send(b"parry").await.unwrap();
-    assert_eq!(heard(&mut direct).await, Datagram::Said(client, "parry".to_owned()));
-    direct.tell(client, "state");
-    let length = timeout(PATIENCE, moved.recv(&mut buffer)).await.unwrap().unwrap();
+    assert_eq!(received(&mut direct).await, Datagram::Received(client, "parry".to_owned()));
+    direct.send_to(client, "state");
+    let length = timeout(READY_TIMEOUT, moved.recv(&mut buffer)).await.unwrap().unwrap();
     assert_eq!(&buffer[..length], b"state");
 }

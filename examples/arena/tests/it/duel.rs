@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use omgservers_arena::{
-    duel::{Act, Duel, PATIENCE, ROUND},
-    say::Say,
+    duel::{Act, Duel, READY_TIMEOUT, ROUND},
+    requests::GameRequest,
 };
 use omgservers_client::api::{ClientId, interchange::AddClient};
 use serde_json::{Value, json};
@@ -25,16 +25,16 @@ fn begun() -> Duel {
     let mut duel = Duel::new(false);
     for (client, group, wins) in [(RED, "red", 4), (BLUE, "blue", 0)] {
         let acts = duel.join(&joined(client, group, json!({"wins": wins, "messages": 3})), START);
-        assert_eq!(acts, [Act::Say(Say::Upgrade(id(client)))]);
+        assert_eq!(acts, [Act::Request(GameRequest::Upgrade(id(client)))]);
     }
-    assert!(matches!(&duel.ready(id(RED), START)[..], [Act::Tell(..)]), "one alone doesn't begin");
+    assert!(matches!(&duel.ready(id(RED), START)[..], [Act::Send(..)]), "one alone doesn't begin");
     let acts = duel.ready(id(BLUE), START);
-    assert!(matches!(&acts[..], [Act::Say(Say::Stop), Act::Show(_)]), "{acts:?}");
+    assert!(matches!(&acts[..], [Act::Request(GameRequest::Stop), Act::Show(_)]), "{acts:?}");
     duel
 }
 
 fn choose(duel: &mut Duel, client: &str, round: u32, choice: &str) -> Vec<Act> {
-    duel.hear(id(client), &json!({"round": round, "move": choice}).to_string(), START)
+    duel.handle(id(client), &json!({"round": round, "move": choice}).to_string(), START)
 }
 
 fn round(duel: &mut Duel, round: u32, red: &str, blue: &str) -> Vec<Act> {
@@ -46,8 +46,10 @@ fn state(duel: &Duel) -> Value {
     serde_json::from_str(&duel.state().unwrap()).unwrap()
 }
 
-fn says(acts: Vec<Act>) -> Vec<Say> {
-    acts.into_iter().filter_map(|it| if let Act::Say(say) = it { Some(say) } else { None }).collect()
+fn requests(acts: Vec<Act>) -> Vec<GameRequest> {
+    acts.into_iter()
+        .filter_map(|it| if let Act::Request(requests) = it { Some(requests) } else { None })
+        .collect()
 }
 
 #[test]
@@ -64,17 +66,17 @@ fn two_touches_end_the_match_with_profiles_and_everybody_kicked() {
     round(&mut duel, 5, "advance", "parry");
     let acts = round(&mut duel, 6, "lunge", "advance");
     assert_eq!(acts.last(), Some(&Act::Over));
-    let said = says(acts);
+    let queued = requests(acts);
     let [
-        Say::Stop,
-        Say::Broadcast(result),
-        Say::Profile(_, red),
-        Say::Kick(first),
-        Say::Profile(_, blue),
-        Say::Kick(second),
-    ] = &said[..]
+        GameRequest::Stop,
+        GameRequest::Broadcast(result),
+        GameRequest::Profile(_, red),
+        GameRequest::Kick(first),
+        GameRequest::Profile(_, blue),
+        GameRequest::Kick(second),
+    ] = &queued[..]
     else {
-        panic!("{said:?}")
+        panic!("{queued:?}")
     };
     assert_eq!((*first, *second), (id(RED), id(BLUE)));
     assert_eq!((&result["over"]["winner"], &result["over"]["fought"]), (&json!(RED), &json!(true)));
@@ -89,15 +91,15 @@ fn what_is_not_allowed_is_answered_and_changes_nothing() {
     let mut duel = begun();
     let before = state(&duel);
     for text in ["", "lunge", r#"{"round":1,"move":"fly"}"#, r#"{"round":-1,"move":"lunge"}"#] {
-        let acts = duel.hear(id(RED), text, START);
+        let acts = duel.handle(id(RED), text, START);
         assert!(
-            matches!(&acts[..], [Act::Tell(to, why)] if *to == id(RED) && why.contains("ignored")),
+            matches!(&acts[..], [Act::Send(to, why)] if *to == id(RED) && why.contains("ignored")),
             "{acts:?}"
         );
     }
     let acts = choose(&mut duel, RED, 9, "lunge");
     assert!(
-        matches!(&acts[..], [Act::Tell(_, shown)] if shown.contains("\"round\":1")),
+        matches!(&acts[..], [Act::Send(_, shown)] if shown.contains("\"round\":1")),
         "another round: {acts:?}"
     );
     assert_eq!(choose(&mut duel, "9", 1, "lunge"), [], "who isn't in the match has no say");
@@ -105,7 +107,7 @@ fn what_is_not_allowed_is_answered_and_changes_nothing() {
     round(&mut duel, 1, "retreat", "retreat");
     round(&mut duel, 2, "retreat", "retreat");
     assert!(
-        matches!(&choose(&mut duel, RED, 3, "retreat")[..], [Act::Tell(_, why)] if why.contains("strip ends"))
+        matches!(&choose(&mut duel, RED, 3, "retreat")[..], [Act::Send(_, why)] if why.contains("strip ends"))
     );
 }
 
@@ -127,9 +129,15 @@ fn who_leaves_the_bout_loses_it() {
     let mut duel = begun();
     let acts = duel.leave(id(RED));
     assert_eq!(acts.last(), Some(&Act::Over));
-    let said = says(acts);
-    let [Say::Stop, Say::Broadcast(result), Say::Profile(client, profile), Say::Kick(_)] = &said[..] else {
-        panic!("{said:?}")
+    let queued = requests(acts);
+    let [
+        GameRequest::Stop,
+        GameRequest::Broadcast(result),
+        GameRequest::Profile(client, profile),
+        GameRequest::Kick(_),
+    ] = &queued[..]
+    else {
+        panic!("{queued:?}")
     };
     assert_eq!((&result["over"]["winner"], *client, &profile["wins"]), (&json!(BLUE), id(BLUE), &json!(1)));
     assert_eq!(duel.leave(id(BLUE)), []);
@@ -139,7 +147,7 @@ fn who_leaves_the_bout_loses_it() {
 fn a_seat_that_gets_free_before_the_bout_is_free_for_another_one() {
     let mut duel = Duel::new(true);
     assert_eq!(duel.join(&joined(RED, "red", json!({})), START), [], "by UDP nobody is invited");
-    assert_eq!(duel.due(), Some(PATIENCE));
+    assert_eq!(duel.due(), Some(READY_TIMEOUT));
     assert_eq!(duel.leave(id(RED)), []);
     assert_eq!(duel.due(), None);
     for client in [RED, BLUE] {
@@ -147,7 +155,7 @@ fn a_seat_that_gets_free_before_the_bout_is_free_for_another_one() {
     }
     assert_eq!(
         duel.join(&joined("9", "red", json!({})), START),
-        [Act::Say(Say::Kick(id("9")))],
+        [Act::Request(GameRequest::Kick(id("9")))],
         "it is full"
     );
 }
@@ -157,9 +165,11 @@ fn who_waits_in_vain_goes_back_and_nothing_is_counted() {
     let mut duel = Duel::new(false);
     duel.join(&joined(RED, "red", json!({})), START);
     duel.ready(id(RED), START);
-    let acts = duel.wake(PATIENCE);
+    let acts = duel.wake(READY_TIMEOUT);
     assert_eq!(acts.last(), Some(&Act::Over));
-    let said = says(acts);
-    let [Say::Stop, Say::Broadcast(result), Say::Kick(client)] = &said[..] else { panic!("{said:?}") };
+    let queued = requests(acts);
+    let [GameRequest::Stop, GameRequest::Broadcast(result), GameRequest::Kick(client)] = &queued[..] else {
+        panic!("{queued:?}")
+    };
     assert_eq!((&result["over"]["fought"], *client), (&json!(false), id(RED)));
 }

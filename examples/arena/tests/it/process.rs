@@ -30,7 +30,7 @@ fn script(exchange: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_match_that_is_over_has_said_everything_and_ends_with_0() {
+async fn a_match_that_is_over_has_sent_everything_and_ends_with_0() {
     let exchanges = std::sync::atomic::AtomicUsize::new(0);
     let fake = FakeBackend::start(move |request, _| match request.verb() {
         "create-token" => Reply::ok(&json!({"api_token": "a", "ws_token": "w"})),
@@ -43,14 +43,14 @@ async fn a_match_that_is_over_has_said_everything_and_ends_with_0() {
     .unwrap();
     let output = arena(&fake.url, "MATCH").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
-    let mut said: Vec<String> = Vec::new();
+    let mut queued: Vec<String> = Vec::new();
     for it in fake.received().iter().filter(|it| it.verb() == "interchange") {
         let request: Value = serde_json::from_str(&it.body).unwrap();
         let commands = request["outgoing_commands"].as_array().unwrap();
-        said.extend(commands.iter().map(|it| it["qualifier"].as_str().unwrap().to_owned()));
+        queued.extend(commands.iter().map(|it| it["qualifier"].as_str().unwrap().to_owned()));
     }
     assert_eq!(
-        said,
+        queued,
         [
             "UPGRADE_CONNECTION",
             "UPGRADE_CONNECTION",

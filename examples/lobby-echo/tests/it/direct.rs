@@ -37,10 +37,10 @@ fn backend() -> (Verifier, impl Fn(i64) -> String) {
 }
 
 /// What comes back for a datagram.
-async fn ask(socket: &UdpSocket, datagram: &str, patience: Duration) -> Option<String> {
+async fn request(socket: &UdpSocket, datagram: &str, timeout_after: Duration) -> Option<String> {
     let mut buffer = [0; 2048];
     socket.send(datagram.as_bytes()).await.unwrap();
-    let length = timeout(patience, socket.recv(&mut buffer)).await.ok()?.unwrap();
+    let length = timeout(timeout_after, socket.recv(&mut buffer)).await.ok()?.unwrap();
     Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
 }
 
@@ -57,14 +57,14 @@ async fn datagrams_of_who_has_shown_a_token_come_back() {
     let at = server.local_addr().unwrap();
     tokio::spawn(async move { direct::udp(server, &verifier).await });
     let (player, stranger) = (connected(at).await, connected(at).await);
-    let patience = Duration::from_secs(10);
-    assert_eq!(ask(&player, &token(9), patience).await.as_deref(), Some("welcome 7"));
-    assert_eq!(ask(&player, "left", patience).await.as_deref(), Some("left"));
-    assert_eq!(ask(&player, "", patience).await.as_deref(), Some(""));
+    let timeout_after = Duration::from_secs(10);
+    assert_eq!(request(&player, &token(9), timeout_after).await.as_deref(), Some("welcome 7"));
+    assert_eq!(request(&player, "left", timeout_after).await.as_deref(), Some("left"));
+    assert_eq!(request(&player, "", timeout_after).await.as_deref(), Some(""));
     for foreign in ["left", "", &token(10), &format!("{}x", token(9))] {
-        assert_eq!(ask(&stranger, foreign, A_WHILE).await, None, "{foreign}");
+        assert_eq!(request(&stranger, foreign, A_WHILE).await, None, "{foreign}");
     }
-    assert_eq!(ask(&player, "right", patience).await.as_deref(), Some("right"));
+    assert_eq!(request(&player, "right", timeout_after).await.as_deref(), Some("right"));
 }
 
 #[tokio::test]
@@ -73,17 +73,17 @@ async fn lines_of_who_has_shown_a_token_come_back_and_others_are_hung_up_on() {
     let listener = TcpListener::bind(ANY).await.unwrap();
     let at = listener.local_addr().unwrap();
     tokio::spawn(async move { direct::tcp(listener, &verifier).await });
-    for (said, heard) in [
+    for (received, last_received) in [
         (format!("{}\nleft\nright\n", token(9)), "welcome 7\nleft\nright\n"),
         (format!("{}\nleft\n", token(10)), ""),
         ("left\n".to_owned(), ""),
     ] {
         let mut player = TcpStream::connect(at).await.unwrap();
-        player.write_all(said.as_bytes()).await.unwrap();
+        player.write_all(received.as_bytes()).await.unwrap();
         player.shutdown().await.unwrap();
         let mut all = String::new();
         // Who is hung up on before everything is read may see a reset.
         let _reset = timeout(Duration::from_secs(10), player.read_to_string(&mut all)).await.unwrap();
-        assert_eq!(all, heard);
+        assert_eq!(all, last_received);
     }
 }

@@ -46,7 +46,7 @@ async fn play(commands: Value) -> (Vec<Value>, Option<End>) {
 fn add(client: &str, profile: Value) -> Value {
     json!(["ADD_CLIENT", {"user_id": "8", "client_id": client, "profile": profile}])
 }
-fn say(client: &str, message: Value) -> Value {
+fn handle(client: &str, message: Value) -> Value {
     json!(["HANDLE_MESSAGE", {"client_id": client, "message": message}])
 }
 
@@ -69,9 +69,12 @@ async fn who_joins_is_greeted_and_announced() {
 #[tokio::test]
 async fn messages_are_echoed_and_counted_in_the_profile() {
     let big = json!({"id": 12_345_678_901_234_567_u64});
-    let (sent, _) =
-        play(json!([add("9", json!({"messages": 41, "skin": "red"})), say("9", json!("hi")), say("9", big)]))
-            .await;
+    let (sent, _) = play(json!([
+        add("9", json!({"messages": 41, "skin": "red"})),
+        handle("9", json!("hi")),
+        handle("9", big)
+    ]))
+    .await;
     assert_eq!(
         sent[2..],
         [
@@ -86,7 +89,7 @@ async fn messages_are_echoed_and_counted_in_the_profile() {
 #[tokio::test]
 async fn a_profile_of_another_kind_is_no_obstacle() {
     for profile in [json!([]), json!("old"), json!({"messages": "many"})] {
-        let (sent, _) = play(json!([add("9", profile), say("9", json!(1))])).await;
+        let (sent, _) = play(json!([add("9", profile), handle("9", json!(1))])).await;
         assert_eq!(
             sent[3],
             json!(["RESPOND_CLIENT", {"client_id": "9", "message": {"echo": 1, "count": 1}}])
@@ -95,9 +98,9 @@ async fn a_profile_of_another_kind_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn texts_can_ask_for_more() {
+async fn texts_can_request_more() {
     let texts = ["all: hello", "kick me", "match: duel", "stop matchmaking", "upgrade"];
-    let (sent, _) = play(texts.iter().map(|it| say("9", json!(it))).collect()).await;
+    let (sent, _) = play(texts.iter().map(|it| handle("9", json!(it))).collect()).await;
     assert_eq!(
         sent,
         [
@@ -112,8 +115,8 @@ async fn texts_can_ask_for_more() {
 
 #[tokio::test]
 async fn it_ends_as_it_is_asked_to() {
-    let (sent, end) = play(json!([say("9", json!("all: bye")), say("9", json!("quit"))])).await;
+    let (sent, end) = play(json!([handle("9", json!("all: bye")), handle("9", json!("quit"))])).await;
     assert_eq!((sent.len(), end), (1, Some(End::Quit)), "what was said before still goes out");
-    let (_, end) = play(json!([say("9", json!("crash"))])).await;
+    let (_, end) = play(json!([handle("9", json!("crash"))])).await;
     assert_eq!(end.map(End::code), Some(7));
 }

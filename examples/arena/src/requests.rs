@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(10);
 
 /// A command to the backend.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Say {
+pub enum GameRequest {
     /// RESPOND_CLIENT.
     Respond(ClientId, Value),
     /// BROADCAST_MESSAGE.
@@ -40,18 +40,18 @@ pub enum Say {
     Stop,
 }
 
-fn queue(runtime: &mut Runtime, say: Say) -> Result<(), Problem> {
-    match say {
-        Say::Respond(client, message) => runtime.respond(client, &message),
-        Say::Broadcast(message) => runtime.broadcast(&message),
-        Say::Profile(client, profile) => runtime.set_profile(client, &profile),
-        Say::Match { client, mode, skill: None } => runtime.request_matchmaking(client, &mode),
-        Say::Match { client, mode, skill: Some(skill) } => {
+fn queue(runtime: &mut Runtime, request: GameRequest) -> Result<(), Problem> {
+    match request {
+        GameRequest::Respond(client, message) => runtime.respond(client, &message),
+        GameRequest::Broadcast(message) => runtime.broadcast(&message),
+        GameRequest::Profile(client, profile) => runtime.set_profile(client, &profile),
+        GameRequest::Match { client, mode, skill: None } => runtime.request_matchmaking(client, &mode),
+        GameRequest::Match { client, mode, skill: Some(skill) } => {
             runtime.matchmaking(client, &mode).number("skill", skill).request()
         }
-        Say::Kick(client) => runtime.kick(client),
-        Say::Upgrade(client) => runtime.upgrade_connection(client),
-        Say::Stop => runtime.stop_matchmaking(),
+        GameRequest::Kick(client) => runtime.kick(client),
+        GameRequest::Upgrade(client) => runtime.upgrade_connection(client),
+        GameRequest::Stop => runtime.stop_matchmaking(),
     }
     .map(drop)
 }
@@ -60,22 +60,22 @@ fn queue(runtime: &mut Runtime, say: Say) -> Result<(), Problem> {
 /// broken off only when there is something to say. Problems: the backend refuses the runtime for good.
 pub async fn exchange(
     mut runtime: Runtime,
-    mut says: UnboundedReceiver<Say>,
+    mut requests: UnboundedReceiver<GameRequest>,
     commands: UnboundedSender<Command>,
 ) -> Result<(), Problem> {
     let mut goes_on = true;
     while goes_on || runtime.has_unsent() {
         // What came up together goes together.
-        while let Ok(say) = says.try_recv() {
-            queue(&mut runtime, say)?;
+        while let Ok(request) = requests.try_recv() {
+            queue(&mut runtime, request)?;
         }
-        goes_on = !says.is_closed();
+        goes_on = !requests.is_closed();
         let wait = if goes_on && !runtime.has_unsent() { WAIT } else { Duration::ZERO };
         let exchanged = tokio::select! {
             exchanged = runtime.exchange(wait) => exchanged,
-            say = says.recv(), if !wait.is_zero() => {
-                match say {
-                    Some(say) => queue(&mut runtime, say)?,
+            request = requests.recv(), if !wait.is_zero() => {
+                match request {
+                    Some(request) => queue(&mut runtime, request)?,
                     None => goes_on = false,
                 }
                 continue;
