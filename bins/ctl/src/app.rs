@@ -7,15 +7,16 @@ use omgservers_client::{
     Client,
     api::{
         Kind, Problem, Role,
-        entrypoint::CreateTokenResponse,
+        entrypoint::{CreateTokenResponse, EndpointAccess},
         problem::{ErrorBody, codes},
     },
 };
 
 use crate::{
+    args::{Options, TokenArgs},
     bench,
-    cli::{Cli, Command, LoginArgs, Options, TokenArgs},
-    commands::RoleCommand,
+    cli::{Cli, Command, LoginArgs},
+    commands::EndpointCommand,
     output::Answer,
     store::{Login, Store},
 };
@@ -33,10 +34,6 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> anyhow::Result<()> 
         Command::Admin(command) => call(&options, Role::Admin, command, out).await,
         Command::Support(command) => call(&options, Role::Support, command, out).await,
         Command::Developer(command) => call(&options, Role::Developer, command, out).await,
-        Command::Player(command) if command.is_anonymous() => {
-            let client = Client::new(&url(&options, Role::Player)?)?;
-            print(&options, &command.call(&client, "").await?, out)
-        }
         Command::Player(command) => call(&options, Role::Player, command, out).await,
         Command::Bench(args) => bench::run(&options, args, out).await,
     }
@@ -89,23 +86,23 @@ async fn login(options: &Options, args: &LoginArgs, out: &mut (impl Write + Send
     Ok(())
 }
 
-async fn call(
+async fn call<R>(
     options: &Options,
     role: Role,
-    command: impl RoleCommand,
+    command: EndpointCommand<R>,
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<()> {
-    if let Some(args) = command.token() {
-        let raw_token = fetch_token(&url(options, role)?, role, args).await?;
-        if options.json {
-            return print(options, &Answer::new(&CreateTokenResponse { raw_token })?, out);
-        }
-        writeln!(out, "{raw_token}")?;
-        return Ok(());
+    let call = match command {
+        EndpointCommand::CreateToken(args) => return create_token(options, role, &args, out).await,
+        EndpointCommand::Call(call, _) => call,
+    };
+    if call.endpoint.access != EndpointAccess::Bearer {
+        let client = Client::new(&url(options, role)?)?;
+        return print(options, &call.send(&client, None).await?, out);
     }
     let login = access(options, role)?;
     let client = Client::new(&login.url)?;
-    match command.call(&client, &login.token).await {
+    match call.send(&client, Some(&login.token)).await {
         Ok(answer) => print(options, &answer, out),
         Err(problem) if problem.is(codes::WRONG_TOKEN) || expired(&problem) => {
             let again = again(role, &login.url, &login.user);
@@ -113,6 +110,21 @@ async fn call(
         }
         Err(problem) => Err(problem.into()),
     }
+}
+
+async fn create_token(
+    options: &Options,
+    role: Role,
+    args: &TokenArgs,
+    out: &mut (impl Write + Send),
+) -> anyhow::Result<()> {
+    let raw_token = fetch_token(&url(options, role)?, role, args).await?;
+    if options.json {
+        writeln!(out, "{}", serde_json::to_string(&CreateTokenResponse { raw_token })?)?;
+    } else {
+        writeln!(out, "{raw_token}")?;
+    }
+    Ok(())
 }
 
 /// Backends of the original contract answer a bad token with nothing but the status.

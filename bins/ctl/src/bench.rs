@@ -9,7 +9,7 @@ use clap::{
 };
 use omgservers_load::{Arrivals, Order, Place, Scenario, report::svg};
 
-use crate::cli::Options;
+use crate::args::Options;
 
 /// Where a backend of one's own is.
 const HERE: &str = "http://127.0.0.1:8080";

@@ -1,14 +1,12 @@
 //! The command line's shape.
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand};
 use omgservers_client::api::Role;
 
 use crate::{
+    args::{Options, TokenArgs, word},
     bench::BenchArgs,
-    commands::{AdminCommand, DeveloperCommand, PlayerCommand, SupportCommand},
-    values::word,
+    commands::{Admin, Developer, EndpointCommand, Player, Support},
 };
 
 /// The command line of OMGSERVERS.
@@ -31,25 +29,6 @@ impl Cli {
     }
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Options {
-    /// Print what the backend answers, as JSON.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Address of the backend, e.g. http://localhost:8080, instead of the one of the login.
-    #[arg(long, global = true, env = "OMGCTL_URL", hide_env_values = true)]
-    pub(crate) url: Option<String>,
-    /// Token, instead of the one of the login.
-    #[arg(long, global = true, env = "OMGCTL_TOKEN", hide_env_values = true)]
-    pub(crate) token: Option<String>,
-    /// Which logins: one installation each.
-    #[arg(long, global = true, env = "OMGCTL_PROFILE", hide_env_values = true, default_value = "default")]
-    pub(crate) profile: String,
-    /// File that keeps logins [default: omgservers/credentials.json in $XDG_CONFIG_HOME or ~/.config].
-    #[arg(long, global = true, env = "OMGCTL_CONFIG", hide_env_values = true, value_name = "FILE")]
-    pub(crate) credentials: Option<PathBuf>,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Sign in and keep the token.
@@ -62,16 +41,16 @@ pub(crate) enum Command {
     },
     /// Look after the installation.
     #[command(subcommand)]
-    Admin(AdminCommand),
+    Admin(EndpointCommand<Admin>),
     /// Make tenants, projects and developers, and give permissions.
     #[command(subcommand)]
-    Support(SupportCommand),
+    Support(EndpointCommand<Support>),
     /// Make versions and deploy them.
     #[command(subcommand)]
-    Developer(DeveloperCommand),
+    Developer(EndpointCommand<Developer>),
     /// Try what players do.
     #[command(subcommand)]
-    Player(PlayerCommand),
+    Player(EndpointCommand<Player>),
     Bench(BenchArgs),
 }
 
@@ -85,14 +64,4 @@ pub(crate) struct LoginArgs {
     pub(crate) role: Role,
     #[command(flatten)]
     pub(crate) who: TokenArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TokenArgs {
-    /// The user, by id or alias.
-    #[arg(long)]
-    pub(crate) user: String,
-    /// Read the password from the standard input instead of asking for it.
-    #[arg(long)]
-    pub(crate) password_stdin: bool,
 }

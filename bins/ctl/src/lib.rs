@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod app;
+mod args;
 mod bench;
 mod cli;
 mod commands;

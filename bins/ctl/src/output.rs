@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use comfy_table::{Table, presets::NOTHING};
-use omgservers_client::{api::Problem, problems::VALUE};
-use serde::{Deserialize, Serialize, de};
+use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 /// An answer as it stands on the wire.
@@ -12,8 +11,8 @@ use serde_json::value::RawValue;
 pub(crate) struct Answer(Box<RawValue>);
 
 impl Answer {
-    pub(crate) fn new(value: &impl Serialize) -> Result<Self, Problem> {
-        serde_json::value::to_raw_value(value).map(Self).map_err(|error| VALUE.detail(error.to_string()))
+    pub(crate) fn new(json: Box<RawValue>) -> Self {
+        Self(json)
     }
 
     /// The wire's JSON.
@@ -176,23 +175,19 @@ impl<'de> Deserialize<'de> for Fields {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    fn answer(json: &str) -> Answer {
+        Answer::new(RawValue::from_string(json.to_owned()).unwrap())
+    }
 
     #[test]
     fn scalars_are_lines_and_lists_are_tables() {
-        let answer = Answer(
-            RawValue::from_string(
-                concat!(
-                    r#"{"details":{"tenant":{"id":"7","created":"2025-01-25T10:00:00Z","aliases":[{"id":"1","value":"acme"}]},"#,
-                    r#""permissions":[],"projects":[{"id":"8","aliases":[{"id":"2","value":"duel"},{"id":"3","value":"x"}]},"#,
-                    r#"{"id":"9","aliases":[],"extra":null}]}}"#
-                )
-                .to_owned(),
-            )
-            .unwrap(),
-        );
+        let answer = answer(concat!(
+            r#"{"details":{"tenant":{"id":"7","created":"2025-01-25T10:00:00Z","aliases":[{"id":"1","value":"acme"}]},"#,
+            r#""permissions":[],"projects":[{"id":"8","aliases":[{"id":"2","value":"duel"},{"id":"3","value":"x"}]},"#,
+            r#"{"id":"9","aliases":[],"extra":null}]}}"#
+        ));
         assert_eq!(
             answer.text(),
             concat!(
@@ -204,7 +199,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_fields_is_done() {
-        assert_eq!(Answer::new(&json!({})).unwrap().text(), "done\n");
-        assert_eq!(Answer::new(&json!({"id": "7"})).unwrap().json(), r#"{"id":"7"}"#);
+        assert_eq!(answer("{}").text(), "done\n");
+        assert_eq!(answer(r#"{"id":"7"}"#).json(), r#"{"id":"7"}"#);
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Problem, Validate,
-    validate::{invalid, text},
+    validate::{invalid, text, within},
 };
 
 pub use self::{
@@ -151,13 +151,6 @@ fn sizes(field: &str, min: u32, max: u32) -> Result<(), Problem> {
         return Err(invalid(&format!("{field}.max_players"), "must not be below `min_players`"));
     }
     Ok(())
-}
-
-fn within(field: &str, value: u32, least: u32, most: u32) -> Result<(), Problem> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(invalid(field, &format!("must be {least} to {most}")))
 }
 
 fn unique<'a>(field: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Problem> {

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     ClientId, EntryId, LobbyId, MatchId, MatchmakerId, RuntimeId, RuntimeQualifier, TenantId, UserId,
-    VersionId,
+    Validate, VersionId,
     config::{ModeConfig, PortProtocol},
+    entrypoint::{Field, Fields},
     ids::SenderSeq,
 };
 
@@ -36,6 +37,17 @@ pub struct PlayerInterchangeRequest<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<u32>,
 }
+
+impl Fields for PlayerInterchangeRequest<'_> {
+    /// None: a session sends messages through the SDK, not through a command line.
+    const FIELDS: &'static [Field] = &[];
+}
+impl Validate for PlayerInterchangeRequest<'_> {}
+impl Fields for RuntimeInterchangeRequest<'_> {
+    /// None: a game server sends commands through the SDK, not through a command line.
+    const FIELDS: &'static [Field] = &[];
+}
+impl Validate for RuntimeInterchangeRequest<'_> {}
 
 /// A runtime's exchange.
 #[derive(Debug, Serialize, Deserialize)]

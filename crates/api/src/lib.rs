@@ -1,8 +1,4 @@
-//! The words on the wire.
-//!
-//! Everything that crosses the network or a crate border: [`ids`], requests and responses by role, the
-//! messages of players, the commands of runtimes, and [`Problem`], the one error type. There is no logic
-//! here besides parsing, printing and [validation](mod@validate); there is no I/O and no database code.
+#![doc = include_str!("../README.md")]
 
 pub mod config;
 pub mod details;

@@ -45,3 +45,16 @@ pub fn alias(field: &str, value: &str) -> Result<(), Problem> {
 pub fn some<T>(field: &str, values: &[T]) -> Result<(), Problem> {
     if values.is_empty() { Err(invalid(field, "must not be empty")) } else { Ok(()) }
 }
+
+/// Most entries of a page that a request may ask for.
+pub const MOST_PER_PAGE: u32 = 100;
+/// Entries of a page if the request doesn't say.
+pub const DEFAULT_PER_PAGE: u32 = 50;
+
+/// A number from `least` to `most`.
+pub fn within(field: &str, value: u32, least: u32, most: u32) -> Result<(), Problem> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(field, &format!("must be {least} to {most}")))
+}

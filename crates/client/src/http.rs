@@ -6,7 +6,9 @@ use bytes::Bytes;
 use omgservers_api::{
     Kind, Problem, Ref, Role, UserId,
     entrypoint::{
-        CreateTokenRequest, CreateTokenResponse, player::PingServiceRequest, player::PingServiceResponse,
+        CreateTokenRequest, Descriptor, Endpoint, admin, developer,
+        player::{self, PingServiceRequest, PingServiceResponse},
+        support,
     },
     problem::{ErrorBody, UNAVAILABLE},
 };
@@ -87,32 +89,46 @@ impl Client {
     ) -> Result<String, Problem> {
         let request =
             CreateTokenRequest { user: reference::<UserId>("user", user)?, password: password.to_owned() };
-        let answer: CreateTokenResponse = self.call(role.as_str(), "create-token", None, &request).await?;
+        let answer = match role {
+            Role::Admin => self.call::<admin::CreateToken>(None, &request).await?,
+            Role::Support => self.call::<support::CreateToken>(None, &request).await?,
+            Role::Developer => self.call::<developer::CreateToken>(None, &request).await?,
+            Role::Player => self.call::<player::CreateToken>(None, &request).await?,
+            Role::Service => return Err(VALUE.detail("`role` must be one that users sign in as")),
+        };
         Ok(answer.raw_token)
     }
 
     /// Whether the backend answers; no token needed.
     pub async fn ping(&self, request: &PingServiceRequest) -> Result<PingServiceResponse, Problem> {
-        self.call("player", "ping-service", None, request).await
+        self.call::<player::PingService>(None, request).await
     }
 
-    /// Calls an endpoint that has no method of its own.
-    pub async fn call<Q: Serialize + Sync, A: DeserializeOwned>(
+    /// Calls an endpoint. Errors: those that the endpoint answers, `unavailable`, `client.foreign_answer`.
+    pub async fn call<E: Endpoint<Request: Sync>>(
         &self,
-        role: &str,
-        verb: &str,
+        token: Option<&str>,
+        request: &E::Request,
+    ) -> Result<E::Response, Problem> {
+        self.send(&E::DESCRIPTOR, token, request).await
+    }
+
+    /// Calls an endpoint with a request and an answer of other types than its own. Errors: as of
+    /// [`call`](Self::call).
+    pub async fn send<Q: Serialize + Sync + ?Sized, A: DeserializeOwned>(
+        &self,
+        endpoint: &Descriptor,
         token: Option<&str>,
         request: &Q,
     ) -> Result<A, Problem> {
         let body = serde_json::to_vec(request).map_err(|error| VALUE.detail(error.to_string()))?;
-        self.exchange(role, verb, token, body.into(), Duration::ZERO).await
+        self.exchange(endpoint, token, body.into(), Duration::ZERO).await
     }
 
     /// Sends a body that may be answered only after `wait`.
     pub(crate) async fn exchange<A: DeserializeOwned>(
         &self,
-        role: &str,
-        verb: &str,
+        endpoint: &Descriptor,
         token: Option<&str>,
         body: Bytes,
         wait: Duration,
@@ -121,7 +137,7 @@ impl Client {
         let mut request = self
             .0
             .http
-            .post(format!("{base}/service/v1/entrypoint/{role}/request/{verb}"))
+            .post(format!("{base}{}", endpoint.path()))
             .header(header::CONTENT_TYPE, "application/json")
             .timeout(ANSWER.saturating_add(wait))
             .body(body);

@@ -14,7 +14,7 @@ pub mod runtime;
 mod socket;
 
 pub use dispatcher::Frame;
-pub use endpoints::{Admin, Developer, ENDPOINTS, Support};
+pub use endpoints::{Admin, Developer, Support};
 pub use http::Client;
 pub use omgservers_api as api;
 pub use player::{Event, Player, Session, SessionSender, Transport};

@@ -17,7 +17,7 @@ use omgservers_api::{
     ClientId, Kind, Problem, Role,
     entrypoint::{
         Empty,
-        player::{CreateClientRequest, CreateClientResponse, CreateUserResponse},
+        player::{self, CreateClientRequest, CreateClientResponse, CreateUserResponse},
     },
 };
 use serde::Serialize;
@@ -46,7 +46,7 @@ struct Account {
 impl Player {
     /// Makes a player. The password is in this answer only: it is for the game to keep.
     pub async fn sign_up(client: &Client) -> Result<CreateUserResponse, Problem> {
-        client.call("player", "create-user", None, &Empty {}).await
+        client.call::<player::CreateUser>(None, &Empty {}).await
     }
 
     /// Signs a player in; the token is kept, and renewed when it expires.
@@ -78,7 +78,7 @@ impl Player {
         };
         let call = || async {
             let token = self.token();
-            self.client.call("player", "create-client", Some(token.as_str()), &request).await
+            self.client.call::<player::CreateClient>(Some(token.as_str()), &request).await
         };
         let answer: CreateClientResponse = match call().await {
             Err(problem) if problem.kind() == Kind::Unauthenticated => {

@@ -8,7 +8,10 @@ use std::{fmt, time::Duration};
 
 use omgservers_api::{
     Kind, Problem, RuntimeId, RuntimeQualifier,
-    entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
+    entrypoint::{
+        Endpoint as _,
+        runtime::{self, CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
+    },
     interchange::{MAX_WAIT_MS, RuntimeInterchangeRequest, RuntimeInterchangeResponse},
 };
 
@@ -174,7 +177,7 @@ impl Runtime {
             };
             match self
                 .client
-                .exchange("runtime", "interchange", Some(token.as_str()), body.clone(), wait)
+                .exchange(&runtime::Interchange::DESCRIPTOR, Some(token.as_str()), body.clone(), wait)
                 .await
             {
                 Ok(answer) => return Ok(answer),
@@ -229,5 +232,5 @@ async fn create_token(
     password: &str,
 ) -> Result<CreateRuntimeTokenResponse, Problem> {
     let request = CreateRuntimeTokenRequest { runtime_id, password: password.to_owned() };
-    client.call("runtime", "create-token", None, &request).await
+    client.call::<runtime::CreateToken>(None, &request).await
 }

@@ -1,8 +1,7 @@
-//! What admins ask.
+//! Endpoints of administrators: one handler for each, of the name of its method.
 
-use actix_web::web::{Data, Json};
 use omgservers_api::{
-    Role, TenantId,
+    Problem, Role, TenantId,
     entrypoint::{
         CreateTokenRequest, CreateTokenResponse, Empty,
         admin::{
@@ -12,60 +11,38 @@ use omgservers_api::{
     },
     ids::{Id as _, SLOTS},
 };
+use omgservers_core::Caller;
 
-use crate::{
-    Services,
-    auth::{Admin, Authenticated},
-    body::Body,
-    endpoints::Mount,
-    problem::Answer,
-    token::token,
-};
+use crate::{Api, token::create};
 
-const ROLE: &str = "admin";
-
-pub(crate) fn mount(m: &mut Mount<'_>) {
-    m.post::<CreateTokenRequest, CreateTokenResponse, _, _>(ROLE, "create-token", false, create_token);
-    m.post::<Empty, GenerateIdResponse, _, _>(ROLE, "generate-id", true, generate_id);
-    m.post::<BcryptHashRequest, BcryptHashResponse, _, _>(ROLE, "bcrypt-hash", true, bcrypt_hash);
-    m.post::<CalculateShardRequest, CalculateShardResponse, _, _>(
-        ROLE,
-        "calculate-shard",
-        true,
-        calculate_shard,
-    );
-    m.post::<PingDockerHostRequest, PingDockerHostResponse, _, _>(
-        ROLE,
-        "ping-docker-host",
-        true,
-        ping_docker_host,
-    );
-}
-
-type Api = Data<Services>;
-type Who = Authenticated<Admin>;
-
-async fn create_token(api: Api, Body(it): Body<CreateTokenRequest>) -> Answer<CreateTokenResponse> {
-    token(&api, Role::Admin, &it).await
-}
-
-async fn generate_id(api: Api, _: Who, _: Body<Empty>) -> Answer<GenerateIdResponse> {
-    // Of no kind in particular; ids of all kinds share their numbers.
-    Ok(Json(GenerateIdResponse { id: api.mint.root::<TenantId>()?.get() }))
-}
-
-async fn bcrypt_hash(api: Api, _: Who, Body(it): Body<BcryptHashRequest>) -> Answer<BcryptHashResponse> {
-    Ok(Json(BcryptHashResponse { hash: api.passwords.hash(&it.value).await? }))
-}
-
-async fn calculate_shard(
+pub(crate) async fn create_token(
     api: Api,
-    _: Who,
-    Body(it): Body<CalculateShardRequest>,
-) -> Answer<CalculateShardResponse> {
-    let slot = i32::from(slot_of(&it.shard_key));
+    request: CreateTokenRequest,
+) -> Result<CreateTokenResponse, Problem> {
+    create(&api, Role::Admin, &request).await
+}
+
+pub(crate) async fn generate_id(api: Api, _: Caller, _: Empty) -> Result<GenerateIdResponse, Problem> {
+    // Of no kind in particular; ids of all kinds share their numbers.
+    Ok(GenerateIdResponse { id: api.mint.root::<TenantId>()?.get() })
+}
+
+pub(crate) async fn bcrypt_hash(
+    api: Api,
+    _: Caller,
+    request: BcryptHashRequest,
+) -> Result<BcryptHashResponse, Problem> {
+    Ok(BcryptHashResponse { hash: api.passwords.hash(&request.value).await? })
+}
+
+pub(crate) async fn calculate_shard(
+    api: Api,
+    _: Caller,
+    request: CalculateShardRequest,
+) -> Result<CalculateShardResponse, Problem> {
+    let slot = i32::from(slot_of(&request.shard_key));
     let uri = api.public_url.to_string();
-    Ok(Json(CalculateShardResponse { shard_index: slot, slot, server_uri: uri.clone(), uri }))
+    Ok(CalculateShardResponse { shard_index: slot, slot, server_uri: uri.clone(), uri })
 }
 
 /// The slot that is in an id; of any other text the contract's checksum, modulo the number of slots.
@@ -84,13 +61,13 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-async fn ping_docker_host(
+pub(crate) async fn ping_docker_host(
     api: Api,
-    _: Who,
-    Body(it): Body<PingDockerHostRequest>,
-) -> Answer<PingDockerHostResponse> {
-    let successful = api.runtimes.ping_host(&it.docker_daemon_uri).await?;
-    Ok(Json(PingDockerHostResponse { successful, from_server: api.public_url.to_string() }))
+    _: Caller,
+    request: PingDockerHostRequest,
+) -> Result<PingDockerHostResponse, Problem> {
+    let successful = api.runtimes.ping_host(&request.docker_daemon_uri).await?;
+    Ok(PingDockerHostResponse { successful, from_server: api.public_url.to_string() })
 }
 
 #[cfg(test)]

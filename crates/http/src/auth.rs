@@ -1,4 +1,4 @@
-//! Who asks: extractors that stand in a handler's signature and show who may call it.
+//! Authentication: an extractor that proves the caller of an endpoint by the bearer token.
 
 use std::{
     cell::RefCell,
@@ -12,53 +12,29 @@ use actix_web::{
     http::header::{self, HeaderValue},
     web,
 };
-use omgservers_api::{Problem, Role, problem::codes};
+use omgservers_api::{
+    Problem, Role,
+    entrypoint::{BearerEndpoint, EntrypointRole},
+    problem::codes,
+};
 use omgservers_auth::{Tokens, Verified, VerifiedToken};
 use omgservers_core::Caller;
 
 use crate::{Services, problem::HttpProblem};
 
-/// A role in a signature.
-pub(crate) trait RoleMarker {
-    /// Whether the token's owner is of it.
-    fn is(verified: &Verified) -> bool;
-}
-
-macro_rules! roles {
-    ($($(#[$doc:meta])* $name:ident = $pattern:pat,)*) => {$(
-        $(#[$doc])*
-        pub(crate) struct $name;
-        impl RoleMarker for $name {
-            fn is(verified: &Verified) -> bool { matches!(verified, $pattern) }
-        }
-    )*};
-}
-
-roles! {
-    /// An admin.
-    Admin = Verified::User { role: Role::Admin, .. },
-    /// Support.
-    Support = Verified::User { role: Role::Support, .. },
-    /// A developer.
-    Developer = Verified::User { role: Role::Developer, .. },
-    /// A player.
-    Player = Verified::User { role: Role::Player, .. },
-    /// A game server.
-    Runtime = Verified::Runtime(_),
-}
-
-/// A caller of one role, token by the bearer token.
-pub(crate) struct Authenticated<R> {
+/// A caller with a bearer token of the role that endpoint `E` is for.
+pub(crate) struct Authenticated<E> {
     pub(crate) caller: Caller,
-    role: PhantomData<R>,
+    endpoint: PhantomData<E>,
 }
 
-impl<R: RoleMarker> FromRequest for Authenticated<R> {
+impl<E: BearerEndpoint> FromRequest for Authenticated<E> {
     type Error = HttpProblem;
     type Future = Ready<Result<Self, HttpProblem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(prove::<R>(request).map_err(HttpProblem))
+        let caller = authenticate(request, E::DESCRIPTOR.role);
+        ready(caller.map(|caller| Self { caller, endpoint: PhantomData }).map_err(HttpProblem))
     }
 }
 
@@ -72,19 +48,19 @@ pub fn remember_token(connection: &mut Extensions) {
     connection.insert(LastToken::default());
 }
 
-fn prove<R: RoleMarker>(request: &HttpRequest) -> Result<Authenticated<R>, Problem> {
+fn authenticate(request: &HttpRequest, role: EntrypointRole) -> Result<Caller, Problem> {
     let tokens = &services(request)?.tokens;
     let remembered = request.conn_data::<LastToken>().and_then(|it| it.0.try_borrow_mut().ok());
-    let Some(mut remembered) = remembered else { return prove_token(tokens, bearer(request)?) };
+    let Some(mut remembered) = remembered else { return verify(tokens, bearer(request)?, role) };
     let header = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     if let (Some((last, token)), Some(header)) = (&*remembered, header)
         && **last == *header
     {
-        return as_role(tokens.check(token)?);
+        return as_role(tokens.check(token)?, role);
     }
     let token = tokens.prove(bearer(request)?)?;
     *remembered = header.map(|it| (it.into(), token));
-    as_role(token.verified())
+    as_role(token.verified(), role)
 }
 
 /// The token of the header.
@@ -98,20 +74,28 @@ pub(crate) fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     Ok(token.trim())
 }
 
-/// A caller of one role, token by a token that came in whatever way.
-pub(crate) fn prove_token<R: RoleMarker>(tokens: &Tokens, token: &str) -> Result<Authenticated<R>, Problem> {
-    as_role(tokens.verify(token)?)
+/// Verifies a token that came in whatever way. Errors: `auth.token`, `auth.role`.
+pub(crate) fn verify(tokens: &Tokens, token: &str, role: EntrypointRole) -> Result<Caller, Problem> {
+    as_role(tokens.verify(token)?, role)
 }
 
-fn as_role<R: RoleMarker>(verified: Verified) -> Result<Authenticated<R>, Problem> {
-    if !R::is(&verified) {
-        return Err(codes::WRONG_ROLE.into());
+fn as_role(verified: Verified, role: EntrypointRole) -> Result<Caller, Problem> {
+    match (verified, role) {
+        (Verified::User { id, role: Role::Player }, EntrypointRole::Player) => {
+            Ok(Caller::User { id, role: Role::Player })
+        }
+        (Verified::User { id, role: Role::Developer }, EntrypointRole::Developer) => {
+            Ok(Caller::User { id, role: Role::Developer })
+        }
+        (Verified::User { id, role: Role::Support }, EntrypointRole::Support) => {
+            Ok(Caller::User { id, role: Role::Support })
+        }
+        (Verified::User { id, role: Role::Admin }, EntrypointRole::Admin) => {
+            Ok(Caller::User { id, role: Role::Admin })
+        }
+        (Verified::Runtime(id), EntrypointRole::Runtime) => Ok(Caller::Runtime(id)),
+        _ => Err(codes::WRONG_ROLE.into()),
     }
-    let caller = match verified {
-        Verified::User { id, role } => Caller::User { id, role },
-        Verified::Runtime(id) => Caller::Runtime(id),
-    };
-    Ok(Authenticated { caller, role: PhantomData })
 }
 
 pub(crate) fn services(request: &HttpRequest) -> Result<&web::Data<Services>, Problem> {

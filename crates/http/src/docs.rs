@@ -5,7 +5,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use crate::endpoints::{document, page};
+use crate::document::{document, page};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config.route("/openapi.json", web::get().to(openapi)).route("/docs", web::get().to(docs));

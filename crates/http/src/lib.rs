@@ -1,25 +1,29 @@
-//! The HTTP API: a request in, a call of one service, an answer out. No rules live here.
-//!
-//! [`routes`] mounts everything into an actix application whose answers pass [`finish`]. [`openapi`] prints the
-//! document of the same table of endpoints.
+#![doc = include_str!("../README.md")]
 
 mod admin;
 mod auth;
 mod body;
+mod deployments;
 mod developer;
+mod developers;
 pub mod dispatcher;
 mod docs;
+mod document;
 mod endpoints;
 mod error_response;
 mod interchange;
 mod interchange_body;
 mod player;
 mod problem;
+mod projects;
 pub mod registry;
 mod runtime;
+mod stages;
 pub mod stream;
 mod support;
+mod tenants;
 mod token;
+mod versions;
 mod websocket;
 
 use std::sync::Arc;
@@ -27,9 +31,10 @@ use std::sync::Arc;
 use actix_web::web::{self, Data, ServiceConfig};
 pub use auth::remember_token;
 pub use body::decode;
-pub use endpoints::{Endpoint, endpoints, openapi};
+pub use document::{code, openapi};
 pub use error_response::{finish, request_id};
 use omgservers_accounts::Accounts;
+use omgservers_api::entrypoint::{EndpointAccess, endpoint};
 use omgservers_auth::{Passwords, Tokens};
 use omgservers_core::Mint;
 use omgservers_deployments::Deployments;
@@ -41,6 +46,9 @@ use omgservers_runtimes::Runtimes;
 use omgservers_tenants::Tenants;
 use omgservers_versions::Versions;
 use tokio_util::sync::CancellationToken;
+
+/// What a handler gets.
+pub(crate) type Api = Data<Services>;
 
 /// What the API stands on. Cheap to clone; one for all HTTP workers.
 #[derive(Clone)]
@@ -129,39 +137,42 @@ pub enum Anonymous {
 /// bring. `path` is the one that the router reads: percent-encoded letters are letters in it. `None` for endpoints
 /// that need a token.
 pub fn anonymous(path: &str) -> Option<Anonymous> {
-    let (rest, verb) = path.rsplit_once('/')?;
-    // Every request comes by here: most end at this look.
-    if !matches!(verb, "create-token" | "token" | "create-user" | "ping-service") {
-        return None;
-    }
-    match (rest.strip_prefix("/service/v1/entrypoint/")?.strip_suffix("/request")?, verb) {
-        ("player", "create-user" | "create-token" | "ping-service") | ("runtime", "create-token") => {
-            Some(Anonymous::Cheap)
-        }
-        ("admin" | "support" | "developer" | "docker", "create-token") | ("docker", "token") => {
-            Some(Anonymous::Password)
-        }
-        _ => None,
+    let access = match endpoint::at(path) {
+        Some(endpoint) => endpoint.access,
+        None if registry::TOKEN_PATHS.contains(&path) => EndpointAccess::Password,
+        None => return None,
+    };
+    match access {
+        EndpointAccess::Bearer => None,
+        EndpointAccess::Anonymous => Some(Anonymous::Cheap),
+        EndpointAccess::Password => Some(Anonymous::Password),
     }
 }
 
-/// Whether an endpoint is an interchange, which waits as long as its request says.
+/// Whether an endpoint waits as long as its request says.
 pub fn is_interchange(path: &str) -> bool {
-    path.ends_with("/interchange")
+    endpoint::at(path).is_some_and(|it| it.waits)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Anonymous, anonymous, endpoints, registry};
+    use super::{Anonymous, anonymous, is_interchange, registry};
 
     #[test]
     fn what_takes_no_token_is_known_as_anonymous_and_by_what_it_costs() {
-        for endpoint in endpoints() {
-            let path = endpoint.path();
-            let cheap = matches!(endpoint.role, "player" | "runtime");
-            let cost = if cheap { Anonymous::Cheap } else { Anonymous::Password };
-            assert_eq!(anonymous(&path), (!endpoint.bearer).then_some(cost), "{path}");
+        let path = |role: &str, verb: &str| format!("/service/v1/entrypoint/{role}/request/{verb}");
+        for role in ["admin", "support", "developer"] {
+            assert_eq!(anonymous(&path(role, "create-token")), Some(Anonymous::Password), "{role}");
         }
+        for (role, verb) in [
+            ("player", "create-user"),
+            ("player", "create-token"),
+            ("player", "ping-service"),
+            ("runtime", "create-token"),
+        ] {
+            assert_eq!(anonymous(&path(role, verb)), Some(Anonymous::Cheap), "{role} {verb}");
+        }
+        assert_eq!(anonymous(&path("player", "interchange")), None);
         for path in registry::TOKEN_PATHS {
             assert_eq!(anonymous(path), Some(Anonymous::Password), "{path}");
         }
@@ -169,5 +180,14 @@ mod tests {
         for path in ["/v2/token", "/v2/omgservers/1/2/lobby/manifests/create-token", "/token", "token", ""] {
             assert_eq!(anonymous(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn only_interchanges_wait() {
+        let path = |role: &str, verb: &str| format!("/service/v1/entrypoint/{role}/request/{verb}");
+        assert!(
+            is_interchange(&path("player", "interchange")) && is_interchange(&path("runtime", "interchange"))
+        );
+        assert!(!is_interchange(&path("player", "create-user")) && !is_interchange("/interchange"));
     }
 }

@@ -1,9 +1,6 @@
-//! Endpoints of players.
+//! Endpoints of players: one handler for each, of the name of its method.
 
-use actix_web::{
-    HttpResponse,
-    web::{Data, Json},
-};
+use actix_web::HttpResponse;
 use omgservers_api::{
     Problem, Role,
     entrypoint::{
@@ -11,107 +8,81 @@ use omgservers_api::{
         developer::GetTicketDetailsResponse,
         player::{
             CreateClientRequest, CreateClientResponse, CreateConnectTokenRequest, CreateConnectTokenResponse,
-            CreateUserResponse, PingServiceRequest, PingServiceResponse, TicketRequest,
+            CreateUserResponse, Interchange, PingServiceRequest, PingServiceResponse, TicketRequest,
         },
     },
-    interchange::{PlayerInterchangeRequest, PlayerInterchangeResponse},
+    interchange::PlayerInterchangeRequest,
 };
 use omgservers_core::Caller;
 
 use crate::{
-    Services,
-    auth::{Authenticated, Player},
-    body::{Body, RawBody, decode},
-    endpoints::Mount,
+    Api,
+    auth::Authenticated,
+    body::{RawBody, decode},
     interchange::{client_messages, wait},
     interchange_body,
-    problem::{Answer, HttpProblem},
-    token::token,
+    problem::HttpProblem,
+    token::create,
 };
 
-const ROLE: &str = "player";
-
-pub(crate) fn mount(mount: &mut Mount<'_>) {
-    mount.post::<PlayerInterchangeRequest<'static>, PlayerInterchangeResponse, _, _>(
-        ROLE,
-        "interchange",
-        true,
-        interchange,
-    );
-    mount.post::<Empty, CreateUserResponse, _, _>(ROLE, "create-user", false, create_user);
-    mount.post::<CreateTokenRequest, CreateTokenResponse, _, _>(ROLE, "create-token", false, create_token);
-    mount.post::<CreateClientRequest, CreateClientResponse, _, _>(ROLE, "create-client", true, create_client);
-    mount.post::<TicketRequest, GetTicketDetailsResponse, _, _>(ROLE, "get-ticket-details", true, ticket);
-    mount.post::<TicketRequest, DeletedResponse, _, _>(ROLE, "cancel-matchmaking", true, cancel_matchmaking);
-    mount.post::<CreateConnectTokenRequest, CreateConnectTokenResponse, _, _>(
-        ROLE,
-        "create-connect-token",
-        true,
-        create_connect_token,
-    );
-    mount.post::<PingServiceRequest, PingServiceResponse, _, _>(ROLE, "ping-service", false, ping_service);
+pub(crate) async fn ping_service(_: Api, _: PingServiceRequest) -> Result<PingServiceResponse, Problem> {
+    Ok(PingServiceResponse { message: "pong".to_owned() })
 }
 
-async fn ping_service(_: Body<PingServiceRequest>) -> Answer<PingServiceResponse> {
-    Ok(Json(PingServiceResponse { message: "pong".to_owned() }))
+pub(crate) async fn create_user(api: Api, _: Empty) -> Result<CreateUserResponse, Problem> {
+    let made = api.accounts.create(&Caller::System("sign-up"), Role::Player).await?;
+    Ok(CreateUserResponse { user_id: made.id, password: made.password })
 }
 
-async fn create_user(services: Data<Services>, _: Body<Empty>) -> Answer<CreateUserResponse> {
-    let made = services.accounts.create(&Caller::System("sign-up"), Role::Player).await?;
-    Ok(Json(CreateUserResponse { user_id: made.id, password: made.password }))
+pub(crate) async fn create_token(
+    api: Api,
+    request: CreateTokenRequest,
+) -> Result<CreateTokenResponse, Problem> {
+    create(&api, Role::Player, &request).await
 }
 
-async fn create_token(
-    services: Data<Services>,
-    Body(request): Body<CreateTokenRequest>,
-) -> Answer<CreateTokenResponse> {
-    token(&services, Role::Player, &request).await
+pub(crate) async fn create_client(
+    api: Api,
+    caller: Caller,
+    request: CreateClientRequest,
+) -> Result<CreateClientResponse, Problem> {
+    let client_id =
+        api.matchmaking.create_client(&caller, &request.tenant, &request.project, &request.stage).await?;
+    Ok(CreateClientResponse { client_id })
 }
 
-async fn create_client(
-    services: Data<Services>,
-    who: Authenticated<Player>,
-    Body(request): Body<CreateClientRequest>,
-) -> Answer<CreateClientResponse> {
-    let client_id = services
-        .matchmaking
-        .create_client(&who.caller, &request.tenant, &request.project, &request.stage)
-        .await?;
-    Ok(Json(CreateClientResponse { client_id }))
+pub(crate) async fn get_ticket_details(
+    api: Api,
+    caller: Caller,
+    request: TicketRequest,
+) -> Result<GetTicketDetailsResponse, Problem> {
+    let details = api.matchmaking.own_ticket(&caller, request.client_id).await?;
+    Ok(GetTicketDetailsResponse { details })
 }
 
-async fn ticket(
-    services: Data<Services>,
-    who: Authenticated<Player>,
-    Body(request): Body<TicketRequest>,
-) -> Answer<GetTicketDetailsResponse> {
-    let details = services.matchmaking.own_ticket(&who.caller, request.client_id).await?;
-    Ok(Json(GetTicketDetailsResponse { details }))
+pub(crate) async fn cancel_matchmaking(
+    api: Api,
+    caller: Caller,
+    request: TicketRequest,
+) -> Result<DeletedResponse, Problem> {
+    let deleted = api.matchmaking.cancel_own_ticket(&caller, request.client_id).await?;
+    Ok(DeletedResponse { deleted })
 }
 
-async fn cancel_matchmaking(
-    services: Data<Services>,
-    who: Authenticated<Player>,
-    Body(request): Body<TicketRequest>,
-) -> Answer<DeletedResponse> {
-    let deleted = services.matchmaking.cancel_own_ticket(&who.caller, request.client_id).await?;
-    Ok(Json(DeletedResponse { deleted }))
-}
-
-async fn create_connect_token(
-    services: Data<Services>,
-    who: Authenticated<Player>,
-    Body(request): Body<CreateConnectTokenRequest>,
-) -> Answer<CreateConnectTokenResponse> {
-    let found = services.matchmaking.direct_connection(&who.caller, request.client_id).await?;
+pub(crate) async fn create_connect_token(
+    api: Api,
+    caller: Caller,
+    request: CreateConnectTokenRequest,
+) -> Result<CreateConnectTokenResponse, Problem> {
+    let found = api.matchmaking.direct_connection(&caller, request.client_id).await?;
     let (runtime_id, direct) =
         found.ok_or_else(|| Problem::from(omgservers_matchmaking::problems::NO_DIRECT_CONNECTION))?;
-    Ok(Json(CreateConnectTokenResponse { runtime_id, direct }))
+    Ok(CreateConnectTokenResponse { runtime_id, direct })
 }
 
-async fn interchange(
-    services: Data<Services>,
-    who: Authenticated<Player>,
+pub(crate) async fn interchange(
+    api: Api,
+    who: Authenticated<Interchange>,
     body: RawBody,
 ) -> Result<HttpResponse, HttpProblem> {
     let request: PlayerInterchangeRequest<'_> = decode(&body.0)?;
@@ -119,7 +90,7 @@ async fn interchange(
     let said = client_messages(&request.outgoing_messages)?;
     let (client, mut consumed) = (request.client_id, request.consumed_messages.as_slice());
     if !said.is_empty() {
-        if let Some(ack) = services.messaging.client_send(user, client, &said, consumed)? {
+        if let Some(ack) = api.messaging.client_send(user, client, &said, consumed)? {
             ack.wait().await?;
         }
         consumed = &[];
@@ -128,10 +99,10 @@ async fn interchange(
     let wait = wait(request.wait).unwrap_or_default();
     let incoming = tokio::select! {
         biased;
-        incoming = services.messaging.client_receive(user, client, None, consumed, wait) => {
+        incoming = api.messaging.client_receive(user, client, None, consumed, wait) => {
             incoming?.unwrap_or_default()
         }
-        () = services.draining.cancelled() => Vec::new(),
+        () = api.draining.cancelled() => Vec::new(),
     };
     Ok(interchange_body::answer("incoming_messages", &incoming, ""))
 }

@@ -8,9 +8,6 @@ use actix_web::{
 };
 use omgservers_api::{Kind, Problem, problem::codes};
 
-/// What handlers answer.
-pub(crate) type Answer<T> = Result<actix_web::web::Json<T>, HttpProblem>;
-
 /// A problem on its way out. [`finish`](crate::finish) writes its body, with the id of the request.
 #[derive(Debug)]
 pub(crate) struct HttpProblem(pub(crate) Problem);

@@ -1,74 +1,53 @@
-//! What runtimes ask.
+//! Endpoints of game servers: one handler for each, of the name of its method.
 
 use std::time::Duration;
 
-use actix_web::{
-    HttpResponse,
-    web::{Data, Json},
-};
+use actix_web::HttpResponse;
 use omgservers_api::{
     Problem,
-    entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
-    interchange::{RuntimeInterchangeRequest, RuntimeInterchangeResponse},
+    entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse, Interchange},
+    interchange::RuntimeInterchangeRequest,
 };
 
 use crate::{
-    Services,
-    auth::{Authenticated, Runtime},
-    body::{Body, RawBody, decode},
-    endpoints::Mount,
+    Api,
+    auth::Authenticated,
+    body::{RawBody, decode},
     interchange::wait,
     interchange_body,
-    problem::{Answer, HttpProblem},
+    problem::HttpProblem,
 };
 
-const ROLE: &str = "runtime";
-
-pub(crate) fn mount(mount: &mut Mount<'_>) {
-    mount.post::<RuntimeInterchangeRequest<'static>, RuntimeInterchangeResponse, _, _>(
-        ROLE,
-        "interchange",
-        true,
-        interchange,
-    );
-    mount.post::<CreateRuntimeTokenRequest, CreateRuntimeTokenResponse, _, _>(
-        ROLE,
-        "create-token",
-        false,
-        create_token,
-    );
-}
-
-async fn create_token(
-    services: Data<Services>,
-    Body(request): Body<CreateRuntimeTokenRequest>,
-) -> Answer<CreateRuntimeTokenResponse> {
+pub(crate) async fn create_token(
+    api: Api,
+    request: CreateRuntimeTokenRequest,
+) -> Result<CreateRuntimeTokenResponse, Problem> {
     let runtime = request.runtime_id;
-    services.runtimes.verify(runtime, &request.password).await?;
+    api.runtimes.verify(runtime, &request.password).await?;
     let gone = || Problem::from(omgservers_messaging::problems::RUNTIME_NOT_FOUND);
-    let open = services.messaging.runtime(runtime).ok_or_else(gone)?;
-    Ok(Json(CreateRuntimeTokenResponse {
-        api_token: services.tokens.runtime(runtime)?,
-        ws_token: services.tokens.ws_runtime(runtime, open.opened)?,
-    }))
+    let open = api.messaging.runtime(runtime).ok_or_else(gone)?;
+    Ok(CreateRuntimeTokenResponse {
+        api_token: api.tokens.runtime(runtime)?,
+        ws_token: api.tokens.ws_runtime(runtime, open.opened)?,
+    })
 }
 
-async fn interchange(
-    services: Data<Services>,
-    who: Authenticated<Runtime>,
+pub(crate) async fn interchange(
+    api: Api,
+    who: Authenticated<Interchange>,
     body: RawBody,
 ) -> Result<HttpResponse, HttpProblem> {
     let request: RuntimeInterchangeRequest<'_> = decode(&body.0)?;
     let (commands, consumed) = (&request.outgoing_commands, &request.consumed_commands);
-    let mut answer = services.matchmaking.exchange(&who.caller, commands, consumed, Duration::ZERO).await?;
+    let mut answer = api.matchmaking.exchange(&who.caller, commands, consumed, Duration::ZERO).await?;
     if answer.incoming.is_empty()
         && let Some(wait) = wait(request.wait)
     {
         // The commands are carried out; only the waiting may be broken off.
         tokio::select! {
             biased;
-            waited = services.matchmaking.exchange(&who.caller, &[], &[], wait) => answer.incoming = waited?.incoming,
-            () = services.draining.cancelled() => {}
+            waited = api.matchmaking.exchange(&who.caller, &[], &[], wait) => answer.incoming = waited?.incoming,
+            () = api.draining.cancelled() => {}
         }
     }
     let rest = if answer.rejected.is_empty() {

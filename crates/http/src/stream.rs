@@ -12,6 +12,7 @@ use actix_web::{
 };
 use omgservers_api::{
     ClientId, Problem, Role,
+    entrypoint::EntrypointRole,
     problem::codes,
     stream::{BEARER, PATH, SUB_PROTOCOL},
 };
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::serve::StreamConnection;
 use crate::{
-    auth::{Player, bearer, prove_token},
+    auth::{bearer, verify},
     error_response::request_id,
     problem::{self, HttpProblem},
     websocket::{self, Incoming},
@@ -69,7 +70,7 @@ async fn open(
     parts: Data<Parts>,
 ) -> Result<HttpResponse, HttpProblem> {
     let token = token(&request)?;
-    let user = prove_token::<Player>(&parts.tokens, &token)?.caller.user(Role::Player)?;
+    let user = verify(&parts.tokens, &token, EntrypointRole::Player)?.user(Role::Player)?;
     let which = Query::<Which>::extract(&request)
         .await
         .map_err(|it| codes::WRONG_REQUEST.detail(format!("`client_id` of the query: {it}")))?;

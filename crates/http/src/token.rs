@@ -1,19 +1,23 @@
-//! Tokens for users of all roles.
+//! Tokens for users of all roles: this crate issues them, and revokes those of a user that is deleted.
 
-use actix_web::web::Json;
 use omgservers_api::{
-    Role,
+    Problem, Role, UserId,
     entrypoint::{CreateTokenRequest, CreateTokenResponse},
 };
 
-use crate::{Services, problem::Answer};
+use crate::Services;
 
-/// A token for a user of one role.
-pub(crate) async fn token(
+/// Issues a token for a user of `role`. Errors: `auth.credentials`.
+pub(crate) async fn create(
     services: &Services,
     role: Role,
     request: &CreateTokenRequest,
-) -> Answer<CreateTokenResponse> {
+) -> Result<CreateTokenResponse, Problem> {
     let user = services.accounts.verify(&[role], &request.user, &request.password).await?;
-    Ok(Json(CreateTokenResponse { raw_token: services.tokens.user(user.id, user.role)? }))
+    Ok(CreateTokenResponse { raw_token: services.tokens.user(user.id, user.role)? })
+}
+
+/// Refuses the tokens of a user from now on, without waiting for their end.
+pub(crate) fn revoke(services: &Services, user: UserId) {
+    services.tokens.revoke_user(user);
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use omgservers_http::{Endpoint, endpoints};
+use omgservers_api::entrypoint::{Descriptor, EndpointAccess, endpoint};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -20,9 +20,10 @@ async fn what_is_no_json_of_the_right_kind_is_refused_everywhere_and_nothing_is_
         tokens.insert(role, fixture.token(role).await);
     }
     let before = fixture.rows().await;
-    for endpoint in endpoints() {
-        let token = endpoint.bearer.then(|| tokens[endpoint.role].as_str());
-        refuses(&fixture, &endpoint, token).await;
+    for endpoint in endpoint::all() {
+        let token =
+            (endpoint.access == EndpointAccess::Bearer).then(|| tokens[endpoint.role.as_str()].as_str());
+        refuses(&fixture, endpoint, token).await;
     }
     let (status, answer) = fixture.send(Method::POST, "/nowhere", None, "application/json", "{}").await;
     assert_error(status, &answer, 404, "OBJECT_NOT_FOUND");
@@ -31,7 +32,7 @@ async fn what_is_no_json_of_the_right_kind_is_refused_everywhere_and_nothing_is_
     fixture.stop().await;
 }
 
-async fn refuses(fixture: &ContractFixture, endpoint: &Endpoint, token: Option<&str>) {
+async fn refuses(fixture: &ContractFixture, endpoint: &Descriptor, token: Option<&str>) {
     let path = endpoint.path();
     let at = async |method, kind: &str, body: Vec<u8>| fixture.send(method, &path, token, kind, body).await;
     let json = "application/json";

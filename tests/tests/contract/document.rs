@@ -1,8 +1,10 @@
-//! The generated document, and that the SDK knows every endpoint.
+//! The generated document: it is complete, and it is the contract's.
 
 use std::collections::BTreeSet;
 
-use omgservers_http::{endpoints, openapi};
+use omgservers_api::entrypoint::{EndpointAccess, endpoint};
+use omgservers_http::{code, openapi};
+use serde_json::Value;
 
 use crate::fixture::ContractFixture;
 
@@ -17,26 +19,88 @@ fn the_checked_in_openapi_document_is_what_the_code_says() {
 }
 
 #[test]
-fn the_sdk_calls_every_endpoint_and_no_other() {
-    let ours: BTreeSet<(String, String)> =
-        endpoints().iter().map(|it| (it.role.to_owned(), it.verb.to_owned())).collect();
-    let sdk: BTreeSet<(String, String)> = omgservers_client::ENDPOINTS
-        .iter()
-        .flat_map(|(role, verbs)| verbs.iter().map(|verb| ((*role).to_owned(), (*verb).to_owned())))
-        .collect();
-    // The later name of deploy-version.
-    let later = ("developer".to_owned(), "create-deployment".to_owned());
-    let missing: Vec<_> = ours.difference(&sdk).filter(|it| **it != later).collect();
-    let unknown: Vec<_> = sdk.difference(&ours).collect();
-    assert!(
-        missing.is_empty() && unknown.is_empty(),
-        "missing in the SDK: {missing:?}, unknown here: {unknown:?}"
-    );
+fn every_operation_has_prose_an_example_and_the_statuses_of_its_errors() {
+    let document: Value = serde_json::from_str(&openapi()).unwrap();
+    for endpoint in endpoint::all() {
+        let path = endpoint.path();
+        let operation = &document["paths"][&path]["post"];
+        assert_eq!(operation["summary"], endpoint.summary(), "{path}");
+        for content in [&operation["requestBody"], &operation["responses"]["200"]] {
+            let content = &content["content"]["application/json"];
+            assert!(
+                content["schema"]["$ref"].is_string() && content["example"].is_object(),
+                "{path}: {content}"
+            );
+        }
+        for error in endpoint.errors() {
+            let code = code(error).unwrap_or_else(|| panic!("{path} names {error}, which no crate declares"));
+            let response = &operation["responses"][code.kind.status().to_string()];
+            let description = response["description"].as_str().unwrap_or_default();
+            assert!(description.contains(error), "{path} doesn't say {error} under its status");
+        }
+        assert_eq!(operation["security"].is_array(), endpoint.access == EndpointAccess::Bearer, "{path}");
+        assert!(operation["responses"]["default"].is_null(), "{path} answers nothing but what it declares");
+    }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let text = operation["summary"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{path} has no summary");
+        }
+    }
+}
+
+#[test]
+fn every_other_name_of_a_field_is_accepted_and_documented() {
+    let document = openapi();
+    let mut names = 0;
+    for endpoint in endpoint::all() {
+        for field in endpoint.fields {
+            for alias in field.aliases {
+                names += 1;
+                let path = endpoint.path();
+                let mut request: Value = serde_json::from_str(endpoint.example_request).unwrap();
+                let value = request.as_object_mut().unwrap().remove(field.name).unwrap();
+                request[*alias] = value;
+                (endpoint.check_request)(&request.to_string())
+                    .unwrap_or_else(|it| panic!("{path} {alias}: {it}"));
+                assert!(document.contains(&format!("`{alias}`")), "{path} doesn't say {alias}");
+            }
+        }
+    }
+    assert!(names > 10, "the aliases are found: {names}");
+}
+
+#[test]
+fn the_verb_of_an_endpoint_is_the_name_of_its_handler() {
+    macro_rules! names {
+        (
+            $module:ident $role:ident;
+            $($(#[doc = $doc:literal])* [$($access:ident)+] $method:ident $name:ident
+                ($($request:ident)?) -> $response:ident;)*
+        ) => {
+            for (endpoint, method, name) in omgservers_api::entrypoint::EntrypointRole::$role
+                .endpoints()
+                .iter()
+                .zip([$(stringify!($method)),*])
+                .zip([$(stringify!($name)),*])
+                .map(|((endpoint, method), name)| (endpoint, method, name))
+            {
+                assert_eq!(endpoint.verb.replace('-', "_"), method);
+                assert_eq!(endpoint.verb.replace('-', ""), name.to_lowercase());
+            }
+        };
+    }
+    omgservers_api::player_endpoints!(names);
+    omgservers_api::runtime_endpoints!(names);
+    omgservers_api::developer_endpoints!(names);
+    omgservers_api::support_endpoints!(names);
+    omgservers_api::admin_endpoints!(names);
 }
 
 #[test]
 fn every_endpoint_of_the_contract_is_there() {
-    let ours: BTreeSet<String> = endpoints().iter().map(|it| format!("{} {}", it.role, it.verb)).collect();
+    let ours: BTreeSet<String> =
+        endpoint::all().map(|it| format!("{} {}", it.role.as_str(), it.verb)).collect();
     let contract = "admin create-token; admin generate-id; admin bcrypt-hash; admin calculate-shard; admin ping-docker-host; \
         support create-token; support create-tenant; support create-tenant-alias; support delete-tenant; support create-project; \
         support create-project-alias; support delete-project; support create-developer; support delete-developer; \

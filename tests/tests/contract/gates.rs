@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use omgservers_api::Role;
+use omgservers_api::{
+    Role,
+    entrypoint::{EndpointAccess, endpoint},
+};
 use omgservers_auth::{Access, TokenConfig};
-use omgservers_http::endpoints;
 use serde_json::json;
 
 use crate::fixture::{ContractFixture, assert_error};
@@ -17,8 +19,8 @@ async fn every_endpoint_that_needs_a_token_refuses_the_anonymous_the_forged_and_
         tokens.push((role, fixture.token(role).await));
     }
     let worthless = worthless(&fixture);
-    for endpoint in endpoints().iter().filter(|it| it.bearer) {
-        let (role, verb) = (endpoint.role, endpoint.verb);
+    for endpoint in endpoint::all().filter(|it| it.access == EndpointAccess::Bearer) {
+        let (role, verb) = (endpoint.role.as_str(), endpoint.verb);
         let (status, answer) = fixture.post(role, verb, None, json!({})).await;
         assert_error(status, &answer, 401, "WRONG_CREDENTIALS");
         for forged in forged(&tokens[0].1) {

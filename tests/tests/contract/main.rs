@@ -12,4 +12,5 @@ mod gates;
 mod lists;
 mod protocol;
 mod roles;
+mod schemas;
 mod studio;

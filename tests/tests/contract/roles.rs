@@ -1,8 +1,6 @@
 //! What each permission opens, and nothing else does.
 
-use std::collections::BTreeSet;
-
-use omgservers_http::endpoints;
+use omgservers_api::entrypoint::{Descriptor, EntrypointRole, RequiredPermission};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,70 +11,47 @@ use crate::{
 /// A call that a permission opens.
 struct Call {
     verb: &'static str,
-    level: &'static str,
-    permission: &'static str,
+    permission: RequiredPermission,
     body: Value,
     /// The answer to whoever has the permission.
     status: u16,
 }
 
-/// Each gated call. What deletes comes late.
+/// Each call that needs a permission, in an order in which nothing is deleted before the calls that need it.
 fn calls(it: &Studio) -> Vec<Call> {
-    let (tenant, deployment) = (&it.tenant, &it.deployment);
-    let call = |verb, level, permission, body| Call { verb, level, permission, body, status: 200 };
-    let with = |name: &str, value: Value| {
-        let mut body = it.place();
-        body[name] = value;
-        body
+    // One body for all: the server ignores fields that it doesn't know.
+    let mut body = it.place();
+    for (field, value) in [
+        ("project_id", it.project.clone()),
+        ("stage_id", it.stage.clone()),
+        ("deployment_id", it.deployment.clone()),
+        ("lobby_id", it.details["lobby_refs"][0]["lobby_id"].clone()),
+        ("matchmaker_id", it.details["matchmaker_refs"][0]["matchmaker_id"].clone()),
+        ("alias", json!("x")),
+        ("client_id", json!("42")),
+        ("match_id", json!("42")),
+        ("config", json!({"modes": []})),
+    ] {
+        body[field] = value;
+    }
+    let call = |endpoint: &'static Descriptor| {
+        // Nobody waits, and nobody plays.
+        let status =
+            if matches!(endpoint.verb, "get-ticket-details" | "get-match-details") { 404 } else { 200 };
+        Some(Call { verb: endpoint.verb, permission: endpoint.permission?, body: body.clone(), status })
     };
-    let of_deployment = || json!({"tenant": tenant, "deployment_id": deployment});
-    let viewed = |verb, body| call(verb, "project", "PROJECT_VIEWER", body);
-    // Nobody waits, and nobody plays.
-    let missed = |verb, body| Call { status: 404, ..viewed(verb, body) };
-    let deployed = |verb, body| call(verb, "stage", "DEPLOYMENT_MANAGER", body);
-    let lobby = &it.details["lobby_refs"][0]["lobby_id"];
-    let matchmaker = &it.details["matchmaker_refs"][0]["matchmaker_id"];
-    let alias = |mut body: Value, name: &str| {
-        body["alias"] = json!(name);
-        body
-    };
-    vec![
-        call("get-tenant-details", "tenant", "TENANT_VIEWER", it.place()),
-        call("create-project", "tenant", "PROJECT_MANAGER", it.place()),
-        call(
-            "create-project-alias",
-            "tenant",
-            "PROJECT_MANAGER",
-            alias(json!({"tenant": tenant, "project_id": it.project}), "p"),
-        ),
-        viewed("get-project-details", it.place()),
-        call("create-stage", "project", "STAGE_MANAGER", it.place()),
-        call(
-            "create-stage-alias",
-            "project",
-            "STAGE_MANAGER",
-            alias(json!({"tenant": tenant, "stage_id": it.stage}), "s"),
-        ),
-        viewed("get-stage-details", it.place()),
-        viewed("get-version-details", it.place()),
-        call("create-version", "project", "VERSION_MANAGER", with("config", json!({"modes": []}))),
-        viewed("get-deployment-details", of_deployment()),
-        missed(
-            "get-ticket-details",
-            json!({"tenant": tenant, "deployment_id": deployment, "client_id": "42"}),
-        ),
-        missed("get-match-details", json!({"tenant": tenant, "deployment_id": deployment, "match_id": "42"})),
-        deployed("create-lobby-request", of_deployment()),
-        deployed("delete-lobby", json!({"lobby_id": lobby})),
-        deployed("create-matchmaker-request", of_deployment()),
-        deployed("delete-matchmaker", json!({"matchmaker_id": matchmaker})),
-        deployed("delete-deployment", json!({"tenant": tenant, "id": deployment})),
-        deployed("deploy-version", it.place()),
-        deployed("create-deployment", it.place()),
-        call("delete-version", "project", "VERSION_MANAGER", json!({"tenant": tenant, "id": it.version})),
-        call("delete-stage", "project", "STAGE_MANAGER", it.place()),
-        call("delete-project", "tenant", "PROJECT_MANAGER", it.place()),
-    ]
+    let mut calls: Vec<_> = EntrypointRole::Developer.endpoints().iter().filter_map(call).collect();
+    calls.sort_by_key(|call| match call.verb {
+        "delete-lobby" | "delete-matchmaker" => 1,
+        "delete-deployment" => 2,
+        // They retire what was deployed before.
+        "deploy-version" | "create-deployment" => 3,
+        "delete-version" => 4,
+        "delete-stage" => 5,
+        "delete-project" => 6,
+        _ => 0,
+    });
+    calls
 }
 
 const EVERYTHING: [(&str, &str); 7] = [
@@ -94,17 +69,16 @@ async fn each_call_needs_its_permission_and_every_other_one_does_not_open_it() {
     let fixture = ContractFixture::start().await;
     let it = Studio::open(&fixture).await;
     let calls = calls(&it);
-    let gated: BTreeSet<&str> = calls.iter().map(|it| it.verb).collect();
-    let endpoints = endpoints();
-    let all: BTreeSet<&str> =
-        endpoints.iter().filter(|it| it.role == "developer" && it.bearer).map(|it| it.verb).collect();
-    assert_eq!(gated, all, "every call of a developer's");
+    let unguarded = EntrypointRole::Developer.endpoints().iter().filter(|it| it.permission.is_none());
+    assert_eq!(unguarded.map(|it| it.verb).collect::<Vec<_>>(), ["create-token"]);
 
     // Everybody gets all the other permissions first: later there is no stage to give them in.
     let mut developers = Vec::new();
     for call in &calls {
         let (token, user) = it.developer(&fixture).await;
-        for (level, other) in EVERYTHING.iter().filter(|other| **other != (call.level, call.permission)) {
+        for (level, other) in
+            EVERYTHING.iter().filter(|other| **other != (call.permission.level, call.permission.name))
+        {
             it.grant(&fixture, &user, level, other).await;
         }
         developers.push((token, user));
@@ -113,9 +87,9 @@ async fn each_call_needs_its_permission_and_every_other_one_does_not_open_it() {
         let ask = async || fixture.post("developer", call.verb, Some(&token), call.body.clone()).await;
         let (status, answer) = ask().await;
         assert_error(status, &answer, 403, "PERMISSION_NOT_FOUND");
-        it.grant(&fixture, &user, call.level, call.permission).await;
+        it.grant(&fixture, &user, call.permission.level, call.permission.name).await;
         let (status, answer) = ask().await;
-        assert_eq!(status, call.status, "{} with {}: {answer}", call.verb, call.permission);
+        assert_eq!(status, call.status, "{} with {}: {answer}", call.verb, call.permission.name);
         assert!(answer.get("deleted").is_none_or(|it| *it == true), "{}: {answer}", call.verb);
     }
     fixture.stop().await;

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MOST_PLAYERS, PortConfig, ports, within};
-use crate::{Problem, roles::Delivery, validate::invalid};
+use super::{MOST_PLAYERS, PortConfig, ports};
+use crate::{
+    Problem,
+    roles::Delivery,
+    validate::{invalid, within},
+};
 
 /// Most game servers that are kept started without players: each is a container from the deployment on.
 pub const MOST_WARM: u32 = 1_000;

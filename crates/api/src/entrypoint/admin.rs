@@ -1,5 +1,6 @@
-//! What an admin asks.
+//! Requests and endpoints of administrators.
 
+pub use super::{CreateTokenRequest, CreateTokenResponse};
 use crate::{
     Problem, Validate,
     validate::{invalid, text},
@@ -8,26 +9,74 @@ use crate::{
 /// What bcrypt can tell apart: 72 bytes with the zero byte at the end.
 pub const MOST_HASHED_BYTES: usize = 71;
 
+endpoints! {
+    ($) admin_endpoints admin Admin;
+
+    /// Fetches a token for an administrator.
+    ///
+    /// The token is good for one hour.
+    password "create-token" create_token CreateToken (CreateTokenRequest) -> CreateTokenResponse {
+        errors: ["auth.credentials"],
+        request: { "user": "admin", "password": "correct horse battery staple" },
+        response: { "raw_token": "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl" },
+    }
+    /// Creates an id that no entity has.
+    bearer "generate-id" generate_id GenerateId () -> GenerateIdResponse {
+        errors: ["core.no_ids"],
+        request: {},
+        response: { "id": "246000000000000001" },
+    }
+    /// Hashes a text with bcrypt.
+    bearer "bcrypt-hash" bcrypt_hash BcryptHash (BcryptHashRequest) -> BcryptHashResponse {
+        errors: [],
+        request: { "value": "correct horse battery staple" },
+        response: { "hash": "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy" },
+    }
+    /// Shows the slot of a key and the server that owns it.
+    bearer "calculate-shard" calculate_shard CalculateShard (CalculateShardRequest) -> CalculateShardResponse {
+        errors: [],
+        request: { "shard_key": "246000000000000001" },
+        response: {
+            "shard_index": 109, "slot": 109,
+            "server_uri": "http://localhost:8080", "uri": "http://localhost:8080"
+        },
+    }
+    /// Checks whether a Docker host of the pool answers.
+    bearer "ping-docker-host" ping_docker_host PingDockerHost (PingDockerHostRequest) -> PingDockerHostResponse {
+        errors: ["runtimes.unknown_host"],
+        request: { "docker_daemon_uri": "unix:///var/run/docker.sock" },
+        response: { "successful": true, "from_server": "http://localhost:8080" },
+    }
+}
+
+requests! {
+    /// A text to hash.
+    BcryptHashRequest {
+        /// The text, 1 to 71 bytes.
+        value: String,
+    }
+    /// A key whose shard is asked for.
+    CalculateShardRequest {
+        /// The key.
+        shard_key: String,
+    }
+    /// A Docker host of the pool.
+    PingDockerHostRequest {
+        /// Its URI, as the pool has it.
+        docker_daemon_uri: String,
+    }
+}
+
 wire! {
     /// A fresh id.
     GenerateIdResponse {
         /// The id.
         #[serde(with = "crate::entrypoint::admin::id")] #[cfg_attr(feature = "schema", schema(value_type = String))] id: i64,
     }
-    /// A text to hash.
-    BcryptHashRequest {
-        /// The text, 1 to 71 bytes.
-        value: String,
-    }
     /// The hash.
     BcryptHashResponse {
         /// In bcrypt's own notation.
         hash: String,
-    }
-    /// A key whose shard is asked for.
-    CalculateShardRequest {
-        /// The key.
-        shard_key: String,
     }
     /// Where a key lives.
     CalculateShardResponse {
@@ -39,11 +88,6 @@ wire! {
         server_uri: String,
         /// The same under its later name.
         uri: String,
-    }
-    /// A Docker host of the pool.
-    PingDockerHostRequest {
-        /// Its URI, as the pool has it.
-        docker_daemon_uri: String,
     }
     /// Whether the host answers.
     PingDockerHostResponse {

@@ -1,6 +1,12 @@
-//! What a developer asks. Projects, stages and their aliases are made with the requests of
-//! [`support`](super::support).
+//! Requests and endpoints of developers.
 
+pub use super::{
+    CreateTokenRequest, CreateTokenResponse, CreatedResponse, DeletedResponse, Empty,
+    support::{
+        CreateProjectAliasRequest, CreateProjectRequest, CreateProjectResponse, CreateStageAliasRequest,
+        CreateStageRequest, CreateStageResponse, DeleteProjectRequest, DeleteStageRequest,
+    },
+};
 use crate::{
     ClientId, DeploymentId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, StageId, TenantId,
     TicketId, Validate, VersionId,
@@ -12,16 +18,356 @@ use crate::{
     validate::invalid,
 };
 
-wire! {
+endpoints! {
+    ($) developer_endpoints developer Developer;
+
+    /// Fetches a token for a developer.
+    ///
+    /// The token is good for one hour.
+    password "create-token" create_token CreateToken (CreateTokenRequest) -> CreateTokenResponse {
+        errors: ["auth.credentials"],
+        request: { "user": "anna", "password": "hV0pWb2nIpoD1R7eJ5fVdM2yS0xk4uQa" },
+        response: { "raw_token": "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl" },
+    }
+    /// Shows a tenant with its permissions and projects.
+    bearer "get-tenant-details" get_tenant_details GetTenantDetails
+    (GetTenantDetailsRequest) -> GetTenantDetailsResponse {
+        permission: tenant TENANT_VIEWER,
+        errors: ["tenants.not_found"],
+        request: { "tenant": "my-studio" },
+        response: {
+            "details": {
+                "tenant": {
+                    "id": "246000000000000001", "created": "2025-01-25T10:00:00Z",
+                    "aliases": [
+                        {
+                            "id": "246000000000000005", "created": "2025-01-25T10:00:00Z",
+                            "qualifier": "TENANT", "entity_id": "246000000000000001", "value": "my-studio"
+                        }
+                    ]
+                },
+                "permissions": [
+                    {
+                        "id": "246000000000000006", "tenant_id": "246000000000000001",
+                        "created": "2025-01-25T10:00:00Z", "user_id": "246000000000000004",
+                        "permission": "TENANT_VIEWER"
+                    }
+                ],
+                "projects": [
+                    {
+                        "id": "246000000000000002", "tenant_id": "246000000000000001",
+                        "created": "2025-01-25T10:00:00Z", "aliases": []
+                    }
+                ]
+            }
+        },
+    }
+    /// Creates a project with a first stage.
+    ///
+    /// The developer gets STAGE_MANAGER, VERSION_MANAGER and PROJECT_VIEWER on the project, and DEPLOYMENT_MANAGER on
+    /// the stage.
+    bearer "create-project" create_project CreateProject (CreateProjectRequest) -> CreateProjectResponse {
+        permission: tenant PROJECT_MANAGER,
+        errors: ["tenants.not_found", "projects.parent_not_found", "core.no_ids"],
+        request: { "tenant": "my-studio" },
+        response: { "project_id": "246000000000000002", "stage_id": "246000000000000003" },
+    }
+    /// Gives a project an alias.
+    bearer "create-project-alias" create_project_alias CreateProjectAlias
+    (CreateProjectAliasRequest) -> CreatedResponse {
+        permission: tenant PROJECT_MANAGER,
+        errors: ["tenants.not_found", "projects.not_found", "projects.alias_taken", "core.no_ids"],
+        request: { "tenant": "my-studio", "project_id": "246000000000000002", "alias": "my-game" },
+        response: { "created": true },
+    }
+    /// Shows a project with its permissions, stages and versions.
+    bearer "get-project-details" get_project_details GetProjectDetails
+    (GetProjectDetailsRequest) -> GetProjectDetailsResponse {
+        permission: project PROJECT_VIEWER,
+        errors: ["tenants.not_found", "projects.not_found"],
+        request: { "tenant": "my-studio", "project": "my-game" },
+        response: {
+            "details": {
+                "project": {
+                    "id": "246000000000000002", "tenant_id": "246000000000000001",
+                    "created": "2025-01-25T10:00:00Z", "aliases": []
+                },
+                "permissions": [
+                    {
+                        "id": "246000000000000006", "tenant_id": "246000000000000001",
+                        "project_id": "246000000000000002", "created": "2025-01-25T10:00:00Z",
+                        "user_id": "246000000000000004", "permission": "VERSION_MANAGER"
+                    }
+                ],
+                "stages": [
+                    {
+                        "id": "246000000000000003", "tenant_id": "246000000000000001",
+                        "project_id": "246000000000000002", "created": "2025-01-25T10:00:00Z", "aliases": []
+                    }
+                ],
+                "versions": [
+                    {
+                        "id": "246000000000000007", "created": "2025-01-25T10:00:00Z",
+                        "project_id": "246000000000000002"
+                    }
+                ]
+            }
+        },
+    }
+    /// Deletes a project and everything in it.
+    bearer "delete-project" delete_project DeleteProject (DeleteProjectRequest) -> DeletedResponse {
+        permission: tenant PROJECT_MANAGER,
+        errors: ["tenants.not_found"],
+        request: { "tenant": "my-studio", "project": "my-game" },
+        response: { "deleted": true },
+    }
+    /// Creates a stage.
+    bearer "create-stage" create_stage CreateStage (CreateStageRequest) -> CreateStageResponse {
+        permission: project STAGE_MANAGER,
+        errors: ["tenants.not_found", "projects.not_found", "projects.parent_not_found", "core.no_ids"],
+        request: { "tenant": "my-studio", "project": "my-game" },
+        response: { "stage_id": "246000000000000003" },
+    }
+    /// Gives a stage an alias.
+    bearer "create-stage-alias" create_stage_alias CreateStageAlias
+    (CreateStageAliasRequest) -> CreatedResponse {
+        permission: project STAGE_MANAGER,
+        errors: ["tenants.not_found", "projects.stage_not_found", "projects.alias_taken", "core.no_ids"],
+        request: { "tenant": "my-studio", "stage_id": "246000000000000003", "alias": "production" },
+        response: { "created": true },
+    }
+    /// Shows a stage with its permissions and deployments.
+    bearer "get-stage-details" get_stage_details GetStageDetails
+    (GetStageDetailsRequest) -> GetStageDetailsResponse {
+        permission: project PROJECT_VIEWER,
+        errors: ["tenants.not_found", "projects.not_found", "projects.stage_not_found"],
+        request: { "tenant": "my-studio", "project": "my-game", "stage": "production" },
+        response: {
+            "details": {
+                "stage": {
+                    "id": "246000000000000003", "tenant_id": "246000000000000001",
+                    "project_id": "246000000000000002", "created": "2025-01-25T10:00:00Z", "aliases": []
+                },
+                "permissions": [],
+                "deployments": [
+                    {
+                        "id": "246000000000000008", "tenant_id": "246000000000000001",
+                        "stage_id": "246000000000000003", "version_id": "246000000000000007",
+                        "created": "2025-01-25T10:00:00Z"
+                    }
+                ]
+            }
+        },
+    }
+    /// Deletes a stage and everything in it.
+    bearer "delete-stage" delete_stage DeleteStage (DeleteStageRequest) -> DeletedResponse {
+        permission: project STAGE_MANAGER,
+        errors: ["tenants.not_found", "projects.not_found"],
+        request: { "tenant": "my-studio", "project": "my-game", "stage": "production" },
+        response: { "deleted": true },
+    }
+    /// Creates a version.
+    ///
+    /// Its id is the tag to push images with.
+    bearer "create-version" create_version CreateVersion (CreateVersionRequest) -> CreateVersionResponse {
+        permission: project VERSION_MANAGER,
+        errors: ["tenants.not_found", "projects.not_found", "core.no_ids"],
+        request: {
+            "tenant": "my-studio", "project": "my-game",
+            "config": {
+                "modes": [
+                    {
+                        "name": "duel", "min_players": 2, "max_players": 2,
+                        "groups": [{ "name": "all", "min_players": 2, "max_players": 2 }]
+                    }
+                ],
+                "user_data": { "map": "island" }
+            }
+        },
+        response: { "version_id": "246000000000000007" },
+    }
+    /// Shows a version with its images.
+    bearer "get-version-details" get_version_details GetVersionDetails
+    (GetVersionDetailsRequest) -> GetVersionDetailsResponse {
+        permission: project PROJECT_VIEWER,
+        errors: ["tenants.not_found", "versions.not_found"],
+        request: { "tenant": "my-studio", "version_id": "246000000000000007" },
+        response: {
+            "details": {
+                "version": {
+                    "id": "246000000000000007", "tenant_id": "246000000000000001",
+                    "project_id": "246000000000000002", "created": "2025-01-25T10:00:00Z"
+                },
+                "build_requests": [],
+                "images": [
+                    {
+                        "id": "246000000000000009", "tenant_id": "246000000000000001",
+                        "version_id": "246000000000000007", "created": "2025-01-25T10:00:00Z",
+                        "qualifier": "UNIVERSAL",
+                        "image_id": "omgservers/246000000000000001/246000000000000002/universal:246000000000000007",
+                        "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+                    }
+                ]
+            }
+        },
+    }
+    /// Deletes a version.
+    bearer "delete-version" delete_version DeleteVersion (DeleteVersionRequest) -> DeletedResponse {
+        permission: project VERSION_MANAGER,
+        errors: ["tenants.not_found"],
+        request: { "tenant": "my-studio", "id": "246000000000000007" },
+        response: { "deleted": true },
+    }
+    /// Deploys a version: new sessions of the stage play this one from then on.
+    bearer "deploy-version" deploy_version DeployVersion (DeployVersionRequest) -> DeployVersionResponse {
+        permission: stage DEPLOYMENT_MANAGER,
+        errors: [
+            "tenants.not_found", "projects.not_found", "projects.stage_not_found", "versions.not_found",
+            "deployments.no_image", "deployments.foreign_version", "core.no_ids",
+        ],
+        request: {
+            "tenant": "my-studio", "project": "my-game", "stage": "production",
+            "version_id": "246000000000000007", "config": { "min_lobbies": 1 }
+        },
+        response: { "deployment_id": "246000000000000008" },
+    }
+    /// Deploys a version, under the later name of `deploy-version`.
+    bearer "create-deployment" create_deployment CreateDeployment
+    (DeployVersionRequest) -> DeployVersionResponse {
+        permission: stage DEPLOYMENT_MANAGER,
+        errors: [
+            "tenants.not_found", "projects.not_found", "projects.stage_not_found", "versions.not_found",
+            "deployments.no_image", "deployments.foreign_version", "core.no_ids",
+        ],
+        request: {
+            "tenant": "my-studio", "project": "my-game", "stage": "production",
+            "version_id": "246000000000000007"
+        },
+        response: { "deployment_id": "246000000000000008" },
+    }
+    /// Shows a deployment with its game servers and what became of their containers.
+    bearer "get-deployment-details" get_deployment_details GetDeploymentDetails
+    (GetDeploymentDetailsRequest) -> GetDeploymentDetailsResponse {
+        permission: project PROJECT_VIEWER,
+        errors: ["tenants.not_found", "deployments.not_found"],
+        request: { "tenant": "my-studio", "deployment_id": "246000000000000008" },
+        response: {
+            "details": {
+                "deployment": {
+                    "id": "246000000000000008", "tenant_id": "246000000000000001",
+                    "stage_id": "246000000000000003", "version_id": "246000000000000007",
+                    "created": "2025-01-25T10:00:00Z"
+                },
+                "lobby_refs": [
+                    {
+                        "id": "246000000000000060", "created": "2025-01-25T10:00:00Z",
+                        "lobby_id": "246000000000000060"
+                    }
+                ],
+                "matchmaker_refs": [], "match_refs": [], "waiting_tickets": 0, "active": true,
+                "config": {
+                    "min_lobbies": 1, "max_lobbies": 2147483647,
+                    "lobby": { "max_assignments": 128, "min_lifetime": 0, "cpu_limit": 0, "memory_limit": 0 },
+                    "match": { "cpu_limit": 0, "memory_limit": 0 },
+                    "delivery": "durable"
+                },
+                "runtimes": [
+                    {
+                        "id": "246000000000000050", "qualifier": "LOBBY", "state": "running",
+                        "created": "2025-01-25T10:00:00Z", "started": "2025-01-25T10:00:01Z",
+                        "clients": 3, "failures": 0, "last_failure": null
+                    }
+                ],
+                "waiting_clients": 0, "failures": []
+            }
+        },
+    }
+    /// Deletes a deployment.
+    bearer "delete-deployment" delete_deployment DeleteDeployment
+    (DeleteDeploymentRequest) -> DeletedResponse {
+        permission: stage DEPLOYMENT_MANAGER,
+        errors: ["tenants.not_found"],
+        request: { "tenant": "my-studio", "id": "246000000000000008" },
+        response: { "deleted": true },
+    }
+    /// Requests one more lobby.
+    bearer "create-lobby-request" create_lobby_request CreateLobbyRequest (DeploymentRequest) -> Empty {
+        permission: stage DEPLOYMENT_MANAGER,
+        errors: ["tenants.not_found", "deployments.not_found", "core.no_ids"],
+        request: { "tenant": "my-studio", "deployment_id": "246000000000000008" },
+        response: {},
+    }
+    /// Deletes a lobby.
+    bearer "delete-lobby" delete_lobby DeleteLobby (DeleteLobbyRequest) -> DeletedResponse {
+        permission: stage DEPLOYMENT_MANAGER,
+        errors: [],
+        request: { "lobby_id": "246000000000000060" },
+        response: { "deleted": true },
+    }
+    /// Requests one more matchmaker.
+    bearer "create-matchmaker-request" create_matchmaker_request CreateMatchmakerRequest
+    (DeploymentRequest) -> Empty {
+        permission: stage DEPLOYMENT_MANAGER,
+        errors: ["tenants.not_found", "deployments.not_found", "core.no_ids"],
+        request: { "tenant": "my-studio", "deployment_id": "246000000000000008" },
+        response: {},
+    }
+    /// Deletes a matchmaker.
+    bearer "delete-matchmaker" delete_matchmaker DeleteMatchmaker
+    (DeleteMatchmakerRequest) -> DeletedResponse {
+        permission: stage DEPLOYMENT_MANAGER,
+        errors: [],
+        request: { "matchmaker_id": "246000000000000070" },
+        response: { "deleted": true },
+    }
+    /// Shows a ticket, and why it isn't matched yet; by its id or by one of its clients.
+    bearer "get-ticket-details" get_ticket_details GetTicketDetails
+    (GetTicketDetailsRequest) -> GetTicketDetailsResponse {
+        permission: project PROJECT_VIEWER,
+        errors: ["tenants.not_found", "deployments.not_found", "matchmaking.no_ticket"],
+        request: {
+            "tenant": "my-studio", "deployment_id": "246000000000000008",
+            "client_id": "246000000000000020"
+        },
+        response: {
+            "details": {
+                "id": "246000000000000040", "mode": "duel", "clients": ["246000000000000020"],
+                "attributes": { "mmr": 1500.0, "region": "eu" },
+                "created": "2025-01-25T10:00:00Z", "state": "waiting", "match_id": null,
+                "explanation": { "needs": "one more player" }
+            }
+        },
+    }
+    /// Shows a match, and why its players are together.
+    bearer "get-match-details" get_match_details GetMatchDetails
+    (GetMatchDetailsRequest) -> GetMatchDetailsResponse {
+        permission: project PROJECT_VIEWER,
+        errors: ["tenants.not_found", "deployments.not_found", "matchmaking.no_match"],
+        request: {
+            "tenant": "my-studio", "deployment_id": "246000000000000008",
+            "match_id": "246000000000000080"
+        },
+        response: {
+            "details": {
+                "id": "246000000000000080", "matchmaker_id": "246000000000000070", "mode": "duel",
+                "runtime_id": "246000000000000051", "state": "open", "created": "2025-01-25T10:00:00Z",
+                "players": [
+                    {
+                        "client_id": "246000000000000020", "ticket_id": "246000000000000040",
+                        "group_name": "all", "joined": true
+                    }
+                ],
+                "rationale": []
+            }
+        },
+    }
+}
+
+requests! {
     /// A tenant to look at.
     GetTenantDetailsRequest {
         /// The tenant.
         tenant: Ref<TenantId>,
-    }
-    /// The tenant.
-    GetTenantDetailsResponse {
-        /// Everything of it.
-        details: TenantDetails,
     }
     /// A project to look at.
     GetProjectDetailsRequest {
@@ -29,11 +375,6 @@ wire! {
         tenant: Ref<TenantId>,
         /// The project.
         project: Ref<ProjectId>,
-    }
-    /// The project.
-    GetProjectDetailsResponse {
-        /// Everything of it.
-        details: ProjectDetails,
     }
     /// A stage to look at.
     GetStageDetailsRequest {
@@ -44,11 +385,6 @@ wire! {
         /// The stage.
         stage: Ref<StageId>,
     }
-    /// The stage.
-    GetStageDetailsResponse {
-        /// Everything of it.
-        details: StageDetails,
-    }
     /// A new version.
     CreateVersionRequest {
         /// The tenant.
@@ -58,22 +394,12 @@ wire! {
         /// What it is made of.
         config: VersionConfig,
     }
-    /// The new version.
-    CreateVersionResponse {
-        /// Its id: the tag to push images with.
-        version_id: VersionId,
-    }
     /// A version to look at.
     GetVersionDetailsRequest {
         /// The tenant.
         tenant: Ref<TenantId>,
         /// The version.
         #[serde(alias = "id")] version_id: VersionId,
-    }
-    /// The version.
-    GetVersionDetailsResponse {
-        /// Everything of it.
-        details: VersionDetails,
     }
     /// A version to delete.
     DeleteVersionRequest {
@@ -95,22 +421,12 @@ wire! {
         /// How to run it, instead of what the version says.
         #[serde(default)] config: Option<DeploymentConfig>,
     }
-    /// The new deployment.
-    DeployVersionResponse {
-        /// Its id.
-        deployment_id: DeploymentId,
-    }
     /// A deployment to look at.
     GetDeploymentDetailsRequest {
         /// The tenant.
         tenant: Ref<TenantId>,
         /// The deployment.
         #[serde(alias = "id")] deployment_id: DeploymentId,
-    }
-    /// The deployment.
-    GetDeploymentDetailsResponse {
-        /// Everything of it.
-        details: DeploymentDetails,
     }
     /// A deployment to delete.
     DeleteDeploymentRequest {
@@ -137,11 +453,6 @@ wire! {
         /// One of its clients.
         #[serde(default)] client_id: Option<ClientId>,
     }
-    /// The ticket.
-    GetTicketDetailsResponse {
-        /// Everything of it.
-        details: TicketDetails,
-    }
     /// A match to look at.
     GetMatchDetailsRequest {
         /// The tenant.
@@ -150,11 +461,6 @@ wire! {
         deployment_id: DeploymentId,
         /// The match.
         #[serde(alias = "id")] match_id: MatchId,
-    }
-    /// The match.
-    GetMatchDetailsResponse {
-        /// Everything of it.
-        details: MatchDetails,
     }
     /// A lobby to delete.
     DeleteLobbyRequest {
@@ -165,6 +471,54 @@ wire! {
     DeleteMatchmakerRequest {
         /// The matchmaker.
         #[serde(alias = "id")] matchmaker_id: MatchmakerId,
+    }
+}
+
+wire! {
+    /// The tenant.
+    GetTenantDetailsResponse {
+        /// Everything of it.
+        details: TenantDetails,
+    }
+    /// The project.
+    GetProjectDetailsResponse {
+        /// Everything of it.
+        details: ProjectDetails,
+    }
+    /// The stage.
+    GetStageDetailsResponse {
+        /// Everything of it.
+        details: StageDetails,
+    }
+    /// The new version.
+    CreateVersionResponse {
+        /// Its id: the tag to push images with.
+        version_id: VersionId,
+    }
+    /// The version.
+    GetVersionDetailsResponse {
+        /// Everything of it.
+        details: VersionDetails,
+    }
+    /// The new deployment.
+    DeployVersionResponse {
+        /// Its id.
+        deployment_id: DeploymentId,
+    }
+    /// The deployment.
+    GetDeploymentDetailsResponse {
+        /// Everything of it.
+        details: DeploymentDetails,
+    }
+    /// The ticket.
+    GetTicketDetailsResponse {
+        /// Everything of it.
+        details: TicketDetails,
+    }
+    /// The match.
+    GetMatchDetailsResponse {
+        /// Everything of it.
+        details: MatchDetails,
     }
 }
 

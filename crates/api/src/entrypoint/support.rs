@@ -1,5 +1,6 @@
-//! What support asks.
+//! Requests and endpoints of support.
 
+pub use super::{CreateTokenRequest, CreateTokenResponse, CreatedResponse, DeletedResponse};
 use crate::{
     Problem, ProjectId, ProjectPermission, Ref, StageId, StagePermission, TenantId, TenantPermission, UserId,
     Validate,
@@ -7,12 +8,155 @@ use crate::{
     validate::{alias, some},
 };
 
-wire! {
-    /// A new tenant.
-    CreateTenantResponse {
-        /// The tenant.
-        id: TenantId,
+endpoints! {
+    ($) support_endpoints support Support;
+
+    /// Fetches a token for a member of support.
+    ///
+    /// The token is good for one hour.
+    password "create-token" create_token CreateToken (CreateTokenRequest) -> CreateTokenResponse {
+        errors: ["auth.credentials"],
+        request: { "user": "support", "password": "correct horse battery staple" },
+        response: { "raw_token": "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl" },
     }
+    /// Creates a tenant.
+    bearer "create-tenant" create_tenant CreateTenant () -> CreateTenantResponse {
+        errors: ["core.no_ids"],
+        request: {},
+        response: { "id": "246000000000000001" },
+    }
+    /// Gives a tenant an alias.
+    bearer "create-tenant-alias" create_tenant_alias CreateTenantAlias
+    (CreateTenantAliasRequest) -> CreatedResponse {
+        errors: ["tenants.not_found", "tenants.alias_taken", "core.no_ids"],
+        request: { "tenant_id": "246000000000000001", "alias": "my-studio" },
+        response: { "created": true },
+    }
+    /// Deletes a tenant and everything in it.
+    bearer "delete-tenant" delete_tenant DeleteTenant (DeleteTenantRequest) -> DeletedResponse {
+        errors: [],
+        request: { "tenant": "my-studio" },
+        response: { "deleted": true },
+    }
+    /// Creates a project with a first stage.
+    bearer "create-project" create_project CreateProject (CreateProjectRequest) -> CreateProjectResponse {
+        errors: ["tenants.not_found", "projects.parent_not_found", "core.no_ids"],
+        request: { "tenant": "my-studio" },
+        response: { "project_id": "246000000000000002", "stage_id": "246000000000000003" },
+    }
+    /// Gives a project an alias.
+    bearer "create-project-alias" create_project_alias CreateProjectAlias
+    (CreateProjectAliasRequest) -> CreatedResponse {
+        errors: ["tenants.not_found", "projects.not_found", "projects.alias_taken", "core.no_ids"],
+        request: { "tenant": "my-studio", "project_id": "246000000000000002", "alias": "my-game" },
+        response: { "created": true },
+    }
+    /// Deletes a project and everything in it.
+    bearer "delete-project" delete_project DeleteProject (DeleteProjectRequest) -> DeletedResponse {
+        errors: ["tenants.not_found"],
+        request: { "tenant": "my-studio", "project": "my-game" },
+        response: { "deleted": true },
+    }
+    /// Creates a stage.
+    bearer "create-stage" create_stage CreateStage (CreateStageRequest) -> CreateStageResponse {
+        errors: ["tenants.not_found", "projects.not_found", "projects.parent_not_found", "core.no_ids"],
+        request: { "tenant": "my-studio", "project": "my-game" },
+        response: { "stage_id": "246000000000000003" },
+    }
+    /// Gives a stage an alias.
+    bearer "create-stage-alias" create_stage_alias CreateStageAlias
+    (CreateStageAliasRequest) -> CreatedResponse {
+        errors: ["tenants.not_found", "projects.stage_not_found", "projects.alias_taken", "core.no_ids"],
+        request: { "tenant": "my-studio", "stage_id": "246000000000000003", "alias": "production" },
+        response: { "created": true },
+    }
+    /// Deletes a stage and everything in it.
+    bearer "delete-stage" delete_stage DeleteStage (DeleteStageRequest) -> DeletedResponse {
+        errors: ["tenants.not_found", "projects.not_found"],
+        request: { "tenant": "my-studio", "project": "my-game", "stage": "production" },
+        response: { "deleted": true },
+    }
+    /// Creates a developer.
+    ///
+    /// Only this answer shows the password.
+    bearer "create-developer" create_developer CreateDeveloper () -> CreateDeveloperResponse {
+        errors: ["core.no_ids"],
+        request: {},
+        response: { "user_id": "246000000000000004", "password": "hV0pWb2nIpoD1R7eJ5fVdM2yS0xk4uQa" },
+    }
+    /// Gives a developer an alias.
+    bearer "create-developer-alias" create_developer_alias CreateDeveloperAlias
+    (CreateDeveloperAliasRequest) -> CreatedResponse {
+        errors: ["accounts.not_found", "accounts.alias_taken", "core.no_ids"],
+        request: { "developer_user_id": "246000000000000004", "alias": "anna" },
+        response: { "created": true },
+    }
+    /// Deletes a developer and revokes the developer's tokens.
+    bearer "delete-developer" delete_developer DeleteDeveloper (DeleteDeveloperRequest) -> DeletedResponse {
+        errors: [],
+        request: { "user": "anna" },
+        response: { "deleted": true },
+    }
+    /// Grants permissions on a tenant to a developer.
+    bearer "create-tenant-permissions" create_tenant_permissions CreateTenantPermissions
+    (CreateTenantPermissionsRequest) -> CreateTenantPermissionsResponse {
+        errors: ["tenants.not_found", "accounts.not_found", "core.no_ids"],
+        request: { "tenant": "my-studio", "user": "anna", "permissions_to_create": ["PROJECT_MANAGER"] },
+        response: { "created_permissions": ["PROJECT_MANAGER"] },
+    }
+    /// Revokes permissions on a tenant from a developer.
+    bearer "delete-tenant-permissions" delete_tenant_permissions DeleteTenantPermissions
+    (DeleteTenantPermissionsRequest) -> DeleteTenantPermissionsResponse {
+        errors: ["tenants.not_found", "accounts.not_found"],
+        request: { "tenant": "my-studio", "user": "anna", "permissions_to_delete": ["PROJECT_MANAGER"] },
+        response: { "deleted_permissions": ["PROJECT_MANAGER"] },
+    }
+    /// Grants permissions on a project to a developer.
+    bearer "create-project-permissions" create_project_permissions CreateProjectPermissions
+    (CreateProjectPermissionsRequest) -> CreateProjectPermissionsResponse {
+        errors: ["tenants.not_found", "projects.not_found", "accounts.not_found", "core.no_ids"],
+        request: {
+            "tenant": "my-studio", "project": "my-game",
+            "user": "anna", "permissions_to_create": ["VERSION_MANAGER"]
+        },
+        response: { "created_permissions": ["VERSION_MANAGER"] },
+    }
+    /// Revokes permissions on a project from a developer.
+    bearer "delete-project-permissions" delete_project_permissions DeleteProjectPermissions
+    (DeleteProjectPermissionsRequest) -> DeleteProjectPermissionsResponse {
+        errors: ["tenants.not_found", "projects.not_found", "accounts.not_found"],
+        request: {
+            "tenant": "my-studio", "project": "my-game",
+            "user": "anna", "permissions_to_delete": ["VERSION_MANAGER"]
+        },
+        response: { "deleted_permissions": ["VERSION_MANAGER"] },
+    }
+    /// Grants permissions on a stage to a developer.
+    bearer "create-stage-permissions" create_stage_permissions CreateStagePermissions
+    (CreateStagePermissionsRequest) -> CreateStagePermissionsResponse {
+        errors: [
+            "tenants.not_found", "projects.not_found", "projects.stage_not_found", "accounts.not_found",
+            "core.no_ids",
+        ],
+        request: {
+            "tenant": "my-studio", "project": "my-game", "stage": "production",
+            "user": "anna", "permissions_to_create": ["DEPLOYMENT_MANAGER"]
+        },
+        response: { "created_permissions": ["DEPLOYMENT_MANAGER"] },
+    }
+    /// Revokes permissions on a stage from a developer.
+    bearer "delete-stage-permissions" delete_stage_permissions DeleteStagePermissions
+    (DeleteStagePermissionsRequest) -> DeleteStagePermissionsResponse {
+        errors: ["tenants.not_found", "projects.not_found", "projects.stage_not_found", "accounts.not_found"],
+        request: {
+            "tenant": "my-studio", "project": "my-game", "stage": "production",
+            "user": "anna", "permissions_to_delete": ["DEPLOYMENT_MANAGER"]
+        },
+        response: { "deleted_permissions": ["DEPLOYMENT_MANAGER"] },
+    }
+}
+
+requests! {
     /// A second name for a tenant.
     CreateTenantAliasRequest {
         /// The tenant.
@@ -29,13 +173,6 @@ wire! {
     CreateProjectRequest {
         /// The tenant.
         tenant: Ref<TenantId>,
-    }
-    /// A new project and its first stage.
-    CreateProjectResponse {
-        /// The project.
-        project_id: ProjectId,
-        /// Its default stage.
-        stage_id: StageId,
     }
     /// A second name for a project.
     CreateProjectAliasRequest {
@@ -60,11 +197,6 @@ wire! {
         /// The project.
         project: Ref<ProjectId>,
     }
-    /// A new stage.
-    CreateStageResponse {
-        /// The stage.
-        stage_id: StageId,
-    }
     /// A second name for a stage.
     CreateStageAliasRequest {
         /// The tenant.
@@ -82,13 +214,6 @@ wire! {
         project: Ref<ProjectId>,
         /// The stage.
         stage: Ref<StageId>,
-    }
-    /// A new developer.
-    CreateDeveloperResponse {
-        /// The user.
-        user_id: UserId,
-        /// The password, shown here only.
-        password: String,
     }
     /// A second name for a developer.
     CreateDeveloperAliasRequest {
@@ -111,11 +236,6 @@ wire! {
         /// Which; 1 to 10,000.
         #[serde(deserialize_with = "list")] permissions_to_create: Vec<TenantPermission>,
     }
-    /// The permissions that were new.
-    CreateTenantPermissionsResponse {
-        /// Those that the user didn't hold before.
-        created_permissions: Vec<TenantPermission>,
-    }
     /// Permissions to take in a tenant.
     DeleteTenantPermissionsRequest {
         /// The tenant.
@@ -124,11 +244,6 @@ wire! {
         #[serde(alias = "user_id")] user: Ref<UserId>,
         /// Which; 1 to 10,000.
         #[serde(deserialize_with = "list")] permissions_to_delete: Vec<TenantPermission>,
-    }
-    /// The permissions that were taken.
-    DeleteTenantPermissionsResponse {
-        /// Those that the user held before.
-        deleted_permissions: Vec<TenantPermission>,
     }
     /// Permissions to give in a project.
     CreateProjectPermissionsRequest {
@@ -141,11 +256,6 @@ wire! {
         /// Which; 1 to 10,000.
         #[serde(deserialize_with = "list")] permissions_to_create: Vec<ProjectPermission>,
     }
-    /// The permissions that were new.
-    CreateProjectPermissionsResponse {
-        /// Those that the user didn't hold before.
-        created_permissions: Vec<ProjectPermission>,
-    }
     /// Permissions to take in a project.
     DeleteProjectPermissionsRequest {
         /// The tenant.
@@ -156,11 +266,6 @@ wire! {
         #[serde(alias = "user_id")] user: Ref<UserId>,
         /// Which; 1 to 10,000.
         #[serde(deserialize_with = "list")] permissions_to_delete: Vec<ProjectPermission>,
-    }
-    /// The permissions that were taken.
-    DeleteProjectPermissionsResponse {
-        /// Those that the user held before.
-        deleted_permissions: Vec<ProjectPermission>,
     }
     /// Permissions to give in a stage.
     CreateStagePermissionsRequest {
@@ -175,11 +280,6 @@ wire! {
         /// Which; 1 to 10,000.
         #[serde(deserialize_with = "list")] permissions_to_create: Vec<StagePermission>,
     }
-    /// The permissions that were new.
-    CreateStagePermissionsResponse {
-        /// Those that the user didn't hold before.
-        created_permissions: Vec<StagePermission>,
-    }
     /// Permissions to take in a stage.
     DeleteStagePermissionsRequest {
         /// The tenant.
@@ -192,6 +292,58 @@ wire! {
         #[serde(alias = "user_id")] user: Ref<UserId>,
         /// Which; 1 to 10,000.
         #[serde(deserialize_with = "list")] permissions_to_delete: Vec<StagePermission>,
+    }
+}
+
+wire! {
+    /// A new tenant.
+    CreateTenantResponse {
+        /// The tenant.
+        id: TenantId,
+    }
+    /// A new project and its first stage.
+    CreateProjectResponse {
+        /// The project.
+        project_id: ProjectId,
+        /// Its default stage.
+        stage_id: StageId,
+    }
+    /// A new stage.
+    CreateStageResponse {
+        /// The stage.
+        stage_id: StageId,
+    }
+    /// A new developer.
+    CreateDeveloperResponse {
+        /// The user.
+        user_id: UserId,
+        /// The password, shown here only.
+        password: String,
+    }
+    /// The permissions that were new.
+    CreateTenantPermissionsResponse {
+        /// Those that the user didn't hold before.
+        created_permissions: Vec<TenantPermission>,
+    }
+    /// The permissions that were taken.
+    DeleteTenantPermissionsResponse {
+        /// Those that the user held before.
+        deleted_permissions: Vec<TenantPermission>,
+    }
+    /// The permissions that were new.
+    CreateProjectPermissionsResponse {
+        /// Those that the user didn't hold before.
+        created_permissions: Vec<ProjectPermission>,
+    }
+    /// The permissions that were taken.
+    DeleteProjectPermissionsResponse {
+        /// Those that the user held before.
+        deleted_permissions: Vec<ProjectPermission>,
+    }
+    /// The permissions that were new.
+    CreateStagePermissionsResponse {
+        /// Those that the user didn't hold before.
+        created_permissions: Vec<StagePermission>,
     }
     /// The permissions that were taken.
     DeleteStagePermissionsResponse {

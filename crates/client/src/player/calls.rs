@@ -1,32 +1,25 @@
 //! What a player asks about one of its sessions.
 
+use super::{Player, Session};
 use omgservers_api::{
     ClientId, Kind, Problem,
     details::TicketDetails,
     entrypoint::{
-        DeletedResponse,
-        developer::GetTicketDetailsResponse,
-        player::{CreateConnectTokenRequest, CreateConnectTokenResponse, TicketRequest},
+        BearerEndpoint,
+        player::{self, CreateConnectTokenRequest, TicketRequest},
     },
     interchange::DirectConnection,
 };
-use serde::{Serialize, de::DeserializeOwned};
-
-use super::{Player, Session};
 
 impl Player {
     /// The open ticket of a session of this player, and why it isn't matched yet. Problems: 404 without one.
     pub async fn ticket(&self, client_id: ClientId) -> Result<TicketDetails, Problem> {
-        let answer: GetTicketDetailsResponse =
-            self.request("get-ticket-details", &TicketRequest { client_id }).await?;
-        Ok(answer.details)
+        Ok(self.call::<player::GetTicketDetails>(&TicketRequest { client_id }).await?.details)
     }
 
     /// Ends the open ticket of a session of this player; `false` when there is none.
     pub async fn cancel_matchmaking(&self, client_id: ClientId) -> Result<bool, Problem> {
-        let answer: DeletedResponse =
-            self.request("cancel-matchmaking", &TicketRequest { client_id }).await?;
-        Ok(answer.deleted)
+        Ok(self.call::<player::CancelMatchmaking>(&TicketRequest { client_id }).await?.deleted)
     }
 
     /// How a session of this player connects to its game server directly, as its assignment said, with a new token:
@@ -34,23 +27,18 @@ impl Player {
     /// connect to directly.
     pub async fn refresh_connect_token(&self, client_id: ClientId) -> Result<DirectConnection, Problem> {
         let request = CreateConnectTokenRequest { client_id };
-        let answer: CreateConnectTokenResponse = self.request("create-connect-token", &request).await?;
-        Ok(answer.direct)
+        Ok(self.call::<player::CreateConnectToken>(&request).await?.direct)
     }
 
-    async fn request<T: DeserializeOwned>(
+    /// Calls an endpoint with this player's token, and once more with a new one when it has expired.
+    async fn call<E: BearerEndpoint<Request: Sync>>(
         &self,
-        verb: &str,
-        request: &(impl Serialize + Sync),
-    ) -> Result<T, Problem> {
-        let call = || async {
-            let token = self.token();
-            self.client.call("player", verb, Some(token.as_str()), request).await
-        };
-        match call().await {
+        request: &E::Request,
+    ) -> Result<E::Response, Problem> {
+        match self.client.call::<E>(Some(self.token().as_str()), request).await {
             Err(problem) if problem.kind() == Kind::Unauthenticated => {
                 self.renew(problem).await?;
-                call().await
+                self.client.call::<E>(Some(self.token().as_str()), request).await
             }
             answer => answer,
         }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use omgservers_api::{
     Kind, Problem,
+    entrypoint::{Endpoint as _, player},
     interchange::{MAX_WAIT_MS, PlayerInterchangeResponse},
     stream::close,
 };
@@ -228,8 +229,9 @@ impl SessionTransport {
         loop {
             let token = self.player.token();
             let client = &self.player.client;
-            let answer: Result<PlayerInterchangeResponse, Problem> =
-                client.exchange("player", "interchange", Some(token.as_str()), body.clone(), wait).await;
+            let answer: Result<PlayerInterchangeResponse, Problem> = client
+                .exchange(&player::Interchange::DESCRIPTOR, Some(token.as_str()), body.clone(), wait)
+                .await;
             match answer {
                 Ok(answer) => {
                     self.shared.settle(consumed, answer);

@@ -1,9 +1,6 @@
-use std::collections::HashSet;
-
 use omgservers_client::{
     Client, Support,
     api::{Kind, entrypoint::support::CreateTenantAliasRequest, problem::UNAVAILABLE},
-    endpoints::pairs,
     fake::{FakeBackend, Reply},
     problems::{ADDRESS, FOREIGN_ANSWER, VALUE},
 };
@@ -87,13 +84,4 @@ fn an_address_that_is_none_is_refused() {
 fn tokens_and_passwords_are_not_printed() {
     let client = Client::new("http://localhost").unwrap();
     assert!(!format!("{:?}", client.admin("s3cret")).contains("s3cret"));
-}
-
-#[test]
-fn no_endpoint_is_listed_twice() {
-    let mut seen = HashSet::new();
-    for (role, verb) in pairs() {
-        assert!(seen.insert((role, verb)), "{role} {verb}");
-    }
-    assert!(seen.len() > 45, "{}", seen.len());
 }

@@ -8,7 +8,10 @@ use std::{
 
 use omgservers_api::{
     ClientId, EntryId,
-    entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
+    entrypoint::{
+        Endpoint as _,
+        runtime::{self, CreateRuntimeTokenRequest, CreateRuntimeTokenResponse},
+    },
     interchange::{
         AddClient, ClientRef, Incoming, RuntimeInterchangeRequest, RuntimeInterchangeResponse, ToClient,
         command,
@@ -116,7 +119,7 @@ impl Game {
             wait: Some(100),
         };
         let begun = Instant::now();
-        let call = self.workload.client.call("runtime", "interchange", Some(&token), &request);
+        let call = self.workload.client.send(&runtime::Interchange::DESCRIPTOR, Some(&token), &request);
         let answer: Answer<RuntimeInterchangeResponse> = self.workload.ask(&mut self.rng, call).await;
         match answer {
             Answer::Good(answer) => {
@@ -146,7 +149,7 @@ impl Game {
     async fn fetch_token(&mut self) -> Option<String> {
         let password = self.seat.password.clone();
         let request = CreateRuntimeTokenRequest { runtime_id: self.seat.runtime_id, password };
-        let call = self.workload.client.call("runtime", "create-token", None, &request);
+        let call = self.workload.client.send(&runtime::CreateToken::DESCRIPTOR, None, &request);
         let answer: Answer<CreateRuntimeTokenResponse> = self.workload.ask(&mut self.rng, call).await;
         match answer {
             Answer::Good(answer) => {

@@ -7,6 +7,7 @@ use std::{
 
 use omgservers_api::{
     Role,
+    entrypoint::{Endpoint as _, player},
     interchange::{PlayerInterchangeRequest, PlayerInterchangeResponse},
 };
 
@@ -69,7 +70,7 @@ impl Polling {
         };
         let token = self.card.token();
         let begun = Instant::now();
-        let call = self.workload.client.call("player", "interchange", Some(&token), &request);
+        let call = self.workload.client.send(&player::Interchange::DESCRIPTOR, Some(&token), &request);
         let answer: Answer<PlayerInterchangeResponse> = self.workload.ask(&mut self.rng, call).await;
         let pace = u64::try_from(self.workload.pace.as_millis()).unwrap_or(100);
         if let Answer::Good(answer) = answer {
