@@ -212,12 +212,27 @@ impl Projects for PgProjects {
         self.require(caller, tenant, project, ProjectPermission::ProjectViewer).await?;
         let mut conn = self.db.read().await?;
         let row = project::get(&mut conn, tenant, project).await?.ok_or(problems::NOT_FOUND)?;
-        let shown = row.with(&mut project::aliases(&mut conn, tenant, Some(project)).await?);
+        let shown = row.with(&mut project::aliases(&mut conn, tenant, Some(&[project])).await?);
         let grants = project::permissions(&mut conn, project).await?;
         let stages = stage::of_project(&mut conn, project).await?;
         let mut names = stage::aliases(&mut conn, project, None).await?;
         let grants = grants.into_iter().map(|it| it.in_tenant(tenant)).collect();
         Ok((shown, grants, stages.into_iter().map(|it| it.with(&mut names)).collect()))
+    }
+
+    async fn list(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        after: Option<ProjectId>,
+        size: u32,
+    ) -> Result<(Vec<Project>, Option<ProjectId>), Problem> {
+        self.tenants.require(caller, tenant, TenantPermission::TenantViewer).await?;
+        let mut conn = self.db.read().await?;
+        let (rows, next) = project::page(&mut conn, tenant, after, size).await?;
+        let ids: Vec<_> = rows.iter().map(|it| it.id).collect();
+        let mut names = project::aliases(&mut conn, tenant, Some(&ids)).await?;
+        Ok((rows.into_iter().map(|it| it.with(&mut names)).collect(), next))
     }
 
     async fn of_tenant(&self, tenant: TenantId) -> Result<Vec<Project>, Problem> {

@@ -60,6 +60,16 @@ pub trait Projects: Send + Sync {
         project: ProjectId,
     ) -> Result<(Project, Vec<ProjectGrant>, Vec<Stage>), Problem>;
 
+    /// Lists up to `size` projects of the tenant whose ids follow `after`, in the order of their ids, and the `after`
+    /// of the next page if there is one. Needs the tenant's TENANT_VIEWER. Errors: `auth.role`, `auth.permission`.
+    async fn list(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        after: Option<ProjectId>,
+        size: u32,
+    ) -> Result<(Vec<Project>, Option<ProjectId>), Problem>;
+
     /// The projects of a tenant, oldest first. The tenant's TENANT_VIEWER is checked by who calls.
     async fn of_tenant(&self, tenant: TenantId) -> Result<Vec<Project>, Problem>;
 

@@ -93,6 +93,28 @@ pub(crate) async fn of_tenant(conn: &mut Conn, tenant: TenantId) -> Result<Vec<R
     Ok(all.order((project::created, project::id)).select(Row::as_select()).load(conn).await?)
 }
 
+/// Up to `size` projects of the tenant that follow `after`, and the last of them if more follow.
+pub(crate) async fn page(
+    conn: &mut Conn,
+    tenant: TenantId,
+    after: Option<ProjectId>,
+    size: u32,
+) -> Result<(Vec<Row>, Option<ProjectId>), Problem> {
+    let mut page = project::table.filter(project::tenant_id.eq(tenant)).into_boxed();
+    if let Some(after) = after {
+        page = page.filter(project::id.gt(after));
+    }
+    // One more than asked for tells whether there is a next page.
+    let limit = i64::from(size).saturating_add(1);
+    let mut rows: Vec<Row> = page.order(project::id).limit(limit).select(Row::as_select()).load(conn).await?;
+    let more = rows.len() > usize::try_from(size).unwrap_or(usize::MAX);
+    if more {
+        rows.pop();
+    }
+    let next = rows.last().map(|it| it.id).filter(|_| more);
+    Ok((rows, next))
+}
+
 pub(crate) async fn exist(conn: &mut Conn, ids: &[ProjectId]) -> Result<HashSet<ProjectId>, Problem> {
     let found = project::table.filter(project::id.eq_any(ids)).select(project::id);
     Ok(found.load(conn).await?.into_iter().collect())
@@ -141,19 +163,19 @@ pub(crate) async fn insert_alias(conn: &mut Conn, row: &AliasRow) -> Result<(), 
     unique(inserted, "project_alias_key", problems::ALIAS_TAKEN).map(drop)
 }
 
-/// The names of one project, or of all projects of the tenant.
+/// The names of some projects, or of all projects of the tenant.
 pub(crate) async fn aliases(
     conn: &mut Conn,
     tenant: TenantId,
-    only: Option<ProjectId>,
+    only: Option<&[ProjectId]>,
 ) -> Result<HashMap<ProjectId, Vec<Alias>>, Problem> {
     let mut names = project_alias::table
         .filter(project_alias::tenant_id.eq(tenant))
         .order((project_alias::created, project_alias::id))
         .select(AliasRow::as_select())
         .into_boxed();
-    if let Some(project) = only {
-        names = names.filter(project_alias::project_id.eq(project));
+    if let Some(projects) = only {
+        names = names.filter(project_alias::project_id.eq_any(projects.to_vec()));
     }
     let mut of: HashMap<_, Vec<Alias>> = HashMap::new();
     for row in names.load::<AliasRow>(conn).await? {

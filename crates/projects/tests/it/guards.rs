@@ -7,10 +7,11 @@ use omgservers_fixtures::{Fixture, StagePath, outsiders, support, user};
 use omgservers_projects::Projects as _;
 
 /// Everything that a permission stands before, with that permission.
-const GUARDS: [(&str, &str); 9] = [
+const GUARDS: [(&str, &str); 10] = [
     ("create", "PROJECT_MANAGER"),
     ("create_alias", "PROJECT_MANAGER"),
     ("delete", "PROJECT_MANAGER"),
+    ("list", "TENANT_VIEWER"),
     ("get", "PROJECT_VIEWER"),
     ("get_stage", "PROJECT_VIEWER"),
     ("create_stage", "STAGE_MANAGER"),
@@ -25,6 +26,7 @@ async fn attempt(fixture: &Fixture, caller: &Caller, what: &str, at: StagePath) 
         "create" => projects.create(caller, tenant).await.map(drop),
         "create_alias" => projects.create_alias(caller, tenant, project, "game").await,
         "delete" => projects.delete(caller, tenant, &project.into()).await.map(drop),
+        "list" => projects.list(caller, tenant, None, 10).await.map(drop),
         "get" => projects.get(caller, tenant, project).await.map(drop),
         "get_stage" => projects.get_stage(caller, tenant, project, stage).await.map(drop),
         "create_stage" => projects.create_stage(caller, tenant, project).await.map(drop),

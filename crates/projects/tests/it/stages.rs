@@ -123,6 +123,35 @@ async fn projects_and_stages_are_listed_oldest_first() {
 }
 
 #[tokio::test]
+async fn a_walk_through_the_pages_of_a_tenant_meets_every_project_once() {
+    let fixture = Fixture::new().await;
+    let first = fixture.stage().await;
+    let mut expected = vec![first.project];
+    for _ in 0..4 {
+        expected.push(fixture.stage_in(first.tenant).await.project);
+    }
+    fixture.stage().await;
+    fixture.projects.create_alias(&support(), first.tenant, first.project, "game").await.unwrap();
+    expected.sort();
+    for size in 1..=6 {
+        let (mut walked, mut after) = (Vec::new(), None);
+        loop {
+            let (page, next) = fixture.projects.list(&support(), first.tenant, after, size).await.unwrap();
+            assert!(!page.is_empty() && page.len() <= usize::try_from(size).unwrap());
+            walked.extend(page);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(walked.iter().map(|it| it.id).collect::<Vec<_>>(), expected, "{size} per page");
+        let named: Vec<_> = walked.iter().filter(|it| !it.aliases.is_empty()).map(|it| it.id).collect();
+        assert_eq!(named, [first.project]);
+    }
+    assert_eq!(fixture.projects.list(&support(), missing(), None, 10).await.unwrap(), (vec![], None));
+}
+
+#[tokio::test]
 async fn which_of_many_exist_is_answered_at_once() {
     let fixture = Fixture::new().await;
     let (here, gone) = (fixture.stage().await, fixture.stage().await);
