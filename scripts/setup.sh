@@ -6,7 +6,11 @@
 # SETUP_REGISTRY=yes installs Debian's docker-registry, too; with it, scripts/test.sh runs the test of a registry
 # outside of the server. Without it that test is skipped.
 # SETUP_TORTURE=yes adds what `make torture` steps the server's clock with.
+#
+# The tests check the API against its document with schemathesis, which goes into target/venv with all that it needs, in
+# the versions of tests/requirements.txt.
 set -eu
+cd "$(dirname "$0")/.."
 
 log=/var/log/omgservers-dockerd.log
 as_root=""
@@ -96,6 +100,18 @@ add_static_target() {
     timeout 120 rustup target add "$target" >/dev/null 2>&1 || say "$target can't be had; the glibc target does as well"
 }
 
+# The mark is written last: an installation that broke off is done again.
+install_test_tools() {
+    venv=target/venv
+    cmp -s tests/requirements.txt "$venv/requirements.txt" && return 0
+    say "installing schemathesis into $venv"
+    rm -rf "$venv"
+    mkdir -p target
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
+    cp tests/requirements.txt "$venv/requirements.txt"
+}
+
 docker_answers() { docker info >/dev/null 2>&1; }
 
 start_docker() {
@@ -128,5 +144,6 @@ start_docker() {
 [ "${SETUP_DOCKER:-yes}" = yes ] && start_docker
 check_rust
 add_static_target
-"$(dirname "$0")/tools.sh" || fail "the tools for make check can't be installed from PyPI"
+scripts/tools.sh || fail "the tools for make check can't be installed from PyPI"
+install_test_tools
 say "everything is there"

@@ -13,4 +13,5 @@ mod lists;
 mod protocol;
 mod roles;
 mod schemas;
+mod schemathesis;
 mod studio;
