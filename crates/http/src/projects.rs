@@ -5,13 +5,16 @@ use omgservers_api::{
     details::ProjectDetails,
     entrypoint::{
         CreatedResponse, DeletedResponse,
-        developer::{GetProjectDetailsRequest, GetProjectDetailsResponse},
+        developer::{
+            GetProjectDetailsRequest, GetProjectDetailsResponse, ListProjectsRequest, ListProjectsResponse,
+        },
         support::{
             CreateProjectAliasRequest, CreateProjectPermissionsRequest, CreateProjectPermissionsResponse,
             CreateProjectRequest, CreateProjectResponse, DeleteProjectPermissionsRequest,
             DeleteProjectPermissionsResponse, DeleteProjectRequest,
         },
     },
+    validate::DEFAULT_PER_PAGE,
 };
 use omgservers_core::Caller;
 
@@ -25,6 +28,17 @@ pub(crate) async fn create_project(
     let tenant = api.tenants.find(&request.tenant).await?;
     let (project_id, stage_id) = api.projects.create(&caller, tenant).await?;
     Ok(CreateProjectResponse { project_id, stage_id })
+}
+
+pub(crate) async fn list_projects(
+    api: Api,
+    caller: Caller,
+    request: ListProjectsRequest,
+) -> Result<ListProjectsResponse, Problem> {
+    let tenant = api.tenants.find(&request.tenant).await?;
+    let size = request.page_size.unwrap_or(DEFAULT_PER_PAGE);
+    let (projects, next) = api.projects.list(&caller, tenant, request.after, size).await?;
+    Ok(ListProjectsResponse { projects, next })
 }
 
 pub(crate) async fn create_project_alias(

@@ -159,3 +159,39 @@ async fn refused(fixture: &ContractFixture, verb: &str, token: &str, body: &Valu
     let detail = answer["detail"].as_str().unwrap();
     assert!(detail.starts_with(field), "{verb} {field}: {detail}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_developer_walks_through_the_projects_of_a_tenant_page_by_page() {
+    let fixture = ContractFixture::start().await;
+    let studio = Studio::open(&fixture).await;
+    let (token, user) = studio.developer(&fixture).await;
+    studio.grant(&fixture, &user, "tenant", "TENANT_VIEWER").await;
+    for _ in 0..4 {
+        fixture
+            .ok("support", "create-project", Some(&studio.support), json!({"tenant": studio.tenant}))
+            .await;
+    }
+    let list = async |more: Value| {
+        let mut body = more;
+        body["tenant"] = studio.tenant.clone();
+        fixture.post("developer", "list-projects", Some(&token), body).await
+    };
+    let (status, all) = list(json!({})).await;
+    assert_eq!((status.as_u16(), &all["next"]), (200, &json!(null)), "{all}");
+    let (mut walked, mut after) = (Vec::new(), json!(null));
+    loop {
+        let (_, page) = list(json!({"page_size": 2, "after": after})).await;
+        walked.extend(page["projects"].as_array().unwrap().iter().cloned());
+        after = page["next"].clone();
+        if after.is_null() {
+            break;
+        }
+    }
+    assert_eq!((walked.len(), json!(walked)), (5, all["projects"].clone()));
+    for size in [0, 101] {
+        let (status, answer) = list(json!({"page_size": size})).await;
+        assert_error(status, &answer, 400, "VALIDATION_CONSTRAINT_VIOLATED");
+        assert_eq!(answer["detail"], "`page_size` must be 1 to 100");
+    }
+    fixture.stop().await;
+}

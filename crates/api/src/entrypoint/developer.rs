@@ -12,10 +12,10 @@ use crate::{
     TicketId, Validate, VersionId,
     config::{DeploymentConfig, VersionConfig},
     details::{
-        DeploymentDetails, MatchDetails, ProjectDetails, StageDetails, TenantDetails, TicketDetails,
+        DeploymentDetails, MatchDetails, Project, ProjectDetails, StageDetails, TenantDetails, TicketDetails,
         VersionDetails,
     },
-    validate::invalid,
+    validate::{MOST_PER_PAGE, invalid, within},
 };
 
 endpoints! {
@@ -60,6 +60,23 @@ endpoints! {
                     }
                 ]
             }
+        },
+    }
+    /// Lists the projects of a tenant, page by page.
+    ///
+    /// The order is that of the ids. The next page is the same request with `after` as `next` says.
+    bearer "list-projects" list_projects ListProjects (ListProjectsRequest) -> ListProjectsResponse {
+        permission: tenant TENANT_VIEWER,
+        errors: ["tenants.not_found"],
+        request: { "tenant": "my-studio", "page_size": 2, "after": "246000000000000001" },
+        response: {
+            "projects": [
+                {
+                    "id": "246000000000000002", "tenant_id": "246000000000000001",
+                    "created": "2025-01-25T10:00:00Z", "aliases": []
+                }
+            ],
+            "next": null
         },
     }
     /// Creates a project with a first stage.
@@ -364,6 +381,15 @@ endpoints! {
 }
 
 requests! {
+    /// A page of the projects of a tenant.
+    ListProjectsRequest {
+        /// The tenant.
+        tenant: Ref<TenantId>,
+        /// Projects per page, 1 to 100; 50 if absent.
+        #[serde(default)] page_size: Option<u32>,
+        /// The last project of the page before; absent for the first page.
+        #[serde(default)] after: Option<ProjectId>,
+    }
     /// A tenant to look at.
     GetTenantDetailsRequest {
         /// The tenant.
@@ -475,6 +501,13 @@ requests! {
 }
 
 wire! {
+    /// A page of projects.
+    ListProjectsResponse {
+        /// The projects.
+        projects: Vec<Project>,
+        /// The `after` of the next page; null on the last one.
+        next: Option<ProjectId>,
+    }
     /// The tenant.
     GetTenantDetailsResponse {
         /// Everything of it.
@@ -523,6 +556,11 @@ wire! {
 }
 
 impl Validate for GetTenantDetailsRequest {}
+impl Validate for ListProjectsRequest {
+    fn validate(&self) -> Result<(), Problem> {
+        within("page_size", self.page_size.unwrap_or(1), 1, MOST_PER_PAGE)
+    }
+}
 impl Validate for GetProjectDetailsRequest {}
 impl Validate for GetStageDetailsRequest {}
 impl Validate for GetVersionDetailsRequest {}
