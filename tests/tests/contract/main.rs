@@ -9,6 +9,7 @@ mod bad_input;
 mod document;
 mod fixture;
 mod gates;
+mod guide;
 mod lists;
 mod protocol;
 mod roles;
