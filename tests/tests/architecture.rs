@@ -46,6 +46,7 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("omgservers-ctl", &["omgservers-api", "omgservers-client", "omgservers-load"]),
     ("omgservers-arena", &["omgservers-api", "omgservers-client"]),
     ("omgservers-lobby-echo", &["omgservers-api", "omgservers-client"]),
+    ("omgservers-embed", &["*"]),
     ("omgservers-registry", &["omgservers-api", "omgservers-core", "omgservers-auth", "line"]),
     (
         "omgservers-http",

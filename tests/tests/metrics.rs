@@ -9,7 +9,6 @@ use std::{
 };
 
 const FILE: &str = "docs/metrics.md";
-/// Units that end a name, besides counts of things, which end in the thing.
 const HEAD: &str = "\
 # Metrics
 
@@ -113,21 +112,21 @@ fn metrics() -> BTreeMap<String, Metric> {
 
 #[test]
 fn every_metric_has_the_prefix_one_kind_and_a_meaning() {
+    let mut faults = Vec::new();
     for (name, metric) in metrics() {
-        assert!(name.starts_with("omgservers_"), "{name} has no prefix");
-        assert_eq!(metric.kinds.len(), 1, "{name} is {:?}", metric.kinds);
-        assert!(metric.meaning.is_some(), "{name} has no describe_{}!", metric.kinds.first().unwrap());
-        assert_eq!(
-            name.ends_with("_total"),
-            metric.kinds.contains("counter"),
-            "{name}: counters end in _total"
-        );
-        let timed = metric.kinds.contains("histogram");
-        assert!(
-            !timed || name.ends_with("_seconds") || name.ends_with("_rows"),
-            "{name}: no buckets for its unit"
-        );
+        let mut demand = |holds: bool, fault: &str| {
+            if !holds {
+                faults.push(format!("{name}: {fault}"));
+            }
+        };
+        demand(name.starts_with("omgservers_"), "the prefix is missing");
+        demand(metric.kinds.len() == 1, "it is of two kinds");
+        demand(metric.meaning.is_some(), "describe_…! is missing");
+        demand(name.ends_with("_total") == metric.kinds.contains("counter"), "counters alone end in _total");
+        let bucketed = name.ends_with("_seconds") || name.ends_with("_rows");
+        demand(!metric.kinds.contains("histogram") || bucketed, "there are no buckets for its unit");
     }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(crate) async fn get_ticket_details(
     let which = match (request.ticket_id, request.client_id) {
         (Some(id), _) => WhichTicket::Id(id),
         (None, Some(client)) => WhichTicket::Of(client),
-        (None, None) => return Err(Problem::internal("a request that wasn't validated").into()),
+        (None, None) => return Err(Problem::internal("a request that wasn't validated")),
     };
     let details = api.matchmaking.ticket(&caller, tenant, request.deployment_id, which).await?;
     Ok(GetTicketDetailsResponse { details })

@@ -3,11 +3,11 @@
 
 use actix_web::{
     body::{BoxBody, EitherBody, MessageBody},
-    dev::ServiceResponse,
+    dev::{ServiceRequest, ServiceResponse},
 };
 use omgservers_api::Kind;
 use omgservers_core::{
-    RequestId,
+    Context, RequestId, TraceParent,
     context::{self, Origin},
 };
 
@@ -31,6 +31,17 @@ pub fn finish<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<E
     metrics::counter!("omgservers_http_problems_total", "code" => problem.code().to_owned()).increment(1);
     let answered = answer(problem, &id);
     response.into_response(answered).map_into_right_body()
+}
+
+/// The context that `request` runs in: its id, which is the client's or a random one, and the caller's position in a
+/// trace. A middleware reads it and runs the rest of the request in its scope.
+pub fn request_context(request: &ServiceRequest) -> Context {
+    let given = request.headers().get("X-Request-Id").and_then(|id| RequestId::given(id.to_str().ok()?));
+    let id = given.unwrap_or_else(|| RequestId::Random(rand::random()));
+    // Two such headers count as none.
+    let mut parents = request.headers().get_all("traceparent");
+    let parent = parents.next().filter(|_| parents.next().is_none());
+    Context::request(id, parent.and_then(|parent| TraceParent::parse(parent.to_str().ok()?)))
 }
 
 /// The id of the current request; a random one outside of a request's context, as in tests of the bare API.

@@ -40,7 +40,7 @@ struct Source {
 
 /// All files below `crates/*/src` and `bins/*/src`.
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
     for folder in ["crates", "bins"] {
         for krate in std::fs::read_dir(root.join(folder)).unwrap().flatten() {

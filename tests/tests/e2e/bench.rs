@@ -92,7 +92,7 @@ async fn every_scenario_of_a_bench_is_done_completely_and_its_players_leave() {
         let url = format!("{}/metrics", backend.url());
         let metrics = client.get(url).send().await.unwrap().text().await.unwrap();
         metrics.contains("\nomgservers_player_streams 0\n")
-            && metrics.contains("\ndispatcher_connections{role=\"player\"} 0\n")
+            && metrics.contains("\nomgservers_dispatcher_connections{role=\"player\"} 0\n")
     })
     .await;
 }

@@ -34,7 +34,7 @@ async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
     fails(&mut players[0], Why::Replaced).await;
     let second = players[0].ticket().await.unwrap();
     assert_eq!((first.mode.as_str(), second.mode.as_str()), ("many", "trio"));
-    let said = "a second wish to be matched replaces the first";
+    let said = "a second request to be matched replaces the first";
     let log = it.backend.log();
     let line = log.lines().find(|it| it.contains(said)).expect("the log says so");
     for id in [players[0].client_id().to_string(), first.id.to_string(), second.id.to_string()] {

@@ -14,7 +14,7 @@ fn help(command: &mut Command, path: &str, text: &mut String) {
 }
 
 #[test]
-fn the_help_text_is_up_to_date() {
+fn the_checked_in_help_text_is_up_to_date() {
     let mut text = String::new();
     let mut command = Cli::command();
     command.build();
@@ -25,7 +25,7 @@ fn the_help_text_is_up_to_date() {
         fs::write(&golden, &text).unwrap();
     }
     let before = fs::read_to_string(&golden).unwrap_or_default();
-    assert!(before == text, "the help has changed: look at it, then run with UPDATE_GENERATED=1");
+    assert!(before == text, "the help has changed: look at it, then run `make generate`");
 }
 
 #[test]

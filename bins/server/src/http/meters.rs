@@ -32,6 +32,7 @@ impl Meters {
             "omgservers_http_request_seconds",
             "How long requests took; interchanges, which wait as long as they are asked to, aside."
         );
+        describe_counter!("omgservers_http_problems_total", "Refused requests, by the code of the problem.");
         let class = |class: &'static str| counter!("omgservers_http_requests_total", "class" => class);
         Self {
             informed: class("1xx"),

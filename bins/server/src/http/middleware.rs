@@ -12,7 +12,7 @@ use actix_web::{
     middleware::Next,
 };
 use omgservers_api::problem::codes::RATE_LIMITED;
-use omgservers_core::{Context, RequestId, TraceParent};
+use omgservers_core::TraceParent;
 use tracing::Instrument as _;
 
 use super::{AddressLimit, Drain, meters::Meters};
@@ -30,7 +30,7 @@ pub(super) async fn pass<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let mut context = Context::request(request_id(&request), trace_parent(&request));
+    let mut context = omgservers_http::request_context(&request);
     let span = request_span(&request, &context);
     if let Some(position) = TraceParent::of(&span) {
         context.trace = Some(position);
@@ -76,19 +76,6 @@ async fn answer<B: MessageBody>(
 }
 
 const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
-
-/// Takes the client's id of the request or makes one.
-fn request_id(request: &ServiceRequest) -> RequestId {
-    let given = request.headers().get(REQUEST_ID).and_then(|id| RequestId::given(id.to_str().ok()?));
-    given.unwrap_or_else(|| RequestId::Random(rand::random()))
-}
-
-/// Reads the caller's position in its trace. Two such headers count as none.
-fn trace_parent(request: &ServiceRequest) -> Option<TraceParent> {
-    let mut headers = request.headers().get_all("traceparent");
-    let parent = TraceParent::parse(headers.next()?.to_str().ok()?)?;
-    headers.next().is_none().then_some(parent)
-}
 
 fn too_many(seconds: u64) -> HttpResponse {
     let problem = RATE_LIMITED.detail("too many requests without a token from this address");

@@ -69,7 +69,8 @@ impl MessagingFixture {
         let app = move || {
             App::new()
                 .wrap(from_fn(async |request, next: actix_web::middleware::Next<_>| {
-                    Ok(omgservers_http::finish(next.call(request).await?))
+                    let context = omgservers_http::request_context(&request);
+                    Ok(omgservers_http::finish(context.scope(next.call(request)).await?))
                 }))
                 .configure(routes.clone())
         };

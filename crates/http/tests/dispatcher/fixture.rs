@@ -8,7 +8,7 @@ use omgservers_dispatcher::{Bounds, Dispatcher};
 use omgservers_http::dispatcher::{Parts, Times, routes};
 use omgservers_messaging::{Bounds as MailboxBounds, Mailbox, Messaging as _, Op};
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, handshake::client::Response, http::StatusCode},
@@ -189,6 +189,22 @@ impl Socket {
         };
         let came = timeout(time, silent).await;
         assert!(came.is_err(), "{came:?}");
+    }
+
+    /// The code that the backend closes with, read without answering its pings: an answer to a closed socket resets
+    /// the connection, and the close frame would be lost.
+    pub(crate) async fn closed_unanswered(&mut self) -> u16 {
+        let mut bytes = Vec::new();
+        timeout(LONG, self.0.get_mut().read_to_end(&mut bytes)).await.unwrap().unwrap();
+        let mut rest = &bytes[..];
+        while let [head, length, tail @ ..] = rest {
+            let (payload, next) = tail.split_at(usize::from(*length));
+            if head & 0xf == 8 {
+                return u16::from_be_bytes([payload[0], payload[1]]);
+            }
+            rest = next;
+        }
+        panic!("no close frame in {bytes:?}");
     }
 
     /// The code that the backend closes with; what comes before it is passed over.

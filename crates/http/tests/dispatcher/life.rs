@@ -68,7 +68,7 @@ async fn quiet_but_living_connections_are_kept_and_dead_ones_are_not() {
     eventually("the dead one is out", || fixture.dispatcher.open() == 2).await;
     quiet.send("still here").await;
     assert_eq!(game.text().await, said(one, "still here"));
-    assert_eq!(dead.closed().await, 1002);
+    assert_eq!(dead.closed_unanswered().await, 1002);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::{ops::Deref, path::Path, sync::Arc, time::Duration};
 use actix_web::{
     App, HttpServer,
     dev::ServerHandle,
+    middleware::{Next, from_fn},
     web::{self, Data},
 };
 use bytes::Bytes;
@@ -211,6 +212,9 @@ async fn serve(registry: Registry, tokens: &Arc<Tokens>, docker: &RegistryTokens
     let (registry, config) = (Data::new(registry), Data::new(config));
     let server = HttpServer::new(move || {
         App::new()
+            .wrap(from_fn(async |request, next: Next<_>| {
+                omgservers_http::request_context(&request).scope(next.call(request)).await
+            }))
             .app_data(registry.clone())
             .app_data(tokens.clone())
             .app_data(docker.clone())
