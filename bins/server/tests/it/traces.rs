@@ -28,7 +28,7 @@ impl Collector {
         .disable_signals()
         .bind("127.0.0.1:0")
         .unwrap();
-        let url = format!("http://{}", server.addrs()[0]);
+        let url = format!("http://{}", server.addrs().first().unwrap());
         actix_web::rt::spawn(server.run());
         url
     }
