@@ -60,8 +60,9 @@ pub trait Projects: Send + Sync {
         project: ProjectId,
     ) -> Result<(Project, Vec<ProjectGrant>, Vec<Stage>), Problem>;
 
-    /// Lists up to `size` projects of the tenant whose ids follow `after`, in the order of their ids, and the `after`
-    /// of the next page if there is one. Needs the tenant's TENANT_VIEWER. Errors: `auth.role`, `auth.permission`.
+    /// Lists up to `size` projects of the tenant whose ids follow `after`, in the order of their
+    /// ids, and the `after` of the next page if there is one. Needs the tenant's TENANT_VIEWER.
+    /// Errors: `auth.role`, `auth.permission`.
     async fn list(
         &self,
         caller: &Caller,
@@ -189,9 +190,11 @@ pub trait Projects: Send + Sync {
         permission: StagePermission,
     ) -> Result<(), Problem>;
 
-    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of projects.
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right,
+    /// which hold ids of projects.
     async fn exist(&self, ids: &[ProjectId]) -> Result<Existences<ProjectId>, Problem>;
 
-    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of stages.
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right,
+    /// which hold ids of stages.
     async fn stages_exist(&self, ids: &[StageId]) -> Result<Existences<StageId>, Problem>;
 }

@@ -56,8 +56,9 @@ fn queue(runtime: &mut Runtime, request: GameRequest) -> Result<(), Problem> {
     .map(drop)
 }
 
-/// Exchanges until the game drops its end of `says`, and then until everything is said. An exchange that waits is
-/// broken off only when there is something to say. Problems: the backend refuses the runtime for good.
+/// Exchanges until the game drops its end of `says`, and then until everything is said. An exchange
+/// that waits is broken off only when there is something to say. Problems: the backend refuses the
+/// runtime for good.
 pub async fn exchange(
     mut runtime: Runtime,
     mut requests: UnboundedReceiver<GameRequest>,
@@ -82,7 +83,8 @@ pub async fn exchange(
             }
         };
         let exchanged = match exchanged {
-            // A match whose players are gone is stopped by the backend, which is what its game server wants too.
+            // A match whose players are gone is stopped by the backend, which is what its game
+            // server wants too.
             Err(problem) if !goes_on && problem.kind() == Kind::NotFound => return Ok(()),
             exchanged => exchanged?,
         };

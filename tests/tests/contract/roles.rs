@@ -17,7 +17,8 @@ struct Call {
     status: u16,
 }
 
-/// Each call that needs a permission, in an order in which nothing is deleted before the calls that need it.
+/// Each call that needs a permission, in an order in which nothing is deleted before the calls that
+/// need it.
 fn calls(it: &Studio) -> Vec<Call> {
     // One body for all: the server ignores fields that it doesn't know.
     let mut body = it.place();

@@ -1,8 +1,9 @@
-//! What the document allows is sent to a real server, and every answer is checked against its schema: no 500, no
-//! status that the document doesn't declare, no value outside of its type.
+//! What the document allows is sent to a real server, and every answer is checked against its
+//! schema: no 500, no status that the document doesn't declare, no value outside of its type.
 //!
-//! schemathesis generates the requests, well-formed ones and malformed ones, with a fixed seed. Its copy of the
-//! document knows the ids of entities that exist, so that requests get past the look-ups.
+//! schemathesis generates the requests, well-formed ones and malformed ones, with a fixed seed. Its
+//! copy of the document knows the ids of entities that exist, so that requests get past the
+//! look-ups.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Mailboxes on a database of their own, an HTTP server with rooms in front of them, and raw clients.
+//! Mailboxes on a database of their own, an HTTP server with rooms in front of them, and raw
+//! clients.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -191,8 +192,8 @@ impl Socket {
         assert!(came.is_err(), "{came:?}");
     }
 
-    /// The code that the backend closes with, read without answering its pings: an answer to a closed socket resets
-    /// the connection, and the close frame would be lost.
+    /// The code that the backend closes with, read without answering its pings: an answer to a
+    /// closed socket resets the connection, and the close frame would be lost.
     pub(crate) async fn closed_unanswered(&mut self) -> u16 {
         let mut bytes = Vec::new();
         timeout(LONG, self.0.get_mut().read_to_end(&mut bytes)).await.unwrap().unwrap();
