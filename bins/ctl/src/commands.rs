@@ -112,7 +112,11 @@ impl<R: CommandRole> FromArgMatches for EndpointCommand<R> {
 
 fn describe(endpoint: &'static Descriptor) -> Command {
     let (summary, description) = (sentence(&endpoint.summary()), endpoint.description());
-    let command = Command::new(endpoint.verb).about(summary.clone());
+    let mut command = Command::new(endpoint.verb).about(summary.clone());
+    // `omgctl admin workers` for `list-workers`.
+    if let Some(noun) = endpoint.verb.strip_prefix("list-") {
+        command = command.visible_alias(noun);
+    }
     let command = match description.as_str() {
         "" => command,
         more => command.long_about(format!("{summary}.\n\n{more}")),

@@ -108,7 +108,8 @@ impl Server {
             end.cancelled().await;
             rooms.stop();
         });
-        let api = services.for_http(&infrastructure, &config, &addresses, drain.token().clone());
+        let registry = workers.registry();
+        let api = services.for_http(&infrastructure, &config, &addresses, drain.token().clone(), registry);
         let routes: Routes = Arc::new(move |app| omgservers_http::routes(&api, app));
         let parts = Parts { health, routes, limit, drain, metrics: metrics_socket };
         let http = Http::start(&config.server, socket, parts).context("HTTP")?;

@@ -19,6 +19,11 @@ impl Workers {
         Self { registry, tasks: TaskTracker::default(), stop: CancellationToken::default() }
     }
 
+    /// Shows what the workers do.
+    pub fn registry(&self) -> WorkerRegistry {
+        self.registry.clone()
+    }
+
     /// Starts `worker`; `doorbell` wakes it early.
     pub fn add(&self, worker: Box<dyn Worker>, doorbell: Doorbell) {
         let registry = self.registry.clone();

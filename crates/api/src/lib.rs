@@ -18,5 +18,5 @@ pub use ids::{
     PoolId, ProjectId, Ref, RuntimeId, Slot, StageId, TenantId, TicketId, UserId, VersionId,
 };
 pub use problem::{Code, Kind, Problem};
-pub use roles::{ProjectPermission, Role, RuntimeQualifier, StagePermission, TenantPermission};
+pub use roles::{ProjectPermission, Role, RuntimeQualifier, StagePermission, TenantPermission, WorkerReason};
 pub use validate::Validate;

@@ -67,6 +67,17 @@ pub struct UnknownWord {
 }
 
 words! {
+    /// Why a background worker runs.
+    WorkerReason {
+        /// The server has started.
+        Start = "START",
+        /// Something that concerns the worker has happened.
+        Doorbell = "DOORBELL",
+        /// The last run asked for another one at this time.
+        Requeue = "REQUEUE",
+        /// The worker has not run for its period.
+        Period = "PERIOD",
+    }
     /// What a user is. Runtimes aren't users: they have credentials of their own.
     Role {
         /// Manages the installation.

@@ -3,16 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
-use omgservers_api::Problem;
+use omgservers_api::{Problem, WorkerReason};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
-    Backoff, Context, TraceParent,
-    context::Origin,
-    queue::Backlog,
-    worker_registry::{Reason, WorkerRegistry},
+    Backoff, Context, TraceParent, context::Origin, queue::Backlog, worker_registry::WorkerRegistry,
 };
 
 /// Wakes a worker early. Carries no data; a lost ring costs at most one period.
@@ -78,7 +75,7 @@ pub async fn run(
     let record = registry.register(&*worker);
     let meters = Meters::new(worker.name());
     let backoff = Backoff::new(FIRST_RETRY, worker.period());
-    let (mut reason, mut failures, mut runs) = (Reason::Start, 0u32, 0u64);
+    let (mut reason, mut failures, mut runs) = (WorkerReason::Start, 0u32, 0u64);
     loop {
         runs += 1;
         record.begins(reason);
@@ -102,9 +99,9 @@ pub async fn run(
         reason = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = doorbell.rung() => Reason::Doorbell,
-            () = sleep(requeue_after) => Reason::Requeue,
-            () = tokio::time::sleep(worker.period()) => Reason::Period,
+            () = doorbell.rung() => WorkerReason::Doorbell,
+            () = sleep(requeue_after) => WorkerReason::Requeue,
+            () = tokio::time::sleep(worker.period()) => WorkerReason::Period,
         };
     }
 }

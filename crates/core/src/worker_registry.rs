@@ -6,7 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use omgservers_api::Problem;
+use omgservers_api::{Problem, WorkerReason};
 
 use crate::{Backlog, Clock, Outcome, Ticks, Worker};
 
@@ -18,24 +18,11 @@ pub struct WorkerRegistry {
     records: Arc<Mutex<Vec<WorkerRecord>>>,
 }
 
-/// Why a worker runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The server has started.
-    Start,
-    /// Something that concerns the worker has happened.
-    Doorbell,
-    /// The last run asked for another one at this time.
-    Requeue,
-    /// The worker has not run for its period.
-    Period,
-}
-
 /// A run of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
+pub struct WorkerRun {
     /// Why it began.
-    pub reason: Reason,
+    pub reason: WorkerReason,
     /// When it began.
     pub started: DateTime<Utc>,
     /// How long it took, or has taken so far.
@@ -58,7 +45,7 @@ pub struct WorkerStatus {
     /// How many of them failed.
     pub failures: u64,
     /// The newest run, which may be under way.
-    pub last_run: Option<Run>,
+    pub last_run: Option<WorkerRun>,
     /// How many things the newest run that has ended changed, or the problem it failed with.
     pub last_result: Option<Result<usize, String>>,
     /// How much work the newest successful run left.
@@ -108,11 +95,12 @@ struct RecordState {
 }
 
 impl WorkerRecord {
-    pub(crate) fn begins(&self, reason: Reason) {
+    pub(crate) fn begins(&self, reason: WorkerReason) {
         let started = self.clock.now();
         let mut state = lock(&self.state);
         state.begun = self.clock.ticks();
-        state.status.last_run = Some(Run { reason, started, duration: Duration::ZERO, under_way: true });
+        state.status.last_run =
+            Some(WorkerRun { reason, started, duration: Duration::ZERO, under_way: true });
     }
 
     pub(crate) fn ended(&self, result: Result<Outcome, Problem>) {

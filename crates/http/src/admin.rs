@@ -6,12 +6,13 @@ use omgservers_api::{
         CreateTokenRequest, CreateTokenResponse, Empty,
         admin::{
             BcryptHashRequest, BcryptHashResponse, CalculateShardRequest, CalculateShardResponse,
-            GenerateIdResponse, PingDockerHostRequest, PingDockerHostResponse,
+            GenerateIdResponse, ListWorkersResponse, PingDockerHostRequest, PingDockerHostResponse,
+            WorkerDetails,
         },
     },
     ids::{Id as _, SLOTS},
 };
-use omgservers_core::Caller;
+use omgservers_core::{Caller, WorkerStatus};
 
 use crate::{Api, token::create};
 
@@ -68,6 +69,37 @@ pub(crate) async fn ping_docker_host(
 ) -> Result<PingDockerHostResponse, Problem> {
     let successful = api.runtimes.ping_host(&request.docker_daemon_uri).await?;
     Ok(PingDockerHostResponse { successful, from_server: api.public_url.to_string() })
+}
+
+pub(crate) async fn list_workers(api: Api, _: Caller, _: Empty) -> Result<ListWorkersResponse, Problem> {
+    Ok(ListWorkersResponse { workers: api.workers.statuses().into_iter().map(details).collect() })
+}
+
+fn details(worker: WorkerStatus) -> WorkerDetails {
+    let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let (last_changed, last_problem) = match worker.last_result {
+        Some(Ok(changed)) => (Some(count(changed)), None),
+        Some(Err(problem)) => (None, Some(problem)),
+        None => (None, None),
+    };
+    let run = worker.last_run;
+    WorkerDetails {
+        name: worker.name.to_owned(),
+        description: worker.description.to_owned(),
+        period_ms: milliseconds(worker.period),
+        runs: worker.runs,
+        failures: worker.failures,
+        last_reason: run.map(|it| it.reason),
+        last_started: run.map(|it| it.started),
+        last_duration_ms: run.map(|it| milliseconds(it.duration)),
+        running: run.is_some_and(|it| it.under_way),
+        last_changed,
+        last_problem,
+        backlog: count(worker.backlog.due),
+        backlog_delayed: count(worker.backlog.delayed),
+        backlog_oldest_ms: milliseconds(worker.backlog.oldest),
+    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub use error_response::{finish, request_context, request_id};
 use omgservers_accounts::Accounts;
 use omgservers_api::entrypoint::{EndpointAccess, endpoint};
 use omgservers_auth::{Passwords, Tokens};
-use omgservers_core::Mint;
+use omgservers_core::{Mint, WorkerRegistry};
 use omgservers_deployments::Deployments;
 use omgservers_matchmaking::Matchmaking;
 use omgservers_messaging::Messaging;
@@ -91,6 +91,8 @@ pub struct Services {
     pub dispatcher: dispatcher::Parts,
     /// The open player streams.
     pub streams: stream::Streams,
+    /// What the background workers do, for `list-workers`.
+    pub workers: WorkerRegistry,
 }
 
 impl Services {

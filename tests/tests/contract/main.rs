@@ -16,3 +16,4 @@ mod roles;
 mod schemas;
 mod schemathesis;
 mod studio;
+mod workers;

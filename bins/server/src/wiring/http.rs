@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use omgservers_core::WorkerRegistry;
 use tokio_util::sync::CancellationToken;
 
 use super::{Infrastructure, Services};
@@ -31,6 +32,7 @@ impl Services {
         config: &Config,
         addresses: &Addresses,
         draining: CancellationToken,
+        workers: WorkerRegistry,
     ) -> omgservers_http::Services {
         omgservers_http::Services {
             accounts: Arc::clone(&self.accounts),
@@ -57,6 +59,7 @@ impl Services {
             body_limit: config.server.body_limit_bytes,
             draining,
             streams: omgservers_http::stream::Streams::default(),
+            workers,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Requests and endpoints of administrators.
 
+use chrono::{DateTime, Utc};
+
 pub use super::{CreateTokenRequest, CreateTokenResponse};
 use crate::{
     Problem, Validate,
+    roles::WorkerReason,
     validate::{invalid, text},
 };
 
@@ -47,6 +50,24 @@ endpoints! {
         request: { "docker_daemon_uri": "unix:///var/run/docker.sock" },
         response: { "successful": true, "from_server": "http://localhost:8080" },
     }
+    /// Lists the background workers of the server: what they do, their last run and their backlog.
+    ///
+    /// The order is that of their start. The figures are those of this process since its start.
+    bearer "list-workers" list_workers ListWorkers () -> ListWorkersResponse {
+        errors: [],
+        request: {},
+        response: {
+            "workers": [{
+                "name": "runtimes.reconcile",
+                "description": "Starts, watches and removes containers until they are what the runtimes ask for.",
+                "period_ms": 5000, "runs": 1042, "failures": 1,
+                "last_reason": "DOORBELL", "last_started": "2026-03-01T12:00:00.000Z",
+                "last_duration_ms": 12, "running": false,
+                "last_changed": 3, "last_problem": null,
+                "backlog": 2, "backlog_delayed": 1, "backlog_oldest_ms": 180
+            }]
+        },
+    }
 }
 
 requests! {
@@ -88,6 +109,42 @@ wire! {
         server_uri: String,
         /// The same under its later name.
         uri: String,
+    }
+    /// The background workers of a server.
+    ListWorkersResponse {
+        /// In the order of their start.
+        workers: Vec<WorkerDetails>,
+    }
+    /// A background worker, what it has done since the server started, and what it has to do.
+    WorkerDetails {
+        /// Its name, `crate.verb_noun`.
+        name: String,
+        /// What it does.
+        description: String,
+        /// The longest time between two runs, in milliseconds.
+        period_ms: u64,
+        /// How many runs have ended.
+        runs: u64,
+        /// How many of them failed.
+        failures: u64,
+        /// Why the last run began.
+        last_reason: Option<WorkerReason>,
+        /// When the last run began.
+        #[serde(with = "crate::time::option")] last_started: Option<DateTime<Utc>>,
+        /// How long the last run took, in milliseconds; so far, while it is running.
+        last_duration_ms: Option<u64>,
+        /// Whether the last run is still under way.
+        running: bool,
+        /// How many things the newest run that has ended changed; absent if it failed.
+        last_changed: Option<u64>,
+        /// Why the newest run that has ended failed.
+        last_problem: Option<String>,
+        /// How many items are due.
+        backlog: u64,
+        /// How many items become due later.
+        backlog_delayed: u64,
+        /// How long the oldest item has been due, in milliseconds.
+        backlog_oldest_ms: u64,
     }
     /// Whether the host answers.
     PingDockerHostResponse {

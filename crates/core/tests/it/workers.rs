@@ -5,10 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use omgservers_api::Problem;
+use omgservers_api::{Problem, WorkerReason};
 use omgservers_core::{
     Backlog, Doorbell, ManualClock, Outcome, Worker, WorkerRegistry, WorkerStatus, worker,
-    worker_registry::Reason,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
@@ -61,7 +60,7 @@ impl Fixture {
     }
 
     /// Waits for the next run.
-    async fn begins(&mut self) -> Reason {
+    async fn begins(&mut self) -> WorkerReason {
         self.begun.recv().await.unwrap();
         self.status().last_run.unwrap().reason
     }
@@ -78,14 +77,14 @@ impl Fixture {
 #[tokio::test]
 async fn a_worker_runs_at_the_start_by_bell_on_request_and_each_period() {
     let mut fixture = Fixture::new(Duration::from_millis(20));
-    assert_eq!(fixture.begins().await, Reason::Start);
+    assert_eq!(fixture.begins().await, WorkerReason::Start);
     fixture.doorbell.ring();
     fixture.ends(Ok(Outcome { requeue_after: Some(HOUR), ..Outcome::default() }));
-    assert_eq!(fixture.begins().await, Reason::Doorbell);
+    assert_eq!(fixture.begins().await, WorkerReason::Doorbell);
     fixture.ends(Ok(Outcome { requeue_after: Some(Duration::ZERO), ..Outcome::default() }));
-    assert_eq!(fixture.begins().await, Reason::Requeue);
+    assert_eq!(fixture.begins().await, WorkerReason::Requeue);
     fixture.ends(Ok(Outcome::default()));
-    assert_eq!(fixture.begins().await, Reason::Period);
+    assert_eq!(fixture.begins().await, WorkerReason::Period);
     fixture.stop.cancel();
     fixture.ends(Ok(Outcome::default()));
     fixture.task.await.unwrap();
@@ -98,7 +97,7 @@ async fn a_worker_that_fails_runs_again_with_growing_pauses() {
     for shortest in [250, 500] {
         let failed = Instant::now();
         fixture.ends(Err(Problem::unavailable("no database")));
-        assert_eq!(fixture.begins().await, Reason::Requeue);
+        assert_eq!(fixture.begins().await, WorkerReason::Requeue);
         assert!(failed.elapsed().as_millis() >= shortest);
     }
 }
