@@ -54,7 +54,7 @@ impl Meters {
         );
         describe_counter!(
             "omgservers_messaging_duplicates_total",
-            "Messages that were said again and not delivered again."
+            "Messages that a sender repeated and the backend did not deliver again."
         );
         describe_counter!(
             "omgservers_messaging_refused_total",
