@@ -1,8 +1,10 @@
-//! Hours of ordinary load, and whether memory, descriptors and tables stay as they are: `make soak MINUTES=60`.
+//! Hours of ordinary load, and whether memory, descriptors and tables stay as they are: `make soak
+//! MINUTES=60`.
 //!
-//! Players come to a lobby in a real container, half of them by streams and half by polling, say numbered messages,
-//! hear their echo, leave and are followed by others. A line a minute shows what the server takes. In the end the last
-//! quarter of the time is compared with the second one: what grew has a leak.
+//! Players come to a lobby in a real container, half of them by streams and half by polling, say
+//! numbered messages, hear their echo, leave and are followed by others. A line a minute shows what
+//! the server takes. In the end the last quarter of the time is compared with the second one: what
+//! grew has a leak.
 #![expect(clippy::print_stdout, reason = "a program for the command line")]
 
 use std::{
@@ -36,7 +38,8 @@ struct Cli {
     stay: u32,
 }
 
-/// How much a figure may grow from the second quarter to the last one, in parts, and in its own unit.
+/// How much a figure may grow from the second quarter to the last one, in parts, and in its own
+/// unit.
 const GROWTH: (f64, f64) = (0.15, 4.0);
 
 /// What the players have done.

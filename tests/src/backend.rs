@@ -16,7 +16,8 @@ use crate::{DEADLINE, IdleRuntime, ReservedPort, binary, idle_runtime, root, run
 /// How many lines of the log a failed test prints.
 const TAIL: usize = 150;
 
-/// The real backend as a child process, with a data directory of its own. Its containers go with it.
+/// The real backend as a child process, with a data directory of its own. Its containers go with
+/// it.
 pub struct Backend {
     child: Option<Child>,
     data: tempfile::TempDir,
@@ -27,8 +28,8 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Starts a backend whose listening socket is held by somebody else, as under systemd: clients that connect
-    /// while it is away wait in the socket.
+    /// Starts a backend whose listening socket is held by somebody else, as under systemd: clients
+    /// that connect while it is away wait in the socket.
     pub async fn activated(settings: &[(&str, &str)]) -> Self {
         let mut backend = Self::prepare(settings);
         backend.socket = Some(TcpListener::bind(("0.0.0.0", backend.port.number)).unwrap());
@@ -205,8 +206,8 @@ pub fn open_folder() -> std::fs::Permissions {
 }
 
 impl Backend {
-    /// Prints what a developer needs to find out why a test failed: which game servers run, the end of the log, and
-    /// where all of it is kept.
+    /// Prints what a developer needs to find out why a test failed: which game servers run, the end
+    /// of the log, and where all of it is kept.
     fn explain(&self) {
         for runtime in self.idle_runtimes() {
             eprintln!("--- {} {} runs in container {}", runtime.qualifier, runtime.id, runtime.container);
@@ -246,7 +247,8 @@ fn installation(data: &Path) -> String {
     std::fs::read_to_string(data.join("installation")).unwrap_or_default().trim().to_owned()
 }
 
-/// Removes the containers and networks of the installation in a data directory, whose server has ended.
+/// Removes the containers and networks of the installation in a data directory, whose server has
+/// ended.
 pub fn sweep(data: &Path) {
     let installation = installation(data);
     if installation.is_empty() {

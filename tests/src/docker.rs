@@ -15,7 +15,8 @@ pub enum Game {
     Sample,
     /// The sample game with duels.
     Arena,
-    /// Nothing that speaks to the backend: whoever deployed it [does so itself](Backend::idle_runtimes).
+    /// Nothing that speaks to the backend: whoever deployed it [does so
+    /// itself](Backend::idle_runtimes).
     IdleRuntime,
     /// An image that can't be started: its entrypoint isn't in it.
     Unstartable,
@@ -63,7 +64,8 @@ impl Docker {
         run(&mut self.command(&["login", "-u", user, "-p", password, registry]));
     }
 
-    /// An image with one file, `/content`, of so many random bytes, which no client can make smaller.
+    /// An image with one file, `/content`, of so many random bytes, which no client can make
+    /// smaller.
     pub fn random_image(&self, image: &str, bytes: u64) {
         let folder = tempfile::tempdir().unwrap();
         let mut file = std::fs::File::create(folder.path().join("content")).unwrap();

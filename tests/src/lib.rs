@@ -1,4 +1,5 @@
-//! What tests of the whole system share: the real binary as a child process, games as images, and a studio.
+//! What tests of the whole system share: the real binary as a child process, games as images, and a
+//! studio.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -52,8 +53,8 @@ pub fn run(command: &mut Command) -> String {
     text
 }
 
-/// How long something that must happen may take. It bounds a test that fails, so it is generous: a machine whose
-/// cores are busy takes many times as long as an idle one.
+/// How long something that must happen may take. It bounds a test that fails, so it is generous: a
+/// machine whose cores are busy takes many times as long as an idle one.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Asks `check` until it returns true. Panics after [`DEADLINE`].

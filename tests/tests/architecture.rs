@@ -28,7 +28,8 @@ pub(crate) const LINE: &[&str] = &[
 /// What every domain crate stands on.
 const GROUND: &[&str] = &["omgservers-api", "omgservers-core", "omgservers-auth", "omgservers-matcher"];
 
-/// The other crates of ours and which crates of ours they may use; `line` stands for all domain crates.
+/// The other crates of ours and which crates of ours they may use; `line` stands for all domain
+/// crates.
 const OTHERS: &[(&str, &[&str])] = &[
     ("omgservers-api", &[]),
     ("omgservers-core", &["omgservers-api"]),

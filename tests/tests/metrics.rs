@@ -44,7 +44,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The string literals of a macro's arguments, up to its closing parenthesis, each with what stands behind it.
+/// The string literals of a macro's arguments, up to its closing parenthesis, each with what stands
+/// behind it.
 fn literals(arguments: &str) -> Vec<(String, bool)> {
     let (mut found, mut depth) = (Vec::new(), 1_u32);
     let mut rest = arguments.chars().peekable();
@@ -62,7 +63,8 @@ fn literals(arguments: &str) -> Vec<(String, bool)> {
                 while let Some(character) = rest.next() {
                     match character {
                         '"' => break,
-                        // A line that goes on: the break and the indentation are no part of the text.
+                        // A line that goes on: the break and the indentation are no part of the
+                        // text.
                         '\\' if rest.peek() == Some(&'\n') => {
                             while rest.peek().is_some_and(|next| next.is_whitespace()) {
                                 rest.next();

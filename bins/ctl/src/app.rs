@@ -39,7 +39,8 @@ pub async fn run(cli: Cli, out: &mut (impl Write + Send)) -> anyhow::Result<()> 
     }
 }
 
-/// An error as it goes to the standard error output; for programs as the body that the backend would send.
+/// An error as it goes to the standard error output; for programs as the body that the backend
+/// would send.
 pub fn report(error: &anyhow::Error, json: bool) -> String {
     let problem = error.downcast_ref::<Problem>();
     let mut causes = Vec::new();

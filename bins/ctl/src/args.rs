@@ -21,7 +21,8 @@ pub(crate) struct Options {
     /// Which logins: one installation each.
     #[arg(long, global = true, env = "OMGCTL_PROFILE", hide_env_values = true, default_value = "default")]
     pub(crate) profile: String,
-    /// File that keeps logins [default: omgservers/credentials.json in $XDG_CONFIG_HOME or ~/.config].
+    /// File that keeps logins [default: omgservers/credentials.json in $XDG_CONFIG_HOME or
+    /// ~/.config].
     #[arg(long, global = true, env = "OMGCTL_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) credentials: Option<PathBuf>,
 }

@@ -14,12 +14,15 @@ use crate::args::Options;
 /// Where a backend of one's own is.
 const HERE: &str = "http://127.0.0.1:8080";
 
-/// Load a backend and tell how long it takes: the sample game must be deployed where the players go.
+/// Load a backend and tell how long it takes: the sample game must be deployed where the players
+/// go.
 ///
-/// Players, messages and sign-ups begin at planned moments, whatever the backend does, and their latency counts from
-/// there. What is told is a table, JSON with --json, and a picture with --svg. docs/load.md says how to read it.
+/// Players, messages and sign-ups begin at planned moments, whatever the backend does, and their
+/// latency counts from there. What is told is a table, JSON with --json, and a picture with --svg.
+/// docs/load.md says how to read it.
 ///
-/// A bench makes accounts that stay, and takes the backend to its limit: by default it goes to this machine only.
+/// A bench makes accounts that stay, and takes the backend to its limit: by default it goes to this
+/// machine only.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// What is done again and again.
@@ -33,8 +36,8 @@ pub(crate) struct BenchArgs {
     /// The stage, by id or alias, with examples/lobby-echo deployed.
     #[arg(requires = "project")]
     stage: Option<String>,
-    /// Units that begin per second: round trips, sign-ups, broadcasts, or players of a day. With --find the first
-    /// rate to try.
+    /// Units that begin per second: round trips, sign-ups, broadcasts, or players of a day. With
+    /// --find the first rate to try.
     #[arg(long, value_name = "PER SECOND")]
     rate: Option<f64>,
     /// Seconds that are counted; with --find at each rate.
@@ -49,7 +52,8 @@ pub(crate) struct BenchArgs {
     /// Milliseconds that 99 of 100 units may take.
     #[arg(long, value_name = "MS", requires = "find", value_parser = milliseconds)]
     p99: Option<Duration>,
-    /// Players, or connections for `sign-up`; for `day` the most at the same time [default: as the scenario wants].
+    /// Players, or connections for `sign-up`; for `day` the most at the same time [default: as the
+    /// scenario wants].
     #[arg(long)]
     players: Option<u32>,
     /// How beginnings are spread.
@@ -64,7 +68,8 @@ pub(crate) struct BenchArgs {
     /// Bytes that each message has more than it needs.
     #[arg(long, default_value_t = 0)]
     bytes: usize,
-    /// Mode that some players of a `day` ask a match for; its containers are started by the backend.
+    /// Mode that some players of a `day` ask a match for; its containers are started by the
+    /// backend.
     #[arg(long)]
     mode: Option<String>,
     /// Write a picture of the result to this file.

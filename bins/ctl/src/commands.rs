@@ -1,5 +1,6 @@
-//! One command for each endpoint, generated from the endpoint's descriptor. Its arguments are the fields of the
-//! request, in the same order: optional ones and documents are options, all others are positional.
+//! One command for each endpoint, generated from the endpoint's descriptor. Its arguments are the
+//! fields of the request, in the same order: optional ones and documents are options, all others
+//! are positional.
 
 use std::{fmt, marker::PhantomData};
 

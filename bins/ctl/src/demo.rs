@@ -16,8 +16,8 @@ use clap::Parser;
 
 use self::{backend::Backend, docker::Docker, sample::Sample, steps::Steps, studio::Studio};
 
-/// Shows the whole way: starts a backend unless one runs, pushes and deploys the sample game server, and lets four
-/// players meet, be matched and play. The backend is left running.
+/// Shows the whole way: starts a backend unless one runs, pushes and deploys the sample game
+/// server, and lets four players meet, be matched and play. The backend is left running.
 #[derive(Debug, Parser)]
 #[command(name = "omgservers-demo", version)]
 pub struct Demo {
@@ -61,7 +61,8 @@ pub async fn demonstrate(demo: &Demo) -> anyhow::Result<()> {
 
     let played = Box::pin(play::play(&backend.client, &studio, steps)).await;
     if played.is_err() {
-        // The reason is most often in a container. What keeps us from looking there doesn't hide it.
+        // The reason is most often in a container. What keeps us from looking there doesn't hide
+        // it.
         if let Err(error) = studio.tell_failures(deployment, steps).await {
             steps.note(&format!("the deployment can't be looked at: {error:#}"))?;
         }

@@ -83,7 +83,8 @@ impl Store {
         }
     }
 
-    /// Through a file beside it, so that it is the old one or the new one as a whole, and never readable to others.
+    /// Through a file beside it, so that it is the old one or the new one as a whole, and never
+    /// readable to others.
     fn write(&self, logins: &Logins) -> anyhow::Result<()> {
         let write = || -> io::Result<()> {
             let folder = self.path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));

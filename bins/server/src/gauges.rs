@@ -129,13 +129,22 @@ fn describe() {
         "omgservers_database_pool_connections",
         "Connections to PostgreSQL, the mailboxes' own aside."
     );
-    describe_gauge!("omgservers_database_pool_waiting_requests", "Callers that wait for a connection to PostgreSQL.");
+    describe_gauge!(
+        "omgservers_database_pool_waiting_requests",
+        "Callers that wait for a connection to PostgreSQL."
+    );
     describe_counter!(
         "omgservers_database_pool_gets_total",
         "How often a connection to PostgreSQL was asked for."
     );
-    describe_counter!("omgservers_database_pool_waits_total", "How often a caller had to wait for a connection.");
-    describe_counter!("omgservers_database_pool_timeouts_total", "How often a caller gave up waiting for a connection.");
+    describe_counter!(
+        "omgservers_database_pool_waits_total",
+        "How often a caller had to wait for a connection."
+    );
+    describe_counter!(
+        "omgservers_database_pool_timeouts_total",
+        "How often a caller gave up waiting for a connection."
+    );
     describe_counter!(
         "omgservers_database_pool_wait_microseconds_total",
         "How long callers waited for connections, all together."

@@ -49,7 +49,8 @@ pub trait Accounts: Send + Sync {
     /// The user behind an id or a name. Problems: `accounts.not_found`.
     async fn find(&self, user: &Ref<UserId>) -> Result<User, Problem>;
 
-    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of users.
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right,
+    /// which hold ids of users.
     async fn exist(&self, ids: &[UserId]) -> Result<Existences<UserId>, Problem>;
 
     /// Makes the user with this name and role unless it is there; a given password replaces the one

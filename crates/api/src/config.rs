@@ -63,8 +63,8 @@ pub struct ModeConfig {
     /// Who is matched with whom; absent: whoever comes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matchmaking: Option<MatchRules>,
-    /// Matches whose game servers are kept started without players while the deployment is active; at most
-    /// 1,000 in all modes of the version together.
+    /// Matches whose game servers are kept started without players while the deployment is active;
+    /// at most 1,000 in all modes of the version together.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub min_matches: u32,
     /// Most matches at a time, 1 to 2,147,483,647; absent: no bound.

@@ -1,7 +1,7 @@
 //! Requests and responses of the entrypoints, by role.
 //!
-//! Pairs of accepted names (`user_id`/`user`, `id`/`version_id`, …) are aliases of one field. Unknown fields
-//! are ignored: existing clients send some.
+//! Pairs of accepted names (`user_id`/`user`, `id`/`version_id`, …) are aliases of one field.
+//! Unknown fields are ignored: existing clients send some.
 
 macro_rules! wire {
     ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty),* $(,)? })*) => {$(
@@ -73,7 +73,8 @@ pub use self::{
 use crate::{Problem, Ref, UserId, Validate, validate::text};
 
 requests! {
-    /// Nothing: `{}`, and what existing clients send instead (`[]`, `null`, no body, `{"__object":true}`).
+    /// Nothing: `{}`, and what existing clients send instead (`[]`, `null`, no body,
+    /// `{"__object":true}`).
     Empty {}
     /// Credentials of a user.
     CreateTokenRequest {

@@ -186,7 +186,8 @@ pub enum Ref<I> {
 }
 
 impl<I: Id> Ref<I> {
-    /// Reads a text. `Err` says what is wrong: empty, longer than 64 characters, or a number that is no id.
+    /// Reads a text. `Err` says what is wrong: empty, longer than 64 characters, or a number that
+    /// is no id.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.trim().is_empty() {
             return Err("must not be blank");
@@ -276,7 +277,8 @@ impl<I> utoipa::__dev::ComposeSchema for Ref<I> {
     }
 }
 
-/// The id that a client gives its own message: a counter from 0. Numbers and decimal strings are accepted.
+/// The id that a client gives its own message: a counter from 0. Numbers and decimal strings are
+/// accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenderSeq(pub u64);
 
@@ -335,7 +337,8 @@ impl Serialize for SenderSeq {
     }
 }
 
-/// The id in `slot` made of `block` and `counter`; `None` when a part is out of its bits or the id would be 0.
+/// The id in `slot` made of `block` and `counter`; `None` when a part is out of its bits or the id
+/// would be 0.
 pub fn compose(slot: Slot, block: u32, counter: u32) -> Option<NonZeroU64> {
     if block >> BLOCK_BITS != 0 || counter >> COUNTER_BITS != 0 {
         return None;

@@ -1,6 +1,7 @@
 //! The interchange of players and runtimes: what they send, what waits for them.
 //!
-//! Free-form values are [`RawValue`]s: they pass through byte for byte. Requests borrow from the body.
+//! Free-form values are [`RawValue`]s: they pass through byte for byte. Requests borrow from the
+//! body.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -230,7 +231,8 @@ pub struct DirectConnection {
     pub address: String,
     /// The published ports.
     pub ports: Vec<DirectPort>,
-    /// Proves to the game server who connects; short-lived, checked with the key in its environment.
+    /// Proves to the game server who connects; short-lived, checked with the key in its
+    /// environment.
     pub token: String,
 }
 
@@ -278,7 +280,8 @@ pub struct MatchRuntimeConfig {
     pub mode: String,
 }
 
-/// What the version says to runtimes and players. Players get null for `user_data`: it is the server's business.
+/// What the version says to runtimes and players. Players get null for `user_data`: it is the
+/// server's business.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RuntimeVersionConfig {

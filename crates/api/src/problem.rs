@@ -50,7 +50,8 @@ impl Kind {
         }
     }
 
-    /// The kind that an HTTP status stands for; other 4xx are [`Kind::Invalid`], the rest [`Kind::Internal`].
+    /// The kind that an HTTP status stands for; other 4xx are [`Kind::Invalid`], the rest
+    /// [`Kind::Internal`].
     pub const fn of_status(status: u16) -> Self {
         match status {
             401 => Self::Unauthenticated,
@@ -68,7 +69,8 @@ impl Kind {
     }
 }
 
-/// A documented problem, declared once: our stable code, the contract's qualifier, its kind and a sentence.
+/// A documented problem, declared once: our stable code, the contract's qualifier, its kind and a
+/// sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code {
     /// `crate.what`, stable for programs.
@@ -250,7 +252,8 @@ impl From<diesel::result::Error> for Problem {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind, Error as E};
         match &error {
-            // The connection is gone, and with it, perhaps, the answer to a statement that was carried out.
+            // The connection is gone, and with it, perhaps, the answer to a statement that was
+            // carried out.
             E::DatabaseError(
                 DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
                 _,

@@ -1,4 +1,5 @@
-//! Points in time on the wire: ISO-8601 UTC ending in `Z`, milliseconds, no fraction when it is zero.
+//! Points in time on the wire: ISO-8601 UTC ending in `Z`, milliseconds, no fraction when it is
+//! zero.
 
 use chrono::{DateTime, SecondsFormat, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serializer};

@@ -1,5 +1,5 @@
-//! Direct connections, the game server's side: who connects shows a connect token, which is checked here, without
-//! asking the backend.
+//! Direct connections, the game server's side: who connects shows a connect token, which is checked
+//! here, without asking the backend.
 //!
 //! A player gets address, ports and token with its assignment
 //! ([`DirectConnection`](omgservers_api::interchange::DirectConnection)) and sends the token first.
@@ -90,7 +90,8 @@ impl Verifier {
         Self::new(&pem, runtime).map(Some)
     }
 
-    /// A verifier of tokens for `runtime` with this public key (Ed25519, PEM). Problems: `client.environment`.
+    /// A verifier of tokens for `runtime` with this public key (Ed25519, PEM). Problems:
+    /// `client.environment`.
     pub fn new(pem: &str, runtime: RuntimeId) -> Result<Self, Problem> {
         let wrong = || ENVIRONMENT.detail(format!("{CONNECT_KEY} isn't an Ed25519 public key as PEM"));
         let body = pem

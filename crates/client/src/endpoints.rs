@@ -1,5 +1,5 @@
-//! The endpoints of administrators, support and developers: one method for each, generated from the tables in
-//! `omgservers_api::entrypoint`.
+//! The endpoints of administrators, support and developers: one method for each, generated from the
+//! tables in `omgservers_api::entrypoint`.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! A backend that answers what it is told, for tests of programs that use this crate. It has no WebSockets: players
-//! poll.
+//! A backend that answers what it is told, for tests of programs that use this crate. It has no
+//! WebSockets: players poll.
 
 use std::{
     io,

@@ -1,7 +1,9 @@
-//! What both sides of the interchange have in common: counters, batches, acknowledgements, duplicates.
+//! What both sides of the interchange have in common: counters, batches, acknowledgements,
+//! duplicates.
 //!
-//! There is no I/O here. What was sent keeps its counters until it was answered, so that the backend can tell a
-//! repetition. Over requests one batch is under way; over a stream there are many frames.
+//! There is no I/O here. What was sent keeps its counters until it was answered, so that the
+//! backend can tell a repetition. Over requests one batch is under way; over a stream there are
+//! many frames.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -25,8 +27,9 @@ const MOST_FRAMES: usize = 32;
 /// How many received ids are remembered.
 const REMEMBERED: usize = 16 * 1024;
 
-/// The first number of a process that goes on with what another one has begun. The backend remembers the greatest
-/// number that a sender has used; microseconds are beyond whatever the earlier process has counted to.
+/// The first number of a process that goes on with what another one has begun. The backend
+/// remembers the greatest number that a sender has used; microseconds are beyond whatever the
+/// earlier process has counted to.
 pub(crate) fn first_number() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or_default()
@@ -117,16 +120,16 @@ impl Flow {
         self.received.drain(..consumed.min(self.received.len()));
     }
 
-    /// The request was answered: forgets what it held, acknowledges `incoming` with the next one and answers what
-    /// of it is new.
+    /// The request was answered: forgets what it held, acknowledges `incoming` with the next one
+    /// and answers what of it is new.
     pub(crate) fn settle(&mut self, consumed: usize, incoming: Vec<Incoming>) -> Vec<Incoming> {
         self.answered(consumed);
         self.received.extend(incoming.iter().map(|it| it.id));
         incoming.into_iter().filter(|it| self.seen.insert(it.id)).collect()
     }
 
-    /// What of `incoming` is new; it is acknowledged when it was [handed on](Self::handed). What is not new is
-    /// acknowledged again, unless it still `waits`.
+    /// What of `incoming` is new; it is acknowledged when it was [handed on](Self::handed). What is
+    /// not new is acknowledged again, unless it still `waits`.
     pub(crate) fn arrived(
         &mut self,
         incoming: Vec<Incoming>,
@@ -148,8 +151,8 @@ impl Flow {
         self.received.push(id);
     }
 
-    /// The next frame for a stream: what was said and isn't under way, what was handed on and isn't acknowledged.
-    /// `None` when there is nothing, or too much that wasn't answered.
+    /// The next frame for a stream: what was said and isn't under way, what was handed on and isn't
+    /// acknowledged. `None` when there is nothing, or too much that wasn't answered.
     pub(crate) fn frame(&mut self) -> Option<String> {
         let chunk = if self.frames.len() < MOST_FRAMES { self.chunk() } else { Vec::new() };
         if chunk.is_empty() && self.received.is_empty() {
@@ -168,7 +171,8 @@ impl Flow {
         text
     }
 
-    /// The frame with this number was answered: it is safe, or refused for good. Answers come in order.
+    /// The frame with this number was answered: it is safe, or refused for good. Answers come in
+    /// order.
     pub(crate) fn concluded(&mut self, request: SenderSeq) {
         while self.batch.front().is_some_and(|it| it.seq <= request) {
             self.batch.pop_front();
@@ -191,7 +195,8 @@ impl Flow {
         }
     }
 
-    /// The request was refused for good: its batch is given up, or everything after it would be stuck.
+    /// The request was refused for good: its batch is given up, or everything after it would be
+    /// stuck.
     pub(crate) fn give_up(&mut self) {
         self.batch.clear();
     }
@@ -319,7 +324,8 @@ mod tests {
         assert_eq!(framed(&mut flow), None);
         flow.handed(EntryId::from_i64(1).unwrap());
         assert_eq!(framed(&mut flow), Some((vec![], vec![1])));
-        // A new stream repeats both: the first is acknowledged again, the second is still to be handed on.
+        // A new stream repeats both: the first is acknowledged again, the second is still to be
+        // handed on.
         let fresh = flow.arrived(vec![incoming(1), incoming(2), incoming(3)], |it| it.get() == 2);
         assert_eq!(fresh.iter().map(|it| it.id.get()).collect::<Vec<_>>(), [3]);
         assert_eq!(framed(&mut flow), Some((vec![], vec![1])));
@@ -331,7 +337,8 @@ mod tests {
             steps in prop::collection::vec((0usize..4, 0usize..4, any::<bool>()), 1..60),
         ) {
             let mut flow = Flow::from(0);
-            // The backend takes what has a greater counter than what it took last; answers may be lost.
+            // The backend takes what has a greater counter than what it took last; answers may be
+            // lost.
             let (mut taken, mut answers) = (Vec::new(), VecDeque::new());
             let mut pushed = 0;
             let most = steps.len();

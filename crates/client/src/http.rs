@@ -63,8 +63,8 @@ impl Client {
         })))
     }
 
-    /// The same client, whose requests belong to a trace: `trace_parent` is the value of the header `traceparent` of
-    /// W3C Trace Context. Text that can't be a header is left out.
+    /// The same client, whose requests belong to a trace: `trace_parent` is the value of the header
+    /// `traceparent` of W3C Trace Context. Text that can't be a header is left out.
     #[must_use]
     pub fn with_trace_parent(&self, trace_parent: &str) -> Self {
         Self(Arc::new(Inner {
@@ -104,7 +104,8 @@ impl Client {
         self.call::<player::PingService>(None, request).await
     }
 
-    /// Calls an endpoint. Errors: those that the endpoint answers, `unavailable`, `client.foreign_answer`.
+    /// Calls an endpoint. Errors: those that the endpoint answers, `unavailable`,
+    /// `client.foreign_answer`.
     pub async fn call<E: Endpoint<Request: Sync>>(
         &self,
         token: Option<&str>,

@@ -90,8 +90,8 @@ impl Player {
         Ok(Session::new(self.clone(), answer.client_id, 0))
     }
 
-    /// Goes on with a session that another process has begun: what it didn't acknowledge comes again, and what it
-    /// said isn't repeated.
+    /// Goes on with a session that another process has begun: what it didn't acknowledge comes
+    /// again, and what it said isn't repeated.
     pub fn resume(&self, client_id: ClientId) -> Session {
         Session::new(self.clone(), client_id, first_number())
     }
@@ -135,7 +135,8 @@ pub(crate) fn raw(value: &(impl Serialize + ?Sized)) -> Result<Box<RawValue>, Pr
     serde_json::value::to_raw_value(value).map_err(|error| VALUE.detail(error.to_string()))
 }
 
-/// Nothing panics while it holds one of these locks; if something did, the value is whole all the same.
+/// Nothing panics while it holds one of these locks; if something did, the value is whole all the
+/// same.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use crate::http::transient;
 
-/// How an exchange is repeated when the backend doesn't answer, answers 5xx or asks to slow down (429).
+/// How an exchange is repeated when the backend doesn't answer, answers 5xx or asks to slow down
+/// (429).
 #[derive(Debug, Clone, Copy)]
 pub struct Retry {
     /// About how long the first pause is; each further one is twice as long.
@@ -68,7 +69,8 @@ impl Attempts {
 }
 
 impl Retry {
-    /// Pause number `failed`; `jitter`, 0.5 to 1, keeps many clients from coming back at the same moment.
+    /// Pause number `failed`; `jitter`, 0.5 to 1, keeps many clients from coming back at the same
+    /// moment.
     fn length(self, failed: u32, jitter: f64) -> Duration {
         let factor = 1u32.checked_shl(failed).unwrap_or(u32::MAX);
         self.initial_backoff.saturating_mul(factor).min(self.max_backoff).mul_f64(jitter)

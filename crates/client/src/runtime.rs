@@ -40,11 +40,12 @@ pub const TRACE_PARENT: &str = "TRACEPARENT";
 
 /// A game server as the backend sees it.
 ///
-/// Every future of it may be dropped at any time, e.g. in a `select!` with the game's clock: what was under way is
-/// repeated by the next exchange, and the backend carries no command out twice.
+/// Every future of it may be dropped at any time, e.g. in a `select!` with the game's clock: what
+/// was under way is repeated by the next exchange, and the backend carries no command out twice.
 pub struct Runtime {
     client: Client,
-    /// Signs in. Its requests are in the trace of the container's start; polls aren't, for they go on for hours.
+    /// Signs in. Its requests are in the trace of the container's start; polls aren't, for they go
+    /// on for hours.
     sign_in: Client,
     id: RuntimeId,
     password: String,
@@ -60,9 +61,9 @@ struct Tokens {
 }
 
 impl Runtime {
-    /// The runtime that the environment describes: the backend sets [`SERVICE_URL`], [`RUNTIME_ID`], [`PASSWORD`]
-    /// and [`RUNTIME_QUALIFIER`] in every container. Nothing is sent yet. Problems: `client.environment`,
-    /// `client.address`.
+    /// The runtime that the environment describes: the backend sets [`SERVICE_URL`],
+    /// [`RUNTIME_ID`], [`PASSWORD`] and [`RUNTIME_QUALIFIER`] in every container. Nothing is sent
+    /// yet. Problems: `client.environment`, `client.address`.
     #[expect(clippy::disallowed_methods, reason = "the environment is how the contract speaks to a runtime")]
     pub fn from_env() -> Result<Self, Problem> {
         Self::from_variables(|name| std::env::var(name).ok())
@@ -122,8 +123,8 @@ impl Runtime {
     pub fn client(&self) -> &Client {
         &self.client
     }
-    /// The token for the dispatcher's WebSocket; there is one after the first exchange. It is good for one
-    /// connection and for a minute; a [room](Self::open_dispatcher) fetches its own.
+    /// The token for the dispatcher's WebSocket; there is one after the first exchange. It is good
+    /// for one connection and for a minute; a [room](Self::open_dispatcher) fetches its own.
     pub fn websocket_token(&self) -> Option<&str> {
         self.tokens.as_ref().map(|it| it.websocket.as_str())
     }
@@ -137,15 +138,17 @@ impl Runtime {
     }
 
     /// Opens the runtime's side of the dispatcher: a room where the clients are that followed an
-    /// [invitation](Self::upgrade). It is independent of the exchanges, and opens in the background.
+    /// [invitation](Self::upgrade). It is independent of the exchanges, and opens in the
+    /// background.
     pub fn open_dispatcher(&self) -> DispatcherConnection {
         DispatcherConnection::open(self.client.clone(), self.id, &self.password, self.retry)
     }
 
-    /// One exchange: sends the queued commands, acknowledges what came before, answers what waits, in order; when
-    /// nothing waits, up to `wait` for something to come. It is repeated as [`Retry`] says, by default until the
-    /// backend answers. Problems are final: the runtime is stopped (404 RUNTIME_NOT_FOUND), its credentials are
-    /// refused, or the request is, whose commands are given up then.
+    /// One exchange: sends the queued commands, acknowledges what came before, answers what waits,
+    /// in order; when nothing waits, up to `wait` for something to come. It is repeated as
+    /// [`Retry`] says, by default until the backend answers. Problems are final: the runtime is
+    /// stopped (404 RUNTIME_NOT_FOUND), its credentials are refused, or the request is, whose
+    /// commands are given up then.
     pub async fn exchange(&mut self, wait: Duration) -> Result<Exchanged, Problem> {
         let milliseconds = u32::try_from(wait.as_millis()).unwrap_or(MAX_WAIT_MS).min(MAX_WAIT_MS);
         let (outgoing_commands, consumed_commands) = self.flow.request();

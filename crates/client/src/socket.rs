@@ -1,4 +1,5 @@
-//! WebSockets over the connections of [`Client`]: the same addresses, the same TLS, the same proxies.
+//! WebSockets over the connections of [`Client`]: the same addresses, the same TLS, the same
+//! proxies.
 
 use std::{future::Future, time::Duration};
 
@@ -95,8 +96,9 @@ impl Client {
     }
 }
 
-/// An answer that isn't the backend's comes from something on the way; 400, 404 and 405 are what the backend says
-/// when something has taken the handshake out, or when it is older than its streams.
+/// An answer that isn't the backend's comes from something on the way; 400, 404 and 405 are what
+/// the backend says when something has taken the handshake out, or when it is older than its
+/// streams.
 fn judged(problem: Problem) -> Refusal {
     let old = matches!(problem.kind(), Kind::Invalid | Kind::NotFound | Kind::MethodNotAllowed);
     if old || problem.is(FOREIGN_ANSWER) { Refusal::NoSockets(problem) } else { Refusal::Answered(problem) }
@@ -108,8 +110,8 @@ pub(crate) fn broken(error: Option<Error>) -> Problem {
     UNAVAILABLE.detail(format!("the WebSocket broke: {reason}"))
 }
 
-/// Runs two halves of a connection until one ends. When the writing half does, the reading half has a moment to
-/// tell the reason, which the other side may have sent before it closed.
+/// Runs two halves of a connection until one ends. When the writing half does, the reading half has
+/// a moment to tell the reason, which the other side may have sent before it closed.
 pub(crate) async fn halves<T>(
     reads: impl Future<Output = T>,
     writes: impl Future<Output = Error>,

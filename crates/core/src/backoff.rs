@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Growing pauses after failures in a row: `first` after the first one, then twice as long each time, `most` at
-/// most. Pure: the caller counts failures.
+/// Growing pauses after failures in a row: `first` after the first one, then twice as long each
+/// time, `most` at most. Pure: the caller counts failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The pause after one failure.

@@ -28,8 +28,9 @@ impl<T, R> Clone for Batcher<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
-    /// Calls `work` with 1 to `most` items in the order of their arrival; it returns one result for each. Its task
-    /// runs on the current runtime and ends with the last clone of the batcher. `name` labels the metrics.
+    /// Calls `work` with 1 to `most` items in the order of their arrival; it returns one result for
+    /// each. Its task runs on the current runtime and ends with the last clone of the batcher.
+    /// `name` labels the metrics.
     pub fn new<F, Fut>(name: &'static str, most: usize, work: F) -> Self
     where
         F: Fn(Vec<T>) -> Fut + Send + Sync + 'static,
@@ -42,8 +43,9 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
         Self { queue }
     }
 
-    /// Waits until the batch with `item` is done and returns the item's result. An item of a cancelled call may be
-    /// written all the same. Problems: those of `work`; unavailable when the writer has ended.
+    /// Waits until the batch with `item` is done and returns the item's result. An item of a
+    /// cancelled call may be written all the same. Problems: those of `work`; unavailable when the
+    /// writer has ended.
     pub async fn submit(&self, item: T) -> Result<R, Problem> {
         let (answer, answered) = oneshot::channel();
         self.queue

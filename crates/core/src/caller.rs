@@ -37,8 +37,8 @@ impl Caller {
         if self.is_trusted() { Ok(()) } else { Err(codes::WRONG_ROLE.into()) }
     }
 
-    /// Returns the developer who must hold a permission, or `None` for a trusted caller, who needs none. Problems:
-    /// `auth.role` for everybody else.
+    /// Returns the developer who must hold a permission, or `None` for a trusted caller, who needs
+    /// none. Problems: `auth.role` for everybody else.
     pub fn holder(&self) -> Result<Option<UserId>, Problem> {
         if self.is_trusted() { Ok(None) } else { self.user(Role::Developer).map(Some) }
     }

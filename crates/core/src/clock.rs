@@ -1,5 +1,6 @@
-//! Time. Services decide by [`Clock`] alone, so that tests can move their time. `tests/tests/architecture` lists the
-//! crates that read the time of the machine for deadlines of calls, heartbeats and metrics.
+//! Time. Services decide by [`Clock`] alone, so that tests can move their time.
+//! `tests/tests/architecture` lists the crates that read the time of the machine for deadlines of
+//! calls, heartbeats and metrics.
 
 use std::{
     sync::{
@@ -29,7 +30,8 @@ impl Ticks {
 
 /// The source of time.
 pub trait Clock: Send + Sync {
-    /// Returns wall time in microseconds, as PostgreSQL keeps it: for display and for the expiry of tokens.
+    /// Returns wall time in microseconds, as PostgreSQL keeps it: for display and for the expiry of
+    /// tokens.
     fn now(&self) -> DateTime<Utc>;
     /// Returns monotonic time: for everything else.
     fn ticks(&self) -> Ticks;

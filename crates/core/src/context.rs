@@ -1,8 +1,9 @@
 //! What the current task works for: a request or a run of a worker, and its trace.
 //!
-//! The context is a task-local value, so every log line and every service call of a request can name the request
-//! without a parameter. It costs some nanoseconds for each poll and allocates nothing for an id that we made. A
-//! spawned task starts without a context; [`inherit`] hands the current one on.
+//! The context is a task-local value, so every log line and every service call of a request can
+//! name the request without a parameter. It costs some nanoseconds for each poll and allocates
+//! nothing for an id that we made. A spawned task starts without a context; [`inherit`] hands the
+//! current one on.
 
 use std::{fmt, future::Future};
 
@@ -51,8 +52,8 @@ impl RequestId {
     /// The longest id that is taken from a client, in bytes.
     pub const MAX_LENGTH: usize = 64;
 
-    /// Takes a client's id of 1 to 64 letters, digits, `-`, `_` and `.`. Refuses any other with `None`: it would
-    /// otherwise stand unescaped in logs and headers.
+    /// Takes a client's id of 1 to 64 letters, digits, `-`, `_` and `.`. Refuses any other with
+    /// `None`: it would otherwise stand unescaped in logs and headers.
     pub fn given(text: &str) -> Option<Self> {
         let sane = (1..=Self::MAX_LENGTH).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -81,7 +82,8 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// Reads a header. `None` for what the recommendation calls invalid: the trace then starts anew.
+    /// Reads a header. `None` for what the recommendation calls invalid: the trace then starts
+    /// anew.
     pub fn parse(header: &str) -> Option<Self> {
         let mut parts = header.trim().split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -158,8 +160,9 @@ pub fn current() -> Option<Context> {
     CURRENT.try_with(Context::clone).ok()
 }
 
-/// Hands the current context on to `work`, which is about to be spawned as a task of its own. The context is the one
-/// of the call, not of the first poll: that happens in the new task, which has none.
+/// Hands the current context on to `work`, which is about to be spawned as a task of its own. The
+/// context is the one of the call, not of the first poll: that happens in the new task, which has
+/// none.
 pub fn inherit<F: Future>(work: F) -> impl Future<Output = F::Output> {
     let context = current();
     async move {

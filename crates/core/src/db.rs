@@ -32,8 +32,8 @@ pub struct Schema {
     pub migrations: fn() -> EmbeddedMigrations,
 }
 
-/// Declares the `SCHEMA` of a crate from its name and the folder of its migrations. The crate's build script is
-/// `migrations/build.rs`.
+/// Declares the `SCHEMA` of a crate from its name and the folder of its migrations. The crate's
+/// build script is `migrations/build.rs`.
 #[macro_export]
 macro_rules! schema {
     ($name:literal, $migrations:literal) => {
@@ -101,8 +101,9 @@ pub struct PoolState {
 const MIGRATION_LOCK: &str = "select pg_advisory_lock(7236482111)";
 
 impl Db {
-    /// Opens a pool of at most `size` connections. They are driven by the runtime that this is called on, so
-    /// that a busy HTTP worker can't hold up another one's queries. Problems: `unavailable`.
+    /// Opens a pool of at most `size` connections. They are driven by the runtime that this is
+    /// called on, so that a busy HTTP worker can't hold up another one's queries. Problems:
+    /// `unavailable`.
     pub async fn connect(url: &str, size: u32) -> Result<Self, Problem> {
         let runtime = Handle::current();
         let mut config = ManagerConfig::<Conn>::default();
@@ -136,8 +137,9 @@ impl Db {
         &self.url
     }
 
-    /// Brings `schemas` up to date, this crate's own first. Each schema keeps its own history of migrations;
-    /// processes that migrate at the same time wait for each other. Returns what was run.
+    /// Brings `schemas` up to date, this crate's own first. Each schema keeps its own history of
+    /// migrations; processes that migrate at the same time wait for each other. Returns what was
+    /// run.
     pub async fn migrate(url: &str, schemas: &[Schema]) -> Result<Vec<String>, Problem> {
         let mut conn = open(url).await.map_err(Problem::unavailable)?;
         conn.batch_execute(MIGRATION_LOCK).await?;
@@ -173,8 +175,8 @@ impl Db {
         Ok(self.read().await?.batch_execute("select 1").await?)
     }
 
-    /// Runs `work` in one transaction: commits on `Ok`, rolls back on `Err`. When the caller is cancelled in
-    /// the middle, the pool closes the connection and PostgreSQL rolls back.
+    /// Runs `work` in one transaction: commits on `Ok`, rolls back on `Err`. When the caller is
+    /// cancelled in the middle, the pool closes the connection and PostgreSQL rolls back.
     pub async fn write<R, F>(&self, work: F) -> Result<R, Problem>
     where
         R: Send,
@@ -205,9 +207,9 @@ impl Db {
         }
     }
 
-    /// Like [`write`](Self::write), for owned tables: the transaction first makes sure that this process still
-    /// owns `slots`, at the epochs of now. What the caller knows must be of the same tenures; else use
-    /// [`write_fenced`](Self::write_fenced). Problems: `core.not_owner`.
+    /// Like [`write`](Self::write), for owned tables: the transaction first makes sure that this
+    /// process still owns `slots`, at the epochs of now. What the caller knows must be of the same
+    /// tenures; else use [`write_fenced`](Self::write_fenced). Problems: `core.not_owner`.
     pub async fn write_owned<R, F>(
         &self,
         ownership: &Ownership,
@@ -228,8 +230,8 @@ impl Db {
         .await
     }
 
-    /// Like [`write_owned`](Self::write_owned), at the epoch of `tenure`: what a caller learned in one tenure
-    /// is never written in a later one. Problems: `core.not_owner`.
+    /// Like [`write_owned`](Self::write_owned), at the epoch of `tenure`: what a caller learned in
+    /// one tenure is never written in a later one. Problems: `core.not_owner`.
     pub async fn write_fenced<R, F>(
         &self,
         ownership: &Ownership,

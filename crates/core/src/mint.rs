@@ -1,5 +1,5 @@
-//! New ids. PostgreSQL hands out a block of 2^28 ids per slot, the counter is in memory: no clock, no node
-//! number, no coordination.
+//! New ids. PostgreSQL hands out a block of 2^28 ids per slot, the counter is in memory: no clock,
+//! no node number, no coordination.
 
 mod slot_ids;
 
@@ -29,7 +29,8 @@ pub const NO_IDS: Code = Code::new(
     "no fresh ids at the moment; try again",
 );
 
-/// Makes ids. Cheap to clone; any number of mints, in any number of processes, never make the same id.
+/// Makes ids. Cheap to clone; any number of mints, in any number of processes, never make the same
+/// id.
 #[derive(Debug, Clone)]
 pub struct Mint {
     /// By the number of the slot.
@@ -57,8 +58,8 @@ impl Mint {
         Ok(mint)
     }
 
-    /// The id of a new root, in the slot whose turn it is of those that this process serves. Problems:
-    /// `core.no_ids`.
+    /// The id of a new root, in the slot whose turn it is of those that this process serves.
+    /// Problems: `core.no_ids`.
     pub fn root<I: Id>(&self) -> Result<I, Problem> {
         let slot = {
             let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
@@ -68,14 +69,16 @@ impl Mint {
         self.at(slot)
     }
 
-    /// The id of something that belongs to `parent`: in the parent's slot. Ids that one mint makes in a slot
-    /// grow. Problems: `core.no_ids`; when the mint has no block in the slot, [`RenewBlocks`] takes one.
+    /// The id of something that belongs to `parent`: in the parent's slot. Ids that one mint makes
+    /// in a slot grow. Problems: `core.no_ids`; when the mint has no block in the slot,
+    /// [`RenewBlocks`] takes one.
     pub fn child<I: Id>(&self, parent: impl Id) -> Result<I, Problem> {
         self.at(parent.slot())
     }
 
-    /// Takes a block in a slot of another process unless there is one, so that [`child`](Self::child) has ids.
-    /// Problems: `unavailable`, `core.no_ids` for a slot that the database doesn't have.
+    /// Takes a block in a slot of another process unless there is one, so that
+    /// [`child`](Self::child) has ids. Problems: `unavailable`, `core.no_ids` for a slot that the
+    /// database doesn't have.
     pub async fn prepare(&self, db: &Db, slot: Slot) -> Result<(), Problem> {
         let ids = self.slots.get(usize::from(slot.number())).ok_or(NO_IDS)?;
         if ids.has_block() {
@@ -87,8 +90,8 @@ impl Mint {
         Ok(())
     }
 
-    /// Goes on in a fresh block of a slot that this process has acquired. What is left of the former block is
-    /// given up: an owner in between has handed out ids above it.
+    /// Goes on in a fresh block of a slot that this process has acquired. What is left of the
+    /// former block is given up: an owner in between has handed out ids above it.
     pub fn renew(&self, slot: Slot, block: u32) {
         let Some(ids) = self.slots.get(usize::from(slot.number())) else { return };
         ids.replace(block);

@@ -2,7 +2,8 @@
 //!
 //! Owned data lives in the memory of one process. A process owns a slot for one [`Tenure`]: at an
 //! epoch that grows each time a process acquires the slot. A transaction that writes owned tables
-//! reads the epoch `for share`. So a process that lost a slot can't write it, and serves it no more.
+//! reads the epoch `for share`. So a process that lost a slot can't write it, and serves it no
+//! more.
 
 mod table;
 
@@ -34,8 +35,9 @@ pub enum Ownership {
 }
 
 impl Ownership {
-    /// Takes all slots of the database for `node`. Whoever had them can't write them any more. Take the
-    /// [`Mint`] after this: ids of the former owner must stay below new ones. Problems: `unavailable`.
+    /// Takes all slots of the database for `node`. Whoever had them can't write them any more. Take
+    /// the [`Mint`] after this: ids of the former owner must stay below new ones. Problems:
+    /// `unavailable`.
     pub async fn take(db: &Db, node: &str) -> Result<Self, Problem> {
         let taken: Vec<(i16, i64)> = db
             .write(async |conn| {
@@ -71,12 +73,14 @@ impl Ownership {
         }
     }
 
-    /// Acquires `slots`, each at its next epoch and with a fresh block of ids, in one transaction. Whoever had
-    /// them can't write them any more. A tenure that this process still serves of one of them is lost first,
-    /// also when this fails. The new tenures are [loading](TenureState::Loading), and this knows nothing of them
-    /// until [`serve`](Self::serve): a request that began in an earlier tenure must not end in a later one.
-    /// Write with [`Db::write_fenced`] meanwhile. Problems: `unavailable`, `core.not_owner` for a slot that the database doesn't have,
-    /// `internal` when this owns [all slots](Self::Whole).
+    /// Acquires `slots`, each at its next epoch and with a fresh block of ids, in one transaction.
+    /// Whoever had them can't write them any more. A tenure that this process still serves of one
+    /// of them is lost first, also when this fails. The new tenures are
+    /// [loading](TenureState::Loading), and this knows nothing of them until
+    /// [`serve`](Self::serve): a request that began in an earlier tenure must not end in a later
+    /// one. Write with [`Db::write_fenced`] meanwhile. Problems: `unavailable`, `core.not_owner`
+    /// for a slot that the database doesn't have, `internal` when this owns [all
+    /// slots](Self::Whole).
     pub async fn acquire(&self, db: &Db, ids: &Mint, slots: &[Slot]) -> Result<Vec<Arc<Tenure>>, Problem> {
         let Self::Slots(table) = self else {
             return Err(Problem::internal("one server owns all slots and acquires none"));
@@ -93,7 +97,8 @@ impl Ownership {
                         .returning((slot::number, slot::epoch))
                         .load(conn)
                         .await?;
-                // After the update, which waits for transactions of the former owner: its blocks are lower.
+                // After the update, which waits for transactions of the former owner: its blocks
+                // are lower.
                 let blocks: Vec<(i16, i32)> =
                     diesel::update(mint::table.filter(mint::number.eq_any(&numbers)))
                         .set(mint::next_block.eq(mint::next_block + 1))
@@ -116,9 +121,9 @@ impl Ownership {
         Ok(tenures)
     }
 
-    /// Gives a slot up, after everything that this process has of it is written. `false` when another process
-    /// took it before. Problems: `unavailable`: then the slot may still be this process's in the database, and
-    /// it is lost here.
+    /// Gives a slot up, after everything that this process has of it is written. `false` when
+    /// another process took it before. Problems: `unavailable`: then the slot may still be this
+    /// process's in the database, and it is lost here.
     pub async fn release(&self, db: &Db, ids: &Mint, tenure: &Arc<Tenure>) -> Result<bool, Problem> {
         self.lose(tenure);
         ids.retire(tenure.slot());
@@ -137,8 +142,8 @@ impl Ownership {
         Ok(released > 0)
     }
 
-    /// The slot's data is loaded, and nothing in memory is of an earlier tenure: requests are answered from now
-    /// on, unless the tenure was lost meanwhile.
+    /// The slot's data is loaded, and nothing in memory is of an earlier tenure: requests are
+    /// answered from now on, unless the tenure was lost meanwhile.
     pub fn serve(&self, tenure: &Arc<Tenure>) {
         if let Some(entry) = self.table().entry(tenure.slot()) {
             entry.serve(tenure);
@@ -177,8 +182,9 @@ impl Ownership {
         &self.table().lost
     }
 
-    /// Whether this process answers requests about the slot. One load; asked under the lock of what is changed.
-    /// A server that owns all slots answers for every number: what isn't there is not found.
+    /// Whether this process answers requests about the slot. One load; asked under the lock of what
+    /// is changed. A server that owns all slots answers for every number: what isn't there is not
+    /// found.
     pub fn serving(&self, slot: Slot) -> bool {
         match self {
             Self::Whole(table) => !table.is_lost(),
@@ -206,8 +212,8 @@ impl Ownership {
         self.table().all().collect()
     }
 
-    /// The epoch of each of `slots`, sorted by slot, without repeats: what a fence must find. Problems:
-    /// `core.not_owner`.
+    /// The epoch of each of `slots`, sorted by slot, without repeats: what a fence must find.
+    /// Problems: `core.not_owner`.
     pub fn expected(&self, slots: impl IntoIterator<Item = Slot>) -> Result<Vec<(i16, i64)>, Problem> {
         let mut slots: Vec<Slot> = slots.into_iter().collect();
         slots.sort_unstable();
@@ -215,8 +221,9 @@ impl Ownership {
         slots.into_iter().map(|it| Ok(self.tenure(it)?.numbers())).collect()
     }
 
-    /// Compares what a fence read with what it must find, and answers the slots that differ. Exactly the
-    /// tenures that were expected there are lost from now on; of a server that owns all slots every one is.
+    /// Compares what a fence read with what it must find, and answers the slots that differ.
+    /// Exactly the tenures that were expected there are lost from now on; of a server that owns all
+    /// slots every one is.
     pub fn compare(&self, expected: &[(i16, i64)], mut found: Vec<(i16, i64)>) -> Vec<Slot> {
         found.sort_unstable();
         let differs = |it: &&(i16, i64)| found.binary_search(it).is_err();
@@ -234,8 +241,8 @@ impl Ownership {
         lost.into_iter().map(|it| it.0).collect()
     }
 
-    /// Compares all slots of this process with the database, without a fence. Answers those that it has lost.
-    /// Problems: `unavailable`.
+    /// Compares all slots of this process with the database, without a fence. Answers those that it
+    /// has lost. Problems: `unavailable`.
     pub async fn verify(&self, db: &Db) -> Result<Vec<Slot>, Problem> {
         let expected: Vec<(i16, i64)> = self.table().all().map(|it| it.numbers()).collect();
         let found = slot::table.select((slot::number, slot::epoch)).load(&mut *db.read().await?).await?;

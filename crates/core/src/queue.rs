@@ -9,12 +9,15 @@ use std::{
 
 use crate::{Clock, Doorbell, Ticks};
 
-/// Holds the keys of what a worker has to look at, each at most once. Cheap to clone; the clones share the keys.
+/// Holds the keys of what a worker has to look at, each at most once. Cheap to clone; the clones
+/// share the keys.
 ///
-/// A key is due at once ([`enqueue`](Self::enqueue)) or later ([`requeue_after`](Self::requeue_after)); of two
-/// times the earlier one wins. [`take_due`](Self::take_due) removes keys, so a key that is enqueued while its worker
-/// processes it comes again. The queue holds no work of its own: a worker that fails on a key requeues it, and a
-/// resync enqueues whatever a crash has lost. Its size is bounded by the number of keys that exist.
+/// A key is due at once ([`enqueue`](Self::enqueue)) or later
+/// ([`requeue_after`](Self::requeue_after)); of two times the earlier one wins.
+/// [`take_due`](Self::take_due) removes keys, so a key that is enqueued while its worker processes
+/// it comes again. The queue holds no work of its own: a worker that fails on a key requeues it,
+/// and a resync enqueues whatever a crash has lost. Its size is bounded by the number of keys that
+/// exist.
 ///
 /// All operations take O(log n) for each key. None of them waits for anything but a short lock.
 pub struct WorkQueue<K> {
@@ -62,8 +65,8 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         Self { shared: Arc::new(Shared { clock, doorbell: Doorbell::default(), state: Mutex::new(state) }) }
     }
 
-    /// Rings when a key is enqueued, and when the first key becomes due earlier than before. The driver of the
-    /// worker waits for it; see [`run`](crate::worker::run).
+    /// Rings when a key is enqueued, and when the first key becomes due earlier than before. The
+    /// driver of the worker waits for it; see [`run`](crate::worker::run).
     pub fn doorbell(&self) -> Doorbell {
         self.shared.doorbell.clone()
     }
@@ -88,8 +91,9 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         }
     }
 
-    /// Makes `key` due after `delay`, unless it is due earlier already. Wakes a sleeping worker only when no other
-    /// key is due before, because the delay that its last run returned is then too long.
+    /// Makes `key` due after `delay`, unless it is due earlier already. Wakes a sleeping worker
+    /// only when no other key is due before, because the delay that its last run returned is then
+    /// too long.
     pub fn requeue_after(&self, key: K, delay: Duration) {
         let at = self.shared.clock.ticks().plus(delay);
         let mut state = self.state();
@@ -109,9 +113,9 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         }
     }
 
-    /// Removes and returns the keys that are due, at most `most`, in the order in which they became due. A worker
-    /// calls it at the start of a run, and [`next_wake`](Self::next_wake) at the end, which is zero when keys are
-    /// left.
+    /// Removes and returns the keys that are due, at most `most`, in the order in which they became
+    /// due. A worker calls it at the start of a run, and [`next_wake`](Self::next_wake) at the end,
+    /// which is zero when keys are left.
     pub fn take_due(&self, most: usize) -> Vec<K> {
         let now = self.shared.clock.ticks();
         let mut state = self.state();
@@ -125,8 +129,8 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         due
     }
 
-    /// How long until a key is due: zero when one is due, `None` when the queue is empty. What a worker returns as
-    /// [`Outcome::requeue_after`](crate::worker::Outcome::requeue_after).
+    /// How long until a key is due: zero when one is due, `None` when the queue is empty. What a
+    /// worker returns as [`Outcome::requeue_after`](crate::worker::Outcome::requeue_after).
     pub fn next_wake(&self) -> Option<Duration> {
         let now = self.shared.clock.ticks();
         let mut state = self.state();

@@ -13,7 +13,8 @@ use crate::Db;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(u16);
 
-/// The databases of a cluster, by slot. Cheap to clone. One server has one database, and finds it without a look-up.
+/// The databases of a cluster, by slot. Cheap to clone. One server has one database, and finds it
+/// without a look-up.
 #[derive(Clone)]
 pub struct Shards {
     first: Db,
@@ -50,8 +51,8 @@ impl Shards {
         Self { first: db, several: None }
     }
 
-    /// Several databases: `first` is number 0, the others follow. `of` tells the number of the database that a slot
-    /// is in; a number without a database stands for the first.
+    /// Several databases: `first` is number 0, the others follow. `of` tells the number of the
+    /// database that a slot is in; a number without a database stands for the first.
     pub fn several(first: Db, others: Vec<Db>, of: impl Fn(Slot) -> usize) -> Self {
         let dbs: Vec<Db> = std::iter::once(first.clone()).chain(others).collect();
         let known = |it: usize| u16::try_from(it).ok().filter(|it| usize::from(*it) < dbs.len());

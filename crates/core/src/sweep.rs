@@ -18,7 +18,8 @@ pub enum Existence {
     Unknown,
 }
 
-/// What an owner answers about several keys. A key that it doesn't mention is [`Existence::Unknown`].
+/// What an owner answers about several keys. A key that it doesn't mention is
+/// [`Existence::Unknown`].
 pub type Existences<K> = BTreeMap<K, Existence>;
 
 /// Turns a complete list of the keys that exist into an answer about all of `asked`.
@@ -52,12 +53,12 @@ pub fn existing<K: Copy + Ord>(existences: &Existences<K>) -> BTreeSet<K> {
 
 /// Deletes what belongs to keys that are gone, a page of keys at a time.
 ///
-/// `page` returns the keys that follow one, in their order, and an empty page at the end. `exist` tells which of
-/// them exist. `delete` deletes what belongs to the keys that are [`Existence::No`], never none, and returns how
-/// much that was. Returns the sum.
+/// `page` returns the keys that follow one, in their order, and an empty page at the end. `exist`
+/// tells which of them exist. `delete` deletes what belongs to the keys that are [`Existence::No`],
+/// never none, and returns how much that was. Returns the sum.
 ///
-/// A delete that fails doesn't stop the others; its problem is returned at the end. A page or an answer that fails
-/// ends the sweep.
+/// A delete that fails doesn't stop the others; its problem is returned at the end. A page or an
+/// answer that fails ends the sweep.
 pub async fn sweep<K, P, E, D>(
     mut page: impl FnMut(Option<K>) -> P,
     mut exist: impl FnMut(Vec<K>) -> E,
@@ -82,8 +83,8 @@ where
     }
 }
 
-/// Does the same as [`sweep`] with a call of `delete` for each key that is gone: for keys that own much. A key that
-/// fails doesn't stop the others.
+/// Does the same as [`sweep`] with a call of `delete` for each key that is gone: for keys that own
+/// much. A key that fails doesn't stop the others.
 pub async fn sweep_each<K, P, E, D>(
     mut page: impl FnMut(Option<K>) -> P,
     mut exist: impl FnMut(Vec<K>) -> E,

@@ -32,7 +32,8 @@ impl Doorbell {
 pub struct Outcome {
     /// How many things the run changed.
     pub changed: usize,
-    /// Runs the worker again after this time, if the doorbell and the period don't do so before. Zero: at once.
+    /// Runs the worker again after this time, if the doorbell and the period don't do so before.
+    /// Zero: at once.
     pub requeue_after: Option<Duration>,
     /// How much work is left.
     pub backlog: Backlog,
@@ -45,8 +46,9 @@ impl Outcome {
     }
 }
 
-/// One background duty. `run_once` takes no input: it reads what is, compares it with what should be, and acts.
-/// It is idempotent, retries nothing by itself, and the failure of one item doesn't stop the others.
+/// One background duty. `run_once` takes no input: it reads what is, compares it with what should
+/// be, and acts. It is idempotent, retries nothing by itself, and the failure of one item doesn't
+/// stop the others.
 #[async_trait::async_trait]
 pub trait Worker: Send {
     /// Names the worker in logs, metrics and the list of workers, as `crate.verb_noun`.
@@ -55,17 +57,17 @@ pub trait Worker: Send {
     fn description(&self) -> &'static str;
     /// The longest time between two runs: the safety net behind the doorbell.
     fn period(&self) -> Duration;
-    /// Does all the work there is at this moment. A problem is shown to operators as the last result, and the worker
-    /// runs again soon.
+    /// Does all the work there is at this moment. A problem is shown to operators as the last
+    /// result, and the worker runs again soon.
     async fn run_once(&mut self) -> Result<Outcome, Problem>;
 }
 
 /// How soon a worker that fails runs again, though nothing rings.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 
-/// Runs `worker` until `stop`: at once, then whenever the doorbell rings, when the last run asked for it, and each
-/// period at the latest. After a failure it runs again with growing pauses, up to its period. Records each run in
-/// `registry`. A run that has begun is not cancelled.
+/// Runs `worker` until `stop`: at once, then whenever the doorbell rings, when the last run asked
+/// for it, and each period at the latest. After a failure it runs again with growing pauses, up to
+/// its period. Records each run in `registry`. A run that has begun is not cancelled.
 pub async fn run(
     mut worker: Box<dyn Worker>,
     doorbell: Doorbell,
@@ -114,7 +116,8 @@ async fn sleep(duration: Option<Duration>) {
     }
 }
 
-/// Runs `worker` once, in a span and a context of its own, so that each line of its log names the run.
+/// Runs `worker` once, in a span and a context of its own, so that each line of its log names the
+/// run.
 async fn run_in_context(worker: &mut dyn Worker, run: u64) -> Result<Outcome, Problem> {
     let name = worker.name();
     let span = tracing::info_span!("worker", otel.name = name, worker.name = name, worker.run = run);

@@ -10,8 +10,8 @@ use omgservers_api::{Problem, WorkerReason};
 
 use crate::{Backlog, Clock, Outcome, Ticks, Worker};
 
-/// Records what the workers of a server do. Cheap to clone; each server has its own. It holds one record for each
-/// worker.
+/// Records what the workers of a server do. Cheap to clone; each server has its own. It holds one
+/// record for each worker.
 #[derive(Clone)]
 pub struct WorkerRegistry {
     clock: Arc<dyn Clock>,

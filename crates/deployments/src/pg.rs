@@ -22,7 +22,8 @@ use crate::{DeploymentFull, Deployments, problems, rules, store};
 const MOST_CACHED: u64 = 50_000;
 /// How often a deployment is made older than one that is faster, before it is given up.
 const MOST_ATTEMPTS: usize = 16;
-/// How long a deployment may be answered from memory. Another process that deletes it can't tell this one.
+/// How long a deployment may be answered from memory. Another process that deletes it can't tell
+/// this one.
 const CACHED_FOR: Duration = Duration::from_secs(10);
 
 /// What [`PgDeployments`] is made of.
@@ -37,8 +38,8 @@ pub struct DeploymentsParts {
     pub projects: Arc<dyn Projects>,
     /// Knows the images and the configuration of a version.
     pub versions: Arc<dyn Versions>,
-    /// Receives each deployment that is made or deleted, and the one that it supersedes or that succeeds it: those
-    /// whose game servers have to change.
+    /// Receives each deployment that is made or deleted, and the one that it supersedes or that
+    /// succeeds it: those whose game servers have to change.
     pub changed: WorkQueue<DeploymentId>,
 }
 
@@ -76,8 +77,9 @@ impl PgDeployments {
         self.enqueue_changed(stage, deleted).await;
     }
 
-    /// Enqueues deployments of a stage that were made or deleted, and the two newest that the stage has after that:
-    /// one of them is superseded, or succeeds. Of deploys at the same time the last to commit sees the others.
+    /// Enqueues deployments of a stage that were made or deleted, and the two newest that the stage
+    /// has after that: one of them is superseded, or succeeds. Of deploys at the same time the last
+    /// to commit sees the others.
     pub(crate) async fn enqueue_changed(&self, stage: StageId, changed: &[DeploymentId]) {
         if changed.is_empty() {
             return;
@@ -115,10 +117,10 @@ impl PgDeployments {
         store::locate(&mut *self.shards.of_id(deployment).read().await?, deployment).await
     }
 
-    /// Gives the deployment its age and keeps it: first the deployment, in the slot of its id, then its place in
-    /// the stage's list, in the tenant's slot. A crash in between leaves a deployment that isn't listed;
-    /// [`SweepOrphans`](crate::SweepOrphans) lists or deletes it. Problems: `unavailable`, also when other
-    /// deployments of the stage kept being faster.
+    /// Gives the deployment its age and keeps it: first the deployment, in the slot of its id, then
+    /// its place in the stage's list, in the tenant's slot. A crash in between leaves a deployment
+    /// that isn't listed; [`SweepOrphans`](crate::SweepOrphans) lists or deletes it. Problems:
+    /// `unavailable`, also when other deployments of the stage kept being faster.
     async fn keep(&self, mut full: DeploymentFull) -> Result<(), Problem> {
         let (id, stage) = (full.deployment.id, full.deployment.stage_id);
         let home = self.shards.of_id(id);
@@ -157,7 +159,8 @@ impl PgDeployments {
             .await
     }
 
-    /// Takes a deployment that is gone off its stage's list. A failure is left to the next reader of the list.
+    /// Takes a deployment that is gone off its stage's list. A failure is left to the next reader
+    /// of the list.
     async fn unlist(&self, stage: StageId, deployment: DeploymentId) {
         let list = self.shards.of_id(stage);
         let unlisted = list.write(async |conn| store::unlist(conn, stage, deployment).await).await;
@@ -166,7 +169,8 @@ impl PgDeployments {
         }
     }
 
-    /// Unlists a deployment that isn't the newest of its stage, so that it can't become the newest any more.
+    /// Unlists a deployment that isn't the newest of its stage, so that it can't become the newest
+    /// any more.
     async fn unlist_older(&self, stage: StageId, deployment: DeploymentId) -> Result<bool, Problem> {
         self.shards
             .of_id(stage)
@@ -183,7 +187,8 @@ impl PgDeployments {
             .await
     }
 
-    /// The checks of `deploy`, in the order of the contract. Returns what is pinned and how it runs.
+    /// The checks of `deploy`, in the order of the contract. Returns what is pinned and how it
+    /// runs.
     async fn check(
         &self,
         caller: &Caller,

@@ -82,10 +82,11 @@ pub trait Deployments: Send + Sync {
     /// it is the newest or not there.
     async fn retire(&self, deployment: DeploymentId) -> Result<bool, Problem>;
 
-    /// Whether `ids` exist. Those in a database that doesn't answer are unknown: delete and stop nothing for them.
+    /// Whether `ids` exist. Those in a database that doesn't answer are unknown: delete and stop
+    /// nothing for them.
     async fn exist(&self, ids: &[DeploymentId]) -> Result<Existences<DeploymentId>, Problem>;
 
-    /// All image digests that a deployment pins; the registry keeps them. Problems: `unavailable` unless every
-    /// database answers.
+    /// All image digests that a deployment pins; the registry keeps them. Problems: `unavailable`
+    /// unless every database answers.
     async fn pinned_digests(&self) -> Result<HashSet<String>, Problem>;
 }

@@ -89,7 +89,8 @@ pub(crate) async fn put(conn: &mut Conn, row: &Row) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Notes whether the deployment is in its stage's list; `false` when it has been noted before, or is gone.
+/// Notes whether the deployment is in its stage's list; `false` when it has been noted before, or
+/// is gone.
 pub(crate) async fn note_listed(conn: &mut Conn, id: DeploymentId, is: bool) -> Result<bool, Problem> {
     let other = deployment::table.filter(deployment::id.eq(id).and(deployment::listed.ne(is)));
     Ok(diesel::update(other).set(deployment::listed.eq(is)).execute(conn).await? > 0)
@@ -167,9 +168,9 @@ pub(crate) async fn all_images(conn: &mut Conn) -> Result<Vec<serde_json::Value>
     Ok(deployment::table.select(deployment::images).load(conn).await?)
 }
 
-/// Lets one transaction at a time change which deployment of the stage is the newest. A row can't be locked for
-/// that: the first deployment of a stage finds none, and a waiting transaction would find a row that is no longer
-/// the newest.
+/// Lets one transaction at a time change which deployment of the stage is the newest. A row can't
+/// be locked for that: the first deployment of a stage finds none, and a waiting transaction would
+/// find a row that is no longer the newest.
 pub(crate) async fn lock_stage(conn: &mut Conn, stage: StageId) -> Result<(), Problem> {
     diesel::select(pg_advisory_xact_lock(stage.get())).execute(conn).await?;
     Ok(())

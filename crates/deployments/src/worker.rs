@@ -17,8 +17,8 @@ const PAGE: i64 = 500;
 /// A deployment that takes longer than this between its two transactions broke off.
 const GRACE: TimeDelta = TimeDelta::seconds(20);
 
-/// Deletes the deployments whose stage or version is gone, and finishes those that broke off. It looks at what
-/// is, so a missed wake-up heals on the next run.
+/// Deletes the deployments whose stage or version is gone, and finishes those that broke off. It
+/// looks at what is, so a missed wake-up heals on the next run.
 #[derive(Debug)]
 pub struct SweepOrphans {
     deployments: PgDeployments,
@@ -58,8 +58,8 @@ impl SweepOrphans {
         sweep_each(page, exist, delete).await
     }
 
-    /// Deletes deployments that are listed in `db`: first themselves, one slot at a time, then their places in the
-    /// lists.
+    /// Deletes deployments that are listed in `db`: first themselves, one slot at a time, then
+    /// their places in the lists.
     async fn delete(&self, db: &Db, listed: &[store::ListedRow]) -> Result<usize, Problem> {
         let mut slots: BTreeMap<Slot, Vec<DeploymentId>> = BTreeMap::new();
         for row in listed {
@@ -96,8 +96,8 @@ impl SweepOrphans {
         failed.map_or(Ok(finished), Err)
     }
 
-    /// Lists a deployment that would be the newest. Deletes one that isn't listed and was superseded: it never
-    /// had a client, or has none left.
+    /// Lists a deployment that would be the newest. Deletes one that isn't listed and was
+    /// superseded: it never had a client, or has none left.
     async fn finish(&self, db: &Db, row: &store::Row) -> Result<(), Problem> {
         let id = row.id;
         if self.deployments.list(&row.listed()).await? {

@@ -22,7 +22,8 @@ use crate::{
 
 /// Assignment that a player's connection is bound to.
 pub trait Assignment: Send + Sync {
-    /// Whether the client is still with the runtime of its room. The dispatcher checks it for each frame.
+    /// Whether the client is still with the runtime of its room. The dispatcher checks it for each
+    /// frame.
     fn holds(&self) -> bool;
 }
 
@@ -93,8 +94,8 @@ impl RoomConnection {
         Self { dispatcher, room, peer, quota, member }
     }
 
-    /// Handles a message of the member. Never blocks and never fails: it drops and counts what it can't
-    /// deliver, except a player's text, which has to wait.
+    /// Handles a message of the member. Never blocks and never fails: it drops and counts what it
+    /// can't deliver, except a player's text, which has to wait.
     pub fn receive(&self, message: &Message) -> FrameOutcome {
         match message {
             Message::Text(text) => return self.receive_frame(FrameKind::Text, text.as_bytes(), text),
@@ -228,8 +229,8 @@ impl RoomConnection {
         self.peer.ping();
     }
 
-    /// Ends the connection: drops its queue and sends the close frame. The transport reads until the
-    /// peer has answered, then drops this.
+    /// Ends the connection: drops its queue and sends the close frame. The transport reads until
+    /// the peer has answered, then drops this.
     pub fn close(&self, closing: Closing) {
         self.dispatcher.end(Some(&self.peer), closing);
     }

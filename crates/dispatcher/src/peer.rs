@@ -182,8 +182,8 @@ impl Peer {
         wake(writer);
     }
 
-    /// Returns what the transport writes next and whether it is a message; `None` when the transport
-    /// may close. For one writer.
+    /// Returns what the transport writes next and whether it is a message; `None` when the
+    /// transport may close. For one writer.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<(Bytes, bool)>> {
         let mut state = self.lock();
         if let Some(closing) = state.closing.filter(|_| !state.close_sent) {

@@ -142,7 +142,8 @@ impl Room {
                 Err(frame) => frame,
             },
         };
-        // Still under the members' lock. Otherwise a runtime that connects now could miss the frame.
+        // Still under the members' lock. Otherwise a runtime that connects now could miss the
+        // frame.
         let mut backlog = self.backlog();
         let expired = backlog.expire(now, bounds.backlog_time);
         let pushed = backlog.queue.push(BacklogEntry(now, frame), bounds.runtime);
@@ -163,8 +164,8 @@ impl Room {
         first.checked_add(backlog_time)
     }
 
-    /// Makes a connection the runtime's and moves the backlog into its queue. Returns the connection
-    /// that it replaces and how many frames were dropped.
+    /// Makes a connection the runtime's and moves the backlog into its queue. Returns the
+    /// connection that it replaces and how many frames were dropped.
     pub(crate) fn enter(
         &self,
         runtime: &Arc<Peer>,

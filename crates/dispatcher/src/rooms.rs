@@ -60,8 +60,8 @@ impl Dispatcher {
         (0..SHARDS).map(|it| self.rooms.lock_at(it).len()).sum()
     }
 
-    /// Connects a runtime and ends its earlier connection. Its players stay; the frames of the backlog
-    /// come first.
+    /// Connects a runtime and ends its earlier connection. Its players stay; the frames of the
+    /// backlog come first.
     pub fn runtime(self: &Arc<Self>, runtime: RuntimeId) -> Result<RoomConnection, Stopped> {
         let peer = Peer::new(self.bounds.runtime, None);
         let (room, (earlier, lost)) = {
@@ -75,8 +75,9 @@ impl Dispatcher {
         self.connected(peer, room, ClientQuota::new(self.bounds.client_quota), Member::Runtime(runtime))
     }
 
-    /// Connects a player to the room of a runtime, which need not be connected yet. Ends the client's
-    /// earlier connection, in whichever room it is. Frames pass only while `assignment` holds.
+    /// Connects a player to the room of a runtime, which need not be connected yet. Ends the
+    /// client's earlier connection, in whichever room it is. Frames pass only while `assignment`
+    /// holds.
     pub fn player(
         self: &Arc<Self>,
         client: ClientId,
@@ -109,7 +110,8 @@ impl Dispatcher {
         member.side(&self.meters).open.increment(1);
         // From here on, dropping the connection leaves the room.
         let connection = RoomConnection::new(Arc::clone(self), room, peer, quota, member);
-        // Checked after entering the room: either `stop` finds the connection or this sees `stopping`.
+        // Checked after entering the room: either `stop` finds the connection or this sees
+        // `stopping`.
         if self.stopping.load(Ordering::Acquire) { Err(Stopped) } else { Ok(connection) }
     }
 

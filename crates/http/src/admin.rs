@@ -46,7 +46,8 @@ pub(crate) async fn calculate_shard(
     Ok(CalculateShardResponse { shard_index: slot, slot, server_uri: uri.clone(), uri })
 }
 
-/// The slot that is in an id; of any other text the contract's checksum, modulo the number of slots.
+/// The slot that is in an id; of any other text the contract's checksum, modulo the number of
+/// slots.
 fn slot_of(key: &str) -> u16 {
     match key.parse::<TenantId>() {
         Ok(id) => id.slot().number(),

@@ -38,12 +38,13 @@ impl<E: BearerEndpoint> FromRequest for Authenticated<E> {
     }
 }
 
-/// The header with a token that came last over a connection, and what it proves: mostly the next request has the same.
+/// The header with a token that came last over a connection, and what it proves: mostly the next
+/// request has the same.
 #[derive(Default)]
 struct LastToken(RefCell<Option<(Box<[u8]>, VerifiedToken)>>);
 
-/// Lets a new connection remember the token that came last over it: call it in `on_connect`. Without it every
-/// request looks its token up.
+/// Lets a new connection remember the token that came last over it: call it in `on_connect`.
+/// Without it every request looks its token up.
 pub fn remember_token(connection: &mut Extensions) {
     connection.insert(LastToken::default());
 }

@@ -1,4 +1,5 @@
-//! Bodies of requests: read within a bound, decoded leniently where existing clients need it, validated.
+//! Bodies of requests: read within a bound, decoded leniently where existing clients need it,
+//! validated.
 
 use std::{future::Future, pin::Pin};
 
@@ -90,8 +91,8 @@ fn too_large(limit: usize) -> Problem {
     codes::TOO_LARGE.detail(format!("the body must have at most {limit} bytes"))
 }
 
-/// Decodes a body. An empty one, `null` and `[]` (how Lua writes an empty table) stand for an object without
-/// fields. The problem names the field and the reason.
+/// Decodes a body. An empty one, `null` and `[]` (how Lua writes an empty table) stand for an
+/// object without fields. The problem names the field and the reason.
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
     let bytes = match bytes.trim_ascii() {
         b"" | b"null" | b"[]" => b"{}",
@@ -121,7 +122,8 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
 
 /// Whether brackets outside of strings are nested deeper than `most`.
 fn deeper_than(json: &[u8], most: usize) -> bool {
-    // Hardly a body has so many that it could be, and to count them all takes far less time than to follow them.
+    // Hardly a body has so many that it could be, and to count them all takes far less time than to
+    // follow them.
     if json.iter().filter(|it| matches!(it, b'[' | b'{')).count() <= most {
         return false;
     }

@@ -46,8 +46,8 @@ pub struct Times {
     pub ping: Duration,
     /// Idle time after which a peer is gone; answers to pings count.
     pub max_idle: Duration,
-    /// How long a reassigned player's connection stays open after the player has consumed the message.
-    /// The Defold SDK ends it itself one poll later, and fails when the server is faster.
+    /// How long a reassigned player's connection stays open after the player has consumed the
+    /// message. The Defold SDK ends it itself one poll later, and fails when the server is faster.
     pub grace: Duration,
     /// How long the server waits for the answer to its close frame.
     pub close_timeout: Duration,

@@ -1,4 +1,5 @@
-//! The OpenAPI document and the page for people, generated from the tables in `omgservers_api::entrypoint`.
+//! The OpenAPI document and the page for people, generated from the tables in
+//! `omgservers_api::entrypoint`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

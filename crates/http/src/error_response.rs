@@ -1,5 +1,5 @@
-//! The last step of every request: a problem gets its body, with the id of the request, and is logged. It is on the
-//! path of every interchange, so it does nothing for an answer that is fine.
+//! The last step of every request: a problem gets its body, with the id of the request, and is
+//! logged. It is on the path of every interchange, so it does nothing for an answer that is fine.
 
 use actix_web::{
     body::{BoxBody, EitherBody, MessageBody},
@@ -33,8 +33,9 @@ pub fn finish<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<E
     response.into_response(answered).map_into_right_body()
 }
 
-/// The context that `request` runs in: its id, which is the client's or a random one, and the caller's position in a
-/// trace. A middleware reads it and runs the rest of the request in its scope.
+/// The context that `request` runs in: its id, which is the client's or a random one, and the
+/// caller's position in a trace. A middleware reads it and runs the rest of the request in its
+/// scope.
 pub fn request_context(request: &ServiceRequest) -> Context {
     let given = request.headers().get("X-Request-Id").and_then(|id| RequestId::given(id.to_str().ok()?));
     let id = given.unwrap_or_else(|| RequestId::Random(rand::random()));
@@ -44,7 +45,8 @@ pub fn request_context(request: &ServiceRequest) -> Context {
     Context::request(id, parent.and_then(|parent| TraceParent::parse(parent.to_str().ok()?)))
 }
 
-/// The id of the current request; a random one outside of a request's context, as in tests of the bare API.
+/// The id of the current request; a random one outside of a request's context, as in tests of the
+/// bare API.
 pub fn request_id() -> String {
     let id = context::read_current(|context| match &context.origin {
         Origin::Request(id) => Some(id.to_string()),

@@ -1,4 +1,5 @@
-//! Answers of the interchange, written by hand: bodies pass byte for byte, and an empty answer costs nothing.
+//! Answers of the interchange, written by hand: bodies pass byte for byte, and an empty answer
+//! costs nothing.
 
 use actix_web::{
     HttpResponse,
@@ -7,8 +8,8 @@ use actix_web::{
 use bytes::Bytes;
 use omgservers_messaging::Entry;
 
-/// `{"<name>":[{"id":…,"qualifier":…,"body":…},…]<rest>}`. `name` and qualifiers are our own words and need no
-/// escape; `rest` is empty or begins with a comma.
+/// `{"<name>":[{"id":…,"qualifier":…,"body":…},…]<rest>}`. `name` and qualifiers are our own words
+/// and need no escape; `rest` is empty or begins with a comma.
 pub(crate) fn answer(name: &'static str, entries: &[Entry], rest: &str) -> HttpResponse {
     let body = match (name, entries.is_empty() && rest.is_empty()) {
         ("incoming_messages", true) => Bytes::from_static(br#"{"incoming_messages":[]}"#),

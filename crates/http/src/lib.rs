@@ -108,7 +108,8 @@ impl Services {
     }
 }
 
-/// Mounts the API, for one worker. The most frequent paths come first: they are tried in this order.
+/// Mounts the API, for one worker. The most frequent paths come first: they are tried in this
+/// order.
 pub fn routes(services: &Services, config: &mut ServiceConfig) {
     // All that wait are in one list of their token: each worker has its own.
     let services = &Services { draining: services.draining.child_token(), ..services.clone() };
@@ -135,9 +136,9 @@ pub enum Anonymous {
     Password,
 }
 
-/// What an endpoint that takes requests without a token asks: those are limited per address, whatever header they
-/// bring. `path` is the one that the router reads: percent-encoded letters are letters in it. `None` for endpoints
-/// that need a token.
+/// What an endpoint that takes requests without a token asks: those are limited per address,
+/// whatever header they bring. `path` is the one that the router reads: percent-encoded letters are
+/// letters in it. `None` for endpoints that need a token.
 pub fn anonymous(path: &str) -> Option<Anonymous> {
     let access = match endpoint::at(path) {
         Some(endpoint) => endpoint.access,

@@ -1,5 +1,5 @@
-//! The distribution API below `/v2/`, the token service that its clients log in at, and the push events of a
-//! registry outside.
+//! The distribution API below `/v2/`, the token service that its clients log in at, and the push
+//! events of a registry outside.
 
 mod answer;
 mod auth;
@@ -32,8 +32,8 @@ const EVENTS_PATH: &str = "/service/v1/entrypoint/registry/request/handle-events
 /// How the registry shows itself.
 #[derive(Debug, Clone)]
 pub struct RegistryHttpConfig {
-    /// The server's own URL as clients see it, e.g. `https://games.example.org`; the token service is below it.
-    /// `None` takes the host that each request names.
+    /// The server's own URL as clients see it, e.g. `https://games.example.org`; the token service
+    /// is below it. `None` takes the host that each request names.
     pub public_url: Option<String>,
     /// The name of the service in challenges; a registry outside is configured with the same.
     pub service: String,

@@ -1,4 +1,5 @@
-//! Endpoints about stages. Support and developers share the handlers: the services check the caller.
+//! Endpoints about stages. Support and developers share the handlers: the services check the
+//! caller.
 
 use omgservers_api::{
     Problem,

@@ -1,4 +1,5 @@
-//! Tokens for users of all roles: this crate issues them, and revokes those of a user that is deleted.
+//! Tokens for users of all roles: this crate issues them, and revokes those of a user that is
+//! deleted.
 
 use omgservers_api::{
     Problem, Role, UserId,

@@ -72,8 +72,8 @@ impl Incoming {
         Self { payload, decoder: Decoder::new(limits) }
     }
 
-    /// Receives the next message; `None` when the connection has ended. Cancel-safe. After a violation
-    /// the only use is [`discard`](Self::discard).
+    /// Receives the next message; `None` when the connection has ended. Cancel-safe. After a
+    /// violation the only use is [`discard`](Self::discard).
     pub(crate) async fn next(&mut self) -> Option<Result<Message, Violation>> {
         loop {
             match self.decoder.next_message() {

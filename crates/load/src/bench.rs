@@ -27,16 +27,16 @@ const SETTLE: Duration = Duration::from_millis(300);
 const PRECISION: f64 = 0.05;
 /// The most steps of a search: it ends, whatever the server does.
 const MOST_STEPS: u32 = 40;
-/// The generator is the limit when it takes more than this part of a core, or begins its units so late that this is
-/// more than that part of their latency.
+/// The generator is the limit when it takes more than this part of a core, or begins its units so
+/// late that this is more than that part of their latency.
 const MOST_CPU: f64 = 0.9;
 const MOST_LATE_US: u64 = 2_000;
 const MOST_LATE_PART: u64 = 4;
 /// How many tasks run before the network is looked at.
 const EVENT_INTERVAL: u32 = 31;
 
-/// Does what is ordered, on this thread, and answers what was found. `note` is told what happens meanwhile, a line each.
-/// It ends by itself. Errors are for people.
+/// Does what is ordered, on this thread, and answers what was found. `note` is told what happens
+/// meanwhile, a line each. It ends by itself. Errors are for people.
 pub fn run(order: &Order, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
     order.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

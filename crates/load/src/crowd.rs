@@ -180,8 +180,8 @@ pub(crate) fn in_one_lobby(lobbies: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All leave their lobby, so that it tells nobody of them any more. Who doesn't get there is sent away by the backend
-/// after a while.
+/// All leave their lobby, so that it tells nobody of them any more. Who doesn't get there is sent
+/// away by the backend after a while.
 pub(crate) async fn leave(target: &Rc<Target>, members: &[Rc<Member>]) {
     let one = |member: Rc<Member>| async move {
         let mut http = Http::new(target);

@@ -10,7 +10,8 @@ use rustix::time::{
 };
 use tokio::net::unix::pipe::Receiver;
 
-/// Shorter waits aren't worth two calls of the system each: at high rates some units begin together, at most so late.
+/// Shorter waits aren't worth two calls of the system each: at high rates some units begin
+/// together, at most so late.
 const SHORTEST: Duration = Duration::from_micros(50);
 /// After so many moments that were in the past already, others may run.
 const MOST_AT_ONCE: u32 = 16;

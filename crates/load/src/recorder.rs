@@ -1,7 +1,8 @@
 //! What happens to units of load in a window of time.
 //!
-//! A unit belongs to the window that its *intended* beginning lies in, and its latency counts from there: what waits
-//! because the server is slow is late from the moment at which it should have begun.
+//! A unit belongs to the window that its *intended* beginning lies in, and its latency counts from
+//! there: what waits because the server is slow is late from the moment at which it should have
+//! begun.
 
 use std::{
     cell::RefCell,
@@ -15,7 +16,8 @@ use crate::{
     report::{Second, Series},
 };
 
-/// Which of a scenario's series something belongs to: its place in the list of names, 0 is the main one.
+/// Which of a scenario's series something belongs to: its place in the list of names, 0 is the main
+/// one.
 pub(crate) type Which = usize;
 
 /// Records into the window that is open.

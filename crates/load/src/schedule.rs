@@ -32,8 +32,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `rate` beginnings per second on average. The same arguments give the same schedule. A rate that isn't a positive
-    /// number gives an empty one.
+    /// `rate` beginnings per second on average. The same arguments give the same schedule. A rate
+    /// that isn't a positive number gives an empty one.
     pub fn new(arrivals: Arrivals, rate: f64, until: Duration, seed: u64) -> Self {
         Self { arrivals, rate, until, rng: StdRng::seed_from_u64(seed), last: 0.0, number: 0 }
     }

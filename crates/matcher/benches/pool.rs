@@ -1,7 +1,7 @@
 //! Figures of the pool on one core: `cargo bench -p omgservers-matcher`.
 //!
-//! It prints a table in Markdown, and fails when a bar is missed; `--report-only` only tells. The baseline is a pool
-//! without an index: each ticket looks at all that wait.
+//! It prints a table in Markdown, and fails when a bar is missed; `--report-only` only tells. The
+//! baseline is a pool without an index: each ticket looks at all that wait.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

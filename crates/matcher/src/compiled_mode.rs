@@ -141,8 +141,8 @@ impl CompiledMode {
         self.stages.get(stage + 1).map(|it| it.after).or(self.expires)
     }
 
-    /// Which stages look for matches in different ways: by the equal rules that are given up, and by the greatest
-    /// difference of the first range (any, where there is none). Each once.
+    /// Which stages look for matches in different ways: by the equal rules that are given up, and
+    /// by the greatest difference of the first range (any, where there is none). Each once.
     pub(crate) fn reaches(&self) -> impl Iterator<Item = (&[bool], f64)> {
         let stages = self.stages.iter().enumerate();
         let first = |at: usize, it: &Stage| {
@@ -191,7 +191,8 @@ fn max_party(mode: &ModeConfig) -> u32 {
 }
 
 impl Need {
-    /// With fewer players than all groups together need, what they need is lowered in proportion, rounded down.
+    /// With fewer players than all groups together need, what they need is lowered in proportion,
+    /// rounded down.
     fn new(mode: &ModeConfig, players: u32, smaller: bool) -> Self {
         let together: u64 = mode.groups.iter().map(|it| u64::from(it.min_players)).sum();
         let lowered = |min: u32| match u64::from(players) {

@@ -24,12 +24,13 @@ pub struct Explanation {
     pub pool: PoolSize,
     /// Those that every rule lets together with the ticket, one by one, the ticket included.
     pub fitting: PoolSize,
-    /// How many more fitting players a new match of this ticket needs. With 0 they are there, and something else is
-    /// missing: see `missing`.
+    /// How many more fitting players a new match of this ticket needs. With 0 they are there, and
+    /// something else is missing: see `missing`.
     pub players_needed: u32,
     /// The same for people.
     pub missing: String,
-    /// How many tickets each rule keeps apart from this one; a ticket counts at every rule that does.
+    /// How many tickets each rule keeps apart from this one; a ticket counts at every rule that
+    /// does.
     pub rejected_by: Vec<Rejected>,
     /// When rules widen for this ticket the next time; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]

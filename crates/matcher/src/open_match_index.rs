@@ -1,9 +1,9 @@
-//! Finds the open matches that a ticket may join: by the values that have to be equal, by free seats, and by where
-//! their values begin.
+//! Finds the open matches that a ticket may join: by the values that have to be equal, by free
+//! seats, and by where their values begin.
 //!
-//! Values are cut into cells, a quarter as wide as the greatest difference that a ticket allows. A search meets ten
-//! cells at most, and each cell lists its matches by age. So the search reads nothing younger than what it finds.
-//! Each difference that a stage allows has its own cells.
+//! Values are cut into cells, a quarter as wide as the greatest difference that a ticket allows. A
+//! search meets ten cells at most, and each cell lists its matches by age. So the search reads
+//! nothing younger than what it finds. Each difference that a stage allows has its own cells.
 
 use std::{
     cmp::Reverse,

@@ -49,8 +49,9 @@ impl OpenMatches {
         }
     }
 
-    /// The matches that a ticket may join as far as ranges, equal values and its own size go, the oldest first. Of
-    /// those without players it is only the oldest: what it can't do with that one it can't do with the others.
+    /// The matches that a ticket may join as far as ranges, equal values and its own size go, the
+    /// oldest first. Of those without players it is only the oldest: what it can't do with that one
+    /// it can't do with the others.
     pub(crate) fn joinable<'a>(
         &'a self,
         mode: &'a CompiledMode,

@@ -19,8 +19,9 @@ use crate::{
 
 /// One mode of one matchmaker: the tickets that wait and the matches that take more players.
 ///
-/// After every call no match can be formed or filled any more from what waits. The same calls give the same effects:
-/// there is no clock, no randomness and no I/O. A moment that is earlier than one before counts as that one.
+/// After every call no match can be formed or filled any more from what waits. The same calls give
+/// the same effects: there is no clock, no randomness and no I/O. A moment that is earlier than one
+/// before counts as that one.
 #[derive(Debug)]
 pub struct Pool {
     mode: CompiledMode,
@@ -67,8 +68,8 @@ impl Pool {
         }
     }
 
-    /// Adds a ticket, after what was due by now. It is matched at once if that is possible. One that has waited too
-    /// long already (it comes back) is tried once and then expires.
+    /// Adds a ticket, after what was due by now. It is matched at once if that is possible. One
+    /// that has waited too long already (it comes back) is tried once and then expires.
     ///
     /// # Errors
     /// A ticket that can never be matched, or that waits already. Nothing has changed then.
@@ -143,8 +144,8 @@ impl Pool {
         self.queue.by_position().map(|it| &it.1.ticket)
     }
 
-    /// What time alone changes: expansions and timeouts that are due, each at its own moment and in their order, as
-    /// if the call had come in time.
+    /// What time alone changes: expansions and timeouts that are due, each at its own moment and in
+    /// their order, as if the call had come in time.
     pub fn advance(&mut self, now: Millis, ids: &mut MatchIds<'_>) -> Vec<Effect> {
         let mut out = Outcome::new(ids);
         self.pass_time(now, &mut out);
@@ -165,9 +166,9 @@ impl Pool {
         self.timers.first().map(|it| it.0)
     }
 
-    /// Brings a match in, for example after a restart or one that was started without players. It replaces one with
-    /// the same id. The tickets that fit fill it at once. A seat whose attributes don't fit the rules counts with the
-    /// rules' defaults, or else with 0.
+    /// Brings a match in, for example after a restart or one that was started without players. It
+    /// replaces one with the same id. The tickets that fit fill it at once. A seat whose attributes
+    /// don't fit the rules counts with the rules' defaults, or else with 0.
     pub fn put_match(
         &mut self,
         id: MatchId,
@@ -212,8 +213,8 @@ impl Pool {
         self.matches.remove(&self.mode, id).is_some()
     }
 
-    /// How many more matches may form, `None` for any number; each one that forms takes one off. OpenMatches that are
-    /// there are filled all the same.
+    /// How many more matches may form, `None` for any number; each one that forms takes one off.
+    /// OpenMatches that are there are filled all the same.
     pub fn limit(&mut self, matches: Option<u32>, now: Millis, ids: &mut MatchIds<'_>) -> Vec<Effect> {
         let mut out = Outcome::new(ids);
         self.pass_time(now, &mut out);

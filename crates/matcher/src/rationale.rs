@@ -55,8 +55,8 @@ pub struct Allowed {
 pub struct RuleReason {
     /// The rule.
     pub rule: Arc<str>,
-    /// What was reached: the difference of the greatest and the least value (or average of a group). For a rule of
-    /// equal values: 0 if they are, otherwise 1.
+    /// What was reached: the difference of the greatest and the least value (or average of a
+    /// group). For a rule of equal values: 0 if they are, otherwise 1.
     pub difference: f64,
     /// What the strictest of the joining tickets allowed; null: any.
     pub allowed: Option<f64>,

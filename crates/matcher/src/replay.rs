@@ -1,7 +1,7 @@
 //! A recorded log against a rule set, offline: would these rules have been better?
 //!
-//! The log says what came; the pool decides anew, in virtual time. What the players would have done otherwise nobody
-//! knows: a ticket that was taken back is taken back if it still waits then.
+//! The log says what came; the pool decides anew, in virtual time. What the players would have done
+//! otherwise nobody knows: a ticket that was taken back is taken back if it still waits then.
 
 mod log;
 mod report;

@@ -1,7 +1,8 @@
 //! Which waiting tickets go together with a given one.
 //!
-//! The answer is the first one in order of position: the earliest ticket that can be in a match with the given one, then
-//! the earliest that can be with those two, and so on until the match is full.
+//! The answer is the first one in order of position: the earliest ticket that can be in a match
+//! with the given one, then the earliest that can be with those two, and so on until the match is
+//! full.
 
 pub(crate) mod arrange;
 mod compose;
@@ -146,14 +147,15 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Fewest players that a ticket would have to bring, itself included; `None` if the match can't take them.
+    /// Fewest players that a ticket would have to bring, itself included; `None` if the match can't
+    /// take them.
     pub(crate) fn lacks(&self, seed: Handle) -> Option<u32> {
         let stage = self.mode.stage(self.queue.get(seed)?.stage);
         self.mode.needs(stage).filter_map(|it| self.demand(it)).map(|it| it.least).min()
     }
 
-    /// How many players wait, the ticket's own included, who may be with it as far as equal values and the first range
-    /// go; no more than a match has are counted.
+    /// How many players wait, the ticket's own included, who may be with it as far as equal values
+    /// and the first range go; no more than a match has are counted.
     pub(crate) fn near_players(&self, seed: Handle) -> u32 {
         let Some(seed) = self.queue.get(seed) else { return 0 };
         let stage = self.mode.stage(seed.stage);
@@ -216,7 +218,8 @@ impl<'a> Search<'a> {
         (least <= most).then_some(Demand { least, most, need })
     }
 
-    /// Whether tickets of these sizes can give every group what it needs, if there are enough of each.
+    /// Whether tickets of these sizes can give every group what it needs, if there are enough of
+    /// each.
     fn add_up(&self, demand: &Demand<'_>, sizes: impl Iterator<Item = u32>) -> bool {
         if self.mode.max_party < 2 {
             return true;
@@ -238,8 +241,8 @@ impl<'a> Search<'a> {
         together >= demand.least
     }
 
-    /// Those that ranges allow together with the seed and the match, one by one; without ranges, the first ones of
-    /// each size.
+    /// Those that ranges allow together with the seed and the match, one by one; without ranges,
+    /// the first ones of each size.
     fn collect_candidates(
         &self,
         bucket: &Bucket,
@@ -273,8 +276,8 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// As many tickets of a size as can matter: those behind them are worth the same and came later. Where teams have
-    /// to be balanced they are not, but there is an end.
+    /// As many tickets of a size as can matter: those behind them are worth the same and came
+    /// later. Where teams have to be balanced they are not, but there is an end.
     fn most_of(&self, size: u32, players: u32) -> usize {
         let most = usize::try_from(players / size.max(1)).unwrap_or(usize::MAX);
         let spare = if self.mode.balances.is_empty() { 0 } else { most.saturating_add(32) };

@@ -28,7 +28,8 @@ impl Millis {
 pub struct Ticket {
     /// Which.
     pub id: TicketId,
-    /// Its position in the queue: the smallest is first, equal ones go by id. A requeued ticket keeps it.
+    /// Its position in the queue: the smallest is first, equal ones go by id. A requeued ticket
+    /// keeps it.
     #[serde(rename = "place")]
     pub position: u64,
     /// Who; at least one. They get into the same group.

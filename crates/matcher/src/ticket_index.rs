@@ -8,7 +8,8 @@ use crate::{
     values::{Part, Real},
 };
 
-/// Tickets that no equal rule keeps apart: those of a level on which some rules are given up, and of higher ones.
+/// Tickets that no equal rule keeps apart: those of a level on which some rules are given up, and
+/// of higher ones.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     /// By stage, so that each stage's own greatest difference bounds what is looked at.
@@ -58,7 +59,8 @@ impl TicketIndex {
             if let Some(by_value) = it.stages.get_mut(waiting.stage) {
                 by_value.remove(&key);
             }
-            // One that keeps something is kept for the next ticket; without rules there is always just one.
+            // One that keeps something is kept for the next ticket; without rules there is always
+            // just one.
             if it.players == 0 && !mode.equals.is_empty() {
                 bucket.remove();
             }
@@ -85,8 +87,8 @@ impl Bucket {
         self.stages.iter().enumerate().filter(|it| !it.1.is_empty()).map(|it| it.0)
     }
 
-    /// Handle and size of the tickets of a stage with values between these. A bit more is looked at, because a
-    /// difference is rounded otherwise than a sum: the caller looks again.
+    /// Handle and size of the tickets of a stage with values between these. A bit more is looked
+    /// at, because a difference is rounded otherwise than a sum: the caller looks again.
     pub(crate) fn between(&self, stage: usize, low: f64, high: f64) -> impl Iterator<Item = (Handle, u32)> {
         let low = (Real(low.next_down()), Order::first());
         let high = (Real(high.next_up()), Order::last());

@@ -139,7 +139,8 @@ impl CollectGarbage {
             let id = |it: &String| it.parse::<VersionId>().ok();
             let ids: Vec<_> = tags.iter().filter_map(|it| id(it)).collect();
             let exist = inner.versions.exist(&ids).await?;
-            // A tag that is no id names a version that there never was. Of one that is unknown nothing is deleted.
+            // A tag that is no id names a version that there never was. Of one that is unknown
+            // nothing is deleted.
             let is_gone = |it: &&String| id(it).is_none_or(|it| exist.get(&it) == Some(&Existence::No));
             for tag in tags.into_iter().filter(is_gone) {
                 let gone =

@@ -25,8 +25,8 @@ pub struct RuntimesConfig {
     pub pull_timeout: Duration,
     /// How long a host may be silent before its runtimes count as lost.
     pub lost_after: Duration,
-    /// For the simulation: a run of the reconciler lists every host, and waits for each operation that it began, at
-    /// most this long. `None` in servers, where no operation delays another one.
+    /// For the simulation: a run of the reconciler lists every host, and waits for each operation
+    /// that it began, at most this long. `None` in servers, where no operation delays another one.
     pub inline: Option<Duration>,
 }
 

@@ -13,8 +13,8 @@ use omgservers_api::{
 
 use crate::Host;
 
-/// One attempt to run a runtime. The epoch grows with each attempt, so an older container is never taken for
-/// the present one.
+/// One attempt to run a runtime. The epoch grows with each attempt, so an older container is never
+/// taken for the present one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
     /// The runtime.
@@ -29,7 +29,8 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// The variable that carries the trace of a start into the container, in the form of the header `traceparent`.
+/// The variable that carries the trace of a start into the container, in the form of the header
+/// `traceparent`.
 pub const TRACE_PARENT: &str = "TRACEPARENT";
 
 /// What a container is made of.
@@ -140,7 +141,8 @@ impl From<Status> for Inspection {
     }
 }
 
-/// Something happened to a container of ours. A hint: the reconciler inspects the container before it acts.
+/// Something happened to a container of ours. A hint: the reconciler inspects the container before
+/// it acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostEvent {
     /// Which container.
@@ -187,8 +189,8 @@ pub trait PullTokens: Send + Sync {
     async fn token(&self, repository: &str) -> Result<String, Problem>;
 }
 
-/// A machine that runs containers. Each method is idempotent: to stop a container that is gone, or to create one
-/// that is there, succeeds. Any task may call any method at any time.
+/// A machine that runs containers. Each method is idempotent: to stop a container that is gone, or
+/// to create one that is there, succeeds. Any task may call any method at any time.
 #[async_trait::async_trait]
 pub trait ContainerHost: Send + Sync {
     /// Checks that the host answers.
@@ -200,26 +202,28 @@ pub trait ContainerHost: Send + Sync {
     /// Pulls the image unless it is there. Mints a token only for a pull.
     async fn ensure_image(&self, image: &ImageName, tokens: &dyn PullTokens) -> Result<(), HostError>;
 
-    /// Creates and starts a container, and replaces one of the same attempt with another description. After a
-    /// failure nothing is left on a host that still answers. Returns the published ports, as far as the host reports
-    /// them at once; [`list`](Self::list) returns the others.
+    /// Creates and starts a container, and replaces one of the same attempt with another
+    /// description. After a failure nothing is left on a host that still answers. Returns the
+    /// published ports, as far as the host reports them at once; [`list`](Self::list) returns the
+    /// others.
     async fn start(&self, spec: &ContainerSpec) -> Result<Vec<PublishedPort>, StartError>;
 
     /// Returns the state of a container and, if it has ended, its exit.
     async fn inspect(&self, attempt: Attempt) -> Result<Inspection, HostError>;
 
-    /// Removes a container that was made and never ran. `false` when it ran or isn't there: then nothing is done.
+    /// Removes a container that was made and never ran. `false` when it ran or isn't there: then
+    /// nothing is done.
     async fn remove_unstarted(&self, attempt: Attempt) -> Result<bool, HostError>;
 
     /// Stops a container, after `grace` by force, and removes it.
     async fn remove(&self, attempt: Attempt, grace: Duration) -> Result<(), HostError>;
 
-    /// Removes what containers leave behind: networks of tenants without a container. Called after each
-    /// [`list`](Self::list).
+    /// Removes what containers leave behind: networks of tenants without a container. Called after
+    /// each [`list`](Self::list).
     async fn prune(&self) -> Result<(), HostError>;
 
-    /// Streams the events of this installation's containers from this call on. Ends with an error when the
-    /// connection to the host ends.
+    /// Streams the events of this installation's containers from this call on. Ends with an error
+    /// when the connection to the host ends.
     async fn events(&self) -> Result<BoxStream<'static, Result<HostEvent, HostError>>, HostError>;
 }
 
@@ -237,9 +241,9 @@ pub(crate) struct Piece {
     pub(crate) text: Vec<u8>,
 }
 
-/// Returns the end of a log, fit for PostgreSQL, which has no NUL in a text. Docker interleaves both streams, so a
-/// panic may stand before much output that was older. Therefore up to half of the kept lines are errors, wherever
-/// they stand.
+/// Returns the end of a log, fit for PostgreSQL, which has no NUL in a text. Docker interleaves
+/// both streams, so a panic may stand before much output that was older. Therefore up to half of
+/// the kept lines are errors, wherever they stand.
 pub(crate) fn log_tail(log: &[Piece]) -> String {
     let clean = |line: &str| -> String {
         let mut kept: String = line.chars().filter(|it| *it == '\t' || !it.is_control()).collect();

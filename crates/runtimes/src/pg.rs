@@ -68,8 +68,8 @@ impl PgRuntimes {
         Self { shared: Shared::new(parts) }
     }
 
-    /// Makes the pool what the operator describes. Hosts that are not described any more take nothing new, and
-    /// go when they are empty. Problems: `runtimes.wrong_host`.
+    /// Makes the pool what the operator describes. Hosts that are not described any more take
+    /// nothing new, and go when they are empty. Problems: `runtimes.wrong_host`.
     pub async fn ensure_pool(&self, hosts: &[HostConfig]) -> Result<PoolId, Problem> {
         for (index, host) in hosts.iter().enumerate() {
             check_host(index, host, hosts)?;
@@ -114,8 +114,8 @@ impl PgRuntimes {
         Ok(self.shared.host_clients().await?.iter().map(|it| it.host.clone()).collect())
     }
 
-    /// The worker that makes containers what the rows say, to be run with [`doorbell`](Self::doorbell). One at
-    /// a time.
+    /// The worker that makes containers what the rows say, to be run with
+    /// [`doorbell`](Self::doorbell). One at a time.
     pub fn reconciler(&self) -> Reconcile {
         Reconcile::new(Arc::clone(&self.shared))
     }
@@ -125,8 +125,8 @@ impl PgRuntimes {
         self.shared.bell.clone()
     }
 
-    /// Listens to the hosts until `stop`, so that the reconciler hears of ends within moments. Without it the
-    /// reconciler sees them within its period.
+    /// Listens to the hosts until `stop`, so that the reconciler hears of ends within moments.
+    /// Without it the reconciler sees them within its period.
     pub async fn watch(&self, stop: CancellationToken) {
         watch::run(Arc::clone(&self.shared), stop).await;
     }
@@ -197,7 +197,8 @@ impl PgRuntimes {
             },
             (Desired::Run, Observed::Failed) => {
                 RuntimeState::Failed(row.last_failure().unwrap_or_else(|| {
-                    // The recorder writes both in one statement; this keeps a hand-made row from being fatal.
+                    // The recorder writes both in one statement; this keeps a hand-made row from
+                    // being fatal.
                     ContainerFailure {
                         at: row.created,
                         reason: "no reason was recorded".into(),

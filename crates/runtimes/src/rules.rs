@@ -1,5 +1,5 @@
-//! The life of a runtime as a pure function of its desired state, its observed state and the time; and the
-//! health of a host as a function of its answers.
+//! The life of a runtime as a pure function of its desired state, its observed state and the time;
+//! and the health of a host as a function of its answers.
 
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub struct Life {
     pub placed: bool,
     /// No attempt before this.
     pub not_before: Ticks,
-    /// The last attempt failed because no host had the capacity: the next one may begin before its time when a host
-    /// has it.
+    /// The last attempt failed because no host had the capacity: the next one may begin before its
+    /// time when a host has it.
     pub unschedulable: bool,
 }
 
@@ -61,7 +61,8 @@ pub enum Health {
 pub struct View {
     /// The health of its host.
     pub health: Health,
-    /// The state of its present attempt's container; `None` until the host has listed its containers.
+    /// The state of its present attempt's container; `None` until the host has listed its
+    /// containers.
     pub status: Option<Status>,
 }
 
@@ -78,7 +79,8 @@ pub enum Step {
     Inspect,
     /// Record that it runs.
     Adopt,
-    /// Remove the container of an interrupted attempt, which never ran; then another attempt follows.
+    /// Remove the container of an interrupted attempt, which never ran; then another attempt
+    /// follows.
     RemoveUnstarted,
     /// Record that it came to an end.
     Fail(&'static str),
@@ -116,7 +118,8 @@ pub fn next(life: Life, view: View, now: Ticks) -> Step {
             }
         }
         (Desired::Run, Observed::Pending) => match view.status {
-            // Whether it ran isn't known. If it did, its game server may have got what another one would miss.
+            // Whether it ran isn't known. If it did, its game server may have got what another one
+            // would miss.
             _ if lost => Step::Fail(HOST_LOST),
             _ if view.health != Health::Up => Step::Rest,
             None => Step::Rest,
@@ -215,7 +218,8 @@ mod tests {
         }
     }
 
-    /// A world of one runtime on one host, where every step succeeds unless `trouble` says otherwise.
+    /// A world of one runtime on one host, where every step succeeds unless `trouble` says
+    /// otherwise.
     struct World {
         life: Life,
         view: View,
@@ -279,7 +283,8 @@ mod tests {
         #[test]
         fn an_attempt_that_may_have_run_is_the_last(life in any_life(), view in any_view(), now in 0u64..200) {
             let life = Life { desired: Desired::Run, placed: true, ..life };
-            // What gives the host back for another attempt needs a container that was made and never ran.
+            // What gives the host back for another attempt needs a container that was made and
+            // never ran.
             if next(life, view, Ticks(now)) == Step::RemoveUnstarted {
                 prop_assert_eq!((life.observed, view.status), (Observed::Pending, Some(Status::Created)));
             }

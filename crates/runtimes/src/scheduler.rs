@@ -81,8 +81,8 @@ pub fn place(capacities: &[Capacity], need: Need, strategy: Strategy) -> Option<
     chosen.map(|it| it.host)
 }
 
-/// The sort key of a runtime that waits, smallest first: matches, because players wait for their start, before
-/// lobbies; then the older.
+/// The sort key of a runtime that waits, smallest first: matches, because players wait for their
+/// start, before lobbies; then the older.
 pub fn turn(
     qualifier: RuntimeQualifier,
     created: DateTime<Utc>,

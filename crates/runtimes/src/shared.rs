@@ -39,7 +39,8 @@ pub(crate) struct Shared {
     signals: Mutex<Signals>,
 }
 
-/// Signals to the reconciler since its last run. Bounded by the number of runtimes, containers and hosts.
+/// Signals to the reconciler since its last run. Bounded by the number of runtimes, containers and
+/// hosts.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     /// Runtimes whose rows changed.
@@ -147,7 +148,8 @@ impl Shared {
         Ok(host_clients.insert(fresh).clone())
     }
 
-    /// Marks rows as changed when the guard is dropped, also when the caller is cancelled during the change.
+    /// Marks rows as changed when the guard is dropped, also when the caller is cancelled during
+    /// the change.
     pub(crate) fn mark(&self, ids: &[RuntimeId]) -> Mark<'_> {
         Mark { shared: self, ids: ids.to_vec() }
     }
@@ -194,8 +196,8 @@ impl Shared {
     }
 }
 
-/// Caches states that were read. Only this process writes the rows, so a state holds until the next write of its
-/// row, which drops it. States that were read during a write are not cached.
+/// Caches states that were read. Only this process writes the rows, so a state holds until the next
+/// write of its row, which drops it. States that were read during a write are not cached.
 #[derive(Default)]
 pub(crate) struct StateCache(Mutex<CachedStates>);
 

@@ -226,8 +226,8 @@ pub(crate) async fn set_attempt_failed(
     maybe(diesel::update(same).set(update).returning(Row::as_returning()).get_result(tx.conn()).await)
 }
 
-/// Records that the runtime came to an end. Its password stays, so that what is still out there learns that it
-/// should not run any more.
+/// Records that the runtime came to an end. Its password stays, so that what is still out there
+/// learns that it should not run any more.
 pub(crate) async fn set_failed(
     mut tx: FencedTx<'_>,
     row: &Row,
@@ -413,7 +413,8 @@ pub(crate) async fn put_host(tx: &mut FencedTx<'_>, target: &Host, at: DateTime<
     Ok(())
 }
 
-/// Lets a host that is configured no longer go: at once if nothing runs there, else when it is empty.
+/// Lets a host that is configured no longer go: at once if nothing runs there, else when it is
+/// empty.
 pub(crate) async fn drop_host(tx: &mut FencedTx<'_>, pool: PoolId, id: HostId) -> Result<(), Problem> {
     let busy: i64 = runtime::table.filter(runtime::host_id.eq(id)).count().get_result(tx.conn()).await?;
     if busy == 0 {

@@ -56,6 +56,7 @@ pub trait Tenants: Send + Sync {
         permission: TenantPermission,
     ) -> Result<(), Problem>;
 
-    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of tenants.
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right,
+    /// which hold ids of tenants.
     async fn exist(&self, ids: &[TenantId]) -> Result<Existences<TenantId>, Problem>;
 }

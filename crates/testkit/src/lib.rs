@@ -1,9 +1,9 @@
 //! A PostgreSQL of its own for each test run, and a database of its own for each test.
 //!
-//! The server is taken from `TEST_DATABASE_URL` when that is set (its user must be allowed to create databases),
-//! else a private cluster is started from the machine's PostgreSQL programs: unix socket only, no fsync, ended by
-//! a watchdog when the test runner is gone. Databases are clones of a template that is migrated once for each
-//! list of schemas.
+//! The server is taken from `TEST_DATABASE_URL` when that is set (its user must be allowed to
+//! create databases), else a private cluster is started from the machine's PostgreSQL programs:
+//! unix socket only, no fsync, ended by a watchdog when the test runner is gone. Databases are
+//! clones of a template that is migrated once for each list of schemas.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test without a database must fail at once")]
 
 mod cluster;
@@ -30,8 +30,8 @@ pub struct TestDb {
 pub struct Foundation {
     /// The database; it goes with this.
     pub test_db: TestDb,
-    /// A pool of one connection: a service that asks for a second one inside a transaction hangs here, not in
-    /// production.
+    /// A pool of one connection: a service that asks for a second one inside a transaction hangs
+    /// here, not in production.
     pub db: Db,
     /// Ids.
     pub mint: Mint,
@@ -62,7 +62,8 @@ impl TestDb {
     pub async fn new(schemas: &[Schema]) -> Self {
         let admin = cluster::admin().await;
         let template = template(schemas);
-        // The lock also keeps two clones from being made at the same time, which PostgreSQL refuses.
+        // The lock also keeps two clones from being made at the same time, which PostgreSQL
+        // refuses.
         admin.batch_execute("select pg_advisory_lock(991)").await.expect("lock");
         let found = admin
             .query_opt("select 1 from pg_database where datname = $1 and datistemplate", &[&template])
@@ -102,8 +103,9 @@ impl TestDb {
         client
     }
 
-    /// Makes `schema` as a release made it whose newest migrations were `migrations`, by the names of their
-    /// folders. What [`Db::migrate`] runs afterwards is what a newer release does to the older one's data.
+    /// Makes `schema` as a release made it whose newest migrations were `migrations`, by the names
+    /// of their folders. What [`Db::migrate`] runs afterwards is what a newer release does to the
+    /// older one's data.
     pub async fn migrate_as_before(&self, schema: &str, migrations: &[&str]) {
         let client = self.sql().await;
         let begin = format!(
@@ -146,7 +148,8 @@ impl Drop for TestDb {
     }
 }
 
-/// Names the template by what the migrations say, so that a long-lived server never serves an old one.
+/// Names the template by what the migrations say, so that a long-lived server never serves an old
+/// one.
 fn template(schemas: &[Schema]) -> String {
     let mut hash = DefaultHasher::new();
     for schema in std::iter::once(&omgservers_core::SCHEMA).chain(schemas) {

@@ -91,6 +91,7 @@ pub trait Versions: Send + Sync {
     /// `request.invalid` (the digest).
     async fn attach_image(&self, repository: &str, tag: &str, digest: &str) -> Result<(), Problem>;
 
-    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right, which hold ids of versions.
+    /// Whether `ids` exist; what their owner can't tell is unknown. For the crates to the right,
+    /// which hold ids of versions.
     async fn exist(&self, ids: &[VersionId]) -> Result<Existences<VersionId>, Problem>;
 }

@@ -89,8 +89,8 @@ impl Decoder {
 
     /// Returns the next message once all of it was received.
     ///
-    /// After an error the decoder is unusable: the connection has to end. It refuses a frame that is
-    /// too large at its head, before it buffers the payload.
+    /// After an error the decoder is unusable: the connection has to end. It refuses a frame that
+    /// is too large at its head, before it buffers the payload.
     pub fn next_message(&mut self) -> Result<Option<Message>, Violation> {
         while let Some(head) = self.head()? {
             if self.buffer.len() < head.size.saturating_add(head.length) {

@@ -1,5 +1,6 @@
-//! Players who connect by UDP. The first datagram of each is its connect token; what comes from its address afterwards
-//! is what it says. Who has shown no good token gets no answer: that would go wherever a forged address says.
+//! Players who connect by UDP. The first datagram of each is its connect token; what comes from its
+//! address afterwards is what it says. Who has shown no good token gets no answer: that would go
+//! wherever a forged address says.
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,8 @@ pub const PORT: u16 = 7777;
 
 /// The longest datagram that is looked at, bytes; a token fits.
 const LONGEST: usize = 4096;
-/// Most players who are remembered. A match has two; others of the deployment can't have its tokens.
+/// Most players who are remembered. A match has two; others of the deployment can't have its
+/// tokens.
 const MOST: usize = 16;
 /// How long a token that was used is remembered after it has expired.
 const KEPT: Duration = Duration::from_secs(60);
@@ -39,8 +41,8 @@ pub struct Direct {
     socket: UdpSocket,
     verifier: Verifier,
     peers: HashMap<ClientId, Peer>,
-    /// Tokens that somebody has got in with, as long as they are good: who overhears one gets in no more, and a player
-    /// whose address has changed asks the backend for another one.
+    /// Tokens that somebody has got in with, as long as they are good: who overhears one gets in no
+    /// more, and a player whose address has changed asks the backend for another one.
     used: HashMap<String, SystemTime>,
     buffer: Vec<u8>,
 }

@@ -1,4 +1,5 @@
-//! A match: two seats, one bout. A pure function of what is heard and what time it is; it answers what is to be done.
+//! A match: two seats, one bout. A pure function of what is heard and what time it is; it answers
+//! what is to be done.
 
 use std::time::Duration;
 
@@ -195,7 +196,8 @@ impl Duel {
         shown.into_iter().chain(end).collect()
     }
 
-    /// Profiles are kept, the result is told, everybody goes back to a lobby. Without an outcome there was no bout.
+    /// Profiles are kept, the result is told, everybody goes back to a lobby. Without an outcome
+    /// there was no bout.
     fn end(&mut self, outcome: Option<Outcome>) -> Vec<Act> {
         if std::mem::replace(&mut self.over, true) {
             return Vec::new();
@@ -239,7 +241,8 @@ impl Duel {
         )
     }
 
-    /// The clock of the round: its number and the milliseconds that are left, each two bytes, the higher one first.
+    /// The clock of the round: its number and the milliseconds that are left, each two bytes, the
+    /// higher one first.
     pub fn clock(&self, now: Duration) -> Option<[u8; 4]> {
         let round = u16::try_from(self.bout.as_ref()?.round()).ok()?.to_be_bytes();
         let left = self.due?.saturating_sub(now).as_millis();

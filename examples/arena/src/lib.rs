@@ -40,8 +40,8 @@ struct UserData {
     udp: Vec<String>,
 }
 
-/// Serves until the match is over or the backend refuses the runtime. `verifier` is there when the version names
-/// ports.
+/// Serves until the match is over or the backend refuses the runtime. `verifier` is there when the
+/// version names ports.
 pub async fn serve(runtime: Runtime, verifier: Option<Verifier>) -> Result<(), Problem> {
     log("started", &json!({"runtime": runtime.id(), "qualifier": runtime.qualifier()}));
     let (requests, queued) = unbounded_channel();
@@ -53,7 +53,8 @@ pub async fn serve(runtime: Runtime, verifier: Option<Verifier>) -> Result<(), P
         return served;
     }
     let room = runtime.open_dispatcher();
-    // Players come as soon as the match has polled: it listens before that, though it may be of another mode.
+    // Players come as soon as the match has polled: it listens before that, though it may be of
+    // another mode.
     let direct = match verifier {
         Some(verifier) => listen(verifier).await,
         None => None,

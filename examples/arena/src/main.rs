@@ -1,4 +1,5 @@
-//! The process: as PID 1 of its container it has to handle SIGTERM itself, or a stop takes the whole grace.
+//! The process: as PID 1 of its container it has to handle SIGTERM itself, or a stop takes the
+//! whole grace.
 
 use std::process::ExitCode;
 

@@ -133,8 +133,8 @@ impl Bout {
         }
     }
 
-    /// Plays the round and answers who made a touch. What isn't allowed counts as standing still, and after the end
-    /// nothing happens.
+    /// Plays the round and answers who made a touch. What isn't allowed counts as standing still,
+    /// and after the end nothing happens.
     pub fn play(&mut self, red: Option<Move>, blue: Option<Move>) -> Option<Side> {
         if self.outcome().is_some() {
             return None;

@@ -1,5 +1,6 @@
-//! The domain crates as a library, without HTTP and without the server. Each module embeds one crate and needs only
-//! what is to its left; [`accounts_to_players`] is the short way through most of them.
+//! The domain crates as a library, without HTTP and without the server. Each module embeds one
+//! crate and needs only what is to its left; [`accounts_to_players`] is the short way through most
+//! of them.
 
 pub mod accounts;
 pub mod deployments;
@@ -46,8 +47,8 @@ pub struct Base {
     pub ownership: Ownership,
     /// Keys for secrets and tokens. A program keeps them with `Keys::load_or_create`.
     pub keys: Arc<Keys>,
-    /// Deployments that changed, or whose runtimes did: `deployments` and `runtimes` enqueue them, `matchmaking`
-    /// reconciles them.
+    /// Deployments that changed, or whose runtimes did: `deployments` and `runtimes` enqueue them,
+    /// `matchmaking` reconciles them.
     pub changed: WorkQueue<DeploymentId>,
 }
 
@@ -73,8 +74,8 @@ pub struct StageIds {
     pub stage: StageId,
 }
 
-/// From the first account to a player with a profile: a tenant gets a project, the project a version with an image,
-/// its stage a deployment, and a player who signs up enters it.
+/// From the first account to a player with a profile: a tenant gets a project, the project a
+/// version with an image, its stage a deployment, and a player who signs up enters it.
 pub async fn accounts_to_players(base: &Base) -> Result<(UserId, DeploymentId, Arc<str>), Problem> {
     let accounts = accounts::build(base);
     let tenants = tenants::build(base, &accounts);

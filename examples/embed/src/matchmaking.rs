@@ -1,4 +1,5 @@
-//! `matchmaking`: sessions of players, the lobbies that they wait in and the matches that they play.
+//! `matchmaking`: sessions of players, the lobbies that they wait in and the matches that they
+//! play.
 
 use std::sync::Arc;
 

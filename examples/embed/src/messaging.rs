@@ -1,4 +1,5 @@
-//! `messaging`: the mailboxes of clients and runtimes, and which client is assigned to which runtime.
+//! `messaging`: the mailboxes of clients and runtimes, and which client is assigned to which
+//! runtime.
 
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ pub async fn build(base: &Base) -> Result<Arc<dyn Messaging>, Problem> {
     Ok(Mailboxes::open(&base.db, clock, mint, ownership, Bounds::default()).await?)
 }
 
-/// Opens a mailbox for a client and one for a runtime, assigns the client to the runtime, and waits until all of it
-/// is committed.
+/// Opens a mailbox for a client and one for a runtime, assigns the client to the runtime, and waits
+/// until all of it is committed.
 pub async fn assign(
     base: &Base,
     messaging: &dyn Messaging,

@@ -1,5 +1,5 @@
-//! `runtimes`: game servers as containers on the hosts of a pool. The hosts here are simulated; a program passes
-//! `DockerConnector` instead of [`FakeHost`].
+//! `runtimes`: game servers as containers on the hosts of a pool. The hosts here are simulated; a
+//! program passes `DockerConnector` instead of [`FakeHost`].
 
 use std::sync::Arc;
 
@@ -24,7 +24,8 @@ impl PullTokens for NoLogin {
     }
 }
 
-/// Makes the service and its pool of one host. It has nothing to its left but the images of `versions`.
+/// Makes the service and its pool of one host. It has nothing to its left but the images of
+/// `versions`.
 pub async fn build(base: &Base, host: FakeHost) -> Result<PgRuntimes, Problem> {
     let runtimes = PgRuntimes::new(RuntimesParts {
         db: base.db.clone(),
@@ -45,8 +46,8 @@ pub async fn build(base: &Base, host: FakeHost) -> Result<PgRuntimes, Problem> {
     Ok(runtimes)
 }
 
-/// Wants a lobby, and runs the reconciler until its container runs. A program runs the reconciler with
-/// `omgservers_core::worker::run` instead.
+/// Wants a lobby, and runs the reconciler until its container runs. A program runs the reconciler
+/// with `omgservers_core::worker::run` instead.
 pub async fn start_lobby(
     base: &Base,
     runtimes: &PgRuntimes,

@@ -7,7 +7,8 @@ use omgservers_tenants::{PgTenants, Tenants, TenantsParts};
 
 use crate::Base;
 
-/// Makes the service. Whoever runs `omgservers_projects::SweepOrphans` adds its doorbell to `dependents`.
+/// Makes the service. Whoever runs `omgservers_projects::SweepOrphans` adds its doorbell to
+/// `dependents`.
 pub fn build(base: &Base, accounts: &Arc<dyn Accounts>) -> Arc<dyn Tenants> {
     Arc::new(PgTenants::new(TenantsParts {
         db: base.db.clone(),

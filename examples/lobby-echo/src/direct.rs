@@ -1,5 +1,6 @@
-//! Players who connect directly. The first thing that each sends is its connect token, answered by `welcome <client>`;
-//! what it sends afterwards comes back as it is. Who has no good token gets no answer.
+//! Players who connect directly. The first thing that each sends is its connect token, answered by
+//! `welcome <client>`; what it sends afterwards comes back as it is. Who has no good token gets no
+//! answer.
 
 use std::{
     collections::HashMap,
@@ -39,8 +40,8 @@ pub async fn listen(verifier: Verifier) -> io::Result<()> {
     tokio::try_join!(udp(socket, &verifier), tcp(listener, &verifier)).map(drop)
 }
 
-/// Who is it that shows this token? What isn't one is told to the log only: an answer would go wherever a forged
-/// address says.
+/// Who is it that shows this token? What isn't one is told to the log only: an answer would go
+/// wherever a forged address says.
 fn admit(verifier: &Verifier, token: &[u8], from: SocketAddr) -> Option<ClientId> {
     match verifier.verify(&String::from_utf8_lossy(token)) {
         Ok(it) => {

@@ -70,7 +70,8 @@ pub async fn serve(mut runtime: Runtime) -> Result<End, Problem> {
     }
 }
 
-/// Takes 4 GiB: more than a game server gets, and few enough that a machine without limits survives it.
+/// Takes 4 GiB: more than a game server gets, and few enough that a machine without limits survives
+/// it.
 fn take_memory() {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     for _ in 0..256 {

@@ -1,5 +1,5 @@
-//! The baselines: handlers that do no more than what can't be left out, on the same framework, allocator and number
-//! of workers as the server.
+//! The baselines: handlers that do no more than what can't be left out, on the same framework,
+//! allocator and number of workers as the server.
 
 mod journal;
 mod relay;

@@ -1,4 +1,5 @@
-//! From a deploy to the lobby that the backend wants for it, alone and beside many other deployments.
+//! From a deploy to the lobby that the backend wants for it, alone and beside many other
+//! deployments.
 
 use std::time::{Duration, Instant};
 

@@ -100,7 +100,8 @@ fn ours(stage: &FlowFixture, server: &mut Server, guests: &mut [Guest]) -> anyho
     Ok(table)
 }
 
-/// The same with the relay, which doesn't look into frames: they are the letters and orders of ours from end to end.
+/// The same with the relay, which doesn't look into frames: they are the letters and orders of ours
+/// from end to end.
 fn theirs(baseline: &Baseline, guests: &[Guest]) -> anyhow::Result<Room> {
     let mut table = Room::new()?;
     let runtime = upgrade(baseline.address, ROOM, "")?;

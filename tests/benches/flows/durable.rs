@@ -74,8 +74,9 @@ impl Peer for Player {
     }
 }
 
-/// A game server that takes everything in, tick by tick. One that asks at once consumes most of it before it is written,
-/// and then it never is: PostgreSQL would have far less to do than in the baseline.
+/// A game server that takes everything in, tick by tick. One that asks at once consumes most of it
+/// before it is written, and then it never is: PostgreSQL would have far less to do than in the
+/// baseline.
 struct Consumer {
     head: String,
     /// When it asks next, unless it has asked.
@@ -137,7 +138,8 @@ fn seat(stage: &FlowFixture, server: &Server) -> anyhow::Result<Table<Box<dyn Pe
     Ok(table)
 }
 
-/// Writes the same rows for so long: each transaction puts some in and takes those of the last one out.
+/// Writes the same rows for so long: each transaction puts some in and takes those of the last one
+/// out.
 async fn write(session: &Session, rows: usize, time: Duration) -> anyhow::Result<Outcome> {
     let body: Arc<str> = format!(r#"{{"client_id":"{}","message":"{SAID}"}}"#, u64::MAX / 3).into();
     let (mailbox, start) = (u64::MAX >> 2, Instant::now());
@@ -199,7 +201,8 @@ pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result
             .ratio(it.throughput, Bar::AtLeast(0.5)),
         Figure::new("durable_batches_cpu", "The same, time of a core in the server for a message", "µs")
             .absolute(it.ours.cpu, Bar::None),
-        // What is consumed before it was written is neither put in nor taken out: ours may write less than the baseline.
+        // What is consumed before it was written is neither put in nor taken out: ours may write
+        // less than the baseline.
         Figure::new("durable_batches_rows", "The same, rows written for a message (baseline: 2)", "rows")
             .absolute(median(per_message), Bar::None),
     ])

@@ -1,5 +1,5 @@
-//! A version whose game servers this process plays itself, and players in it. Both are made of bytes only, so that they
-//! cost next to nothing.
+//! A version whose game servers this process plays itself, and players in it. Both are made of
+//! bytes only, so that they cost next to nothing.
 
 use std::{
     net::SocketAddr,
@@ -152,7 +152,8 @@ impl Server {
         &self.ws_token
     }
 
-    /// One exchange: commands are qualifiers with bodies. What came: the same. None may be rejected.
+    /// One exchange: commands are qualifiers with bodies. What came: the same. None may be
+    /// rejected.
     pub(crate) fn exchange(
         &mut self,
         commands: &[(&str, String)],

@@ -1,5 +1,5 @@
-//! A Docker host that simulates: it says of every container that it runs, and runs none. This process plays the game
-//! servers, so that there can be thousands of them.
+//! A Docker host that simulates: it says of every container that it runs, and runs none. This
+//! process plays the game servers, so that there can be thousands of them.
 
 use std::{
     collections::HashMap,

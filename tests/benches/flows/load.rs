@@ -1,5 +1,5 @@
-//! The load generator: one thread, keep-alive connections, prepared requests. It has to cost little, for it takes
-//! its time from the same cores as the server.
+//! The load generator: one thread, keep-alive connections, prepared requests. It has to cost
+//! little, for it takes its time from the same cores as the server.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -44,7 +44,8 @@ struct Connection<S> {
     begun: Instant,
 }
 
-/// Loads a server with one connection for each script, each with one request at a time. Blocks for `time` and a bit.
+/// Loads a server with one connection for each script, each with one request at a time. Blocks for
+/// `time` and a bit.
 pub(crate) fn run<S: Script>(
     address: SocketAddr,
     scripts: Vec<S>,

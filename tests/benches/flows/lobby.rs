@@ -156,7 +156,8 @@ pub(crate) async fn measure(backend: &Backend, game: &Game) -> anyhow::Result<Ve
     ])
 }
 
-/// Milliseconds from the start of Docker's client to the first request of the game in the container. Blocks.
+/// Milliseconds from the start of Docker's client to the first request of the game in the
+/// container. Blocks.
 fn docker_run(image: &str) -> anyhow::Result<f64> {
     // The container comes from Docker's bridge.
     let listener = TcpListener::bind("0.0.0.0:0")?;

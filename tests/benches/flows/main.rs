@@ -1,8 +1,10 @@
-//! Figures of whole flows, as ratios against baselines that are measured in the same run: `make bench`.
+//! Figures of whole flows, as ratios against baselines that are measured in the same run: `make
+//! bench`.
 //!
-//! The server is the release binary as a child process, the baselines are child processes of this program, and the
-//! load comes from one thread of this process, which plays the game servers, too. Rounds alternate, and what counts is the median of the ratios of
-//! neighbouring rounds: a machine that is busy with something else is so for both.
+//! The server is the release binary as a child process, the baselines are child processes of this
+//! program, and the load comes from one thread of this process, which plays the game servers, too.
+//! Rounds alternate, and what counts is the median of the ratios of neighbouring rounds: a machine
+//! that is busy with something else is so for both.
 #![expect(clippy::print_stdout, reason = "a program for the command line")]
 
 mod baseline;

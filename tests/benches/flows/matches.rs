@@ -1,5 +1,5 @@
-//! What flows of matches share: a backend whose game servers are simulated, with matches that are warm, and players who
-//! wait to be told theirs.
+//! What flows of matches share: a backend whose game servers are simulated, with matches that are
+//! warm, and players who wait to be told theirs.
 
 use std::{
     collections::{HashSet, VecDeque},

@@ -58,8 +58,8 @@ fn resident(backend: &Backend) -> anyhow::Result<f64> {
     Ok(megabytes(backend.process(), "status", "VmRSS")? * 1_048_576.0)
 }
 
-/// Memory of a WebSocket that nothing passes through, with the server's process alone counted: what the kernel has for
-/// a socket is told, and not part of it.
+/// Memory of a WebSocket that nothing passes through, with the server's process alone counted: what
+/// the kernel has for a socket is told, and not part of it.
 pub(crate) async fn sockets(backend: &Backend, kind: Kind) -> anyhow::Result<Vec<Figure>> {
     let (stage, mut server) = open(backend).await?;
     let (count, each) = tokio::task::block_in_place(|| {

@@ -1,4 +1,5 @@
-//! Connections of a generator that plays many parts at once: one thread, nothing copied that needn't be.
+//! Connections of a generator that plays many parts at once: one thread, nothing copied that
+//! needn't be.
 
 mod http;
 mod table;

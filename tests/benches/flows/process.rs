@@ -53,7 +53,8 @@ impl Drop for Served {
     }
 }
 
-/// In the child: tells where it listens, and ends it when whoever started it has ended, one way or the other.
+/// In the child: tells where it listens, and ends it when whoever started it has ended, one way or
+/// the other.
 pub(crate) fn announce(addresses: &[SocketAddr]) {
     for address in addresses {
         println!("{address}");

@@ -109,7 +109,8 @@ impl Peer for Player {
     }
 }
 
-/// A game server that answers everything that it gets with the next exchange, and has one under way all the time.
+/// A game server that answers everything that it gets with the next exchange, and has one under way
+/// all the time.
 struct Echo {
     head: String,
     seq: u64,

@@ -1,4 +1,5 @@
-//! Ten thousand players ask at once, and a thousand matches of ten are warm: more, a configuration may not ask for.
+//! Ten thousand players ask at once, and a thousand matches of ten are warm: more, a configuration
+//! may not ask for.
 
 use omgservers_tests::Backend;
 

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{LINE, walk};
 
-/// Crates that read the time of the machine, and what for. The others decide by `Clock` alone, so that a test moves
-/// their time.
+/// Crates that read the time of the machine, and what for. The others decide by `Clock` alone, so
+/// that a test moves their time.
 const CLOCK_READERS: &[(&str, &str)] = &[
     ("core", "is the clock; measures how long work takes"),
     ("messaging", "bounds how long a call and a commit wait; measures"),
@@ -19,8 +19,8 @@ const CLOCK_READERS: &[(&str, &str)] = &[
     ("testkit", "bounds how long PostgreSQL takes to start"),
 ];
 
-/// Crates that start tasks which nobody waits for, and why that is safe. The others run in the task of their caller
-/// or as workers, which stop with the server.
+/// Crates that start tasks which nobody waits for, and why that is safe. The others run in the task
+/// of their caller or as workers, which stop with the server.
 const SPAWNERS: &[(&str, &str)] = &[
     ("core", "the writer of a batch ends with its senders"),
     ("messaging", "the writer of the journal ends with its mailboxes"),
@@ -64,7 +64,8 @@ fn is_shipped(path: &str) -> bool {
     path.ends_with(".rs") && !path.ends_with("/tests.rs") && !path.contains("/tests/")
 }
 
-/// Lines of code with one of these texts, in crates that aren't listed, and listed crates without such a line.
+/// Lines of code with one of these texts, in crates that aren't listed, and listed crates without
+/// such a line.
 fn check_readers(texts: &[&str], listed: &[(&str, &str)]) {
     let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for source in sources() {
@@ -92,7 +93,8 @@ fn only_listed_crates_start_tasks_that_nobody_waits_for() {
     check_readers(&["tokio::spawn("], SPAWNERS);
 }
 
-/// The service of a domain crate on PostgreSQL is named by the crate itself and by the wiring alone.
+/// The service of a domain crate on PostgreSQL is named by the crate itself and by the wiring
+/// alone.
 #[test]
 fn services_are_called_through_their_trait() {
     let own = |krate: &str| {

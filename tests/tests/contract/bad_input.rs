@@ -1,5 +1,5 @@
-//! Malformed, truncated, nested, oversized and wrongly typed bodies at every endpoint: each answers its error, nothing
-//! is stored, and the server goes on.
+//! Malformed, truncated, nested, oversized and wrongly typed bodies at every endpoint: each answers
+//! its error, nothing is stored, and the server goes on.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! A server in this process, on a database of its own, and a raw HTTP client. Its only Docker host doesn't answer:
-//! lobbies are wanted and never start.
+//! A server in this process, on a database of its own, and a raw HTTP client. Its only Docker host
+//! doesn't answer: lobbies are wanted and never start.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -91,7 +91,8 @@ async fn where_other_tokens_are_asked_for_those_of_the_api_are_worthless() {
         let registry = http.get(format!("{}/v2/", fixture.url)).bearer_auth(token).send().await.unwrap();
         assert_eq!(registry.status(), 401);
     }
-    // What is good at the registry or the dispatcher isn't at the token service, and the other way round.
+    // What is good at the registry or the dispatcher isn't at the token service, and the other way
+    // round.
     let refresh = |it: &str| it == "a refresh token";
     let not_refresh = tokens.iter().chain(worthless.iter().filter(|it| !refresh(&it.0)).map(|it| &it.1));
     for token in not_refresh {

@@ -90,7 +90,8 @@ async fn a_match_lets_in_by_udp_who_has_a_token_for_it_and_shows_the_bout_over_t
     }
     assert_eq!(state(&stranger, A_WHILE).await, None);
 
-    // From another address with another token: there it goes on, and the old address is heard no more.
+    // From another address with another token: there it goes on, and the old address is heard no
+    // more.
     let again = one.refresh_connect_token().await.unwrap();
     assert_eq!((&again.address, &again.ports), (&mine.address, &mine.ports));
     assert_ne!(again.token, mine.token);

@@ -1,4 +1,5 @@
-//! `omgctl bench` against the real backend, and the board that shows what the backend tells of itself.
+//! `omgctl bench` against the real backend, and the board that shows what the backend tells of
+//! itself.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,8 @@ const CONFIG: &str = r#"{
     "deployment": {"lobby": {"max_assignments": 500, "cpu_limit": 100, "memory_limit": 128},
         "match": {"cpu_limit": 20, "memory_limit": 64}}}"#;
 
-/// A backend with the sample game in a stage; limits of addresses are off, for all players come from here.
+/// A backend with the sample game in a stage; limits of addresses are off, for all players come
+/// from here.
 async fn stage() -> (Backend, Studio) {
     let backend = Backend::with(&[("OMGSERVERS__LIMITS__ENABLED", "false")]).await;
     let studio = Studio::open(&backend).await;
@@ -188,7 +190,8 @@ async fn the_board_that_is_checked_in_asks_for_what_the_backend_tells_and_shows_
     let missing: Vec<_> = asked.difference(&exposed).collect();
     assert!(missing.is_empty(), "the board asks for what isn't there: {missing:?}\n{metrics}");
 
-    // A histogram is shown when one of its parts is; of the process itself not everything is worth a panel.
+    // A histogram is shown when one of its parts is; of the process itself not everything is worth
+    // a panel.
     let base = |name: &str| {
         ["_bucket", "_sum", "_count"].iter().find_map(|it| name.strip_suffix(it)).unwrap_or(name).to_owned()
     };

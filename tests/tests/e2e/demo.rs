@@ -1,4 +1,5 @@
-//! What `make run` does, against a backend of its own: the demonstration starts it, and leaves it running.
+//! What `make run` does, against a backend of its own: the demonstration starts it, and leaves it
+//! running.
 
 use std::{
     path::{Path, PathBuf},

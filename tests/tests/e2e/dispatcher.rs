@@ -1,5 +1,6 @@
-//! Rooms: a player's way from a lobby's UPGRADE_CONNECTION to frames both ways. The lobby is a real container; its side of the
-//! room is taken by the test, with the credentials that the container has.
+//! Rooms: a player's way from a lobby's UPGRADE_CONNECTION to frames both ways. The lobby is a real
+//! container; its side of the room is taken by the test, with the credentials that the container
+//! has.
 
 use std::{
     process::Command,

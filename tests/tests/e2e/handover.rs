@@ -97,7 +97,8 @@ async fn an_open_room_is_handed_over_from_lobby_to_match_and_back() {
         assert_eq!(next(socket).await, Some(Message::text("fight")));
     }
 
-    // Kicked out of the match: the token is void, the connection silent, and the lobby's room is open again.
+    // Kicked out of the match: the token is void, the connection silent, and the lobby's room is
+    // open again.
     let unused = one.upgrade().await;
     one.say("kick me").await;
     assert_eq!(assigned(&mut one, "LOBBY").await, home);

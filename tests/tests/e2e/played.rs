@@ -77,7 +77,8 @@ impl Played {
         self.runtime.id()
     }
 
-    /// Sends what is queued, and takes in what has come. Answers what was not carried out: number and code.
+    /// Sends what is queued, and takes in what has come. Answers what was not carried out: number
+    /// and code.
     pub(crate) async fn exchange(&mut self) -> Vec<(Option<SenderSeq>, String)> {
         let exchanged = self.runtime.exchange(MOMENT).await.unwrap();
         self.heard.extend(exchanged.commands);

@@ -1,5 +1,6 @@
-//! A configured pool of two hosts, and what the operator says of each. One is the Docker of this machine, the other
-//! answers every question and has no images: a game server that is placed there shows by the question for its image.
+//! A configured pool of two hosts, and what the operator says of each. One is the Docker of this
+//! machine, the other answers every question and has no images: a game server that is placed there
+//! shows by the question for its image.
 
 use std::sync::{
     Arc,

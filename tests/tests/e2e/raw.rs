@@ -142,7 +142,8 @@ impl Player {
         Self::again(backend, studio, &self.token).await
     }
 
-    /// Sends messages, and consumes what came before. The error says what a client without repeats would have died of.
+    /// Sends messages, and consumes what came before. The error says what a client without repeats
+    /// would have died of.
     pub(crate) async fn exchange(&mut self, outgoing: Value, wait: u32) -> Result<(), String> {
         let body = json!({
             "client_id": self.client, "outgoing_messages": outgoing, "consumed_messages": self.consumed, "wait": wait,
@@ -180,8 +181,8 @@ impl Player {
         said.filter(|it| ids.insert(text(&it["id"]))).map(|it| &it["body"]["message"]).collect()
     }
 
-    /// Polls as the Defold SDK does, until told to stop. Returns what failed: one failed request ends such a player
-    /// for good.
+    /// Polls as the Defold SDK does, until told to stop. Returns what failed: one failed request
+    /// ends such a player for good.
     pub(crate) async fn poll(mut self, rounds: Arc<AtomicU32>, stop: Arc<AtomicBool>) -> Vec<String> {
         let mut failures = Vec::new();
         while !stop.load(Ordering::Relaxed) {

@@ -1,5 +1,6 @@
-//! The rule language over HTTP: parties, attributes, what widens and what times out; why a ticket waits and why a match is as it
-//! is; and other rules tried on what was recorded. The test plays the lobby; matches needn't start for it.
+//! The rule language over HTTP: parties, attributes, what widens and what times out; why a ticket
+//! waits and why a match is as it is; and other rules tried on what was recorded. The test plays
+//! the lobby; matches needn't start for it.
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
@@ -112,7 +113,8 @@ async fn rules_decide_who_plays_with_whom_and_say_why() {
         "each counts: {why}"
     );
 
-    // Their rule widens. The party stays together, and teams are as strong as each other as they have to be.
+    // Their rule widens. The party stays together, and teams are as strong as each other as they
+    // have to be.
     let found = it.found(&players[3]).await;
     assert_eq!((found.mode.as_str(), found.state.as_str(), found.players.len()), ("ranked", "starting", 4));
     let group = |player: &Session| {

@@ -1,4 +1,5 @@
-//! "Runtime command interchange" of the specification, literally: raw HTTP, with what is in the container's environment.
+//! "Runtime command interchange" of the specification, literally: raw HTTP, with what is in the
+//! container's environment.
 
 use omgservers_api::VersionId;
 use omgservers_tests::{Backend, Game, Studio};
@@ -126,7 +127,8 @@ async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_ma
     let upgrade = two.receives("CONNECTION_UPGRADE_MESSAGE", |_| true).await;
     assert!(upgrade["web_socket_config"]["ws_token"].is_string(), "{upgrade}");
 
-    // The profile is there in the player's next session; the one that was too large has changed nothing.
+    // The profile is there in the player's next session; the one that was too large has changed
+    // nothing.
     let third = one.rejoin(&backend, &studio).await;
     assert_eq!(lobby.receives("ADD_CLIENT", is(&third.client)).await["profile"], json!({"level": 7}));
 

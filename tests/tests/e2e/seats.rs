@@ -1,4 +1,5 @@
-//! Matches that don't start, that are kept warm, and seats that get free. The test plays lobby and matches.
+//! Matches that don't start, that are kept warm, and seats that get free. The test plays lobby and
+//! matches.
 
 use std::time::Duration;
 
@@ -61,7 +62,8 @@ async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free()
     assert_eq!(warm.exchange().await, [(Some(asked), "matchmaking.not_for_matches".to_owned())]);
     fails(&mut players[3], omgservers_api::interchange::MatchmakingFailureReason::Refused).await;
 
-    // Two are matched, and their match doesn't start: they are matched again, on the tickets that they have.
+    // Two are matched, and their match doesn't start: they are matched again, on the tickets that
+    // they have.
     for player in &players[..2] {
         lobby.asks(player, "duel").await;
     }
@@ -89,7 +91,8 @@ async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free()
     lobby.misses(&players[1]).await;
     assert_eq!(players[2].ticket().await.unwrap().state, "waiting");
 
-    // The seat of somebody who is kicked goes to the next one at once, in the group that has become free.
+    // The seat of somebody who is kicked goes to the next one at once, in the group that has become
+    // free.
     let group = |it: &MatchDetails, client: ClientId| {
         it.players.iter().find(|it| it.client_id == client).map(|it| it.group_name.clone())
     };

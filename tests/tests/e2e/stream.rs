@@ -1,4 +1,5 @@
-//! Players on streams: with others that poll, over restarts of the backend, and through the dispatcher.
+//! Players on streams: with others that poll, over restarts of the backend, and through the
+//! dispatcher.
 
 use std::{
     collections::HashSet,
@@ -87,7 +88,8 @@ async fn stops_and_kills_of_the_backend_lose_nothing_and_change_no_order() {
             }
         });
         tokio::spawn(async move {
-            // A receiver doesn't wait for the commit: what was heard just before a kill may be said again.
+            // A receiver doesn't wait for the commit: what was heard just before a kill may be said
+            // again.
             let (mut heard, mut seen) = (Vec::new(), HashSet::new());
             while heard.len() < 300 {
                 heard.extend(echoes(&mut session, 1).await.into_iter().filter(|it| seen.insert(*it)));

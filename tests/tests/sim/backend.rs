@@ -1,5 +1,5 @@
-//! One life of the backend: the services and workers that the server ships, with doorbells, periods and delays in
-//! virtual time.
+//! One life of the backend: the services and workers that the server ships, with doorbells, periods
+//! and delays in virtual time.
 
 use std::{sync::Arc, time::Duration};
 

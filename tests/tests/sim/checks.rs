@@ -59,7 +59,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Notes where clients are now. What they have said so far and nobody got may be with who they were with.
+    /// Notes where clients are now. What they have said so far and nobody got may be with who they
+    /// were with.
     fn follow(&mut self) {
         let messaging = std::sync::Arc::clone(&self.backend().messaging);
         let matches = self.running_matches();

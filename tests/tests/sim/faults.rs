@@ -95,8 +95,8 @@ pub(crate) fn any_fault(rng: &mut Rng) -> Fault {
     rng.weighted(&[(1, Fault::BeforeBegin), (1, Fault::BeforeCommit), (2, Fault::AfterCommit)])
 }
 
-/// Begins `work` and breaks it off where it first waits, after letting the rest of the process go on for `turns`.
-/// Answers its result if it never had to wait.
+/// Begins `work` and breaks it off where it first waits, after letting the rest of the process go
+/// on for `turns`. Answers its result if it never had to wait.
 pub(crate) async fn begin_only<T>(work: impl Future<Output = T>, turns: usize) -> Option<T> {
     let mut work = pin!(work);
     let first = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;

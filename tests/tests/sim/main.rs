@@ -1,7 +1,9 @@
-//! The seeded simulation: the whole system in one process, on a real PostgreSQL, with simulated Docker hosts, a clock
-//! that is moved by hand, players and game servers that misbehave, and faults at every border.
+//! The seeded simulation: the whole system in one process, on a real PostgreSQL, with simulated
+//! Docker hosts, a clock that is moved by hand, players and game servers that misbehave, and faults
+//! at every border.
 //!
-//! A seed decides everything. `OMG_SIM_SEEDS=n` runs so many, `OMG_SIM_SEED=n` replays one and prints its trace.
+//! A seed decides everything. `OMG_SIM_SEEDS=n` runs so many, `OMG_SIM_SEED=n` replays one and
+//! prints its trace.
 
 #![expect(
     clippy::unwrap_used,

@@ -4,7 +4,8 @@ use omgservers_api::config::{ModeConfig, VersionConfig};
 
 use crate::rng::Rng;
 
-/// Those of the first version. The second one has only the first of them and the one that is kept warm.
+/// Those of the first version. The second one has only the first of them and the one that is kept
+/// warm.
 const MODES: &str = r#"{"modes":[
 {"name":"duel","min_players":2,"max_players":2,"groups":[{"name":"all","min_players":2,"max_players":2}]},
 {"name":"warm","min_players":1,"max_players":3,"min_matches":1,

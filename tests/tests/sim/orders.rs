@@ -28,8 +28,8 @@ pub(crate) struct Order {
     pub(crate) sent: u32,
     /// How many values of this profile had been tried when it was first sent.
     tried: Option<u64>,
-    /// How often the clients that it names had moved when it was first sent, and how many wishes for the mode had
-    /// ended for them.
+    /// How often the clients that it names had moved when it was first sent, and how many wishes
+    /// for the mode had ended for them.
     first: Vec<(ClientId, u64, u64)>,
 }
 
@@ -124,7 +124,8 @@ impl Server {
         self.order(What::Kick(client), format!(r#"{{"client_id":"{client}"}}"#));
     }
 
-    /// Wishes for one client, or for everybody, or for a party, or for somebody whom it doesn't have.
+    /// Wishes for one client, or for everybody, or for a party, or for somebody whom it doesn't
+    /// have.
     fn request_some(&mut self, rng: &mut Rng, client: ClientId, all: &[ClientId]) {
         let stranger = ClientId::from_i64(self.attempt.runtime.get()).unwrap();
         match rng.below(10) {
@@ -227,7 +228,8 @@ impl Simulation {
 
     /// What was carried out can be seen.
     fn carried_out(&mut self, order: &Order, from: Attempt) {
-        // A command that can't be carried out is answered so once: who asks again hears that it asked before.
+        // A command that can't be carried out is answered so once: who asks again hears that it
+        // asked before.
         let sure: BTreeSet<ClientId> = order
             .first
             .iter()

@@ -16,7 +16,8 @@ use crate::{
 /// Rounds after which everything must have come to its end, and how long each takes.
 const MOST_ROUNDS: usize = 120;
 const ROUND: Duration = Duration::from_secs(5);
-/// How often workers may wake each other without time passing. A worker that is woken later runs in the next round.
+/// How often workers may wake each other without time passing. A worker that is woken later runs in
+/// the next round.
 const MOST_PASSES: usize = 4;
 
 impl Simulation {
@@ -65,8 +66,8 @@ impl Simulation {
         usize::try_from(cores).unwrap()
     }
 
-    /// Runs the workers whose doorbell has rung or whose time has come, and those that they wake in turn. With
-    /// `must_sweep` a sweep that fails breaks a promise.
+    /// Runs the workers whose doorbell has rung or whose time has come, and those that they wake in
+    /// turn. With `must_sweep` a sweep that fails breaks a promise.
     pub(crate) async fn run_due(&mut self, must_sweep: bool) -> Verdict {
         for _ in 0..MOST_PASSES {
             let swept = self.run_due_sweeps(must_sweep).await?;
@@ -161,7 +162,8 @@ impl Simulation {
         let heard = self.taken.get(&client).unwrap_or(&none);
         let acknowledged = session.acknowledged.map_or(0, |it| it + 1);
         let runtimes = self.backend().messaging.runtimes();
-        // What was said to one that the client has left, and that has ended without asking for it, is gone with it.
+        // What was said to one that the client has left, and that has ended without asking for it,
+        // is gone with it.
         let gone = |number: &u64| {
             let behind = self.behind.get(&client).and_then(|it| it.get(number));
             behind.is_some_and(|it| runtimes.iter().all(|(runtime, _)| runtime != it))

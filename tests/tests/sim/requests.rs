@@ -30,8 +30,8 @@ impl Simulation {
         }
     }
 
-    /// Who was told that its wish is taken back waits for nothing, and who was told that there is none is at most in a
-    /// match already.
+    /// Who was told that its wish is taken back waits for nothing, and who was told that there is
+    /// none is at most in a match already.
     async fn check_taken_back(&self, client: ClientId, had: bool) -> Verdict {
         match self.open_ticket(client).await {
             Some((ticket, _)) if had => {

@@ -2,7 +2,8 @@
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-/// The chances of one step. Each step has dice of its own, so that what one step draws changes no other one.
+/// The chances of one step. Each step has dice of its own, so that what one step draws changes no
+/// other one.
 pub(crate) struct Rng(StdRng);
 
 impl Rng {

@@ -33,7 +33,8 @@ pub(crate) fn replay(seed: u64) {
     }
 }
 
-/// Runs seeds from `first` on. The first one that fails ends it, unless `OMG_SIM_KEEP_GOING` is set.
+/// Runs seeds from `first` on. The first one that fails ends it, unless `OMG_SIM_KEEP_GOING` is
+/// set.
 pub(crate) fn many(first: u64, count: u64) {
     let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
     let reports = Mutex::new(Vec::new());

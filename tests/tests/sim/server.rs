@@ -45,7 +45,8 @@ pub(crate) struct Server {
     pub(crate) members: BTreeMap<ClientId, (UserId, Option<String>)>,
     /// The messages of each client.
     pub(crate) heard: BTreeMap<ClientId, BTreeSet<u64>>,
-    /// Those that it may hear once more: the backend was killed before it acknowledged them to who said them.
+    /// Those that it may hear once more: the backend was killed before it acknowledged them to who
+    /// said them.
     pub(crate) repeatable: BTreeMap<ClientId, BTreeSet<u64>>,
     to_consume: Vec<EntryId>,
     pub(crate) next_seq: u64,
@@ -316,7 +317,8 @@ impl Simulation {
         // It may have moved clients.
         self.check()?;
         for entry in answer.iter().flatten().flat_map(|it| &it.incoming) {
-            // What was handed out is not handed to another game server, even if the answer was lost.
+            // What was handed out is not handed to another game server, even if the answer was
+            // lost.
             if entry.qualifier == command::HANDLE_MESSAGE {
                 let it: Handle = serde_json::from_str(&entry.body).map_err(|it| it.to_string())?;
                 self.taken.entry(it.client_id).or_default().insert(it.message);

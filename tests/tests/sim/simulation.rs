@@ -81,7 +81,8 @@ pub(crate) struct Simulation {
     pub(crate) servers: BTreeMap<Attempt, Server>,
     /// Of each client the messages that were handed to a game server.
     pub(crate) taken: BTreeMap<ClientId, BTreeSet<u64>>,
-    /// Of each client the messages that it may have said to a game server that it left before that one got them.
+    /// Of each client the messages that it may have said to a game server that it left before that
+    /// one got them.
     pub(crate) behind: BTreeMap<ClientId, BTreeMap<u64, RuntimeId>>,
     /// Runtimes whose game servers have polled.
     pub(crate) polled: BTreeSet<RuntimeId>,
@@ -234,7 +235,8 @@ impl Simulation {
     pub(crate) async fn kill(&mut self) -> Verdict {
         let wall = self.backend().clock.now();
         self.backend = None;
-        // A receiver doesn't wait for the commit: what it got may be gone, and then the sender says it again.
+        // A receiver doesn't wait for the commit: what it got may be gone, and then the sender says
+        // it again.
         for session in self.players.iter().filter_map(|it| it.session.as_ref()) {
             for server in self.servers.values_mut() {
                 server.repeatable.entry(session.client).or_default().extend(session.unacknowledged());

@@ -203,7 +203,8 @@ impl Simulation {
         );
         self.backend_mut().drivers.insert(at, worker);
         self.note(format!("{name}: {:?}, lobby deleted: {deleted:?}", done.map_err(|it| it.to_string())));
-        // What the backend answers before it lets a session end is not seen by a player whose session has ended.
+        // What the backend answers before it lets a session end is not seen by a player whose
+        // session has ended.
         if let Some(mut server) = server {
             let verdict = self.polled(&mut server, polled, false);
             self.servers.insert(server.attempt, server);
@@ -365,7 +366,8 @@ impl Simulation {
             4 => host.release(),
             5 => host.heal(),
             6 => host.forget_images(),
-            // Containers that run though their start seemed to fail, and can't be removed for a while.
+            // Containers that run though their start seemed to fail, and can't be removed for a
+            // while.
             7 => {
                 host.fail_next(Call::Start, Fault::LoseAnswer);
                 host.fail_always(Call::Remove, Some(Fault::Refuse("busy".into())));

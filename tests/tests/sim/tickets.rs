@@ -84,7 +84,8 @@ impl Simulation {
         Seen { tickets, matches: rows.iter().map(entry).collect() }
     }
 
-    /// The open ticket of a client, and whether somebody of it has come to its match (or was there: it closes).
+    /// The open ticket of a client, and whether somebody of it has come to its match (or was there:
+    /// it closes).
     pub(crate) async fn open_ticket(&self, client: ClientId) -> Option<(i64, bool)> {
         let seen = self.see().await;
         let ticket = seen.tickets.iter().find(|it| !it.ending && it.clients.contains(&client))?;
@@ -96,8 +97,9 @@ impl Simulation {
         Some((ticket.id, has_come))
     }
 
-    /// Looks at matches and tickets: nobody has two, no match has too many players or was made of too few. (Whoever
-    /// takes a wish back before the game server polls leaves the others in a match that starts with fewer.)
+    /// Looks at matches and tickets: nobody has two, no match has too many players or was made of
+    /// too few. (Whoever takes a wish back before the game server polls leaves the others in a
+    /// match that starts with fewer.)
     pub(crate) async fn check_tickets(&mut self) -> Verdict {
         let seen = self.see().await;
         let mut open: BTreeMap<ClientId, i64> = BTreeMap::new();
@@ -176,8 +178,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// The tickets of clients that are still there have led somewhere, matches have players, and nobody waits who
-    /// could play.
+    /// The tickets of clients that are still there have led somewhere, matches have players, and
+    /// nobody waits who could play.
     pub(crate) async fn tickets_at_rest(&self, has_room: bool) -> Verdict {
         let seen = self.see().await;
         let mut waiting: BTreeMap<&Queue, usize> = BTreeMap::new();

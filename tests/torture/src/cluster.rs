@@ -1,4 +1,5 @@
-//! A PostgreSQL of the torture's own: it can be stopped, killed and paused, and what it acknowledged it keeps.
+//! A PostgreSQL of the torture's own: it can be stopped, killed and paused, and what it
+//! acknowledged it keeps.
 //!
 //! fsync is on, as in production, though only the processes are killed and not the machine.
 
@@ -41,7 +42,8 @@ impl Sql {
         Ok(Self { bin: bin_dir()?, socket: data_dir.join("pg/run"), user: NAME })
     }
 
-    /// The rows, each a list of columns. Fails when PostgreSQL doesn't answer or refuses the statement.
+    /// The rows, each a list of columns. Fails when PostgreSQL doesn't answer or refuses the
+    /// statement.
     pub async fn ask(&self, statement: &str) -> anyhow::Result<Vec<Vec<String>>> {
         let output = tokio::process::Command::new(self.bin.join("psql"))
             .args(["-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-U", self.user, "-d", NAME, "-h"])
@@ -66,7 +68,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster with an empty database, and starts it. Fails when PostgreSQL isn't installed.
+    /// Makes a cluster with an empty database, and starts it. Fails when PostgreSQL isn't
+    /// installed.
     pub async fn make() -> anyhow::Result<Self> {
         let bin = bin_dir()?;
         let folder = tempfile::Builder::new().prefix("omgtorture").tempdir()?;
@@ -111,7 +114,8 @@ impl Cluster {
         let begin = Instant::now();
         loop {
             if self.child.as_mut().is_none_or(|it| !matches!(it.try_wait(), Ok(None))) {
-                // One that was killed may leave processes that hold its memory for a moment; then it refuses to start.
+                // One that was killed may leave processes that hold its memory for a moment; then
+                // it refuses to start.
                 self.child = Some(self.spawn()?);
             }
             let ready = self.program("pg_isready").arg("-q").arg("-h").arg(self.run()).status();
@@ -176,7 +180,8 @@ impl Drop for Cluster {
 /// The processes below a postmaster that serve sessions.
 pub fn sessions_of(postmaster: u32) -> Vec<Pid> {
     let serves = |pid: &u32| {
-        // `postgres: [name: ]user database client state`; background processes have names of their own.
+        // `postgres: [name: ]user database client state`; background processes have names of their
+        // own.
         let line = command_line(*pid);
         line.starts_with("postgres:") && line.contains(&format!(" {NAME} ")) && !line.contains("walsender")
     };

@@ -17,7 +17,8 @@ use omgservers_torture::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Kills the server, its database and its connections under load, and checks that nothing acknowledged is lost.
+/// Kills the server, its database and its connections under load, and checks that nothing
+/// acknowledged is lost.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {

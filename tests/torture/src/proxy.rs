@@ -1,7 +1,8 @@
-//! A proxy in front of PostgreSQL, with which connections can be made slow and broken where it hurts.
+//! A proxy in front of PostgreSQL, with which connections can be made slow and broken where it
+//! hurts.
 //!
-//! It reads the protocol (version 3, without TLS) just far enough to know where messages begin and which of them
-//! commit.
+//! It reads the protocol (version 3, without TLS) just far enough to know where messages begin and
+//! which of them commit.
 
 mod session;
 mod wire;
@@ -51,7 +52,8 @@ impl Control {
         self.delay_millis.store(u64::try_from(delay.as_millis()).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Breaks the connections that run into the trap, so many times. A later trap takes the place of an earlier one.
+    /// Breaks the connections that run into the trap, so many times. A later trap takes the place
+    /// of an earlier one.
     pub fn set(&self, trap: Trap, times: u32) {
         *self.trap.lock().unwrap_or_else(PoisonError::into_inner) = Some((trap, times));
     }
@@ -103,7 +105,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port, in front of the PostgreSQL at the Unix socket. Fails without a free port.
+    /// Listens on a free port, in front of the PostgreSQL at the Unix socket. Fails without a free
+    /// port.
     pub async fn start(socket: &Path) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

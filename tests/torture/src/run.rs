@@ -43,8 +43,8 @@ struct Run {
 
 /// Runs the schedule of the seed. What happens is said as it does, line by line.
 ///
-/// Fails when something outside of the server doesn't work (no PostgreSQL, no Docker); what the server does wrong is in
-/// the [`Outcome`].
+/// Fails when something outside of the server doesn't work (no PostgreSQL, no Docker); what the
+/// server does wrong is in the [`Outcome`].
 pub async fn run(options: Options, say: impl Fn(&str) + Send + Sync + 'static) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let rounds = schedule(options.seed, options.rounds, options.database);
@@ -92,7 +92,8 @@ impl Run {
         !self.report.findings.is_empty() || !self.judge.verdict().is_empty()
     }
 
-    /// Waits until the server is ready and everybody was served since then, after faults that began and ended then.
+    /// Waits until the server is ready and everybody was served since then, after faults that began
+    /// and ended then.
     async fn recover(&mut self, from: Instant, until: Instant) -> anyhow::Result<Recovery> {
         self.calm();
         let ready = self.server.ready(&self.workload).await?;

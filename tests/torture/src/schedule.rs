@@ -13,7 +13,8 @@ pub enum Fault {
     RestartServer,
     /// SIGSTOP of the server, and SIGCONT after a while.
     PauseServer(Duration),
-    /// SIGKILL of PostgreSQL, which is away for a while; the embedded one is started again by the server.
+    /// SIGKILL of PostgreSQL, which is away for a while; the embedded one is started again by the
+    /// server.
     KillPostgres(Duration),
     /// A fast stop of PostgreSQL, which is away for a while.
     StopPostgres(Duration),
@@ -36,7 +37,8 @@ pub enum Fault {
     LoseCommitAnswers(u32),
     /// So many commits are not passed on: their connection breaks.
     LoseCommits(u32),
-    /// So many of a hundred requests, and of streams, are broken off by the client in their middle, for a while.
+    /// So many of a hundred requests, and of streams, are broken off by the client in their middle,
+    /// for a while.
     DropRequests {
         /// Of a hundred.
         percent: u32,
@@ -49,7 +51,8 @@ pub enum Fault {
     StepClock(i32),
 }
 
-/// One round: play, then these faults one after the other, each before the last one is recovered from.
+/// One round: play, then these faults one after the other, each before the last one is recovered
+/// from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Round {
     /// How long players play before it.

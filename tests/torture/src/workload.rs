@@ -1,4 +1,5 @@
-//! Players and game servers that talk to each other in numbered messages, and note what they are told.
+//! Players and game servers that talk to each other in numbered messages, and note what they are
+//! told.
 
 pub(crate) mod bodies;
 pub(crate) mod call;
@@ -142,7 +143,8 @@ impl Workload {
     }
 }
 
-/// Nothing panics while it holds one of these locks; if something did, the value is whole all the same.
+/// Nothing panics while it holds one of these locks; if something did, the value is whole all the
+/// same.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

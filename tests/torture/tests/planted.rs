@@ -1,5 +1,5 @@
-//! Histories of a small backend that does everything right, kills included: the judge is silent. With one thing planted
-//! that isn't, it says exactly that.
+//! Histories of a small backend that does everything right, kills included: the judge is silent.
+//! With one thing planted that isn't, it says exactly that.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on must fail at once")]
 
 use std::collections::BTreeMap;
@@ -197,7 +197,8 @@ proptest! {
     #[test]
     fn a_reorder_is_noticed(mut history in history(), which in any::<prop::sample::Index>()) {
         let all = heard(&history);
-        // Of one sender to one receiver, between two kills, and both said before the first one was heard.
+        // Of one sender to one receiver, between two kills, and both said before the first one was
+        // heard.
         let pairs: Vec<_> = all.iter().enumerate().filter_map(|(index, one)| {
             let next = all.iter().skip(index + 1).find(|it| (it.1, it.3) == (one.1, one.3))?;
             let said = |n: u64| place(&history, |it| matches!(it, Record::Said { from, number, .. } if (*from, *number) == (one.3, n)));

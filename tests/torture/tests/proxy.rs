@@ -17,7 +17,8 @@ async fn connect(proxy: &Proxy) -> Client {
     client
 }
 
-/// Inserts a row in a transaction, as the server's writer does: all of it under way before the first answer.
+/// Inserts a row in a transaction, as the server's writer does: all of it under way before the
+/// first answer.
 async fn insert(client: &Client, number: i32) -> Result<(), tokio_postgres::Error> {
     let statement = client.prepare("insert into it values ($1)").await?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&number];

@@ -1,5 +1,5 @@
-//! What is the backend's own fault is no refusal. Found by the torture: a SET_PROFILE whose commit was lost was answered as
-//! refused, and may have been carried out.
+//! What is the backend's own fault is no refusal. Found by the torture: a SET_PROFILE whose commit
+//! was lost was answered as refused, and may have been carried out.
 
 use std::time::Duration;
 

@@ -20,8 +20,8 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// Crates whose names are still being changed: findings of forbidden words and of `it` that are left.
-/// Only ever lower a number; a crate that isn't listed has none.
+/// Crates whose names are still being changed: findings of forbidden words and of `it` that are
+/// left. Only ever lower a number; a crate that isn't listed has none.
 const UNFINISHED: &[(&str, usize, usize)] = &[
     ("api", 3, 13),
     ("arena", 40, 4),
@@ -324,7 +324,8 @@ impl<'ast> Visit<'ast> for Collector {
         self.in_short_closure = outside;
     }
 
-    /// Arguments of macros are tokens: those that are expressions or statements are visited as such.
+    /// Arguments of macros are tokens: those that are expressions or statements are visited as
+    /// such.
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         let arguments = Punctuated::<syn::Expr, syn::Token![,]>::parse_terminated;
         let mut inside = Collector { in_tests: self.in_tests, ..Self::default() };

@@ -140,7 +140,8 @@ impl Backend {
     }
 }
 
-/// The password of a user: a line with the name, a space or `=`, and the password, bare or in quotes.
+/// The password of a user: a line with the name, a space or `=`, and the password, bare or in
+/// quotes.
 fn password(text: &str, user: &str) -> Option<String> {
     let found = text.lines().find_map(|line| {
         let rest = line.trim().strip_prefix(user)?;

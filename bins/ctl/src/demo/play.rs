@@ -14,7 +14,8 @@ use super::{
     studio::Studio,
 };
 
-/// Signs four players up, lets them talk in their lobby, and play: two over the dispatcher, two by UDP.
+/// Signs four players up, lets them talk in their lobby, and play: two over the dispatcher, two by
+/// UDP.
 pub(crate) async fn play(client: &Client, studio: &Studio, steps: &mut Steps) -> anyhow::Result<()> {
     let (mut ann, mut bob, mut cleo, mut dan) = steps
         .step("Four players sign up, sign in and begin a session", async {

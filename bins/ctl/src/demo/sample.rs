@@ -29,7 +29,8 @@ impl Sample {
         if !elf.starts_with(b"\x7fELF") {
             bail!("{} isn't a program for Linux", path.display());
         }
-        // The name of the dynamic loader stands in every program that needs one; in the image there is none.
+        // The name of the dynamic loader stands in every program that needs one; in the image there
+        // is none.
         let loader: &[u8] = b"/ld-linux";
         if elf.windows(loader.len()).take(4096).any(|it| it == loader) {
             bail!("{} isn't statically linked, and its image has nothing else in it", path.display());

@@ -1,4 +1,5 @@
-//! What a studio does before its first player: a tenant, a developer, a project, a version, a deployment.
+//! What a studio does before its first player: a tenant, a developer, a project, a version, a
+//! deployment.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -152,8 +153,8 @@ async fn project(developer: &Developer, tenant_id: TenantId) -> anyhow::Result<(
     Ok((project_id, stage_id))
 }
 
-/// Two modes of the same game: players of the second one speak to their match by UDP. Its containers are small: a lobby
-/// and matches fit on one core.
+/// Two modes of the same game: players of the second one speak to their match by UDP. Its
+/// containers are small: a lobby and matches fit on one core.
 const CONFIG: &str = r#"{
     "modes": [
         {"name": "duel", "min_players": 2, "max_players": 2, "groups": [

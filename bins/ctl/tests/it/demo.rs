@@ -11,8 +11,8 @@ use omgservers_client::fake::{FakeBackend, ReceivedRequest, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What waits for each client. The lobby is as talkative as the sample; of a match only the result is told, for there
-/// are no WebSockets here, and nobody answers by UDP.
+/// What waits for each client. The lobby is as talkative as the sample; of a match only the result
+/// is told, for there are no WebSockets here, and nobody answers by UDP.
 #[derive(Default)]
 struct Players {
     count: u64,

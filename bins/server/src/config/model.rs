@@ -1,5 +1,5 @@
-//! Everything that can be configured. The comments of the fields are the text of the example file; a line
-//! `Example: …` gives the value of a setting that has no default.
+//! Everything that can be configured. The comments of the fields are the text of the example file;
+//! a line `Example: …` gives the value of a setting that has no default.
 
 use std::{net::IpAddr, path::PathBuf};
 
@@ -13,8 +13,8 @@ use super::Secret;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where everything is kept that must survive: the database, the images, the keys. Only one server uses a
-    /// data directory at a time. Under systemd its StateDirectory is the default.
+    /// Where everything is kept that must survive: the database, the images, the keys. Only one
+    /// server uses a data directory at a time. Under systemd its StateDirectory is the default.
     pub data_dir: PathBuf,
     /// The HTTP listener and how it stops.
     pub server: ServerConfig,
@@ -52,8 +52,8 @@ pub struct Config {
 pub struct ServerConfig {
     /// Address and port to listen on. A socket that systemd hands over replaces it.
     pub bind: String,
-    /// Address and port of `/metrics` alone. Without it `/metrics` is on the same port as everything else, open to
-    /// whoever reaches that.
+    /// Address and port of `/metrics` alone. Without it `/metrics` is on the same port as
+    /// everything else, open to whoever reaches that.
     /// Example: `"127.0.0.1:9090"`
     pub metrics_bind: Option<String>,
     /// How players, developers and Docker reach this server, without a path. Without it:
@@ -70,14 +70,16 @@ pub struct ServerConfig {
     pub request_head_seconds: u32,
     /// Most bytes of a request's body. Layers of images are exempt.
     pub body_limit_bytes: usize,
-    /// Seconds that a stopping server still takes connections after `/readyz` has turned 503; for load
-    /// balancers, which need this time to look elsewhere.
+    /// Seconds that a stopping server still takes connections after `/readyz` has turned 503; for
+    /// load balancers, which need this time to look elsewhere.
     pub unready_seconds: u32,
-    /// Most seconds that a stopping server waits for its clients to close their connections, each after its
-    /// next answer. With a socket of systemd's they connect again and wait there for the next server, so that
-    /// no request fails; it should then be more than the longest pause between two polls.
+    /// Most seconds that a stopping server waits for its clients to close their connections, each
+    /// after its next answer. With a socket of systemd's they connect again and wait there for the
+    /// next server, so that no request fails; it should then be more than the longest pause between
+    /// two polls.
     pub drain_seconds: u32,
-    /// Most seconds that requests under way, workers and the database have for coming to an end, each.
+    /// Most seconds that requests under way, workers and the database have for coming to an end,
+    /// each.
     pub shutdown_grace_seconds: u32,
 }
 
@@ -85,8 +87,8 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// An existing PostgreSQL 15 or newer. Without it the server starts one of its own in the data directory,
-    /// reachable by nobody else.
+    /// An existing PostgreSQL 15 or newer. Without it the server starts one of its own in the data
+    /// directory, reachable by nobody else.
     /// Example: `"postgres://omgservers:password@localhost:5432/omgservers"`
     pub url: Option<Secret>,
     /// A file with the URL, instead of `url`.
@@ -113,11 +115,11 @@ pub enum RegistryMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct RegistryConfig {
-    /// "embedded": inside the server, on the same port. "external": a distribution registry (2.8 or 3) that
-    /// trusts the server's tokens and sends it its events.
+    /// "embedded": inside the server, on the same port. "external": a distribution registry (2.8 or
+    /// 3) that trusts the server's tokens and sends it its events.
     pub mode: RegistryMode,
-    /// Host and port of the registry as Docker knows it, on developers' machines and on the pool's hosts.
-    /// Without it: host and port of `server.public_url`.
+    /// Host and port of the registry as Docker knows it, on developers' machines and on the pool's
+    /// hosts. Without it: host and port of `server.public_url`.
     /// Example: `"registry.example.com:5000"`
     pub address: Option<String>,
     /// What an external registry sends with its events, as `Authorization: Bearer …`.
@@ -134,11 +136,13 @@ pub struct RegistryConfig {
 pub struct TokensConfig {
     /// Seconds of a user's token. Players' SDKs have no way to renew one.
     pub user_seconds: u32,
-    /// Seconds of a game server's token. No SDK renews it, and a game server that runs must not die of it.
+    /// Seconds of a game server's token. No SDK renews it, and a game server that runs must not die
+    /// of it.
     pub runtime_seconds: u32,
     /// Seconds in which a token for a WebSocket must be used.
     pub websocket_seconds: u32,
-    /// Seconds in which a player must have shown its token to the game server that it connects to directly.
+    /// Seconds in which a player must have shown its token to the game server that it connects to
+    /// directly.
     pub connect_seconds: u32,
     /// Seconds of a token for the registry: a push of a large image must end in it.
     pub registry_seconds: u32,
@@ -156,11 +160,11 @@ pub struct LimitsConfig {
     pub anonymous_per_second: u32,
     /// Such requests that an address may send at once.
     pub anonymous_burst: u32,
-    /// Sign-ins per second and address of admins, support and developers, `docker login` and pushes among them.
-    /// Each costs a slow hash, so these are counted apart.
+    /// Sign-ins per second and address of admins, support and developers, `docker login` and pushes
+    /// among them. Each costs a slow hash, so these are counted apart.
     pub passwords_per_second: u32,
-    /// Such sign-ins that an address may send at once. 256 can wait for all addresses together; with more than
-    /// that one address could keep everybody else out.
+    /// Such sign-ins that an address may send at once. 256 can wait for all addresses together;
+    /// with more than that one address could keep everybody else out.
     pub passwords_burst: u32,
     /// Networks of reverse proxies: what they say in `X-Forwarded-For` is believed.
     /// Example: `["127.0.0.0/8", "10.0.0.0/8"]`
@@ -206,8 +210,9 @@ pub struct ClientsConfig {
     pub inactive_interval_seconds: u32,
     /// Seconds after which a player for whom no game server could be started is sent away.
     pub wait_timeout_seconds: u32,
-    /// Most bytes of a player's profile in a stage; a game server that sets a larger one is told so. It goes to
-    /// game servers as one message, so that it must fit into a mailbox (`messaging.mailbox_bytes`) several times.
+    /// Most bytes of a player's profile in a stage; a game server that sets a larger one is told
+    /// so. It goes to game servers as one message, so that it must fit into a mailbox
+    /// (`messaging.mailbox_bytes`) several times.
     pub max_profile_bytes: usize,
 }
 
@@ -250,19 +255,19 @@ pub struct MessagingConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
-    /// Where players reach game servers on this machine's Docker that they connect to directly. Without it: the
-    /// host of `server.public_url`. Another machine is reached by the `public_address` of its entry in `hosts`,
-    /// or else by the name in its URI.
+    /// Where players reach game servers on this machine's Docker that they connect to directly.
+    /// Without it: the host of `server.public_url`. Another machine is reached by the
+    /// `public_address` of its entry in `hosts`, or else by the name in its URI.
     /// Example: `"games.example.com"`
     pub public_address: Option<String>,
     /// The address of the hosts that such game servers are published on; Docker picks free ports.
     pub bind_address: IpAddr,
-    /// The hosts. Without one: this machine's Docker, with all of its cores and three quarters of its memory.
-    /// In the environment: OMGSERVERS__POOL__HOSTS__0__URI and so on; in this file also as `[[pool.hosts]]`. Hosts on
-    /// other machines need `runtimes.service_url`, and `registry.address` or `server.public_url`. The `state` of a
-    /// host is "active", "cordoned" (it takes no new game servers, those that it has go on) or "draining" (the
-    /// same, for a host that is to be taken out of this list once it is empty). It takes effect at the next
-    /// start.
+    /// The hosts. Without one: this machine's Docker, with all of its cores and three quarters of
+    /// its memory. In the environment: OMGSERVERS__POOL__HOSTS__0__URI and so on; in this file also
+    /// as `[[pool.hosts]]`. Hosts on other machines need `runtimes.service_url`, and
+    /// `registry.address` or `server.public_url`. The `state` of a host is "active", "cordoned" (it
+    /// takes no new game servers, those that it has go on) or "draining" (the same, for a host that
+    /// is to be taken out of this list once it is empty). It takes effect at the next start.
     /// Example: `[{ uri = "tcp://10.0.0.2:2376", cpu_count = 8, memory_mb = 16384, max_containers = 200, tls_cert_dir = "/etc/omgservers/docker", state = "active" }]`
     pub hosts: Vec<HostConfig>,
 }
@@ -308,8 +313,8 @@ pub enum HostState {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, DocumentedFields)]
 #[serde(default, deny_unknown_fields)]
 pub struct BootstrapConfig {
-    /// Password of the user `admin`. A user without one gets a generated password at the first start, which is
-    /// kept in `credentials.txt` in the data directory.
+    /// Password of the user `admin`. A user without one gets a generated password at the first
+    /// start, which is kept in `credentials.txt` in the data directory.
     /// Example: `"8 to 71 bytes"`
     pub admin_password: Option<Secret>,
     /// A file with it, instead of `admin_password`.
@@ -345,7 +350,8 @@ pub enum LogFormat {
 pub struct LogConfig {
     /// "pretty" for people, "json" for programs. Both go to the standard error output.
     pub format: LogFormat,
-    /// What is shown: a level, and levels for parts of the server, e.g. "info,omgservers_matchmaking=debug".
+    /// What is shown: a level, and levels for parts of the server, e.g.
+    /// "info,omgservers_matchmaking=debug".
     pub filter: String,
 }
 

@@ -11,8 +11,8 @@ use omgservers_testkit::TestDb;
 
 use crate::program::{Serve, client, folder};
 
-/// Players keep their connections and poll. While one server ends and the next starts, their requests wait in the
-/// socket that systemd holds; here the test holds it.
+/// Players keep their connections and poll. While one server ends and the next starts, their
+/// requests wait in the socket that systemd holds; here the test holds it.
 async fn polling_clients_notice_nothing(settings: &[(&'static str, String)]) {
     let folder = folder();
     let data = folder.path().join("data");

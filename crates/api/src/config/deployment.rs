@@ -9,9 +9,11 @@ use crate::{
     validate::{invalid, within},
 };
 
-/// Most game servers that are kept started without players: each is a container from the deployment on.
+/// Most game servers that are kept started without players: each is a container from the deployment
+/// on.
 pub const MOST_WARM: u32 = 1_000;
-/// The highest bound of lobbies or matches at a time; the contract's own default. So many only come with players.
+/// The highest bound of lobbies or matches at a time; the contract's own default. So many only come
+/// with players.
 pub const MOST_AT_A_TIME: u32 = 2_147_483_647;
 /// Longest minimum life of a lobby, seconds: a year.
 pub const MOST_LIFETIME: u32 = 31_536_000;
@@ -46,7 +48,8 @@ pub struct DeploymentConfig {
 pub struct LobbyConfig {
     /// Most clients of a lobby, 1 to 1,000,000.
     pub max_assignments: u32,
-    /// Seconds that a lobby lives at least, players or not, at most a year; 0 takes the server's default.
+    /// Seconds that a lobby lives at least, players or not, at most a year; 0 takes the server's
+    /// default.
     pub min_lifetime: u32,
     /// CPU, 100 = one core, at most 100,000; 0 takes the server's default.
     pub cpu_limit: u32,
@@ -90,8 +93,8 @@ impl Default for LobbyConfig {
 }
 
 impl DeploymentConfig {
-    /// Checks the bounds; `field` is where the configuration stands in the request. What passes can be run: no
-    /// service refuses a number of it later.
+    /// Checks the bounds; `field` is where the configuration stands in the request. What passes can
+    /// be run: no service refuses a number of it later.
     pub fn check(&self, field: &str) -> Result<(), Problem> {
         within(&format!("{field}.min_lobbies"), self.min_lobbies, 0, MOST_WARM)?;
         within(&format!("{field}.max_lobbies"), self.max_lobbies, 1, MOST_AT_A_TIME)?;

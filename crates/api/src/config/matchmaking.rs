@@ -106,7 +106,8 @@ pub struct TimeoutConfig {
     pub after: u32,
     /// What happens then.
     pub then: AfterTimeout,
-    /// Seconds after which a ticket that was relaxed or may start smaller fails all the same; absent: never.
+    /// Seconds after which a ticket that was relaxed or may start smaller fails all the same;
+    /// absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_after: Option<u32>,
     /// For `start_smaller`: fewest players of a match from then on.

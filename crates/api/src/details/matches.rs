@@ -24,7 +24,8 @@ pub struct MatchDetails {
     pub created: DateTime<Utc>,
     /// Who is in it or will be.
     pub players: Vec<MatchPlayer>,
-    /// Why: one for who began it, and one each for the last that joined. `docs/matchmaking.md` has the fields.
+    /// Why: one for who began it, and one each for the last that joined. `docs/matchmaking.md` has
+    /// the fields.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<Object>))]
     pub rationale: Vec<serde_json::Value>,
 }

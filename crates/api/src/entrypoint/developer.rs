@@ -81,8 +81,8 @@ endpoints! {
     }
     /// Creates a project with a first stage.
     ///
-    /// The developer gets STAGE_MANAGER, VERSION_MANAGER and PROJECT_VIEWER on the project, and DEPLOYMENT_MANAGER on
-    /// the stage.
+    /// The developer gets STAGE_MANAGER, VERSION_MANAGER and PROJECT_VIEWER on the project, and
+    /// DEPLOYMENT_MANAGER on the stage.
     bearer "create-project" create_project CreateProject (CreateProjectRequest) -> CreateProjectResponse {
         permission: tenant PROJECT_MANAGER,
         errors: ["tenants.not_found", "projects.parent_not_found", "core.no_ids"],

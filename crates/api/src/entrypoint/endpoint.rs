@@ -1,7 +1,9 @@
-//! What is said of an endpoint, once: its route, document, SDK method, command and tests are made of this.
+//! What is said of an endpoint, once: its route, document, SDK method, command and tests are made
+//! of this.
 //!
-//! [`endpoints!`] turns one entry of a role's table into a type that implements [`Endpoint`] and into a
-//! [`Descriptor`]. The table of a role is exported as a macro, too, so that other crates generate code from it.
+//! [`endpoints!`] turns one entry of a role's table into a type that implements [`Endpoint`] and
+//! into a [`Descriptor`]. The table of a role is exported as a macro, too, so that other crates
+//! generate code from it.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -100,8 +102,8 @@ pub struct Descriptor {
     pub docs: &'static [&'static str],
     /// The permission that a developer needs.
     pub permission: Option<RequiredPermission>,
-    /// The codes of problems that it may answer, beside those of [`errors`](Self::errors) that come from its
-    /// access.
+    /// The codes of problems that it may answer, beside those of [`errors`](Self::errors) that come
+    /// from its access.
     pub own_errors: &'static [&'static str],
     /// The fields of the request.
     pub fields: &'static [Field],
@@ -129,7 +131,8 @@ impl Descriptor {
         paragraph(self.docs.split(|it| it.trim().is_empty()).next().unwrap_or_default())
     }
 
-    /// The rest of its prose, the permission that it needs included; paragraphs are apart by an empty line.
+    /// The rest of its prose, the permission that it needs included; paragraphs are apart by an
+    /// empty line.
     pub fn description(&self) -> String {
         let rest = self.docs.split(|it| it.trim().is_empty()).skip(1).map(paragraph);
         let permission = self.permission.map(|it| format!("Needs {} on the {}.", it.name, it.level));
@@ -217,12 +220,13 @@ pub(super) fn read<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, Pr
 /// }
 /// ```
 ///
-/// `bearer` needs a token of the role; `anonymous` and `password` need none. `bearer waiting` marks an answer that
-/// the server may hold. `permission` is optional. `()` stands for a request without fields.
+/// `bearer` needs a token of the role; `anonymous` and `password` need none. `bearer waiting` marks
+/// an answer that the server may hold. `permission` is optional. `()` stands for a request without
+/// fields.
 ///
-/// The first argument is a dollar sign, which the macro that this one exports needs. The second is the name of that
-/// macro: it passes the entries to the macro that it is given, for other crates to generate code from them. The third
-/// and the fourth are the role, as a module and as a variant.
+/// The first argument is a dollar sign, which the macro that this one exports needs. The second is
+/// the name of that macro: it passes the entries to the macro that it is given, for other crates to
+/// generate code from them. The third and the fourth are the role, as a module and as a variant.
 macro_rules! endpoints {
     (
         ($d:tt) $export:ident $module:ident $role:ident;

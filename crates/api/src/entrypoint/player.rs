@@ -14,8 +14,8 @@ endpoints! {
 
     /// Sends a session's messages, acknowledges what it received, and receives what waits.
     ///
-    /// Delivery is at least once and in order. A message that repeats a counter is acknowledged and not delivered
-    /// again. `docs/protocol.md` defines the messages.
+    /// Delivery is at least once and in order. A message that repeats a counter is acknowledged and
+    /// not delivered again. `docs/protocol.md` defines the messages.
     bearer waiting "interchange" interchange Interchange
     (PlayerInterchangeRequest<'static>) -> PlayerInterchangeResponse {
         errors: [

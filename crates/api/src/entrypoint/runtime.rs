@@ -8,8 +8,8 @@ endpoints! {
 
     /// Executes a game server's commands, acknowledges what it received, and receives what waits.
     ///
-    /// The server executes the commands one after another. One that fails is listed in the answer and stops none of
-    /// the others. `docs/protocol.md` defines the commands.
+    /// The server executes the commands one after another. One that fails is listed in the answer
+    /// and stops none of the others. `docs/protocol.md` defines the commands.
     bearer waiting "interchange" interchange Interchange
     (RuntimeInterchangeRequest<'static>) -> RuntimeInterchangeResponse {
         errors: ["messaging.runtime_not_found", "messaging.backlog"],

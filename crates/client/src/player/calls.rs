@@ -12,7 +12,8 @@ use omgservers_api::{
 };
 
 impl Player {
-    /// The open ticket of a session of this player, and why it isn't matched yet. Problems: 404 without one.
+    /// The open ticket of a session of this player, and why it isn't matched yet. Problems: 404
+    /// without one.
     pub async fn ticket(&self, client_id: ClientId) -> Result<TicketDetails, Problem> {
         Ok(self.call::<player::GetTicketDetails>(&TicketRequest { client_id }).await?.details)
     }
@@ -22,15 +23,16 @@ impl Player {
         Ok(self.call::<player::CancelMatchmaking>(&TicketRequest { client_id }).await?.deleted)
     }
 
-    /// How a session of this player connects to its game server directly, as its assignment said, with a new token:
-    /// the one of the assignment doesn't live as long as that. Problems: 404 when it is with none that players
-    /// connect to directly.
+    /// How a session of this player connects to its game server directly, as its assignment said,
+    /// with a new token: the one of the assignment doesn't live as long as that. Problems: 404 when
+    /// it is with none that players connect to directly.
     pub async fn refresh_connect_token(&self, client_id: ClientId) -> Result<DirectConnection, Problem> {
         let request = CreateConnectTokenRequest { client_id };
         Ok(self.call::<player::CreateConnectToken>(&request).await?.direct)
     }
 
-    /// Calls an endpoint with this player's token, and once more with a new one when it has expired.
+    /// Calls an endpoint with this player's token, and once more with a new one when it has
+    /// expired.
     async fn call<E: BearerEndpoint<Request: Sync>>(
         &self,
         request: &E::Request,

@@ -22,7 +22,8 @@ use crate::{
     socket::Refusal,
 };
 
-/// How long it polls when a stream can't be had, before it tries one again; each time twice as long.
+/// How long it polls when a stream can't be had, before it tries one again; each time twice as
+/// long.
 const FIRST_POLLING: Duration = Duration::from_secs(30);
 const MOST_POLLING: Duration = Duration::from_secs(600);
 /// Streams that carry nothing before it polls instead.
@@ -93,7 +94,8 @@ impl SessionTransport {
         self.link = None;
     }
 
-    /// Makes sure that there is a stream; `false` when it is to be polled instead, or when everything is over.
+    /// Makes sure that there is a stream; `false` when it is to be polled instead, or when
+    /// everything is over.
     pub(super) async fn streams(&mut self) -> Result<bool, Problem> {
         loop {
             if self.over || self.polls() {
@@ -215,7 +217,8 @@ impl SessionTransport {
         }
     }
 
-    /// One request, repeated until it is answered. Its future is large, and the game's shouldn't be.
+    /// One request, repeated until it is answered. Its future is large, and the game's shouldn't
+    /// be.
     pub(super) async fn poll(&mut self, wait: Duration) -> Result<(), Problem> {
         Box::pin(self.request(wait)).await
     }

@@ -39,8 +39,8 @@ pub enum Event {
     DispatcherConnected,
     /// The runtime says this through the dispatcher.
     Frame(Frame),
-    /// The connection through the dispatcher has ended, or couldn't be opened. The end that comes with the next
-    /// runtime isn't told.
+    /// The connection through the dispatcher has ended, or couldn't be opened. The end that comes
+    /// with the next runtime isn't told.
     DispatcherDisconnected {
         /// Why, for people.
         reason: String,

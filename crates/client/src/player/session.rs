@@ -16,9 +16,10 @@ use crate::{dispatcher::Frame, retry::Retry};
 
 /// A player's session in a stage.
 ///
-/// Every future of it may be dropped at any time, e.g. in a `select!`: nothing is lost, what was under way is
-/// repeated by the next call and recognised by the backend. Between the calls an open stream goes on, and what is
-/// said goes out; only what needs a decision waits for the next call: a stream that broke is opened again by it.
+/// Every future of it may be dropped at any time, e.g. in a `select!`: nothing is lost, what was
+/// under way is repeated by the next call and recognised by the backend. Between the calls an open
+/// stream goes on, and what is said goes out; only what needs a decision waits for the next call: a
+/// stream that broke is opened again by it.
 pub struct Session {
     shared: Arc<SessionState>,
     connection: SessionTransport,
@@ -62,21 +63,23 @@ impl Session {
         SessionSender(Arc::clone(&self.shared))
     }
 
-    /// Queues a message to the runtime; an open stream takes it along at once, or else the next exchange. A
-    /// `&RawValue` goes byte for byte. Problems: `client.value`.
+    /// Queues a message to the runtime; an open stream takes it along at once, or else the next
+    /// exchange. A `&RawValue` goes byte for byte. Problems: `client.value`.
     pub fn send(&mut self, message: &(impl Serialize + ?Sized)) -> Result<SenderSeq, Problem> {
         self.shared.send(message)
     }
 
-    /// Sends a text or bytes through the dispatcher, past the mailbox: once at most, and without an answer.
-    /// Problems: `client.not_connected` without an [upgrade](Event::ConnectionUpgrade), `client.congested`.
+    /// Sends a text or bytes through the dispatcher, past the mailbox: once at most, and without an
+    /// answer. Problems: `client.not_connected` without an [upgrade](Event::ConnectionUpgrade),
+    /// `client.congested`.
     pub fn send_unreliable(&mut self, frame: impl Into<Frame>) -> Result<(), Problem> {
         self.upgraded.send(frame.into())
     }
 
-    /// One exchange: sends what was said and waits until it is safe, acknowledges what came before, answers what
-    /// has come, in order; when nothing has, waits up to `wait` for something to come. It is repeated as [`Retry`]
-    /// says. What is refused for good (4xx) is given up. It answers nothing of the dispatcher.
+    /// One exchange: sends what was said and waits until it is safe, acknowledges what came before,
+    /// answers what has come, in order; when nothing has, waits up to `wait` for something to come.
+    /// It is repeated as [`Retry`] says. What is refused for good (4xx) is given up. It answers
+    /// nothing of the dispatcher.
     pub async fn exchange(&mut self, wait: Duration) -> Result<Vec<Event>, Problem> {
         let mut until = None;
         loop {
@@ -104,7 +107,8 @@ impl Session {
         }
     }
 
-    /// The next event; `None` after [`Event::Disconnected`]. What is said meanwhile goes out at once.
+    /// The next event; `None` after [`Event::Disconnected`]. What is said meanwhile goes out at
+    /// once.
     pub async fn next(&mut self) -> Result<Option<Event>, Problem> {
         loop {
             if let Some(refusal) = self.shared.refusal() {

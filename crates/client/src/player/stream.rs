@@ -1,5 +1,5 @@
-//! One player stream, from its handshake to its end. A task of its own carries it: pings are answered and messages
-//! go out and come in whatever the game does meanwhile.
+//! One player stream, from its handshake to its end. A task of its own carries it: pings are
+//! answered and messages go out and come in whatever the game does meanwhile.
 
 use std::{sync::Arc, time::Duration};
 

@@ -21,7 +21,8 @@ use crate::{
 
 /// Most frames that wait in one direction. Who doesn't read slows the other side down.
 const MOST_FRAMES: usize = 256;
-/// The token of an upgrade is good for a minute: who can't reach the dispatcher tries again for so long.
+/// The token of an upgrade is good for a minute: who can't reach the dispatcher tries again for so
+/// long.
 const RETRY: Retry = Retry {
     initial_backoff: Duration::from_millis(200),
     max_backoff: Duration::from_secs(2),

@@ -54,7 +54,8 @@ pub struct Exchanged {
 /// A command that was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// The number that the method returned which queued it; `None` if the backend names none of the request.
+    /// The number that the method returned which queued it; `None` if the backend names none of the
+    /// request.
     pub seq: Option<SenderSeq>,
     /// What it was, and why not.
     pub command: RejectedCommand,

@@ -1,5 +1,5 @@
-//! Commands of the runtime: each is queued, and the next exchange takes it along. The number that is answered names it
-//! among the [rejected](super::Rejected).
+//! Commands of the runtime: each is queued, and the next exchange takes it along. The number that
+//! is answered names it among the [rejected](super::Rejected).
 
 use omgservers_api::{
     ClientId, Problem,
@@ -47,7 +47,8 @@ impl Runtime {
         self.queue(command::BROADCAST_MESSAGE, &ToAll { message: &message })
     }
 
-    /// Replaces the profile of a client's player in this stage; the next [`Command::AddClient`](crate::Command::AddClient) has it.
+    /// Replaces the profile of a client's player in this stage; the next
+    /// [`Command::AddClient`](crate::Command::AddClient) has it.
     pub fn set_profile(
         &mut self,
         client_id: ClientId,
@@ -90,7 +91,8 @@ impl Runtime {
         self.queue(command::STOP_MATCHMAKING, &Empty {})
     }
 
-    /// Invites a client to a connection through the dispatcher; [`Runtime::open_dispatcher`] is this side of it.
+    /// Invites a client to a connection through the dispatcher; [`Runtime::open_dispatcher`] is
+    /// this side of it.
     pub fn upgrade_connection(&mut self, client_id: ClientId) -> Result<SenderSeq, Problem> {
         self.queue(command::UPGRADE_CONNECTION, &UpgradeConnection { client_id, protocol: DISPATCHER.into() })
     }
@@ -125,7 +127,8 @@ impl MatchmakingRequest<'_> {
         self.attribute(name, Attribute::Flag(value))
     }
 
-    /// Anything that the mode's rules look at; a later value of the same name takes the place of the earlier one.
+    /// Anything that the mode's rules look at; a later value of the same name takes the place of
+    /// the earlier one.
     pub fn attribute(mut self, name: &str, value: Attribute) -> Self {
         self.request.attributes.insert(name.to_owned(), value);
         self

@@ -32,10 +32,11 @@ const MOST_FRAMES: usize = 4_096;
 /// A connection that lived so long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
 
-/// A runtime's room: it hears the clients that are in it, and speaks to them, past the mailboxes and once at most.
+/// A runtime's room: it hears the clients that are in it, and speaks to them, past the mailboxes
+/// and once at most.
 ///
-/// A connection that breaks is opened again with growing pauses, with a fresh token each time. It ends when this is
-/// dropped.
+/// A connection that breaks is opened again with growing pauses, with a fresh token each time. It
+/// ends when this is dropped.
 pub struct DispatcherConnection {
     task: JoinHandle<()>,
     open: Arc<AtomicBool>,
@@ -79,14 +80,14 @@ impl DispatcherConnection {
         Self { task: tokio::spawn(host.serve(frames)), open, outgoing, events }
     }
 
-    /// The next event. It may be dropped at any time, and nothing is lost. Problems are final: the runtime is stopped
-    /// or its credentials are refused.
+    /// The next event. It may be dropped at any time, and nothing is lost. Problems are final: the
+    /// runtime is stopped or its credentials are refused.
     pub async fn next(&mut self) -> Result<DispatcherEvent, Problem> {
         self.events.recv().await.unwrap_or_else(|| Err(NOT_CONNECTED.detail("the room was left for good")))
     }
 
-    /// Sends a text or bytes to one client. Problems: `client.not_connected`, `client.congested`, `client.value` for
-    /// a message that is too large.
+    /// Sends a text or bytes to one client. Problems: `client.not_connected`, `client.congested`,
+    /// `client.value` for a message that is too large.
     pub fn send_unreliable(&self, client_id: ClientId, frame: impl Into<Frame>) -> Result<(), Problem> {
         self.enqueue(Some(&[client_id]), frame.into())
     }

@@ -103,7 +103,8 @@ async fn what_came_is_acknowledged_when_the_game_has_it_and_is_not_handed_on_twi
     assert_eq!(next(&mut session).await, "a");
     assert_eq!(call.frame().await, json!({"consumed_messages": ["31"]}));
     drop(call);
-    // The game has the second one from before; the backend doesn't know of the first acknowledgement.
+    // The game has the second one from before; the backend doesn't know of the first
+    // acknowledgement.
     assert_eq!(next(&mut session).await, "b");
     let mut call = while_next(&mut session, dial.call()).await;
     for (id, text) in [(31, "a"), (32, "b"), (33, "c")] {

@@ -76,8 +76,8 @@ impl SlotIds {
         self.state.store(pack(block, 1), Ordering::Relaxed);
     }
 
-    /// A block for later. One below the present block was taken before this one was [replaced](Self::replace):
-    /// ids would go back.
+    /// A block for later. One below the present block was taken before this one was
+    /// [replaced](Self::replace): ids would go back.
     pub(super) fn keep(&self, block: u32) {
         let mut spare = self.spare();
         self.wanted.store(false, Ordering::Relaxed);

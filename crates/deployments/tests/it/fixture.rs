@@ -16,8 +16,8 @@ pub(crate) async fn sweep_projects(fixture: &Fixture) {
     omgservers_projects::SweepOrphans::new(fixture.projects.clone()).run_once().await.unwrap();
 }
 
-/// Developers who hold everything but the stage's DEPLOYMENT_MANAGER, or everything in another project of
-/// the tenant.
+/// Developers who hold everything but the stage's DEPLOYMENT_MANAGER, or everything in another
+/// project of the tenant.
 pub(crate) async fn no_managers(fixture: &Fixture, at: StagePath) -> [Caller; 2] {
     let elsewhere = fixture.stage_in(at.tenant).await;
     [

@@ -402,7 +402,8 @@ async fn who_waits_for_room_is_woken_when_the_runtime_goes() {
 }
 
 proptest! {
-    /// Whatever comes in whatever order: bounds backlog_time, no text of anybody is lost or overtaken, and whoever waits is woken.
+    /// Whatever comes in whatever order: bounds backlog_time, no text of anybody is lost or
+    /// overtaken, and whoever waits is woken.
     #[test]
     fn texts_wait_and_are_never_lost(
         steps in prop::collection::vec((0..6_u8, 1..4_i64, 0..90_usize), 1..150),

@@ -63,7 +63,8 @@ impl Socket {
         Self { payload, decoder, limits, connection, times, max_text_wait: bounds.max_text_wait }
     }
 
-    /// Reads until the peer is gone, or until the connection was ended and the peer had time to answer.
+    /// Reads until the peer is gone, or until the connection was ended and the peer had time to
+    /// answer.
     pub(super) async fn run(mut self, bound: Option<Bound>) {
         if self.read(bound).await {
             let close_timeout = self.times.close_timeout;

@@ -29,8 +29,8 @@ struct Parameters {
 }
 
 impl WsToken {
-    /// The token of the query parameter `ws_token`, of the header `Authorization`, or of a sub-protocol. Problems:
-    /// 401 without one.
+    /// The token of the query parameter `ws_token`, of the header `Authorization`, or of a
+    /// sub-protocol. Problems: 401 without one.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let offered: Vec<&str> = websocket::offered(request).collect();
         let protocol = [CARRIER, OURS].into_iter().find(|it| offered.contains(it));

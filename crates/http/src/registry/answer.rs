@@ -50,8 +50,8 @@ pub(super) fn errors(problem: &Problem) -> [OciError; 1] {
     [OciError { code: oci_word(problem), message: problem.sentence().to_owned(), detail: None }]
 }
 
-/// An answer with the status of a problem and the id of the request, without a body yet; what nobody expected goes
-/// to the log under the same id.
+/// An answer with the status of a problem and the id of the request, without a body yet; what
+/// nobody expected goes to the log under the same id.
 pub(super) fn refusal(problem: &Problem, request: &HttpRequest, id: &str) -> HttpResponseBuilder {
     let status = StatusCode::from_u16(problem.kind().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (method, path) = (request.method().as_str(), request.path());

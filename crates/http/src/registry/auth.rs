@@ -1,4 +1,5 @@
-//! Who may pass: a registry token says what its bearer may do, and a challenge says where to get one.
+//! Who may pass: a registry token says what its bearer may do, and a challenge says where to get
+//! one.
 
 use actix_web::{HttpRequest, http::header};
 use omgservers_api::{Problem, problem::codes};

@@ -82,8 +82,8 @@ impl MessagingFixture {
         tokio::spawn(server);
     }
 
-    /// Ends the server and opens the mailboxes again as a killed process does: nothing is flushed, slots and ids are
-    /// taken again.
+    /// Ends the server and opens the mailboxes again as a killed process does: nothing is flushed,
+    /// slots and ids are taken again.
     pub(crate) async fn crash(&mut self) {
         self.server.take().unwrap().stop(false).await;
         self.mailboxes = None;

@@ -184,7 +184,8 @@ async fn a_runtime_that_stalls_costs_nobody_the_connection_and_no_text() {
     let (one, two) = (fixture.client(runtime).await, fixture.client(runtime).await);
     let (mut game, mut flood, mut other) =
         (fixture.game(runtime).await, fixture.player(one).await, fixture.player(two).await);
-    // 30 MB: more than the buffers of sockets take, so that the player is held up before it has said all of it.
+    // 30 MB: more than the buffers of sockets take, so that the player is held up before it has
+    // said all of it.
     let large = "x".repeat(60_000);
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
@@ -250,8 +251,8 @@ async fn a_text_that_finds_no_room_for_too_long_ends_its_players_connection() {
     assert_eq!(other.text().await, "hello", "binary frames just go");
 }
 
-/// Waits until a count has begun and hasn't changed for a while. A machine whose cores are busy makes it return too
-/// early, which the caller doesn't mind.
+/// Waits until a count has begun and hasn't changed for a while. A machine whose cores are busy
+/// makes it return too early, which the caller doesn't mind.
 async fn stalls(count: &AtomicUsize) {
     let (mut last, mut unchanged) = (0, 0);
     while unchanged < 20 {

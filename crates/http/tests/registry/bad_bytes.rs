@@ -1,4 +1,5 @@
-//! Bytes that no name can have: each is answered in the registry's words, and nothing of it is kept.
+//! Bytes that no name can have: each is answered in the registry's words, and nothing of it is
+//! kept.
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
-//! What the conformance suite of the OCI distribution specification 1.1 asks of a registry: its four workflows, check
-//! by check, with the tags, references and orders of the suite. The suite itself is a Go program; `docs/registry.md`
-//! says how to run it.
+//! What the conformance suite of the OCI distribution specification 1.1 asks of a registry: its
+//! four workflows, check by check, with the tags, references and orders of the suite. The suite
+//! itself is a Go program; `docs/registry.md` says how to run it.
 
 use omgservers_api::roles::ImageQualifier;
 use omgservers_versions::Repository;
@@ -28,7 +28,8 @@ const WORDS: &[&str] = &[
     "UNSUPPORTED",
 ];
 
-/// Fails with the name of the check unless the status is the expected one; answers the headers and the body.
+/// Fails with the name of the check unless the status is the expected one; answers the headers and
+/// the body.
 async fn check(name: &str, answer: Response, status: u16) -> (HeaderMap, String) {
     let (found, headers) = (answer.status(), answer.headers().clone());
     let body = answer.text().await.unwrap();

@@ -195,7 +195,8 @@ async fn a_tag_is_pushed_again() {
     docker.ok(&["pull", &old]).await;
 }
 
-/// The most memory that this process had since the last call, in MiB, and what it has at the moment.
+/// The most memory that this process had since the last call, in MiB, and what it has at the
+/// moment.
 fn memory() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let field = |name: &str| {

@@ -94,7 +94,8 @@ impl RegistryFixture {
         Self { services, tokens, docker, registry, http: reqwest::Client::new(), host, dir, server }
     }
 
-    /// What a killed server leaves is its directory and its database: another one goes on with them.
+    /// What a killed server leaves is its directory and its database: another one goes on with
+    /// them.
     pub(crate) async fn restart(&mut self) {
         self.server.stop(false).await;
         self.registry = open(&self.services, &self.foundation.db, self.dir.path(), BLOB_LIMIT);
@@ -164,7 +165,8 @@ impl RegistryFixture {
         CollectGarbage::new(self.registry.clone(), projects).run_once().await.unwrap().changed
     }
 
-    /// Another view of the same data, with connections enough for things to happen at the same time.
+    /// Another view of the same data, with connections enough for things to happen at the same
+    /// time.
     pub(crate) async fn busy(&self) -> Registry {
         let db = self.foundation.test_db.pool(6).await;
         open(&self.services, &db, self.dir.path(), MAX_BLOB_BYTES)
@@ -304,7 +306,8 @@ impl Client<'_> {
         request.header("content-type", kind).body(content.to_owned()).send().await.unwrap()
     }
 
-    /// Pushes an image of one layer under a tag or, with an empty one, its digest; answers the manifest.
+    /// Pushes an image of one layer under a tag or, with an empty one, its digest; answers the
+    /// manifest.
     pub(crate) async fn image(&self, tag: &str, layer: &str) -> (Digest, String) {
         let (config, layer) = (self.part("{}").await, self.part(layer).await);
         let manifest =

@@ -1,5 +1,5 @@
-//! The registry over real HTTP: the four categories of the OCI distribution specification, its token service, and
-//! Docker's own client.
+//! The registry over real HTTP: the four categories of the OCI distribution specification, its
+//! token service, and Docker's own client.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

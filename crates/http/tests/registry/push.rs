@@ -192,7 +192,8 @@ async fn a_blob_larger_than_allowed_is_refused() {
     let piece = bytes::Bytes::from(vec![7u8; 1 << 20]);
     let pieces = futures_util::stream::iter((0..81).map(move |_| Ok::<_, std::io::Error>(piece.clone())));
     let sent = owner.at(Method::PATCH, &location).body(reqwest::Body::wrap_stream(pieces)).send().await;
-    // The server may answer before the body is sent, which a client may take for a broken connection.
+    // The server may answer before the body is sent, which a client may take for a broken
+    // connection.
     if let Ok(refused) = sent {
         assert_eq!(refused.status(), 413);
     }

@@ -1,4 +1,5 @@
-//! Mailboxes on a database of their own, an HTTP server with streams in front of them, and a raw client.
+//! Mailboxes on a database of their own, an HTTP server with streams in front of them, and a raw
+//! client.
 
 use std::{
     ops::{Deref, DerefMut},

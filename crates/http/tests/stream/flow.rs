@@ -52,7 +52,8 @@ async fn a_frame_is_accepted_when_it_is_durable_and_others_are_taken_meanwhile()
     for number in 0..3 {
         stream.send(&says(number, &["x"], number)).await;
     }
-    // They are in the runtime's mailbox, though the database stands still: none waited for the one before it.
+    // They are in the runtime's mailbox, though the database stands still: none waited for the one
+    // before it.
     while fixture.heard(runtime).await.len() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

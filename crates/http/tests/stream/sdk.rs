@@ -1,4 +1,5 @@
-//! Our own client over streams: nothing is lost and nothing comes twice, whatever happens to the connection.
+//! Our own client over streams: nothing is lost and nothing comes twice, whatever happens to the
+//! connection.
 
 use std::{sync::Arc, time::Duration};
 

@@ -15,8 +15,8 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The backend at `url`. Other than this machine is refused unless `foreign` says that it may be. Errors are for
-    /// people.
+    /// The backend at `url`. Other than this machine is refused unless `foreign` says that it may
+    /// be. Errors are for people.
     pub(crate) async fn find(url: &str, foreign: bool) -> anyhow::Result<Self> {
         let (name, port) = parse(url)?;
         let found = tokio::net::lookup_host((name.as_str(), port));

@@ -43,7 +43,8 @@ const MOST_NINES: f64 = 6.0;
 /// Latencies below are drawn here, milliseconds.
 pub(super) const LEAST_MS: f64 = 0.001;
 
-/// The charts of a report: latency over the rate for a search, by percentile and over time for a single run.
+/// The charts of a report: latency over the rate for a search, by percentile and over time for a
+/// single run.
 pub fn panels(report: &Report) -> Vec<Panel> {
     if let Some(bound) = report.search {
         return vec![over_rate(&report.runs, ms(bound.p99_us)), kept_up(&report.runs)];

@@ -11,7 +11,8 @@ const THINKS: f64 = 1.0;
 const TALKS: f64 = 8.0;
 /// The most messages.
 const MOST_TALKS: usize = 100;
-/// The part of the players who go away from the keyboard once, and for how long: least and most, seconds.
+/// The part of the players who go away from the keyboard once, and for how long: least and most,
+/// seconds.
 const IDLES: f64 = 0.2;
 const IDLE: (f64, f64) = (5.0, 15.0);
 /// The part of the players who ask for a match, where there is one to ask for.

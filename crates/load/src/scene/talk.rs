@@ -1,4 +1,5 @@
-//! Messages to the game server and back over player streams: a player says the next one without waiting for the last.
+//! Messages to the game server and back over player streams: a player says the next one without
+//! waiting for the last.
 
 use std::{
     cell::{Cell, RefCell},
@@ -34,7 +35,8 @@ impl InFlight {
         self.units.borrow_mut().push_back((number, at));
     }
 
-    /// A number came back. What comes from one player comes back in order, so the ones before were left out.
+    /// A number came back. What comes from one player comes back in order, so the ones before were
+    /// left out.
     pub(super) fn back(&self, number: u64) {
         let mut units = self.units.borrow_mut();
         while let Some((expected, at)) = units.pop_front_if(|it| it.0 <= number) {

@@ -1,4 +1,5 @@
-//! A player on a stream: says what it is told to say, hands on what comes, and opens another stream when one ends.
+//! A player on a stream: says what it is told to say, hands on what comes, and opens another stream
+//! when one ends.
 
 use std::{
     cell::{Cell, RefCell},

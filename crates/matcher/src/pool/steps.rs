@@ -76,8 +76,9 @@ impl Pool {
         Search { mode: &self.mode, queue: &self.queue, index: &self.index, base }
     }
 
-    /// The tickets that get into a match with this one: itself alone if the match has, or reaches, what it needs.
-    /// `near` is how many players wait who could come with it, once somebody has counted.
+    /// The tickets that get into a match with this one: itself alone if the match has, or reaches,
+    /// what it needs. `near` is how many players wait who could come with it, once somebody has
+    /// counted.
     fn joins(&self, id: MatchId, handle: Handle, near: &mut Option<u32>) -> Option<Found> {
         let base = self.matches.get(id)?;
         let search = self.search(base);

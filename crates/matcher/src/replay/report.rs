@@ -36,8 +36,8 @@ pub struct Report {
     pub waited_ms: Spread,
     /// Players by match, when it took no more or at the end of the log.
     pub players_per_match: Spread,
-    /// By rule, what the matches reached: the difference of the greatest and the least value or team average. For a
-    /// rule of equal values 0 or 1.
+    /// By rule, what the matches reached: the difference of the greatest and the least value or
+    /// team average. For a rule of equal values 0 or 1.
     pub rules: Vec<RuleSpread>,
 }
 

@@ -56,9 +56,9 @@ impl Groups {
         Self { limits, groups: groups.collect(), even: 0, steps: MOST_STEPS, best: None }
     }
 
-    /// The group of each ticket. Of all arrangements with the groups' least players and within the limits, the most
-    /// even one, and of these the one with the closest averages; for many tickets the best one that was found in
-    /// time.
+    /// The group of each ticket. Of all arrangements with the groups' least players and within the
+    /// limits, the most even one, and of these the one with the closest averages; for many tickets
+    /// the best one that was found in time.
     pub(crate) fn arrange(mut self, items: Vec<Item<'_>>) -> Option<Vec<usize>> {
         if self.limits.is_empty() && items.iter().all(|it| it.size == 1) {
             return self.singles(items.len());
@@ -159,8 +159,8 @@ impl Groups {
     }
 }
 
-/// The sum of the differences between the greatest and the least average; `None` if one is beyond its limit. Empty
-/// groups have no average.
+/// The sum of the differences between the greatest and the least average; `None` if one is beyond
+/// its limit. Empty groups have no average.
 fn differences(groups: &[Group], limits: &[f64]) -> Option<f64> {
     let mut sum = 0.0;
     for (rule, limit) in limits.iter().enumerate() {

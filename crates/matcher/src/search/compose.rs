@@ -23,7 +23,8 @@ struct Walk<'c, 'a> {
     /// Players from here on.
     behind: Vec<u32>,
     chosen: Vec<&'c Candidate<'a>>,
-    /// Sizes of which one was left out. Those behind it are worth the same, unless teams have to be balanced.
+    /// Sizes of which one was left out. Those behind it are worth the same, unless teams have to be
+    /// balanced.
     closed: Vec<u32>,
 }
 

@@ -1,8 +1,8 @@
 //! Ranges: the largest sets of tickets in which everybody is close enough to everybody.
 //!
-//! A set keeps a range if its spread is within each ticket's own greatest difference. So with D the least of these, all
-//! of it lies in a window of width D, and no ticket in it allows less than D. All windows for all D are what to look
-//! at; within one, any subset will do.
+//! A set keeps a range if its spread is within each ticket's own greatest difference. So with D the
+//! least of these, all of it lies in a window of width D, and no ticket in it allows less than D.
+//! All windows for all D are what to look at; within one, any subset will do.
 
 use crate::{
     open_match::OpenMatch,
@@ -106,8 +106,9 @@ pub(crate) fn contains(window: &[Side], ticket: &Candidate<'_>) -> bool {
         .all(|((side, value), allowed)| side.low <= *value && *value <= side.high && *allowed >= side.allowed)
 }
 
-/// The first tickets in order of position that fit into one window together with the seed: each is taken if a window is
-/// left that holds all that were. Any of them makes a match if there are enough.
+/// The first tickets in order of position that fit into one window together with the seed: each is
+/// taken if a window is left that holds all that were. Any of them makes a match if there are
+/// enough.
 pub(crate) fn earliest<'c, 'a>(
     windows: &[Window],
     seed: &'c Candidate<'a>,

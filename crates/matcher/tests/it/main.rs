@@ -1,4 +1,5 @@
-//! The matcher against its promises and against a brute-force reference; here are tickets and modes in few words.
+//! The matcher against its promises and against a brute-force reference; here are tickets and modes
+//! in few words.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -48,7 +49,8 @@ pub(crate) fn ticket(number: i64, size: i64, attributes: Value, entered: Millis)
     }
 }
 
-/// A pool with a clock, whose effects are texts. Matches that form are numbered from `FIRST_FORMED`.
+/// A pool with a clock, whose effects are texts. Matches that form are numbered from
+/// `FIRST_FORMED`.
 pub(crate) struct PoolFixture {
     pub(crate) pool: Pool,
     pub(crate) now: Millis,

@@ -278,7 +278,8 @@ impl ModelFixture {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Sizes, groups, rules, parties, order, completeness, deadlines, and that every ticket ends in one way.
+    /// Sizes, groups, rules, parties, order, completeness, deadlines, and that every ticket ends in
+    /// one way.
     #[test]
     fn the_pool_does_what_the_reference_does(mode in mode(), steps in prop::collection::vec(call(), 1..40)) {
         let mut both = ModelFixture::new(mode);

@@ -1,4 +1,5 @@
-//! The rules by brute force: every subset of what waits, every arrangement in groups. Slow and short.
+//! The rules by brute force: every subset of what waits, every arrangement in groups. Slow and
+//! short.
 
 use std::collections::BTreeMap;
 

@@ -52,13 +52,14 @@ const LOG_READ_BYTES: usize = 256 * 1024;
 /// Where hosts take images from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Images {
-    /// They pull `<address>/<repository>@<digest>` from a registry, with a token of ours. Docker takes loopback
-    /// addresses without TLS; others need TLS or the daemon's leave.
+    /// They pull `<address>/<repository>@<digest>` from a registry, with a token of ours. Docker
+    /// takes loopback addresses without TLS; others need TLS or the daemon's leave.
     Registry {
         /// `host:port`, as the Docker hosts reach it.
         address: String,
     },
-    /// Whoever runs the host has loaded them: the digest is the id of a local image. Nothing is ever pulled.
+    /// Whoever runs the host has loaded them: the digest is the id of a local image. Nothing is
+    /// ever pulled.
     Local,
 }
 
@@ -186,8 +187,8 @@ impl DockerHost {
         }
     }
 
-    /// Makes the container. One of the same name with another environment is of an earlier life of the runtime:
-    /// it would have a password that nobody knows any more.
+    /// Makes the container. One of the same name with another environment is of an earlier life of
+    /// the runtime: it would have a password that nobody knows any more.
     async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<(), HostError> {
         let options = || Some(CreateContainerOptionsBuilder::default().name(name).build());
         let Err(error) = self.docker.create_container(options(), body.clone()).await else { return Ok(()) };
@@ -195,7 +196,8 @@ impl DockerHost {
             Some(409) => {
                 let there =
                     self.read_container(name).await?.and_then(|it| it.config?.env).unwrap_or_default();
-                // The trace is that of the run that creates the container, so a retry has another one.
+                // The trace is that of the run that creates the container, so a retry has another
+                // one.
                 let mut lasting = body.env.iter().flatten().filter(|pair| !pair.starts_with(TRACE_PARENT));
                 if lasting.all(|pair| there.contains(pair)) {
                     return Ok(());

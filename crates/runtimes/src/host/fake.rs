@@ -1,6 +1,7 @@
 //! A simulated Docker host: for tests, for the simulation, and to try the backend without Docker.
 //!
-//! Nothing happens by itself and nothing takes time: what goes wrong is scripted, what containers do is told.
+//! Nothing happens by itself and nothing takes time: what goes wrong is scripted, what containers
+//! do is told.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -236,7 +237,8 @@ impl FakeHost {
         self.state().counts.get(&call).copied().unwrap_or(0)
     }
 
-    /// Whether it answers at all, and what goes wrong with this call. Says whether the answer is lost.
+    /// Whether it answers at all, and what goes wrong with this call. Says whether the answer is
+    /// lost.
     async fn meet(&self, call: Call) -> Result<Answer, HostError> {
         let (released, fault) = {
             let mut state = self.state();

@@ -1,5 +1,5 @@
-//! Operations on hosts that are under way. Each is a task of its own, so that a slow container delays no other
-//! work. The reconciler collects the results; its doorbell rings when one is there.
+//! Operations on hosts that are under way. Each is a task of its own, so that a slow container
+//! delays no other work. The reconciler collects the results; its doorbell rings when one is there.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,7 +33,8 @@ pub(crate) enum HostOp {
     Remove(Attempt),
 }
 
-/// An operation that has ended, and how. Made by [`HostTasks`] alone, so a result belongs to its operation.
+/// An operation that has ended, and how. Made by [`HostTasks`] alone, so a result belongs to its
+/// operation.
 #[derive(Debug)]
 pub(crate) enum HostOpResult {
     List(Result<Vec<Container>, HostError>),
@@ -252,8 +253,8 @@ impl HostTasks {
         }
     }
 
-    /// Takes the results since the last call, in the order in which the operations ended. Aborts operations that
-    /// took too long.
+    /// Takes the results since the last call, in the order in which the operations ended. Aborts
+    /// operations that took too long.
     pub(crate) fn take_results(&mut self, now: Ticks) -> Vec<(HostId, HostOpResult)> {
         while self.tasks.try_join_next().is_some() {}
         let mut results = Vec::new();

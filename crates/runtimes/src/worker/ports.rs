@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Reconcile {
-    /// Records that a runtime runs. One whose ports aren't known yet has to wait for its host's next list.
+    /// Records that a runtime runs. One whose ports aren't known yet has to wait for its host's
+    /// next list.
     pub(super) async fn adopt(&mut self, id: RuntimeId, host: HostId, attempt: Attempt, now: Ticks) {
         let Some(row) = self.entries.get(&id).map(|it| &it.row) else { return };
         let mut known = None;

@@ -1,7 +1,8 @@
-//! The reconciler: makes containers what the rows say, and records in the rows what became of containers.
+//! The reconciler: makes containers what the rows say, and records in the rows what became of
+//! containers.
 //!
-//! It alone writes the observed state. One run takes signals and results, decides by the rules, begins operations,
-//! and waits for none of them.
+//! It alone writes the observed state. One run takes signals and results, decides by the rules,
+//! begins operations, and waits for none of them.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -34,7 +35,8 @@ const LIST_LIMIT: Duration = Duration::from_secs(10);
 /// The most turns of one run that waits for its steps.
 const MOST_TURNS: usize = 10_000;
 
-/// The worker `runtimes.reconcile`. Made by [`PgRuntimes::reconciler`](crate::PgRuntimes::reconciler).
+/// The worker `runtimes.reconcile`. Made by
+/// [`PgRuntimes::reconciler`](crate::PgRuntimes::reconciler).
 pub struct Reconcile {
     pub(super) shared: Arc<Shared>,
     pub(super) entries: BTreeMap<RuntimeId, Entry>,

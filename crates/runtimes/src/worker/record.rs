@@ -1,4 +1,5 @@
-//! The writes of the reconciler. Each is one transaction in the runtime's slot, which checks the ownership.
+//! The writes of the reconciler. Each is one transaction in the runtime's slot, which checks the
+//! ownership.
 
 use omgservers_api::{HostId, Problem, RuntimeId, details::ContainerFailure, ids::Id as _};
 use omgservers_core::{FencedTx, Ticks, db::TxFn};
@@ -27,8 +28,8 @@ impl Reconcile {
         self.shared.db.write_owned(&self.shared.ownership, &[id.slot()], work).await
     }
 
-    /// Reads a row and makes sure that this process still owns it: a process that lost its slots must not remove
-    /// the containers of its successor.
+    /// Reads a row and makes sure that this process still owns it: a process that lost its slots
+    /// must not remove the containers of its successor.
     pub(super) async fn read_fenced(&self, id: RuntimeId) -> Result<Option<Row>, Problem> {
         self.shared
             .db
@@ -135,8 +136,8 @@ impl Reconcile {
         let row = self.entries.get(&id)?.row.clone();
         let body = serde_json::to_value(failure).ok()?;
         let (db, ownership) = (&self.shared.db, &self.shared.ownership);
-        // The failure is also listed with the deployment, whose slot may be another one. That write comes first and
-        // may be repeated.
+        // The failure is also listed with the deployment, whose slot may be another one. That write
+        // comes first and may be repeated.
         let noted = db
             .write_owned(ownership, &[row.deployment_id.slot()], async |tx| {
                 store::note_failure(tx, &row, failure.at, &body).await

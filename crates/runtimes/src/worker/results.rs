@@ -111,8 +111,8 @@ impl Reconcile {
         }
     }
 
-    /// Whether the container ran isn't known. If it did, it may have consumed INIT_RUNTIME, which a second container
-    /// would never receive. So no attempt follows.
+    /// Whether the container ran isn't known. If it did, it may have consumed INIT_RUNTIME, which a
+    /// second container would never receive. So no attempt follows.
     async fn start_unclear(&mut self, host: HostId, attempt: Attempt, error: HostError, now: Ticks) {
         if let Some(view) = self.views.get_mut(&host) {
             // What is left of the attempt is to be removed.
@@ -189,7 +189,8 @@ impl Reconcile {
         let exit = exit.unwrap_or_default();
         ContainerFailure {
             at: self.shared.clock.now(),
-            // Daemons quote what they were given: no NUL may reach the database, and nothing endless.
+            // Daemons quote what they were given: no NUL may reach the database, and nothing
+            // endless.
             reason: reason.chars().filter(|it| !it.is_control()).take(1000).collect(),
             exit_code: code,
             out_of_memory: exit.out_of_memory,

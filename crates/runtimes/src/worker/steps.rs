@@ -117,7 +117,8 @@ impl Reconcile {
         }
     }
 
-    /// Begins the attempts of runtimes that wait, as far as hosts have the capacity: matches first, then the older.
+    /// Begins the attempts of runtimes that wait, as far as hosts have the capacity: matches first,
+    /// then the older.
     pub(super) async fn start_waiting(&mut self, now: Ticks) {
         let busy = self.tasks.busy();
         let mut queue: Vec<_> = self

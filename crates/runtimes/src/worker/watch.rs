@@ -1,4 +1,5 @@
-//! Receives the events of hosts. They are hints: the reconciler inspects a container before it acts.
+//! Receives the events of hosts. They are hints: the reconciler inspects a container before it
+//! acts.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! The game server of the tests: a static program without dependencies, alone in its image. Its first argument
-//! says what it does.
+//! The game server of the tests: a static program without dependencies, alone in its image. Its
+//! first argument says what it does.
 use std::{fs, io::Write as _, process::exit, thread::sleep, time::Duration};
 
 unsafe extern "C" {

@@ -238,7 +238,8 @@ async fn a_restart_finds_what_runs_and_removes_what_shouldnt() {
 /// Less than the reconciler's period: what is noticed within it was told by an event of the host.
 const BEFORE_THE_PERIOD: Duration = Duration::from_secs(4);
 
-/// Waits until the container of a runtime's first attempt has come to its end, or that is known already.
+/// Waits until the container of a runtime's first attempt has come to its end, or that is known
+/// already.
 async fn ended(server: &Server, installation: &Installation, runtime: RuntimeId) {
     let begin = Instant::now();
     loop {

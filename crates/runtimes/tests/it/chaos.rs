@@ -1,5 +1,5 @@
-//! Random wishes, faults of the host and faults of the database; when it is quiet again, everything must be as
-//! it was wished.
+//! Random wishes, faults of the host and faults of the database; when it is quiet again, everything
+//! must be as it was wished.
 
 use std::{
     sync::{

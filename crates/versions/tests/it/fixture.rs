@@ -6,8 +6,8 @@ use omgservers_api::{
 use omgservers_core::Caller;
 use omgservers_fixtures::{Fixture, StagePath, user};
 
-/// Developers who hold everything but `permission` in the project, or everything in another project of the
-/// tenant.
+/// Developers who hold everything but `permission` in the project, or everything in another project
+/// of the tenant.
 pub(crate) async fn unpermitted(
     fixture: &Fixture,
     at: StagePath,

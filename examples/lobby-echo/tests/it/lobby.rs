@@ -8,8 +8,8 @@ use omgservers_client::{
 use omgservers_lobby_echo::{End, serve};
 use serde_json::{Value, json};
 
-/// Lets the lobby handle `commands` in one exchange and answers what it sent, and how it ended. When it doesn't
-/// end by itself the backend stops it.
+/// Lets the lobby handle `commands` in one exchange and answers what it sent, and how it ended.
+/// When it doesn't end by itself the backend stops it.
 async fn play(commands: Value) -> (Vec<Value>, Option<End>) {
     let numbered: Vec<Value> = commands
         .as_array()

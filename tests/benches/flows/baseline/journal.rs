@@ -1,4 +1,5 @@
-//! A group commit of rows like those of messages: one writer takes all that has gathered while it wrote the last.
+//! A group commit of rows like those of messages: one writer takes all that has gathered while it
+//! wrote the last.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

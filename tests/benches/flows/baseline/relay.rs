@@ -1,5 +1,6 @@
-//! The interchange without any rule: the same JSON in and out, a queue in memory for each receiver, and, where it is
-//! durable, the same rows in a group commit before anything is acknowledged. One game server, whoever asks.
+//! The interchange without any rule: the same JSON in and out, a queue in memory for each receiver,
+//! and, where it is durable, the same rows in a group commit before anything is acknowledged. One
+//! game server, whoever asks.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,5 +1,5 @@
-//! A room of WebSockets without any rule: what a player says goes to the game server as it is, and what that one says
-//! goes as it is to the player whose id stands at a fixed place.
+//! A room of WebSockets without any rule: what a player says goes to the game server as it is, and
+//! what that one says goes as it is to the player whose id stands at a fixed place.
 
 use std::{
     collections::HashMap,

@@ -18,13 +18,14 @@ pub(crate) trait Peer {
         Ok(())
     }
 
-    /// For the one who sits last: something may have happened to the others. Writes what is to be sent.
+    /// For the one who sits last: something may have happened to the others. Writes what is to be
+    /// sent.
     fn after(&mut self, _: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Takes what is complete at the begin of `input`, and answers how many bytes that was. Writes to `output` what is
-    /// to be sent.
+    /// Takes what is complete at the begin of `input`, and answers how many bytes that was. Writes
+    /// to `output` what is to be sent.
     fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize>;
 }
 
@@ -104,15 +105,16 @@ impl<P: Peer> Table<P> {
         Ok(())
     }
 
-    /// Plays until `time` has passed and nothing is under way any more; the first `begin` of those who sit here begin.
-    /// Blocks. The connections stay.
+    /// Plays until `time` has passed and nothing is under way any more; the first `begin` of those
+    /// who sit here begin. Blocks. The connections stay.
     pub(crate) fn round(&mut self, begin: usize, time: Duration) -> anyhow::Result<Outcome> {
         let mut tally = Tally::new(WARM_UP, time);
         self.play(0..begin, &mut tally, |tally| tally.busy == 0 && Instant::now() >= tally.until)?;
         outcome(tally.times, time, tally.all)
     }
 
-    /// Lets these begin, and plays until nothing is under way any more. The longest time of a unit. Blocks.
+    /// Lets these begin, and plays until nothing is under way any more. The longest time of a unit.
+    /// Blocks.
     pub(crate) fn turn(&mut self, begin: impl IntoIterator<Item = usize>) -> anyhow::Result<Duration> {
         let mut tally = Tally::new(Duration::ZERO, SILENCE * 10);
         self.play(begin, &mut tally, |tally| tally.busy == 0)?;

@@ -19,8 +19,8 @@ pub(crate) fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A connection that doesn't block. What is written and not taken yet waits here, and so does what has come and isn't
-/// complete: an idle connection has no buffers.
+/// A connection that doesn't block. What is written and not taken yet waits here, and so does what
+/// has come and isn't complete: an idle connection has no buffers.
 pub(crate) struct Wire {
     stream: mio::net::TcpStream,
     input: Vec<u8>,

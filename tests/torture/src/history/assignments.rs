@@ -12,7 +12,8 @@ struct Assignment {
     entry: u64,
     runtime: u64,
     heard: u64,
-    /// When something that the client said afterwards was known to be durable; then the assignment is.
+    /// When something that the client said afterwards was known to be durable; then the assignment
+    /// is.
     settled: Option<u64>,
 }
 

@@ -18,7 +18,8 @@ pub fn write<'a>(path: &Path, history: impl IntoIterator<Item = &'a Record>) -> 
     out.into_inner()?.sync_all()
 }
 
-/// Reads a history, one record after the other. Fails when the file can't be read, and at a line that is no record.
+/// Reads a history, one record after the other. Fails when the file can't be read, and at a line
+/// that is no record.
 pub fn read(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Record>>> {
     let lines = BufReader::new(File::open(path)?).lines();
     Ok(lines.enumerate().map(|(index, line)| {

@@ -1,7 +1,7 @@
 //! When the server was down.
 
-/// Positions in the history between which the server was down. What was noted inside of such a span may have been
-/// answered before it.
+/// Positions in the history between which the server was down. What was noted inside of such a span
+/// may have been answered before it.
 #[derive(Debug, Default)]
 pub(super) struct Kills(Vec<(u64, Option<u64>)>);
 
@@ -18,8 +18,8 @@ impl Kills {
         }
     }
 
-    /// Whether a kill may have undone what was noticed at `noticed` and was known to be durable at `durable`, if it ever
-    /// was, before `now`.
+    /// Whether a kill may have undone what was noticed at `noticed` and was known to be durable at
+    /// `durable`, if it ever was, before `now`.
     pub(super) fn may_have_undone(&self, noticed: u64, durable: Option<u64>, now: u64) -> bool {
         let first = self.0.partition_point(|(_, until)| until.is_some_and(|it| it < noticed));
         // The later ones began later: when the first isn't one, none is.

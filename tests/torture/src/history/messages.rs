@@ -146,7 +146,8 @@ impl Messages {
         let last = sender.last;
         let mut rewound = false;
         if let Some((who, first, when)) = earlier {
-            // A receiver doesn't wait for the commit: what it heard just before a kill is said again.
+            // A receiver doesn't wait for the commit: what it heard just before a kill is said
+            // again.
             if !kills.may_have_undone(when, taken, at) {
                 return Some(doubled(it, who, first, taken));
             }

@@ -81,7 +81,8 @@ impl Profiles {
                 return Some(wrong(format!("the profile of user {user} is {value}, which was never set")));
             }
         };
-        // One that was set after the other one was taken, and taken before somebody asked, has replaced it.
+        // One that was set after the other one was taken, and taken before somebody asked, has
+        // replaced it.
         let ended = ended?;
         let replaced = |it: &&Set| it.said > ended && it.taken.is_some_and(|it| it < asked);
         let newer = later.unwrap_or_default().iter().rfind(replaced)?.value;

@@ -61,7 +61,8 @@ impl TryFrom<String> for Actor {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum To {
-    /// By a client: to the game server that it is with, whichever that is when the message is taken.
+    /// By a client: to the game server that it is with, whichever that is when the message is
+    /// taken.
     Runtime,
     /// By a game server: to each of these clients.
     Clients(Vec<u64>),
@@ -69,12 +70,13 @@ pub enum To {
     Members,
 }
 
-/// Something that somebody noticed. Numbers of messages are the sender's own and grow; those of profiles grow for each
-/// user, and 0 is the profile of a user for whom none was set.
+/// Something that somebody noticed. Numbers of messages are the sender's own and grow; those of
+/// profiles grow for each user, and 0 is the profile of a user for whom none was set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Record {
-    /// A message is about to be sent for the first time. Until more is noted its outcome is unknown.
+    /// A message is about to be sent for the first time. Until more is noted its outcome is
+    /// unknown.
     Said {
         /// The sender.
         from: Actor,
@@ -89,8 +91,9 @@ pub enum Record {
         from: Actor,
         /// Its number.
         number: u64,
-        /// For [`To::Members`]: the clients that certainly were with the sender. For [`To::Clients`]: those of them for
-        /// whom it certainly was taken; all when nobody is named. For others nothing.
+        /// For [`To::Members`]: the clients that certainly were with the sender. For
+        /// [`To::Clients`]: those of them for whom it certainly was taken; all when nobody is
+        /// named. For others nothing.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         surely: Vec<u64>,
     },
@@ -176,7 +179,8 @@ pub enum Record {
         /// The user.
         user: u64,
     },
-    /// What the profile was at some time since the first [`Record::ProfileAsked`] after the last such record.
+    /// What the profile was at some time since the first [`Record::ProfileAsked`] after the last
+    /// such record.
     ProfileRead {
         /// The user.
         user: u64,

@@ -13,9 +13,11 @@ use crate::workload::Mode;
 const FILLED: Duration = Duration::from_secs(300);
 
 impl Run {
-    /// Fills the mailboxes of players and of game servers, kills the server, and lets everybody go on.
+    /// Fills the mailboxes of players and of game servers, kills the server, and lets everybody go
+    /// on.
     pub(super) async fn fill_and_kill(&mut self) -> anyhow::Result<()> {
-        // Half of them wait for players, half for game servers; those who use the SDK don't take part.
+        // Half of them wait for players, half for game servers; those who use the SDK don't take
+        // part.
         let players = u64::try_from(self.options.players)?.max(1);
         let each = self.options.entries.saturating_mul(11).div_ceil(players.saturating_mul(20));
         self.workload.fill.store(each, Ordering::Relaxed);

@@ -23,7 +23,8 @@ use crate::{
 const TRAP: Duration = Duration::from_secs(5);
 
 impl Run {
-    /// Lets it go wrong. What lasts a while is over when this returns, but for what slows a later fault down.
+    /// Lets it go wrong. What lasts a while is over when this returns, but for what slows a later
+    /// fault down.
     pub(super) async fn strike(&mut self, fault: Fault) -> anyhow::Result<()> {
         if needs_proxy(fault) {
             return self.disturb(fault).await;

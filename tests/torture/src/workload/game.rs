@@ -1,4 +1,5 @@
-//! A game server: a lobby, which answers and asks for matches, or a match, which answers and sends its players back.
+//! A game server: a lobby, which answers and asks for matches, or a match, which answers and sends
+//! its players back.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -271,7 +272,8 @@ impl Game {
         self.orders.broadcast(&self.workload, &self.seat, surely);
     }
 
-    /// When the match is over its players fall silent; who has nothing under way any more is sent away.
+    /// When the match is over its players fall silent; who has nothing under way any more is sent
+    /// away.
     fn send_away(&mut self) {
         if self.until.is_none_or(|it| Instant::now() < it) {
             return;

@@ -21,7 +21,8 @@ use crate::history::{Actor, Record, To};
 pub(crate) enum What {
     /// One client.
     Say(u64),
-    /// Some. When one of them isn't there, the others get it all the same, and the command is refused.
+    /// Some. When one of them isn't there, the others get it all the same, and the command is
+    /// refused.
     Some(BTreeSet<u64>),
     /// All, and who they were in the eyes of the game server.
     Broadcast(BTreeSet<u64>),
@@ -59,7 +60,8 @@ pub(crate) struct Orders {
     /// What is sent until it is answered, and how often it was sent.
     batch: Vec<Order>,
     attempts: u32,
-    /// What was answered as carried out, and for whom. Whether it surely was shows when everything was fetched.
+    /// What was answered as carried out, and for whom. Whether it surely was shows when everything
+    /// was fetched.
     unsettled: Vec<(Order, BTreeSet<u64>)>,
 }
 
@@ -165,8 +167,9 @@ impl Orders {
                 (false, true) if !matches!(order.what, What::Broadcast(_)) => {
                     workload.log.add_all(taken(seat, &order, BTreeSet::new()));
                 }
-                // Who asks again hears that it asked before, also when it was refused then. To those who were here all
-                // the time it wasn't; after a kill that isn't certain of anybody.
+                // Who asks again hears that it asked before, also when it was refused then. To
+                // those who were here all the time it wasn't; after a kill that isn't certain of
+                // anybody.
                 (false, _) => {
                     let surely = order.what.clients().filter(|it| here.contains(it)).collect();
                     let surely = if order.downs == workload.down_count() { surely } else { BTreeSet::new() };

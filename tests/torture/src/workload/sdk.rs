@@ -1,4 +1,5 @@
-//! A player that plays with the SDK. It sees no ids: what the SDK hands on twice is noted as two messages.
+//! A player that plays with the SDK. It sees no ids: what the SDK hands on twice is noted as two
+//! messages.
 
 use std::{
     collections::HashSet,
@@ -48,7 +49,8 @@ pub(crate) async fn play(workload: Arc<Workload>, card: Arc<Card>, mut session: 
                 let pending = card.unacknowledged.swap(0, Ordering::AcqRel);
                 let taken = next.saturating_sub(pending)..next;
                 workload.log.add_all(taken.map(|number| Record::Taken { from, number, surely: Vec::new() }));
-                // What the SDK had received before a kill it hands on together with what came again after it.
+                // What the SDK had received before a kill it hands on together with what came again
+                // after it.
                 let mut again = (workload.down_count() != downs).then(HashSet::new);
                 for event in events {
                     entry += 1;

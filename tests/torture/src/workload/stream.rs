@@ -179,7 +179,8 @@ impl Streaming {
         .ok()
     }
 
-    /// Says something, perhaps, and acknowledges. A frame without words is answered too, and shows that it is served.
+    /// Says something, perhaps, and acknowledges. A frame without words is answered too, and shows
+    /// that it is served.
     async fn talk(&mut self, socket: &mut Socket) -> Option<End> {
         let drops = self.workload.drops.load(Ordering::Relaxed);
         if self.stands_still() {

@@ -1,5 +1,5 @@
-//! A network per tenant: made when the tenant's first container comes, removed when it has none left. Runtimes in
-//! it don't reach each other.
+//! A network per tenant: made when the tenant's first container comes, removed when it has none
+//! left. Runtimes in it don't reach each other.
 
 use std::{
     collections::{HashMap, HashSet},
