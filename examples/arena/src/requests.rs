@@ -56,9 +56,9 @@ fn queue(runtime: &mut Runtime, request: GameRequest) -> Result<(), Problem> {
     .map(drop)
 }
 
-/// Exchanges until the game drops its end of `says`, and then until everything is said. An exchange
-/// that waits is broken off only when there is something to say. Problems: the backend refuses the
-/// runtime for good.
+/// Exchanges until the game drops its end of `requests`, and then until every request is sent. A
+/// waiting exchange is cancelled only when there is something to send. Problems: the backend
+/// refuses the runtime for good.
 pub async fn exchange(
     mut runtime: Runtime,
     mut requests: UnboundedReceiver<GameRequest>,

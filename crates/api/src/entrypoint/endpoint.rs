@@ -1,5 +1,5 @@
-//! What is said of an endpoint, once: its route, document, SDK method, command and tests are made
-//! of this.
+//! The description of an endpoint, once. Its route, document, SDK method, command and tests are
+//! made of it.
 //!
 //! [`endpoints!`] turns one entry of a role's table into a type that implements [`Endpoint`] and
 //! into a [`Descriptor`]. The table of a role is exported as a macro, too, so that other crates
@@ -78,7 +78,7 @@ pub trait Endpoint: Send + Sync + 'static {
     type Request: Serialize;
     /// The body of the answer with status 200.
     type Response: DeserializeOwned;
-    /// Everything else that is said of it.
+    /// Verb, role, prose, errors and examples.
     const DESCRIPTOR: Descriptor;
 }
 
@@ -326,9 +326,9 @@ mod tests {
     #[test]
     fn every_endpoint_is_described_and_no_two_have_one_path() {
         let mut paths = BTreeSet::new();
-        for it in all() {
-            let path = it.path();
-            let summary = it.summary();
+        for endpoint in all() {
+            let path = endpoint.path();
+            let summary = endpoint.summary();
             assert!(
                 summary.ends_with('.') && summary.len() < 120,
                 "{path}: {summary:?} is no short sentence"
@@ -343,12 +343,14 @@ mod tests {
 
     #[test]
     fn every_example_is_a_request_and_an_answer_of_its_endpoint() {
-        for it in all() {
-            let path = it.path();
-            (it.check_request)(it.example_request).unwrap_or_else(|problem| panic!("{path}: {problem}"));
-            (it.check_response)(it.example_response).unwrap_or_else(|problem| panic!("{path}: {problem}"));
-            let request: serde_json::Value = serde_json::from_str(it.example_request).unwrap();
-            for field in it.fields.iter().filter(|it| !it.optional) {
+        for endpoint in all() {
+            let path = endpoint.path();
+            (endpoint.check_request)(endpoint.example_request)
+                .unwrap_or_else(|problem| panic!("{path}: {problem}"));
+            (endpoint.check_response)(endpoint.example_response)
+                .unwrap_or_else(|problem| panic!("{path}: {problem}"));
+            let request: serde_json::Value = serde_json::from_str(endpoint.example_request).unwrap();
+            for field in endpoint.fields.iter().filter(|it| !it.optional) {
                 assert!(request.get(field.name).is_some(), "{path}: the example has no `{}`", field.name);
             }
         }
