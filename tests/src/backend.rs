@@ -178,7 +178,7 @@ impl Backend {
         docker_list(&self.installation(), &[])
     }
 
-    /// The game servers of [`Game::IdleRuntime`] whose containers run.
+    /// The game servers of [`Game::IdleRuntime`](crate::Game::IdleRuntime) whose containers run.
     pub fn idle_runtimes(&self) -> Vec<IdleRuntime> {
         self.containers().into_iter().filter_map(idle_runtime::inspect).collect()
     }

@@ -16,7 +16,7 @@ pub enum Game {
     /// The sample game with duels.
     Arena,
     /// Nothing that speaks to the backend: whoever deployed it [does so
-    /// itself](Backend::idle_runtimes).
+    /// itself](crate::Backend::idle_runtimes).
     IdleRuntime,
     /// An image that can't be started: its entrypoint isn't in it.
     Unstartable,

@@ -138,7 +138,7 @@ impl Runtime {
     }
 
     /// Opens the runtime's side of the dispatcher: a room where the clients are that followed an
-    /// [invitation](Self::upgrade). It is independent of the exchanges, and opens in the
+    /// [invitation](Self::upgrade_connection). It is independent of the exchanges, and opens in the
     /// background.
     pub fn open_dispatcher(&self) -> DispatcherConnection {
         DispatcherConnection::open(self.client.clone(), self.id, &self.password, self.retry)

@@ -1,7 +1,7 @@
 //! The description of an endpoint, once. Its route, document, SDK method, command and tests are
 //! made of it.
 //!
-//! [`endpoints!`] turns one entry of a role's table into a type that implements [`Endpoint`] and
+//! `endpoints!` turns one entry of a role's table into a type that implements [`Endpoint`] and
 //! into a [`Descriptor`]. The table of a role is exported as a macro, too, so that other crates
 //! generate code from it.
 
