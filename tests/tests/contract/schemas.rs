@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use omgservers_api::{
-    ProjectPermission, RuntimeQualifier, StagePermission, TenantPermission,
+    ProjectPermission, RuntimeQualifier, StagePermission, TenantPermission, WorkerReason,
     config::{AfterTimeout, MatchRule, PortProtocol},
     interchange::{MatchmakingFailureReason, Reason},
     protocol::DEFINITIONS,
@@ -42,6 +42,7 @@ const ENUMERATIONS: &[(&str, RoundTrip)] = &[
     ("RuntimeQualifier", word::<RuntimeQualifier>),
     ("StagePermission", word::<StagePermission>),
     ("TenantPermission", word::<TenantPermission>),
+    ("WorkerReason", word::<WorkerReason>),
 ];
 
 /// All values that enumerations in a schema declare.
