@@ -160,12 +160,12 @@ impl PgDeployments {
     }
 
     /// Takes a deployment that is gone off its stage's list. A failure is left to the next reader
-    /// of the list.
+    /// of the list, and to the sweep when nobody reads that far.
     async fn unlist(&self, stage: StageId, deployment: DeploymentId) {
         let list = self.shards.of_id(stage);
         let unlisted = list.write(async |conn| store::unlist(conn, stage, deployment).await).await;
         if let Err(problem) = unlisted {
-            tracing::warn!(%stage, %deployment, ?problem, "a deleted deployment is still listed; the next reader unlists it");
+            tracing::warn!(%stage, %deployment, ?problem, "a deleted deployment is still listed; the sweep unlists it");
         }
     }
 

@@ -194,8 +194,8 @@ pub(crate) async fn unlist(conn: &mut Conn, stage: StageId, id: DeploymentId) ->
 }
 
 /// Takes several deployments off their stages' lists.
-pub(crate) async fn unlist_all(conn: &mut Conn, rows: &[ListedRow]) -> Result<(), Problem> {
-    let (stages, ids): (Vec<StageId>, Vec<DeploymentId>) = rows.iter().map(|it| (it.stage_id, it.id)).unzip();
+pub(crate) async fn unlist_all(conn: &mut Conn, places: &[(StageId, DeploymentId)]) -> Result<(), Problem> {
+    let (stages, ids): (Vec<StageId>, Vec<DeploymentId>) = places.iter().copied().unzip();
     // An id is in the list of one stage only; the stages lead to the primary key.
     let gone = listed::table.filter(listed::stage_id.eq_any(stages).and(listed::id.eq_any(ids)));
     diesel::delete(gone).execute(conn).await?;
@@ -262,6 +262,22 @@ pub(crate) async fn of_version(
         .select(ListedRow::as_select())
         .load(conn)
         .await?)
+}
+
+/// The next `limit` places in the lists of stages, in their order.
+pub(crate) async fn places(
+    conn: &mut Conn,
+    after: Option<(StageId, DeploymentId)>,
+    limit: i64,
+) -> Result<Vec<(StageId, DeploymentId)>, Problem> {
+    let columns = (listed::stage_id, listed::id);
+    let mut query = listed::table.select(columns).order(columns).limit(limit).into_boxed();
+    if let Some((stage, id)) = after {
+        let later = listed::stage_id.gt(stage).or(listed::id.gt(id));
+        // The first condition says nothing new, but lets the primary key find the place.
+        query = query.filter(listed::stage_id.ge(stage).and(later));
+    }
+    Ok(query.load(conn).await?)
 }
 
 /// The next `limit` stages that have deployments, by id.

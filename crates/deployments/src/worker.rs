@@ -7,9 +7,9 @@ use std::{
 
 use chrono::TimeDelta;
 use omgservers_api::{DeploymentId, Problem, Slot, StageId, VersionId, ids::Id as _};
-use omgservers_core::{Db, Outcome, Worker, sweep_each};
+use omgservers_core::{Db, Existence, Outcome, Worker, sweep, sweep_each};
 
-use crate::{PgDeployments, store};
+use crate::{Deployments as _, PgDeployments, store};
 
 /// Stages or versions that are compared at a time.
 const PAGE: i64 = 500;
@@ -58,6 +58,23 @@ impl SweepOrphans {
         sweep_each(page, exist, delete).await
     }
 
+    /// Unlists the deployments that are gone: their deletion broke off between its two
+    /// transactions. Readers of a list only notice one that is the newest.
+    async fn sweep_places(&self, db: &Db) -> Result<usize, Problem> {
+        let page = |after| async move { store::places(&mut *db.read().await?, after, PAGE).await };
+        let exist = |places: Vec<(StageId, DeploymentId)>| async move {
+            let ids: Vec<DeploymentId> = places.iter().map(|it| it.1).collect();
+            let exist = self.deployments.exist(&ids).await?;
+            let answer = |id: &DeploymentId| exist.get(id).copied().unwrap_or(Existence::Unknown);
+            Ok(places.into_iter().map(|it| (it, answer(&it.1))).collect())
+        };
+        let delete = |gone: Vec<(StageId, DeploymentId)>| async move {
+            db.write(async |conn| store::unlist_all(conn, &gone).await).await?;
+            Ok(gone.len())
+        };
+        sweep(page, exist, delete).await
+    }
+
     /// Deletes deployments that are listed in `db`: first themselves, one slot at a time, then
     /// their places in the lists.
     async fn delete(&self, db: &Db, listed: &[store::ListedRow]) -> Result<usize, Problem> {
@@ -71,7 +88,8 @@ impl SweepOrphans {
             let deleted = home.write(async |conn| store::delete_all(conn, &ids).await).await?;
             all.extend(deleted);
         }
-        db.write(async |conn| store::unlist_all(conn, listed).await).await?;
+        let places: Vec<_> = listed.iter().map(|it| (it.stage_id, it.id)).collect();
+        db.write(async |conn| store::unlist_all(conn, &places).await).await?;
         let mut of_stage: BTreeMap<StageId, Vec<DeploymentId>> = BTreeMap::new();
         for row in listed.iter().filter(|it| all.contains(&it.id)) {
             of_stage.entry(row.stage_id).or_default().push(row.id);
@@ -127,9 +145,12 @@ impl Worker for SweepOrphans {
         let (mut changed, mut failed) = (0_usize, None);
         // One that fails doesn't stop the others, nor does a database that doesn't answer.
         for (_, db) in self.deployments.shards.all() {
-            for part in
-                [self.finish_unlisted(db).await, self.sweep_stages(db).await, self.sweep_versions(db).await]
-            {
+            for part in [
+                self.finish_unlisted(db).await,
+                self.sweep_places(db).await,
+                self.sweep_stages(db).await,
+                self.sweep_versions(db).await,
+            ] {
                 match part {
                     Ok(count) => changed = changed.saturating_add(count),
                     Err(problem) => failed = Some(problem),

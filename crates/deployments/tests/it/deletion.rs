@@ -146,6 +146,24 @@ async fn a_deletion_that_broke_off_gives_the_stage_back_to_the_older_one() {
     assert_eq!(rows(&fixture).await, (1, 1), "the reader has unlisted it");
 }
 
+#[tokio::test]
+async fn a_deletion_of_an_older_deployment_that_broke_off_is_finished_by_the_sweep() {
+    let fixture = Fixture::new().await;
+    let path = fixture.stage().await;
+    let version = fixture.deployable_version(path).await;
+    let older = fixture.deploy(path, version).await.unwrap();
+    let newer = fixture.deploy(path, version).await.unwrap();
+    let faulty = fixture.deployments_on(failing(&fixture, 2));
+    assert!(faulty.delete(&support(), path.tenant, older).await.unwrap());
+    assert_eq!(fixture.deployments.newest(path.stage).await.unwrap().deployment.id, newer);
+    assert_eq!(rows(&fixture).await, (1, 2), "the newest is read, and nobody reads beyond it");
+    let mut sweep = SweepOrphans::new(fixture.deployments.clone());
+    assert_eq!(sweep.run_once().await.unwrap().changed, 1);
+    assert_eq!(rows(&fixture).await, (1, 1));
+    assert_eq!(sweep.run_once().await.unwrap().changed, 0, "the one that exists stays listed");
+    assert_eq!(rows(&fixture).await, (1, 1));
+}
+
 /// A database whose transaction of this number fails before its commit.
 fn failing(fixture: &Fixture, number: usize) -> omgservers_core::Db {
     let count = AtomicUsize::new(0);
