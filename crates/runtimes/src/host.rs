@@ -69,7 +69,7 @@ pub struct ImageName {
 
 /// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ContainerStatus {
     /// Created, and not started yet.
     Created,
     /// It runs.
@@ -86,7 +86,7 @@ pub struct Container {
     /// Which attempt it is.
     pub attempt: Attempt,
     /// Its state.
-    pub status: Status,
+    pub status: ContainerStatus,
     /// Its ports, as long as it runs.
     pub ports: Vec<PublishedPort>,
 }
@@ -122,21 +122,21 @@ pub const LOG_TAIL_LINES: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// Its state.
-    pub status: Status,
-    /// Its exit, when it is [`Status::Ended`]; otherwise empty.
+    pub status: ContainerStatus,
+    /// Its exit, when it is [`ContainerStatus::Ended`]; otherwise empty.
     pub exit: Exit,
 }
 
 impl Inspection {
     /// A container that has ended.
     pub(crate) fn ended(exit: Exit) -> Self {
-        Self { status: Status::Ended, exit }
+        Self { status: ContainerStatus::Ended, exit }
     }
 }
 
 /// A container that has no exit.
-impl From<Status> for Inspection {
-    fn from(status: Status) -> Self {
+impl From<ContainerStatus> for Inspection {
+    fn from(status: ContainerStatus) -> Self {
         Self { status, exit: Exit::default() }
     }
 }
@@ -147,8 +147,8 @@ impl From<Status> for Inspection {
 pub struct HostEvent {
     /// Which container.
     pub attempt: Attempt,
-    /// What it is said to be since.
-    pub status: Status,
+    /// The state in which the event leaves the container.
+    pub status: ContainerStatus,
 }
 
 /// Why an operation on a host failed.
@@ -171,7 +171,7 @@ pub enum HostError {
 pub struct StartError {
     /// The error of the host.
     pub error: HostError,
-    /// Whether the container may have run all the same. If not, another attempt does no harm.
+    /// Whether the container may have run despite the error. If not, another attempt does no harm.
     pub may_have_run: bool,
 }
 
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_kept_where_much_was_said_after_them() {
+    fn errors_are_kept_where_many_lines_follow_them() {
         let mut log = vec![piece(true, "thread 'main' panicked\n")];
         log.extend((1..=100).map(|it| piece(false, &format!("line {it}\n"))));
         let tail = log_tail(&log);

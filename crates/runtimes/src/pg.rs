@@ -105,7 +105,7 @@ impl PgRuntimes {
             })
             .await?;
         self.shared.reload_host_clients().await?;
-        self.shared.bell.ring();
+        self.shared.doorbell.ring();
         Ok(pool)
     }
 
@@ -122,10 +122,10 @@ impl PgRuntimes {
 
     /// Wakes the reconciler.
     pub fn doorbell(&self) -> Doorbell {
-        self.shared.bell.clone()
+        self.shared.doorbell.clone()
     }
 
-    /// Listens to the hosts until `stop`, so that the reconciler hears of ends within moments.
+    /// Listens to the hosts until `stop`, so that the reconciler learns of ends within moments.
     /// Without it the reconciler sees them within its period.
     pub async fn watch(&self, stop: CancellationToken) {
         watch::run(Arc::clone(&self.shared), stop).await;
@@ -169,10 +169,10 @@ impl PgRuntimes {
             return Ok(HashMap::new());
         }
         let host_clients = self.shared.host_clients().await?;
-        let published = |it: &&Row| {
-            let host = host_clients.iter().find(|host_client| Some(host_client.host.id) == it.host_id)?;
-            let (address, connect_key) = (host.host.config.address().to_owned(), it.connect_key.clone()?);
-            Some((it.id, Published { address, ports: it.published(), connect_key }))
+        let published = |row: &&Row| {
+            let host = host_clients.iter().find(|host_client| Some(host_client.host.id) == row.host_id)?;
+            let (address, connect_key) = (host.host.config.address().to_owned(), row.connect_key.clone()?);
+            Some((row.id, Published { address, ports: row.published(), connect_key }))
         };
         Ok(rows.iter().filter_map(published).collect())
     }

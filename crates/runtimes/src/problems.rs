@@ -2,7 +2,7 @@
 
 use omgservers_api::{Code, Kind};
 
-/// The credentials are right, and the runtime came to an end or was told to stop.
+/// The credentials are right, and the runtime has ended or should stop.
 pub const STOPPED: Code =
     Code::new("runtimes.stopped", "RUNTIME_NOT_FOUND", Kind::NotFound, "the runtime should not run any more");
 /// No host of the pool has this URI.

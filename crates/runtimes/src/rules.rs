@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use omgservers_core::{Backoff, Ticks};
 
-use crate::host::Status;
+use crate::host::ContainerStatus;
 
 /// The desired state, which the service writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,18 +63,18 @@ pub struct View {
     pub health: Health,
     /// The state of its present attempt's container; `None` until the host has listed its
     /// containers.
-    pub status: Option<Status>,
+    pub status: Option<ContainerStatus>,
 }
 
 /// The next step for a runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum RuntimeStep {
     /// Nothing.
     Rest,
     /// Nothing before this.
     Wait(Ticks),
     /// Begin an attempt: a host, a new epoch, a new password.
-    Place,
+    Begin,
     /// Inspect its container: a hint says that it has ended.
     Inspect,
     /// Record that it runs.
@@ -97,36 +97,38 @@ pub const HOST_LOST: &str = "host lost: the Docker host doesn't answer any more"
 pub const INTERRUPTED: &str = "the start was interrupted, and its container isn't there";
 
 /// Decides the next step for a runtime for which no operation is under way.
-pub fn next(life: Life, view: View, now: Ticks) -> Step {
+pub fn next(life: Life, view: View, now: Ticks) -> RuntimeStep {
     let lost = view.health == Health::Lost;
     match (life.desired, life.observed) {
-        (Desired::Stop, _) if !life.placed || lost => Step::Delete,
-        (Desired::Stop, _) => Step::Remove,
-        (Desired::Run, Observed::Failed) => Step::Rest,
+        (Desired::Stop, _) if !life.placed || lost => RuntimeStep::Delete,
+        (Desired::Stop, _) => RuntimeStep::Remove,
+        (Desired::Run, Observed::Failed) => RuntimeStep::Rest,
         (Desired::Run, Observed::Running) => match view.status {
-            _ if lost => Step::Fail(HOST_LOST),
-            Some(Status::Ended | Status::Gone | Status::Created) if view.health == Health::Up => {
-                Step::Inspect
+            _ if lost => RuntimeStep::Fail(HOST_LOST),
+            Some(ContainerStatus::Ended | ContainerStatus::Gone | ContainerStatus::Created)
+                if view.health == Health::Up =>
+            {
+                RuntimeStep::Inspect
             }
-            _ => Step::Rest,
+            _ => RuntimeStep::Rest,
         },
         (Desired::Run, Observed::Pending) if !life.placed => {
             if life.unschedulable || now >= life.not_before {
-                Step::Place
+                RuntimeStep::Begin
             } else {
-                Step::Wait(life.not_before)
+                RuntimeStep::Wait(life.not_before)
             }
         }
         (Desired::Run, Observed::Pending) => match view.status {
             // Whether it ran isn't known. If it did, its game server may have got what another one
             // would miss.
-            _ if lost => Step::Fail(HOST_LOST),
-            _ if view.health != Health::Up => Step::Rest,
-            None => Step::Rest,
-            Some(Status::Running) => Step::Adopt,
-            Some(Status::Ended) => Step::Inspect,
-            Some(Status::Created) => Step::RemoveUnstarted,
-            Some(Status::Gone) => Step::Fail(INTERRUPTED),
+            _ if lost => RuntimeStep::Fail(HOST_LOST),
+            _ if view.health != Health::Up => RuntimeStep::Rest,
+            None => RuntimeStep::Rest,
+            Some(ContainerStatus::Running) => RuntimeStep::Adopt,
+            Some(ContainerStatus::Ended) => RuntimeStep::Inspect,
+            Some(ContainerStatus::Created) => RuntimeStep::RemoveUnstarted,
+            Some(ContainerStatus::Gone) => RuntimeStep::Fail(INTERRUPTED),
         },
     }
 }
@@ -144,7 +146,7 @@ const MISS_APART: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulse {
     known: bool,
-    heard: Ticks,
+    answered: Ticks,
     misses: u32,
     missed: Ticks,
 }
@@ -152,12 +154,12 @@ pub struct Pulse {
 impl Pulse {
     /// Makes the pulse of a host that is new now.
     pub fn new(now: Ticks) -> Self {
-        Self { known: false, heard: now, misses: 0, missed: Ticks(0) }
+        Self { known: false, answered: now, misses: 0, missed: Ticks(0) }
     }
 
     /// It answered.
     pub fn answered(&mut self, now: Ticks) {
-        *self = Self { known: true, heard: now, misses: 0, missed: now };
+        *self = Self { known: true, answered: now, misses: 0, missed: now };
     }
 
     /// It didn't answer.
@@ -176,7 +178,7 @@ impl Pulse {
     /// How it is.
     pub fn health(&self, now: Ticks, lost_after: Duration) -> Health {
         // Time alone makes nothing lost: this process itself may have slept.
-        match (self.misses >= SUSPECT_AFTER, now.since(self.heard) >= lost_after, self.known) {
+        match (self.misses >= SUSPECT_AFTER, now.since(self.answered) >= lost_after, self.known) {
             (true, true, _) => Health::Lost,
             (_, _, false) => Health::Unknown,
             (true, false, true) => Health::Suspect,
@@ -192,8 +194,13 @@ mod tests {
     use super::*;
 
     const DESIRED: [Desired; 2] = [Desired::Run, Desired::Stop];
-    const STATUS: [Option<Status>; 5] =
-        [None, Some(Status::Created), Some(Status::Running), Some(Status::Ended), Some(Status::Gone)];
+    const STATUS: [Option<ContainerStatus>; 5] = [
+        None,
+        Some(ContainerStatus::Created),
+        Some(ContainerStatus::Running),
+        Some(ContainerStatus::Ended),
+        Some(ContainerStatus::Gone),
+    ];
     const HEALTH: [Health; 4] = [Health::Unknown, Health::Up, Health::Suspect, Health::Lost];
 
     prop_compose! {
@@ -218,46 +225,52 @@ mod tests {
         }
     }
 
-    /// A world of one runtime on one host, where every step succeeds unless `trouble` says
+    /// A fixture of one runtime on one host, where every step succeeds unless `trouble` says
     /// otherwise.
-    struct World {
+    struct Fixture {
         life: Life,
         view: View,
-        container: Status,
+        container: ContainerStatus,
         now: Ticks,
         deleted: bool,
         starts: u32,
     }
 
-    impl World {
-        fn take(&mut self, step: Step, start_fails: bool) {
+    impl Fixture {
+        fn take(&mut self, step: RuntimeStep, start_fails: bool) {
             match step {
-                Step::Rest | Step::Wait(_) => {}
-                Step::Place => {
-                    assert_ne!(self.container, Status::Running, "a second container for one runtime");
+                RuntimeStep::Rest | RuntimeStep::Wait(_) => {}
+                RuntimeStep::Begin => {
+                    assert_ne!(
+                        self.container,
+                        ContainerStatus::Running,
+                        "a second container for one runtime"
+                    );
                     self.starts += 1;
                     if start_fails {
                         self.life.not_before = self.now.plus(RETRY.after(self.starts));
                         self.life.unschedulable = false;
                     } else {
-                        (self.life.placed, self.container) = (true, Status::Running);
+                        (self.life.placed, self.container) = (true, ContainerStatus::Running);
                         self.life.observed = Observed::Running;
                     }
                 }
-                Step::Inspect => match self.container {
-                    Status::Running => {}
-                    Status::Created | Status::Ended | Status::Gone => {
+                RuntimeStep::Inspect => match self.container {
+                    ContainerStatus::Running => {}
+                    ContainerStatus::Created | ContainerStatus::Ended | ContainerStatus::Gone => {
                         (self.life.observed, self.life.placed) = (Observed::Failed, false);
                     }
                 },
-                Step::Adopt => self.life.observed = Observed::Running,
-                Step::RemoveUnstarted => (self.container, self.life.placed) = (Status::Gone, false),
-                Step::Fail(_) => (self.life.observed, self.life.placed) = (Observed::Failed, false),
-                Step::Remove => {
-                    self.container = Status::Gone;
+                RuntimeStep::Adopt => self.life.observed = Observed::Running,
+                RuntimeStep::RemoveUnstarted => {
+                    (self.container, self.life.placed) = (ContainerStatus::Gone, false)
+                }
+                RuntimeStep::Fail(_) => (self.life.observed, self.life.placed) = (Observed::Failed, false),
+                RuntimeStep::Remove => {
+                    self.container = ContainerStatus::Gone;
                     self.life.placed = false;
                 }
-                Step::Delete => self.deleted = true,
+                RuntimeStep::Delete => self.deleted = true,
             }
             if self.view.health == Health::Up {
                 self.view.status = Some(self.container);
@@ -269,12 +282,12 @@ mod tests {
         #[test]
         fn what_should_stop_is_never_started(life in any_life(), view in any_view(), now in 0u64..200) {
             let step = next(Life { desired: Desired::Stop, ..life }, view, Ticks(now));
-            prop_assert!(matches!(step, Step::Remove | Step::Delete), "{:?}", step);
+            prop_assert!(matches!(step, RuntimeStep::Remove | RuntimeStep::Delete), "{:?}", step);
         }
 
         #[test]
         fn an_attempt_begins_only_when_no_other_holds_a_host(life in any_life(), view in any_view(), now in 0u64..200) {
-            if next(life, view, Ticks(now)) == Step::Place {
+            if next(life, view, Ticks(now)) == RuntimeStep::Begin {
                 prop_assert!(!life.placed && life.desired == Desired::Run && life.observed == Observed::Pending);
                 prop_assert!(life.unschedulable || now >= life.not_before.0);
             }
@@ -285,62 +298,62 @@ mod tests {
             let life = Life { desired: Desired::Run, placed: true, ..life };
             // What gives the host back for another attempt needs a container that was made and
             // never ran.
-            if next(life, view, Ticks(now)) == Step::RemoveUnstarted {
-                prop_assert_eq!((life.observed, view.status), (Observed::Pending, Some(Status::Created)));
+            if next(life, view, Ticks(now)) == RuntimeStep::RemoveUnstarted {
+                prop_assert_eq!((life.observed, view.status), (Observed::Pending, Some(ContainerStatus::Created)));
             }
         }
 
         #[test]
         fn nothing_that_runs_is_touched(life in any_life(), health in select(&HEALTH[..3]), now in 0u64..200) {
             let life = Life { desired: Desired::Run, observed: Observed::Running, placed: true, ..life };
-            prop_assert_eq!(next(life, View { health, status: Some(Status::Running) }, Ticks(now)), Step::Rest);
+            prop_assert_eq!(next(life, View { health, status: Some(ContainerStatus::Running) }, Ticks(now)), RuntimeStep::Rest);
         }
 
         #[test]
         fn nothing_is_concluded_from_a_host_that_does_not_answer(life in any_life(), status in select(&STATUS[..]), now in 0u64..200) {
             for health in [Health::Unknown, Health::Suspect] {
                 let step = next(life, View { health, status }, Ticks(now));
-                prop_assert!(!matches!(step, Step::Inspect | Step::Fail(_) | Step::Adopt | Step::RemoveUnstarted), "{:?}", step);
+                prop_assert!(!matches!(step, RuntimeStep::Inspect | RuntimeStep::Fail(_) | RuntimeStep::Adopt | RuntimeStep::RemoveUnstarted), "{:?}", step);
             }
         }
 
         #[test]
         fn every_story_comes_to_the_wished_end(
-            life in any_life(), container in select(&[Status::Created, Status::Running, Status::Ended, Status::Gone][..]),
+            life in any_life(), container in select(&[ContainerStatus::Created, ContainerStatus::Running, ContainerStatus::Ended, ContainerStatus::Gone][..]),
             troubles in proptest::collection::vec(any::<bool>(), 0..6), lost in any::<bool>(),
         ) {
             // A container belongs to an attempt; without one there is none.
-            let container = if life.placed { container } else { Status::Gone };
+            let container = if life.placed { container } else { ContainerStatus::Gone };
             let view = View { health: if lost { Health::Lost } else { Health::Up }, status: Some(container) };
-            let mut world = World { life, view, container, now: Ticks(100), deleted: false, starts: 0 };
+            let mut fixture = Fixture { life, view, container, now: Ticks(100), deleted: false, starts: 0 };
             if lost {
-                world.container = Status::Gone;
+                fixture.container = ContainerStatus::Gone;
             }
             let mut troubles = troubles.into_iter();
             for _ in 0..40 {
-                match next(world.life, world.view, world.now) {
-                    Step::Wait(until) => world.now = until,
+                match next(fixture.life, fixture.view, fixture.now) {
+                    RuntimeStep::Wait(until) => fixture.now = until,
                     step => {
-                        let fails = step == Step::Place && troubles.next().unwrap_or(false);
-                        world.take(step, fails);
+                        let fails = step == RuntimeStep::Begin && troubles.next().unwrap_or(false);
+                        fixture.take(step, fails);
                         // Another host takes it.
-                        if !world.life.placed {
-                            world.view.health = Health::Up;
+                        if !fixture.life.placed {
+                            fixture.view.health = Health::Up;
                         }
                     }
                 }
-                if world.deleted {
+                if fixture.deleted {
                     break;
                 }
             }
             match life.desired {
-                Desired::Stop => prop_assert!(world.deleted && (lost || world.container == Status::Gone)),
+                Desired::Stop => prop_assert!(fixture.deleted && (lost || fixture.container == ContainerStatus::Gone)),
                 Desired::Run => {
-                    prop_assert!(!world.deleted);
-                    let ended = matches!(world.life.observed, Observed::Running | Observed::Failed);
-                    prop_assert!(ended, "{:?}", world.life);
-                    if world.life.observed == Observed::Running {
-                        prop_assert_eq!(world.container, Status::Running);
+                    prop_assert!(!fixture.deleted);
+                    let ended = matches!(fixture.life.observed, Observed::Running | Observed::Failed);
+                    prop_assert!(ended, "{:?}", fixture.life);
+                    if fixture.life.observed == Observed::Running {
+                        prop_assert_eq!(fixture.container, ContainerStatus::Running);
                     }
                 }
             }

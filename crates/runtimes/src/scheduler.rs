@@ -72,7 +72,7 @@ impl Capacity {
 }
 
 /// Chooses the host for `need`, if one has the capacity.
-pub fn place(capacities: &[Capacity], need: Need, strategy: Strategy) -> Option<HostId> {
+pub fn choose_host(capacities: &[Capacity], need: Need, strategy: Strategy) -> Option<HostId> {
     let fitting = capacities.iter().filter(|it| it.fits(need));
     let chosen = match strategy {
         Strategy::Pack => fitting.min_by_key(|it| (Reverse(it.fullness(need)), it.host)),
@@ -110,7 +110,7 @@ mod tests {
 
     fn fill(capacities: &mut [Capacity], need: Need, strategy: Strategy) -> Vec<i64> {
         std::iter::from_fn(|| {
-            let host = place(capacities, need, strategy)?;
+            let host = choose_host(capacities, need, strategy)?;
             capacities.iter_mut().find(|it| it.host == host)?.reserve(need);
             Some(host.get())
         })
@@ -169,7 +169,7 @@ mod tests {
             capacities in proptest::collection::vec(any_capacity(), 0..8), cpu in 0u32..2000, memory in 0u32..20_000, pack in any::<bool>(),
         ) {
             let need = Need { cpu, memory };
-            match place(&capacities, need, if pack { Strategy::Pack } else { Strategy::Spread }) {
+            match choose_host(&capacities, need, if pack { Strategy::Pack } else { Strategy::Spread }) {
                 Some(host) => {
                     // Ids may repeat here: one of that id must fit.
                     prop_assert!(capacities.iter().any(|it| it.host == host && it.fits(need)));
@@ -186,7 +186,7 @@ mod tests {
             for (cpu, memory) in needs {
                 let need = Need { cpu, memory };
                 let strategy = if pack { Strategy::Pack } else { Strategy::Spread };
-                if let Some(host) = place(&capacities, need, strategy) {
+                if let Some(host) = choose_host(&capacities, need, strategy) {
                     capacities.iter_mut().find(|it| it.host == host).unwrap().reserve(need);
                 }
                 for host in &capacities {
@@ -199,7 +199,7 @@ mod tests {
         #[test]
         fn closed_hosts_get_nothing(capacities in proptest::collection::vec(any_capacity(), 0..8)) {
             let closed: Vec<Capacity> = capacities.into_iter().map(|it| Capacity { open: false, ..it }).collect();
-            prop_assert_eq!(place(&closed, Need::default(), Strategy::Spread), None);
+            prop_assert_eq!(choose_host(&closed, Need::default(), Strategy::Spread), None);
         }
     }
 }

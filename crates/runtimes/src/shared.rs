@@ -11,7 +11,7 @@ use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Ticks, WorkQueue};
 
 use crate::{
     Host, RuntimeState, RuntimesConfig,
-    host::{Attempt, ContainerHost, HostConnector, HostError, HostEvent, PullTokens, Status},
+    host::{Attempt, ContainerHost, ContainerStatus, HostConnector, HostError, HostEvent, PullTokens},
     store,
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) config: RuntimesConfig,
     pub(crate) connector: Arc<dyn HostConnector>,
     /// Wakes the reconciler.
-    pub(crate) bell: Doorbell,
+    pub(crate) doorbell: Doorbell,
     /// The deployments of runtimes whose state has changed.
     pub(crate) changed: WorkQueue<DeploymentId>,
     /// States as the rows have them.
@@ -36,24 +36,24 @@ pub(crate) struct Shared {
     /// When runtimes began to run, as far as this process saw it.
     pub(crate) since: Mutex<HashMap<RuntimeId, Ticks>>,
     host_clients: Mutex<Option<Vec<Arc<HostClient>>>>,
-    signals: Mutex<Signals>,
+    signals: Mutex<ReconcilerSignals>,
 }
 
 /// Signals to the reconciler since its last run. Bounded by the number of runtimes, containers and
 /// hosts.
 #[derive(Debug, Default)]
-pub(crate) struct Signals {
+pub(crate) struct ReconcilerSignals {
     /// Runtimes whose rows changed.
     pub(crate) dirty: HashSet<RuntimeId>,
     /// The states of containers in events.
-    pub(crate) seen: HashMap<(HostId, Attempt), Status>,
+    pub(crate) seen: HashMap<(HostId, Attempt), ContainerStatus>,
     /// Whether hosts answered their last ping.
     pub(crate) pulses: HashMap<HostId, bool>,
     /// Hosts to list at once.
     pub(crate) relist: HashSet<HostId>,
 }
 
-impl Signals {
+impl ReconcilerSignals {
     /// Records that a host didn't answer.
     pub(crate) fn missed(&mut self, host: HostId) {
         self.pulses.insert(host, false);
@@ -115,7 +115,7 @@ impl Shared {
             pull_tokens,
             config,
             connector: hosts,
-            bell: Doorbell::default(),
+            doorbell: Doorbell::default(),
             changed,
             known: StateCache::default(),
             began,
@@ -155,9 +155,9 @@ impl Shared {
     }
 
     /// Changes the signals and wakes the reconciler.
-    pub(crate) fn signal(&self, change: impl FnOnce(&mut Signals)) {
+    pub(crate) fn signal(&self, change: impl FnOnce(&mut ReconcilerSignals)) {
         change(&mut lock(&self.signals));
-        self.bell.ring();
+        self.doorbell.ring();
     }
 
     /// Records that a host answered, without a wake-up.
@@ -173,7 +173,7 @@ impl Shared {
     }
 
     /// Takes the signals.
-    pub(crate) fn take_signals(&self) -> Signals {
+    pub(crate) fn take_signals(&self) -> ReconcilerSignals {
         std::mem::take(&mut lock(&self.signals))
     }
 

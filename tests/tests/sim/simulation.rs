@@ -283,7 +283,7 @@ impl Simulation {
     pub(crate) fn running(&self) -> Vec<(usize, omgservers_runtimes::host::fake::FakeContainer)> {
         let all = self.hosts.iter().enumerate();
         all.flat_map(|(host, it)| it.containers().into_iter().map(move |it| (host, it)))
-            .filter(|(_, it)| it.status == omgservers_runtimes::host::Status::Running)
+            .filter(|(_, it)| it.status == omgservers_runtimes::host::ContainerStatus::Running)
             .collect()
     }
 }

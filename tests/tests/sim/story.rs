@@ -6,8 +6,8 @@ use futures_util::future::OptionFuture;
 use omgservers_api::{LobbyId, Problem, RuntimeId, ids::Id as _};
 use omgservers_core::Clock as _;
 use omgservers_runtimes::host::{
-    Attempt, Exit, Status,
-    fake::{Call, Fault},
+    Attempt, ContainerStatus, Exit,
+    fake::{HostCall, HostFault},
 };
 
 use crate::{
@@ -350,13 +350,20 @@ impl Simulation {
     fn trouble_host(&mut self, rng: &mut Rng) {
         let index = rng.below(self.hosts.len());
         let host = self.hosts[index].clone();
-        let calls = [Call::Pull, Call::Create, Call::Start, Call::Inspect, Call::Remove, Call::List];
+        let calls = [
+            HostCall::Pull,
+            HostCall::Create,
+            HostCall::Start,
+            HostCall::Inspect,
+            HostCall::Remove,
+            HostCall::List,
+        ];
         let call = *rng.pick(&calls).unwrap();
         let fault = match rng.below(4) {
-            0 => Fault::Refuse("no".into()),
-            1 => Fault::Hang,
-            2 => Fault::HoldAnswer,
-            _ => Fault::LoseAnswer,
+            0 => HostFault::Refuse("no".into()),
+            1 => HostFault::Hang,
+            2 => HostFault::HoldAnswer,
+            _ => HostFault::LoseAnswer,
         };
         match rng.below(10) {
             0 => host.set_reachable(false),
@@ -369,8 +376,8 @@ impl Simulation {
             // Containers that run though their start seemed to fail, and can't be removed for a
             // while.
             7 => {
-                host.fail_next(Call::Start, Fault::LoseAnswer);
-                host.fail_always(Call::Remove, Some(Fault::Refuse("busy".into())));
+                host.fail_next(HostCall::Start, HostFault::LoseAnswer);
+                host.fail_always(HostCall::Remove, Some(HostFault::Refuse("busy".into())));
             }
             _ => host.fail_next(call, fault.clone()),
         }
@@ -420,5 +427,5 @@ impl Simulation {
 }
 
 fn has(host: &omgservers_runtimes::FakeHost, attempt: Attempt) -> bool {
-    host.containers().iter().any(|it| it.spec.attempt == attempt && it.status == Status::Running)
+    host.containers().iter().any(|it| it.spec.attempt == attempt && it.status == ContainerStatus::Running)
 }

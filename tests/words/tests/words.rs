@@ -36,14 +36,13 @@ const UNFINISHED: &[(&str, usize, usize)] = &[
     ("matcher", 0, 49),
     ("matchmaking", 18, 54),
     ("messaging", 53, 134),
-    ("runtimes", 45, 6),
     ("testkit", 0, 2),
     ("tests", 201, 98),
     ("torture", 107, 38),
 ];
 
 /// How many names of types are still shared; only ever lower it.
-const UNFINISHED_TYPES: usize = 73;
+const UNFINISHED_TYPES: usize = 66;
 
 /// Names that several types of shipped code share on purpose, with the reason.
 const SHARED_TYPE_NAMES: &[(&str, &str)] = &[

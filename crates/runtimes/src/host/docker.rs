@@ -32,8 +32,8 @@ use omgservers_api::{RuntimeId, TenantId};
 
 use self::network::Networks;
 use super::{
-    Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    Inspection, Piece, PublishedPort, PullTokens, StartError, Status, TRACE_PARENT, log_tail,
+    Attempt, Container, ContainerHost, ContainerSpec, ContainerStatus, Exit, HostConnector, HostError,
+    HostEvent, ImageName, Inspection, Piece, PublishedPort, PullTokens, StartError, TRACE_PARENT, log_tail,
 };
 use crate::{Host, HostConfig};
 
@@ -122,7 +122,7 @@ pub struct DockerHost {
     docker: Docker,
     config: Arc<DockerConfig>,
     networks: Networks,
-    /// One pull per image at a time; who waits finds the image.
+    /// One pull per image at a time; the callers that wait for it find the image.
     pulls: Mutex<HashMap<ImageName, Weak<tokio::sync::Mutex<()>>>>,
     /// The tenants that had containers at the last list.
     tenants: Mutex<HashSet<TenantId>>,
@@ -181,7 +181,7 @@ impl DockerHost {
 
     async fn read_container(&self, name: &str) -> Result<Option<ContainerInspectResponse>, HostError> {
         match self.docker.inspect_container(name, None::<InspectContainerOptions>).await {
-            Ok(it) => Ok(Some(it)),
+            Ok(response) => Ok(Some(response)),
             Err(error) if status_of(&error) == Some(404) => Ok(None),
             Err(error) => Err(host_error(&error)),
         }
@@ -273,9 +273,9 @@ impl ContainerHost for DockerHost {
             let labels = container.labels.unwrap_or_default();
             tenants.extend(labels.get(TENANT).and_then(|it| it.parse::<TenantId>().ok()));
             let status = match container.state {
-                Some(Listed::CREATED) => Status::Created,
-                Some(Listed::EXITED | Listed::DEAD | Listed::REMOVING) => Status::Ended,
-                _ => Status::Running,
+                Some(Listed::CREATED) => ContainerStatus::Created,
+                Some(Listed::EXITED | Listed::DEAD | Listed::REMOVING) => ContainerStatus::Ended,
+                _ => ContainerStatus::Running,
             };
             let ports = ports::listed(&container.ports.unwrap_or_default());
             list.extend(attempt_of(&labels).map(|attempt| Container { attempt, status, ports }));
@@ -325,7 +325,7 @@ impl ContainerHost for DockerHost {
         if spec.ports.is_empty() {
             return Ok(Vec::new());
         }
-        // It runs; what can't be read now is told by the next list.
+        // It runs; the next list has what can't be read now.
         let settings = self.read_container(&name).await.ok().flatten().and_then(|it| it.network_settings);
         Ok(settings.and_then(|it| it.ports).map(|it| ports::inspected(&it)).unwrap_or_default())
     }
@@ -333,14 +333,14 @@ impl ContainerHost for DockerHost {
     async fn inspect(&self, attempt: Attempt) -> Result<Inspection, HostError> {
         let name = self.name(attempt);
         let Some(state) = self.read_container(&name).await?.map(|it| it.state.unwrap_or_default()) else {
-            return Ok(Status::Gone.into());
+            return Ok(ContainerStatus::Gone.into());
         };
         Ok(match state.status {
-            Some(Now::CREATED) => Status::Created.into(),
+            Some(Now::CREATED) => ContainerStatus::Created.into(),
             Some(Now::EXITED | Now::DEAD | Now::REMOVING) => {
                 Inspection::ended(self.exit(&name, &state).await)
             }
-            _ => Status::Running.into(),
+            _ => ContainerStatus::Running.into(),
         })
     }
 
@@ -386,14 +386,14 @@ impl ContainerHost for DockerHost {
         filters.insert("event".into(), ["start", "oom", "die", "destroy"].map(String::from).into());
         let options = EventsOptionsBuilder::default().filters(&filters).build();
         let events = self.docker.events(Some(options)).map_err(|it| host_error(&it));
-        let ours = events.try_filter_map(|it| async move {
-            let status = match it.action.as_deref() {
-                Some("start") => Status::Running,
-                Some("oom" | "die") => Status::Ended,
-                Some("destroy") => Status::Gone,
+        let ours = events.try_filter_map(|event| async move {
+            let status = match event.action.as_deref() {
+                Some("start") => ContainerStatus::Running,
+                Some("oom" | "die") => ContainerStatus::Ended,
+                Some("destroy") => ContainerStatus::Gone,
                 _ => return Ok(None),
             };
-            let labels = it.actor.and_then(|it| it.attributes).unwrap_or_default();
+            let labels = event.actor.and_then(|it| it.attributes).unwrap_or_default();
             Ok(attempt_of(&labels).map(|attempt| HostEvent { attempt, status }))
         });
         Ok(ours.boxed())

@@ -1,7 +1,7 @@
 //! A simulated Docker host: for tests, for the simulation, and to try the backend without Docker.
 //!
-//! Nothing happens by itself and nothing takes time: what goes wrong is scripted, what containers
-//! do is told.
+//! Nothing happens by itself and nothing takes time: a test scripts all faults and all that
+//! containers do.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,14 +14,14 @@ use omgservers_api::{RuntimeId, TenantId};
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    Attempt, Container, ContainerHost, ContainerSpec, Exit, HostConnector, HostError, HostEvent, ImageName,
-    Inspection, PublishedPort, PullTokens, StartError, Status,
+    Attempt, Container, ContainerHost, ContainerSpec, ContainerStatus, Exit, HostConnector, HostError,
+    HostEvent, ImageName, Inspection, PublishedPort, PullTokens, StartError,
 };
 use crate::Host;
 
 /// What a host is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Call {
+pub enum HostCall {
     /// Pulling an image.
     Pull,
     /// Making a container.
@@ -38,7 +38,7 @@ pub enum Call {
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum HostFault {
     /// The host refuses, with this reason.
     Refuse(String),
     /// There is no answer until [`FakeHost::release`], and nothing is done before.
@@ -51,10 +51,10 @@ pub enum Fault {
 
 /// What becomes of the answer to a call that is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum FakeAnswer {
     Given,
     Lost,
-    Held,
+    Withheld,
 }
 
 /// A simulated container.
@@ -63,7 +63,7 @@ pub struct FakeContainer {
     /// What it was made of; the environment holds its runtime's id and password.
     pub spec: ContainerSpec,
     /// Where it stands.
-    pub status: Status,
+    pub status: ContainerStatus,
     /// How it came to an end.
     pub exit: Option<Exit>,
     /// Where its ports are.
@@ -85,9 +85,9 @@ struct State {
     last_port: u16,
     networks: BTreeSet<TenantId>,
     containers: BTreeMap<Attempt, FakeContainer>,
-    next: BTreeMap<Call, VecDeque<Fault>>,
-    always: BTreeMap<Call, Fault>,
-    counts: BTreeMap<Call, usize>,
+    next: BTreeMap<HostCall, VecDeque<HostFault>>,
+    always: BTreeMap<HostCall, HostFault>,
+    counts: BTreeMap<HostCall, usize>,
     listeners: Vec<mpsc::UnboundedSender<Result<HostEvent, HostError>>>,
 }
 
@@ -108,12 +108,12 @@ impl FakeHost {
     }
 
     /// Lets the next call of this kind go wrong; further ones queue up.
-    pub fn fail_next(&self, call: Call, fault: Fault) {
+    pub fn fail_next(&self, call: HostCall, fault: HostFault) {
         self.state().next.entry(call).or_default().push_back(fault);
     }
 
     /// Lets all calls of this kind go wrong, or none any more.
-    pub fn fail_always(&self, call: Call, fault: Option<Fault>) {
+    pub fn fail_always(&self, call: HostCall, fault: Option<HostFault>) {
         let always = &mut self.state().always;
         match fault {
             Some(fault) => drop(always.insert(call, fault)),
@@ -148,13 +148,14 @@ impl FakeHost {
     /// Lets the container of a runtime come to an end by itself. `false` when none runs.
     pub fn exit(&self, runtime: RuntimeId, exit: Exit) -> bool {
         let mut state = self.state();
-        let running =
-            |it: &&mut FakeContainer| it.spec.attempt.runtime == runtime && it.status == Status::Running;
+        let running = |container: &&mut FakeContainer| {
+            container.spec.attempt.runtime == runtime && container.status == ContainerStatus::Running
+        };
         let Some(container) = state.containers.values_mut().rfind(running) else { return false };
-        container.status = Status::Ended;
+        container.status = ContainerStatus::Ended;
         container.exit = Some(exit);
         let attempt = container.spec.attempt;
-        state.tell(attempt, Status::Ended);
+        state.notify(attempt, ContainerStatus::Ended);
         true
     }
 
@@ -170,7 +171,7 @@ impl FakeHost {
             state.containers.keys().copied().filter(|it| it.runtime == runtime).collect();
         for attempt in &gone {
             state.containers.remove(attempt);
-            state.tell(*attempt, Status::Gone);
+            state.notify(*attempt, ContainerStatus::Gone);
         }
         !gone.is_empty()
     }
@@ -179,9 +180,9 @@ impl FakeHost {
     pub fn appear(&self, spec: ContainerSpec) {
         let mut state = self.state();
         let attempt = spec.attempt;
-        let container = state.container(spec, Status::Running);
+        let container = state.container(spec, ContainerStatus::Running);
         state.containers.insert(attempt, container);
-        state.tell(attempt, Status::Running);
+        state.notify(attempt, ContainerStatus::Running);
     }
 
     /// Puts the ports of a runtime's containers elsewhere, as a daemon may that was restarted.
@@ -208,7 +209,8 @@ impl FakeHost {
 
     /// The running containers of a runtime: one, unless something is wrong.
     pub fn running(&self, runtime: RuntimeId) -> Vec<FakeContainer> {
-        let runs = |it: &&FakeContainer| it.spec.attempt.runtime == runtime && it.status == Status::Running;
+        let runs =
+            |it: &&FakeContainer| it.spec.attempt.runtime == runtime && it.status == ContainerStatus::Running;
         self.state().containers.values().filter(runs).cloned().collect()
     }
 
@@ -233,13 +235,13 @@ impl FakeHost {
     }
 
     /// How often it was asked for this; an image that was there counts as no pull.
-    pub fn count(&self, call: Call) -> usize {
+    pub fn count(&self, call: HostCall) -> usize {
         self.state().counts.get(&call).copied().unwrap_or(0)
     }
 
     /// Whether it answers at all, and what goes wrong with this call. Says whether the answer is
     /// lost.
-    async fn meet(&self, call: Call) -> Result<Answer, HostError> {
+    async fn meet(&self, call: HostCall) -> Result<FakeAnswer, HostError> {
         let (released, fault) = {
             let mut state = self.state();
             if state.unreachable {
@@ -251,22 +253,22 @@ impl FakeHost {
             (self.released.notified(), next.or_else(|| state.always.get(&call).cloned()))
         };
         match fault {
-            None => Ok(Answer::Given),
-            Some(Fault::Refuse(reason)) => Err(HostError::Refused(reason)),
-            Some(Fault::LoseAnswer) => Ok(Answer::Lost),
-            Some(Fault::HoldAnswer) => Ok(Answer::Held),
-            Some(Fault::Hang) => {
+            None => Ok(FakeAnswer::Given),
+            Some(HostFault::Refuse(reason)) => Err(HostError::Refused(reason)),
+            Some(HostFault::LoseAnswer) => Ok(FakeAnswer::Lost),
+            Some(HostFault::HoldAnswer) => Ok(FakeAnswer::Withheld),
+            Some(HostFault::Hang) => {
                 released.await;
-                if self.state().unreachable { Err(cut()) } else { Ok(Answer::Given) }
+                if self.state().unreachable { Err(cut()) } else { Ok(FakeAnswer::Given) }
             }
         }
     }
 
-    async fn answer(&self, how: Answer) -> Result<(), HostError> {
+    async fn answer(&self, how: FakeAnswer) -> Result<(), HostError> {
         match how {
-            Answer::Given => Ok(()),
-            Answer::Lost => Err(HostError::Unreachable("the answer was lost".into())),
-            Answer::Held => {
+            FakeAnswer::Given => Ok(()),
+            FakeAnswer::Lost => Err(HostError::Unreachable("the answer was lost".into())),
+            FakeAnswer::Withheld => {
                 self.released.notified().await;
                 if self.state().unreachable { Err(cut()) } else { Ok(()) }
             }
@@ -275,7 +277,7 @@ impl FakeHost {
 }
 
 impl State {
-    fn container(&mut self, spec: ContainerSpec, status: Status) -> FakeContainer {
+    fn container(&mut self, spec: ContainerSpec, status: ContainerStatus) -> FakeContainer {
         let ports = self.free_ports(&spec);
         FakeContainer { spec, status, exit: None, ports }
     }
@@ -291,20 +293,20 @@ impl State {
 
     fn run(&mut self, attempt: Attempt) {
         if let Some(container) = self.containers.get_mut(&attempt)
-            && container.status == Status::Created
+            && container.status == ContainerStatus::Created
         {
-            container.status = Status::Running;
-            self.tell(attempt, Status::Running);
+            container.status = ContainerStatus::Running;
+            self.notify(attempt, ContainerStatus::Running);
         }
     }
 
     fn forget(&mut self, attempt: Attempt) {
         if self.containers.remove(&attempt).is_some() {
-            self.tell(attempt, Status::Gone);
+            self.notify(attempt, ContainerStatus::Gone);
         }
     }
 
-    fn tell(&mut self, attempt: Attempt, status: Status) {
+    fn notify(&mut self, attempt: Attempt, status: ContainerStatus) {
         self.listeners.retain(|it| it.send(Ok(HostEvent { attempt, status })).is_ok());
     }
 }
@@ -323,13 +325,13 @@ impl ContainerHost for FakeHost {
     }
 
     async fn list(&self) -> Result<Vec<Container>, HostError> {
-        let lost = self.meet(Call::List).await?;
+        let lost = self.meet(HostCall::List).await?;
         let list = self
             .state()
             .containers
             .values()
             .map(|container| {
-                let runs = container.status == Status::Running;
+                let runs = container.status == ContainerStatus::Running;
                 let ports = if runs { container.ports.clone() } else { Vec::new() };
                 Container { attempt: container.spec.attempt, status: container.status, ports }
             })
@@ -342,14 +344,14 @@ impl ContainerHost for FakeHost {
         if self.state().images.contains(image) {
             return Ok(());
         }
-        let lost = self.meet(Call::Pull).await?;
+        let lost = self.meet(HostCall::Pull).await?;
         tokens.token(&image.repository).await.map_err(|it| HostError::Refused(it.to_string()))?;
         self.state().images.insert(image.clone());
         self.answer(lost).await
     }
 
     async fn start(&self, spec: &ContainerSpec) -> Result<Vec<PublishedPort>, StartError> {
-        let unanswered = self.meet(Call::Create).await?;
+        let unanswered = self.meet(HostCall::Create).await?;
         {
             let mut state = self.state();
             if !state.images.contains(&spec.image) {
@@ -358,12 +360,12 @@ impl ContainerHost for FakeHost {
             state.networks.insert(spec.tenant);
             let same = state.containers.get(&spec.attempt).is_some_and(|it| it.spec == *spec);
             if !same {
-                let made = state.container(spec.clone(), Status::Created);
+                let made = state.container(spec.clone(), ContainerStatus::Created);
                 state.containers.insert(spec.attempt, made);
             }
         }
         self.answer(unanswered).await?;
-        let lost = match self.meet(Call::Start).await {
+        let lost = match self.meet(HostCall::Start).await {
             Ok(lost) => lost,
             Err(error) => {
                 let may_have_run = !matches!(error, HostError::Refused(_));
@@ -379,22 +381,24 @@ impl ContainerHost for FakeHost {
     }
 
     async fn inspect(&self, attempt: Attempt) -> Result<Inspection, HostError> {
-        let lost = self.meet(Call::Inspect).await?;
+        let lost = self.meet(HostCall::Inspect).await?;
         let inspection = match self.state().containers.get(&attempt) {
-            None => Status::Gone.into(),
+            None => ContainerStatus::Gone.into(),
             Some(found) => match found.status {
-                Status::Created | Status::Running => found.status.into(),
-                Status::Ended | Status::Gone => Inspection::ended(found.exit.clone().unwrap_or_default()),
+                ContainerStatus::Created | ContainerStatus::Running => found.status.into(),
+                ContainerStatus::Ended | ContainerStatus::Gone => {
+                    Inspection::ended(found.exit.clone().unwrap_or_default())
+                }
             },
         };
         self.answer(lost).await.map(|()| inspection)
     }
 
     async fn remove_unstarted(&self, attempt: Attempt) -> Result<bool, HostError> {
-        let lost = self.meet(Call::Remove).await?;
+        let lost = self.meet(HostCall::Remove).await?;
         let removed = {
             let mut state = self.state();
-            let made = state.containers.get(&attempt).is_some_and(|it| it.status == Status::Created);
+            let made = state.containers.get(&attempt).is_some_and(|it| it.status == ContainerStatus::Created);
             if made {
                 state.forget(attempt);
             }
@@ -404,7 +408,7 @@ impl ContainerHost for FakeHost {
     }
 
     async fn remove(&self, attempt: Attempt, _grace: Duration) -> Result<(), HostError> {
-        let lost = self.meet(Call::Remove).await?;
+        let lost = self.meet(HostCall::Remove).await?;
         self.state().forget(attempt);
         self.answer(lost).await
     }

@@ -39,7 +39,7 @@ pub(crate) enum HostOp {
 pub(crate) enum HostOpResult {
     List(Result<Vec<Container>, HostError>),
     Pull(ImageName, Result<(), HostError>),
-    /// With the published ports, as far as the host told them.
+    /// With the published ports that the host has reported.
     Start(Attempt, Result<Vec<PublishedPort>, StartError>),
     Inspect(Attempt, Result<Inspection, HostError>),
     /// Whether there was a container that never ran.
@@ -87,7 +87,7 @@ impl HostOpResult {
     }
 }
 
-struct UnderWay {
+struct RunningOp {
     host: HostId,
     op: HostOp,
     begun: Ticks,
@@ -99,13 +99,13 @@ struct UnderWay {
 pub(crate) struct HostTasks {
     // Aborts all tasks with the reconciler.
     tasks: JoinSet<()>,
-    under_way: HashMap<u64, UnderWay>,
+    running: HashMap<u64, RunningOp>,
     last: u64,
     // As many results as there are tasks: bounded by the bounds on those.
     sender: UnboundedSender<(u64, HostOpResult)>,
     receiver: UnboundedReceiver<(u64, HostOpResult)>,
     waited_for: Option<(u64, HostOpResult)>,
-    bell: Doorbell,
+    doorbell: Doorbell,
 }
 
 /// Sends the result of a task, also when the task panics.
@@ -114,7 +114,7 @@ struct Reporter {
     op: HostOp,
     result: Option<HostOpResult>,
     sender: UnboundedSender<(u64, HostOpResult)>,
-    bell: Doorbell,
+    doorbell: Doorbell,
 }
 
 impl Reporter {
@@ -129,27 +129,27 @@ impl Drop for Reporter {
             self.op.clone().failed(HostError::Refused("the operation was cancelled".into()))
         });
         let _ended = self.sender.send((self.id, result));
-        self.bell.ring();
+        self.doorbell.ring();
     }
 }
 
 impl HostTasks {
-    pub(crate) fn new(bell: Doorbell) -> Self {
+    pub(crate) fn new(doorbell: Doorbell) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         Self {
             tasks: JoinSet::new(),
-            under_way: HashMap::new(),
+            running: HashMap::new(),
             last: 0,
             sender,
             receiver,
             waited_for: None,
-            bell,
+            doorbell,
         }
     }
 
     /// How many are under way.
-    pub(crate) fn under_way(&self) -> usize {
-        self.under_way.len()
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
     }
 
     pub(crate) fn list<F>(&mut self, host: HostId, now: Ticks, limit: Duration, work: F)
@@ -216,28 +216,28 @@ impl HostTasks {
             op: op.clone(),
             result: None,
             sender: self.sender.clone(),
-            bell: self.bell.clone(),
+            doorbell: self.doorbell.clone(),
         };
         let abort = self.tasks.spawn(inherit(async move {
             reporter.send(work.await);
         }));
-        let under_way = UnderWay { host, op, begun: now, deadline: now.plus(limit), abort };
-        self.under_way.insert(self.last, under_way);
+        let running = RunningOp { host, op, begun: now, deadline: now.plus(limit), abort };
+        self.running.insert(self.last, running);
     }
 
-    pub(crate) fn is_under_way(&self, host: HostId, op: &HostOp) -> bool {
-        self.under_way.values().any(|it| it.host == host && it.op == *op)
+    pub(crate) fn is_running(&self, host: HostId, op: &HostOp) -> bool {
+        self.running.values().any(|it| it.host == host && it.op == *op)
     }
 
     /// The attempts for which something is under way.
     pub(crate) fn busy(&self) -> HashSet<Attempt> {
-        self.under_way.values().filter_map(|it| it.op.attempt()).collect()
+        self.running.values().filter_map(|it| it.op.attempt()).collect()
     }
 
     /// How many starts, and how many other operations with containers, are under way on a host.
     pub(crate) fn load(&self, host: HostId) -> (usize, usize) {
-        let of_host = self.under_way.values().filter(|it| it.host == host);
-        of_host.fold((0, 0), |(starts, others), it| match &it.op {
+        let of_host = self.running.values().filter(|it| it.host == host);
+        of_host.fold((0, 0), |(starts, others), running| match &running.op {
             HostOp::Start(_) => (starts.saturating_add(1), others),
             HostOp::Inspect(_) | HostOp::RemoveUnstarted(_) | HostOp::Remove(_) => {
                 (starts, others.saturating_add(1))
@@ -246,10 +246,10 @@ impl HostTasks {
         })
     }
 
-    /// Lets the start of `attempt` go on only until `patience` after it began.
-    pub(crate) fn hurry_start(&mut self, attempt: Attempt, patience: Duration) {
-        for start in self.under_way.values_mut().filter(|it| it.op == HostOp::Start(attempt)) {
-            start.deadline = start.deadline.min(start.begun.plus(patience));
+    /// Lets the start of `attempt` go on only until `timeout` after it began.
+    pub(crate) fn hurry_start(&mut self, attempt: Attempt, timeout: Duration) {
+        for start in self.running.values_mut().filter(|it| it.op == HostOp::Start(attempt)) {
+            start.deadline = start.deadline.min(start.begun.plus(timeout));
         }
     }
 
@@ -259,15 +259,15 @@ impl HostTasks {
         while self.tasks.try_join_next().is_some() {}
         let mut results = Vec::new();
         while let Some((id, result)) = self.waited_for.take().or_else(|| self.receiver.try_recv().ok()) {
-            if let Some(ended) = self.under_way.remove(&id) {
+            if let Some(ended) = self.running.remove(&id) {
                 results.push((ended.host, result));
             }
         }
         let mut overdue: Vec<u64> =
-            self.under_way.iter().filter(|(_, it)| now >= it.deadline).map(|it| *it.0).collect();
+            self.running.iter().filter(|(_, it)| now >= it.deadline).map(|it| *it.0).collect();
         overdue.sort_unstable();
         for id in overdue {
-            if let Some(late) = self.under_way.remove(&id) {
+            if let Some(late) = self.running.remove(&id) {
                 late.abort.abort();
                 let took = now.since(late.begun).as_secs();
                 let error = HostError::Unreachable(format!("no answer within {took} s"));
@@ -277,12 +277,12 @@ impl HostTasks {
         results
     }
 
-    /// Waits until an operation ends, for `patience` at most. `false` when none did.
-    pub(crate) async fn wait(&mut self, patience: Duration) -> bool {
-        if self.under_way.is_empty() {
+    /// Waits until an operation ends, for `timeout` at most. `false` when none did.
+    pub(crate) async fn wait(&mut self, timeout: Duration) -> bool {
+        if self.running.is_empty() {
             return false;
         }
-        match tokio::time::timeout(patience, self.receiver.recv()).await {
+        match tokio::time::timeout(timeout, self.receiver.recv()).await {
             Ok(Some(result)) => {
                 self.waited_for = Some(result);
                 true
@@ -293,6 +293,6 @@ impl HostTasks {
 
     /// When the first operation is overdue.
     pub(crate) fn next_deadline(&self) -> Option<Ticks> {
-        self.under_way.values().map(|it| it.deadline).min()
+        self.running.values().map(|it| it.deadline).min()
     }
 }

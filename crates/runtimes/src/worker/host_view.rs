@@ -9,13 +9,13 @@ use std::{
 use omgservers_core::Ticks;
 
 use crate::{
-    host::{Attempt, Container, ImageName, PublishedPort, Status},
+    host::{Attempt, Container, ContainerStatus, ImageName, PublishedPort},
     rules::{Health, Pulse, RETRY, View},
     scheduler::{Capacity, starts_at_once},
     shared::HostClient,
 };
 
-/// Each host is listed this often, whatever the events say.
+/// Each host is listed this often, with or without events.
 const LIST_PERIOD: Duration = Duration::from_secs(5);
 
 pub(crate) struct HostView {
@@ -26,11 +26,11 @@ pub(crate) struct HostView {
     /// Images that are known to be there.
     pub(crate) images: HashSet<ImageName>,
     /// Its containers, once it has listed them.
-    containers: Option<HashMap<Attempt, Status>>,
+    containers: Option<HashMap<Attempt, ContainerStatus>>,
     /// The published ports of its containers, as far as it has reported them.
     ports: HashMap<Attempt, Vec<PublishedPort>>,
     /// Events since the list under way began. They may be newer than the list.
-    hints: HashMap<Attempt, Status>,
+    hints: HashMap<Attempt, ContainerStatus>,
     /// Containers with a failed operation: how often it failed, and when to retry.
     backing_off: HashMap<Attempt, (u32, Ticks)>,
 }
@@ -54,13 +54,15 @@ impl HostView {
     }
 
     pub(crate) fn view(&self, attempt: Attempt, health: Health) -> View {
-        let of = |it: &HashMap<Attempt, Status>| it.get(&attempt).copied().unwrap_or(Status::Gone);
+        let of = |statuses: &HashMap<Attempt, ContainerStatus>| {
+            statuses.get(&attempt).copied().unwrap_or(ContainerStatus::Gone)
+        };
         View { health, status: self.containers.as_ref().map(of) }
     }
 
     /// All that is there.
-    pub(crate) fn containers(&self) -> impl Iterator<Item = (Attempt, Status)> {
-        self.containers.iter().flatten().map(|it| (*it.0, *it.1)).filter(|it| it.1 != Status::Gone)
+    pub(crate) fn containers(&self) -> impl Iterator<Item = (Attempt, ContainerStatus)> {
+        self.containers.iter().flatten().map(|it| (*it.0, *it.1)).filter(|it| it.1 != ContainerStatus::Gone)
     }
 
     pub(crate) fn list_begins(&mut self, now: Ticks) {
@@ -69,10 +71,10 @@ impl HostView {
     }
 
     pub(crate) fn listed(&mut self, list: Vec<Container>) {
-        let mut containers: HashMap<Attempt, Status> =
+        let mut containers: HashMap<Attempt, ContainerStatus> =
             list.iter().map(|it| (it.attempt, it.status)).collect();
-        let told = list.into_iter().filter(|it| !it.ports.is_empty()).map(|it| (it.attempt, it.ports));
-        self.ports.extend(told);
+        let reported = list.into_iter().filter(|it| !it.ports.is_empty()).map(|it| (it.attempt, it.ports));
+        self.ports.extend(reported);
         containers.extend(self.hints.drain());
         self.backing_off.retain(|attempt, _| containers.contains_key(attempt));
         self.ports.retain(|attempt, _| containers.contains_key(attempt));
@@ -85,7 +87,7 @@ impl HostView {
     }
 
     /// Assumes a state until the next list.
-    pub(crate) fn note(&mut self, attempt: Attempt, status: Status) {
+    pub(crate) fn note(&mut self, attempt: Attempt, status: ContainerStatus) {
         self.hints.insert(attempt, status);
         if let Some(containers) = &mut self.containers {
             containers.insert(attempt, status);
@@ -98,7 +100,7 @@ impl HostView {
             self.ports.insert(attempt, ports);
         }
         if self.containers.as_ref().is_none_or(|it| !it.contains_key(&attempt)) {
-            self.note(attempt, Status::Running);
+            self.note(attempt, ContainerStatus::Running);
         }
     }
 

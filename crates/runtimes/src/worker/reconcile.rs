@@ -39,7 +39,7 @@ const MOST_TURNS: usize = 10_000;
 /// [`PgRuntimes::reconciler`](crate::PgRuntimes::reconciler).
 pub struct Reconcile {
     pub(super) shared: Arc<Shared>,
-    pub(super) entries: BTreeMap<RuntimeId, Entry>,
+    pub(super) entries: BTreeMap<RuntimeId, ReconciledRuntime>,
     pub(super) views: BTreeMap<HostId, HostView>,
     pub(super) tasks: HostTasks,
     /// The first problem of this run.
@@ -52,7 +52,7 @@ pub struct Reconcile {
 }
 
 /// A runtime as the reconciler keeps it.
-pub(super) struct Entry {
+pub(super) struct ReconciledRuntime {
     pub(super) row: Row,
     /// No attempt before this.
     pub(super) not_before: Ticks,
@@ -62,7 +62,7 @@ pub(super) struct Entry {
     pub(super) reserved: Option<HostId>,
 }
 
-impl Entry {
+impl ReconciledRuntime {
     fn new(row: Row, now: Ticks) -> Self {
         Self { row, not_before: now, unschedulable: false, reserved: None }
     }
@@ -88,7 +88,7 @@ impl Entry {
 
 impl Reconcile {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let tasks = HostTasks::new(shared.bell.clone());
+        let tasks = HostTasks::new(shared.doorbell.clone());
         Self {
             shared,
             entries: BTreeMap::new(),
@@ -114,7 +114,7 @@ impl Reconcile {
         self.follow(now).await;
         self.start_waiting(now).await;
         self.sweep_strays(now).await;
-        self.meters.show(self.entries.values().map(|it| it.row.observed()), self.tasks.under_way());
+        self.meters.show(self.entries.values().map(|it| it.row.observed()), self.tasks.running());
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl Reconcile {
         match self.entries.get_mut(&row.id) {
             Some(entry) => entry.row = row,
             None => {
-                self.entries.insert(row.id, Entry::new(row, now));
+                self.entries.insert(row.id, ReconciledRuntime::new(row, now));
             }
         }
     }
@@ -228,7 +228,7 @@ impl Reconcile {
             if view.health(now, self.shared.config.lost_after) == Health::Lost {
                 view.forget();
             }
-            if (now < view.list_at && !list_all) || self.tasks.is_under_way(*host, &HostOp::List) {
+            if (now < view.list_at && !list_all) || self.tasks.is_running(*host, &HostOp::List) {
                 continue;
             }
             view.list_begins(now);
@@ -281,9 +281,9 @@ impl Worker for Reconcile {
     async fn run_once(&mut self) -> Result<Outcome, Problem> {
         self.changed = 0;
         self.turn(self.shared.config.inline.is_some()).await?;
-        if let Some(patience) = self.shared.config.inline {
+        if let Some(timeout) = self.shared.config.inline {
             for _turn in 0..MOST_TURNS {
-                if !std::mem::take(&mut self.again) && !self.tasks.wait(patience).await {
+                if !std::mem::take(&mut self.again) && !self.tasks.wait(timeout).await {
                     break;
                 }
                 self.turn(false).await?;
@@ -294,7 +294,7 @@ impl Worker for Reconcile {
             None => Ok(Outcome {
                 changed: self.changed,
                 requeue_after: self.requeue_after(),
-                backlog: Backlog { due: self.tasks.under_way(), ..Backlog::default() },
+                backlog: Backlog { due: self.tasks.running(), ..Backlog::default() },
             }),
         }
     }

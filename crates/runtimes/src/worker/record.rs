@@ -186,7 +186,7 @@ impl Reconcile {
     }
 
     fn record_problem(&mut self, id: RuntimeId, problem: Problem, now: Ticks) {
-        // The commit may have succeeded all the same.
+        // The commit may have succeeded nevertheless.
         self.shared.requeue([id]);
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.not_before = entry.not_before.max(now.plus(DB_PAUSE));

@@ -5,7 +5,7 @@ use omgservers_core::Ticks;
 
 use super::{host_tasks::HostOpResult, reconcile::Reconcile};
 use crate::{
-    host::{Attempt, Exit, HostError, ImageName, Inspection, PublishedPort, StartError, Status},
+    host::{Attempt, ContainerStatus, Exit, HostError, ImageName, Inspection, PublishedPort, StartError},
     rules::{Desired, Observed},
 };
 
@@ -129,7 +129,7 @@ impl Reconcile {
         if let Some(view) = self.views.get_mut(&host) {
             view.step_done(attempt);
             if never_ran {
-                view.note(attempt, Status::Gone);
+                view.note(attempt, ContainerStatus::Gone);
             } else {
                 // It isn't what it was taken for.
                 view.list_at = now;
@@ -151,12 +151,14 @@ impl Reconcile {
         }
         let ran = self.entries.get(&attempt.runtime).map(|it| it.row.observed()) == Some(Observed::Running);
         let failure = match status {
-            Status::Ended => self.failure(reason_of(&exit), Some(exit)),
-            Status::Gone if ran => {
+            ContainerStatus::Ended => self.failure(reason_of(&exit), Some(exit)),
+            ContainerStatus::Gone if ran => {
                 self.failure("the container is gone: somebody else removed it".into(), None)
             }
-            Status::Created if ran => self.failure("the container doesn't run any more".into(), None),
-            Status::Created | Status::Running | Status::Gone => return,
+            ContainerStatus::Created if ran => {
+                self.failure("the container doesn't run any more".into(), None)
+            }
+            ContainerStatus::Created | ContainerStatus::Running | ContainerStatus::Gone => return,
         };
         self.fail(attempt.runtime, failure, now).await;
     }
@@ -164,7 +166,7 @@ impl Reconcile {
     async fn removed(&mut self, host: HostId, attempt: Attempt, now: Ticks) {
         if let Some(view) = self.views.get_mut(&host) {
             view.step_done(attempt);
-            view.note(attempt, Status::Gone);
+            view.note(attempt, ContainerStatus::Gone);
         }
         let stopped = self.entries.get(&attempt.runtime).is_some_and(|entry| {
             let stops = entry.row.desired() == Desired::Stop;

@@ -7,18 +7,18 @@ use omgservers_core::{Ticks, context};
 
 use super::{
     host_tasks::HostOp,
-    reconcile::{Entry, Reconcile},
+    reconcile::{Reconcile, ReconciledRuntime},
 };
 use crate::{
     host::{Attempt, ContainerSpec, ImageName, TRACE_PARENT},
-    rules::{self, Desired, Health, Step, View},
+    rules::{self, Desired, Health, RuntimeStep, View},
     scheduler::{self, Capacity, Need},
     shared::Shared,
     store::{self, Row},
 };
 
 /// How long a start may go on when the runtime should stop meanwhile.
-const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+const STOPPED_START_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long an inspection may take.
 const INSPECT_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -36,32 +36,38 @@ impl Reconcile {
                 continue;
             }
             match self.next_step(entry, now) {
-                Step::Rest | Step::Wait(_) | Step::Place => {}
+                RuntimeStep::Rest | RuntimeStep::Wait(_) | RuntimeStep::Begin => {}
                 step => steps.push((entry.row.id, attempt, entry.row.host_id, step)),
             }
         }
         self.follow_ports(now).await;
         for attempt in hurry {
-            self.tasks.hurry_start(attempt, STOP_PATIENCE);
+            self.tasks.hurry_start(attempt, STOPPED_START_LIMIT);
         }
         for (id, attempt, host, step) in steps {
             match (step, host) {
-                (Step::Rest | Step::Wait(_) | Step::Place, _) => {}
-                (Step::Inspect, Some(host)) => self.inspect(host, attempt, now),
-                (Step::RemoveUnstarted, Some(host)) => self.remove_unstarted(host, attempt, now),
-                (Step::Remove, Some(host)) => self.remove(host, attempt, now),
-                (Step::Inspect | Step::RemoveUnstarted | Step::Remove | Step::Adopt, None) => {}
-                (Step::Adopt, Some(host)) => self.adopt(id, host, attempt, now).await,
-                (Step::Fail(reason), _) => {
+                (RuntimeStep::Rest | RuntimeStep::Wait(_) | RuntimeStep::Begin, _) => {}
+                (RuntimeStep::Inspect, Some(host)) => self.inspect(host, attempt, now),
+                (RuntimeStep::RemoveUnstarted, Some(host)) => self.remove_unstarted(host, attempt, now),
+                (RuntimeStep::Remove, Some(host)) => self.remove(host, attempt, now),
+                (
+                    RuntimeStep::Inspect
+                    | RuntimeStep::RemoveUnstarted
+                    | RuntimeStep::Remove
+                    | RuntimeStep::Adopt,
+                    None,
+                ) => {}
+                (RuntimeStep::Adopt, Some(host)) => self.adopt(id, host, attempt, now).await,
+                (RuntimeStep::Fail(reason), _) => {
                     let failure = self.failure(reason.into(), None);
                     self.fail(id, failure, now).await;
                 }
-                (Step::Delete, _) => self.delete(id, now).await,
+                (RuntimeStep::Delete, _) => self.delete(id, now).await,
             }
         }
     }
 
-    fn next_step(&self, entry: &Entry, now: Ticks) -> Step {
+    fn next_step(&self, entry: &ReconciledRuntime, now: Ticks) -> RuntimeStep {
         let view = match entry.row.host_id {
             Some(host) => {
                 let health = self.health(host, now);
@@ -124,7 +130,7 @@ impl Reconcile {
         let mut queue: Vec<_> = self
             .entries
             .values()
-            .filter(|it| !busy.contains(&it.attempt()) && self.next_step(it, now) == Step::Place)
+            .filter(|it| !busy.contains(&it.attempt()) && self.next_step(it, now) == RuntimeStep::Begin)
             .map(|it| scheduler::turn(it.row.qualifier, it.row.created, it.row.id))
             .collect();
         if queue.is_empty() {
@@ -139,7 +145,7 @@ impl Reconcile {
                 ImageName { repository: entry.row.repository.clone(), digest: entry.row.digest.clone() };
             let kept = entry.reserved.filter(|host| capacities.iter().any(|it| it.host == *host && it.open));
             let host = kept.or_else(|| {
-                let host = scheduler::place(&capacities, need, self.shared.config.strategy)?;
+                let host = scheduler::choose_host(&capacities, need, self.shared.config.strategy)?;
                 capacities.iter_mut().filter(|it| it.host == host).for_each(|it| it.reserve(need));
                 Some(host)
             });
@@ -172,7 +178,7 @@ impl Reconcile {
         let Some(view) = self.views.get(&host) else { return };
         let Ok(client) = view.host_client.client(self.shared.connector.as_ref()) else { return };
         if !view.images.contains(&image) {
-            if !self.tasks.is_under_way(host, &HostOp::Pull(image.clone())) {
+            if !self.tasks.is_running(host, &HostOp::Pull(image.clone())) {
                 let (tokens, limit) = (self.shared.pull_tokens.clone(), self.shared.config.pull_timeout);
                 let pulled = image.clone();
                 let work = async move { client.ensure_image(&pulled, tokens.as_ref()).await };

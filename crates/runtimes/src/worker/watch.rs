@@ -18,7 +18,7 @@ const PING_PERIOD: Duration = Duration::from_secs(2);
 /// The pause before a new connection.
 const RECONNECT: Duration = Duration::from_millis(500);
 /// The number of unanswered pings after which the connection is closed.
-const MOST_SILENCE: u32 = 3;
+const MOST_UNANSWERED: u32 = 3;
 
 /// Receives the events of all hosts of the pool until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -74,7 +74,7 @@ async fn follow(
     let mut ping = interval(PING_PERIOD);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Earlier events were missed, so a list follows the first answer.
-    let (mut caught_up, mut silence) = (false, 0u32);
+    let (mut caught_up, mut unanswered) = (false, 0u32);
     loop {
         tokio::select! {
             // The subscription is sent before the first ping.
@@ -88,18 +88,18 @@ async fn follow(
                 let answer = timeout(PING_TIMEOUT, client.ping()).await;
                 if matches!(answer, Ok(Ok(()))) {
                     shared.note_answer(host);
-                    if !caught_up || silence > 0 {
+                    if !caught_up || unanswered > 0 {
                         shared.signal(|it| it.list(host));
                         if reported.take().is_some() {
                             tracing::info!(host.uri = host_client.host.config.uri, "the Docker host is back");
                         }
                     }
-                    (caught_up, silence) = (true, 0);
+                    (caught_up, unanswered) = (true, 0);
                 } else {
-                    silence = silence.saturating_add(1);
+                    unanswered = unanswered.saturating_add(1);
                     shared.signal(|it| it.missed(host));
-                    if silence >= MOST_SILENCE {
-                        return HostError::Unreachable(format!("no answer to {silence} pings"));
+                    if unanswered >= MOST_UNANSWERED {
+                        return HostError::Unreachable(format!("no answer to {unanswered} pings"));
                     }
                 }
             }

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use omgservers_api::Problem;
 use omgservers_runtimes::{
     ContainerHost as _, DockerHost, HostConfig, PullTokens,
-    host::{HostError, HostEvent, ImageName, Inspection, Status},
+    host::{ContainerStatus, HostError, HostEvent, ImageName, Inspection},
 };
 
 use crate::installation::{Installation, Mode, local};
@@ -41,13 +41,13 @@ async fn a_container_is_started_seen_stopped_and_removed() {
     let list = host.list().await.unwrap();
     assert_eq!(
         list.iter().map(|it| (it.attempt, it.status)).collect::<Vec<_>>(),
-        [(spec.attempt, Status::Running)]
+        [(spec.attempt, ContainerStatus::Running)]
     );
-    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Running);
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, ContainerStatus::Running);
     let begin = Instant::now();
     host.remove(spec.attempt, GRACE).await.unwrap();
     assert!(begin.elapsed() < GRACE, "SIGTERM is enough");
-    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Gone);
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, ContainerStatus::Gone);
     host.remove(spec.attempt, GRACE).await.unwrap();
     assert_eq!(host.list().await.unwrap(), []);
 }
@@ -110,9 +110,9 @@ async fn ended(installation: &Installation, mode: Mode) -> omgservers_runtimes::
     let spec = installation.spec(mode, 44).await;
     let mut events = host.events().await.unwrap();
     // The stream is asked for when it is polled first.
-    let heard = tokio::spawn(async move {
+    let answered = tokio::spawn(async move {
         while let Some(event) = events.next().await {
-            if matches!(event, Ok(HostEvent { status: Status::Ended, .. })) {
+            if matches!(event, Ok(HostEvent { status: ContainerStatus::Ended, .. })) {
                 return event.unwrap().attempt;
             }
         }
@@ -120,13 +120,13 @@ async fn ended(installation: &Installation, mode: Mode) -> omgservers_runtimes::
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     host.start(&spec).await.unwrap();
-    let attempt = tokio::time::timeout(Duration::from_secs(10), heard).await.unwrap().unwrap();
+    let attempt = tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap().unwrap();
     assert_eq!(attempt, spec.attempt);
     let begin = Instant::now();
     loop {
-        // Out of memory is told a moment before the end.
+        // Docker reports "out of memory" a moment before the end.
         match host.inspect(attempt).await.unwrap() {
-            Inspection { status: Status::Ended, exit } => return exit,
+            Inspection { status: ContainerStatus::Ended, exit } => return exit,
             other => assert!(begin.elapsed() < Duration::from_secs(5), "{other:?}"),
         }
     }
@@ -181,18 +181,18 @@ async fn only_a_container_that_never_ran_is_removed_as_unstarted() {
         ..ContainerCreateBody::default()
     };
     installation.docker.create_container(Some(options), body).await.unwrap();
-    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Created);
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, ContainerStatus::Created);
     assert!(host.remove_unstarted(spec.attempt).await.unwrap());
-    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Gone);
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, ContainerStatus::Gone);
     host.start(&spec).await.unwrap();
     assert!(!host.remove_unstarted(spec.attempt).await.unwrap(), "it runs");
     let begin = Instant::now();
-    while host.inspect(spec.attempt).await.unwrap().status == Status::Running {
+    while host.inspect(spec.attempt).await.unwrap().status == ContainerStatus::Running {
         assert!(begin.elapsed() < Duration::from_secs(10));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(!host.remove_unstarted(spec.attempt).await.unwrap(), "it ran");
-    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, Status::Ended);
+    assert_eq!(host.inspect(spec.attempt).await.unwrap().status, ContainerStatus::Ended);
 }
 
 #[tokio::test]
@@ -273,17 +273,17 @@ async fn installations_dont_see_each_other() {
     two.host().start(&theirs).await.unwrap();
     assert_eq!((one.containers().await.len(), two.containers().await.len()), (1, 1));
     two.host().remove(theirs.attempt, GRACE).await.unwrap();
-    assert_eq!(one.host().inspect(spec.attempt).await.unwrap().status, Status::Running);
+    assert_eq!(one.host().inspect(spec.attempt).await.unwrap().status, ContainerStatus::Running);
 }
 
 #[tokio::test]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_daemon_that_isnt_there_is_told() {
+async fn a_daemon_that_isnt_there_is_reported() {
     let installation = Installation::new();
     let config = Arc::new(installation.config());
     for uri in ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1"] {
         let host = HostConfig { uri: uri.into(), ..local() };
-        // A socket that is absent is told at once, or at the first question.
+        // The client reports an absent socket at once, or at the first request.
         let answer = match DockerHost::connect(Arc::clone(&config), &host) {
             Ok(host) => host.ping().await,
             Err(error) => Err(error),

@@ -14,7 +14,7 @@ use tokio::{net::UdpSocket, time::timeout};
 
 use crate::installation::{Installation, Mode, local};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn udp(name: &str, port: u16) -> PortConfig {
     PortConfig { name: name.into(), protocol: PortProtocol::Udp, port }
@@ -40,7 +40,7 @@ async fn echo(port: u16) -> Option<String> {
     // A datagram may be lost while the game server opens its sockets.
     for _ in 0..10 {
         socket.send(b"hello").await.unwrap();
-        if let Ok(Ok(length)) = timeout(PATIENCE / 10, socket.recv(&mut buffer)).await {
+        if let Ok(Ok(length)) = timeout(TIMEOUT / 10, socket.recv(&mut buffer)).await {
             return Some(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
     }
@@ -79,7 +79,7 @@ async fn datagrams_reach_the_published_ports_of_each_container() {
 
 #[tokio::test]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_container_without_ports_publishes_nothing_whatever_its_image_says() {
+async fn a_container_without_ports_publishes_nothing_of_its_image() {
     let installation = Installation::new();
     let host = installation.host();
     let spec = installation.spec(Mode::Echo, 63).await;

@@ -101,16 +101,16 @@ impl Server {
         new
     }
 
-    /// Waits until the state is as wished; says how long that took.
+    /// Waits until the state is as expected; returns how long that took.
     pub(crate) async fn until(
         &self,
         id: RuntimeId,
-        wished: impl Fn(Option<&RuntimeState>) -> bool,
+        expected: impl Fn(Option<&RuntimeState>) -> bool,
     ) -> (Option<RuntimeState>, Duration) {
         let begin = Instant::now();
         loop {
             let state = self.runtimes.states(&[id]).await.unwrap().remove(&id);
-            if wished(state.as_ref()) {
+            if expected(state.as_ref()) {
                 return (state, begin.elapsed());
             }
             assert!(begin.elapsed() < Duration::from_secs(60), "runtime {id} is still {state:?}");
@@ -172,7 +172,7 @@ async fn a_runtime_lives_and_goes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_crash_is_recorded_when_the_host_tells_of_it() {
+async fn a_crash_is_recorded_when_the_host_reports_it() {
     let installation = Installation::new();
     let server = Server::new(&installation, local()).await;
     let new = server.create(&installation, Mode::Short).await;
@@ -235,7 +235,8 @@ async fn a_restart_finds_what_runs_and_removes_what_shouldnt() {
     assert_eq!(installation.containers().await.len(), 1);
 }
 
-/// Less than the reconciler's period: what is noticed within it was told by an event of the host.
+/// Less than the reconciler's period: what it notices within this time came as an event of the
+/// host.
 const BEFORE_THE_PERIOD: Duration = Duration::from_secs(4);
 
 /// Waits until the container of a runtime's first attempt has come to its end, or that is known
@@ -245,8 +246,8 @@ async fn ended(server: &Server, installation: &Installation, runtime: RuntimeId)
     loop {
         let state = installation.inspect(first(runtime)).await.and_then(|it| it.state);
         // A container is created before it runs; its end has a date then already.
-        let over = state.is_some_and(|it| {
-            it.running == Some(false) && it.finished_at.is_some_and(|at| !at.starts_with("0001"))
+        let over = state.is_some_and(|state| {
+            state.running == Some(false) && state.finished_at.is_some_and(|at| !at.starts_with("0001"))
         });
         let states = server.runtimes.states(&[runtime]).await.unwrap();
         if over || matches!(states.get(&runtime), Some(RuntimeState::Failed(_))) {
@@ -328,7 +329,7 @@ async fn pass(mut inside: UnixStream, followed: &AtomicUsize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn after_a_break_the_events_are_heard_again_and_what_was_missed_is_found() {
+async fn after_a_break_events_arrive_again_and_what_was_missed_is_found() {
     let installation = Installation::new();
     let door = Door::new();
     let host = HostConfig { uri: format!("unix://{}", door.path.display()), ..local() };

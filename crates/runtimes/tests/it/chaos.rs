@@ -15,16 +15,16 @@ use omgservers_runtimes::{
     NewRuntime, RuntimeState, Runtimes as _,
     host::{
         Exit,
-        fake::{Call, Fault},
+        fake::{HostCall, HostFault},
     },
 };
 
 use crate::fixture::Fixture;
 
-/// A small generator of our own: the same seed tells the same story.
-struct Dice(AtomicU64);
+/// A small generator of our own: the same seed makes the same story.
+struct Rng(AtomicU64);
 
-impl Dice {
+impl Rng {
     fn roll(&self, sides: u64) -> u64 {
         let mut x = self.0.load(Ordering::SeqCst);
         x ^= x << 13;
@@ -37,22 +37,22 @@ impl Dice {
 
 async fn story(seed: u64) {
     let mut fixture = Fixture::new().await;
-    let dice = Arc::new(Dice(AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)));
+    let rng = Arc::new(Rng(AtomicU64::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)));
     let trouble = Arc::new(AtomicBool::new(true));
     fixture.foundation.db = fixture.foundation.db.with_faults({
-        let (dice, trouble) = (Arc::clone(&dice), Arc::clone(&trouble));
+        let (rng, trouble) = (Arc::clone(&rng), Arc::clone(&trouble));
         Arc::new(move || {
             let faults = [DbFault::BeforeBegin, DbFault::BeforeCommit, DbFault::AfterCommit];
-            (trouble.load(Ordering::SeqCst) && dice.roll(12) == 0)
-                .then(|| faults[usize::try_from(dice.roll(3)).unwrap()])
+            (trouble.load(Ordering::SeqCst) && rng.roll(12) == 0)
+                .then(|| faults[usize::try_from(rng.roll(3)).unwrap()])
         })
     });
     fixture.restart();
     let (mut wanted, mut stopped): (Vec<RuntimeId>, Vec<RuntimeId>) = (Vec::new(), Vec::new());
     for _ in 0..60 {
-        act(&mut fixture, &dice, &mut wanted, &mut stopped).await;
+        act(&mut fixture, &rng, &mut wanted, &mut stopped).await;
         let _failed = fixture.reconciler.run_once().await;
-        fixture.foundation.clock.advance(Duration::from_millis(dice.roll(3000)));
+        fixture.foundation.clock.advance(Duration::from_millis(rng.roll(3000)));
     }
     trouble.store(false, Ordering::SeqCst);
     fixture.host.heal();
@@ -62,12 +62,12 @@ async fn story(seed: u64) {
     check(&fixture, &wanted, &stopped, seed).await;
 }
 
-async fn act(fixture: &mut Fixture, dice: &Dice, wanted: &mut Vec<RuntimeId>, stopped: &mut Vec<RuntimeId>) {
+async fn act(fixture: &mut Fixture, rng: &Rng, wanted: &mut Vec<RuntimeId>, stopped: &mut Vec<RuntimeId>) {
     let pick = |from: &[RuntimeId]| {
         let count = u64::try_from(from.len()).unwrap();
-        (count > 0).then(|| from[usize::try_from(dice.roll(count)).unwrap()])
+        (count > 0).then(|| from[usize::try_from(rng.roll(count)).unwrap()])
     };
-    match dice.roll(12) {
+    match rng.roll(12) {
         0..=2 => {
             let new = NewRuntime { cpu_limit: 10, memory_limit: 20, ..fixture.lobby() };
             for _attempt in 0..20 {
@@ -87,17 +87,24 @@ async fn act(fixture: &mut Fixture, dice: &Dice, wanted: &mut Vec<RuntimeId>, st
         4 => drop(pick(wanted).map(|it| fixture.host.exit(it, Exit { code: 1, ..Exit::default() }))),
         5 => drop(pick(wanted).map(|it| fixture.host.vanish(it))),
         6 => {
-            let calls = [Call::Pull, Call::Create, Call::Start, Call::Inspect, Call::Remove, Call::List];
-            let faults = [Fault::Refuse("no".into()), Fault::LoseAnswer, Fault::Hang];
-            let call = calls[usize::try_from(dice.roll(6)).unwrap()];
-            fixture.host.fail_next(call, faults[usize::try_from(dice.roll(3)).unwrap()].clone());
+            let calls = [
+                HostCall::Pull,
+                HostCall::Create,
+                HostCall::Start,
+                HostCall::Inspect,
+                HostCall::Remove,
+                HostCall::List,
+            ];
+            let faults = [HostFault::Refuse("no".into()), HostFault::LoseAnswer, HostFault::Hang];
+            let call = calls[usize::try_from(rng.roll(6)).unwrap()];
+            fixture.host.fail_next(call, faults[usize::try_from(rng.roll(3)).unwrap()].clone());
         }
-        7 => fixture.host.set_reachable(dice.roll(2) == 0),
+        7 => fixture.host.set_reachable(rng.roll(2) == 0),
         8 => fixture.host.release(),
         9 => fixture.restart(),
         10 => {
             if let Some(id) = pick(wanted) {
-                let epoch = u32::try_from(dice.roll(4)).unwrap();
+                let epoch = u32::try_from(rng.roll(4)).unwrap();
                 if fixture.host.containers().iter().all(|it| it.spec.attempt.runtime != id) {
                     fixture.host.appear(fixture.foreign(id, epoch + 40));
                 }
@@ -127,7 +134,7 @@ async fn check(fixture: &Fixture, wanted: &[RuntimeId], stopped: &[RuntimeId], s
 }
 
 #[tokio::test]
-async fn whatever_happens_everything_comes_to_the_wished_end() {
+async fn every_story_ends_in_the_desired_state() {
     for seed in 1..=12 {
         story(seed).await;
     }

@@ -8,20 +8,20 @@ use omgservers_runtimes::{
     ExistingDeployments, NewRuntime, RuntimeState, Runtimes as _, SweepFailures,
     host::{
         Exit,
-        fake::{Call, Fault},
+        fake::{HostCall, HostFault},
     },
 };
 
 use crate::fixture::Fixture;
 
-fn refuse(reason: &str) -> Fault {
-    Fault::Refuse(reason.into())
+fn refuse(reason: &str) -> HostFault {
+    HostFault::Refuse(reason.into())
 }
 
 #[tokio::test]
-async fn a_pull_that_fails_is_told_and_tried_again() {
+async fn a_pull_that_fails_is_reported_and_tried_again() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Pull, refuse("manifest unknown"));
+    fixture.host.fail_next(HostCall::Pull, refuse("manifest unknown"));
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     assert_eq!(fixture.attempts(id).await, 1);
@@ -30,7 +30,7 @@ async fn a_pull_that_fails_is_told_and_tried_again() {
     let reason = details.last_failure.unwrap().reason;
     assert!(reason.contains("manifest unknown") && reason.contains("pull"), "{reason}");
     fixture.run().await;
-    assert_eq!(fixture.host.count(Call::Pull), 1, "not before the pause is over");
+    assert_eq!(fixture.host.count(HostCall::Pull), 1, "not before the pause is over");
     fixture.pass(1).await;
     assert!(fixture.is_running(id).await);
 }
@@ -38,10 +38,10 @@ async fn a_pull_that_fails_is_told_and_tried_again() {
 #[tokio::test]
 async fn one_pull_that_fails_fails_all_who_wait_for_it() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Pull, refuse("no space left"));
+    fixture.host.fail_next(HostCall::Pull, refuse("no space left"));
     let ids = [fixture.wanted_lobby().await, fixture.wanted_lobby().await];
     fixture.run().await;
-    assert_eq!(fixture.host.count(Call::Pull), 1);
+    assert_eq!(fixture.host.count(HostCall::Pull), 1);
     for id in ids {
         assert_eq!(fixture.attempts(id).await, 1);
     }
@@ -50,9 +50,9 @@ async fn one_pull_that_fails_fails_all_who_wait_for_it() {
 }
 
 #[tokio::test]
-async fn a_container_that_cant_be_made_is_told_and_tried_again() {
+async fn a_container_that_cant_be_made_is_reported_and_tried_again() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Create, refuse("invalid mount"));
+    fixture.host.fail_next(HostCall::Create, refuse("invalid mount"));
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     assert_eq!(fixture.attempts(id).await, 1);
@@ -65,9 +65,9 @@ async fn a_container_that_cant_be_made_is_told_and_tried_again() {
 #[tokio::test]
 async fn every_attempt_has_a_password_of_its_own_and_only_the_last_is_right() {
     let mut fixture = Fixture::new().await;
-    // It was made, and nobody told it to run.
-    fixture.host.fail_next(Call::Create, Fault::LoseAnswer);
-    fixture.host.fail_always(Call::Remove, Some(refuse("busy")));
+    // The host makes the container and doesn't start it.
+    fixture.host.fail_next(HostCall::Create, HostFault::LoseAnswer);
+    fixture.host.fail_always(HostCall::Remove, Some(refuse("busy")));
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     let first = fixture.host.containers().remove(0).spec.env["OMGSERVERS_PASSWORD"].clone();
@@ -83,33 +83,33 @@ async fn every_attempt_has_a_password_of_its_own_and_only_the_last_is_right() {
 #[tokio::test]
 async fn a_start_whose_answer_is_lost_is_the_last() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::LoseAnswer);
+    fixture.host.fail_next(HostCall::Start, HostFault::LoseAnswer);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
-    // The container ran, and its game server may have got what another one would wait for in vain.
+    // The container ran: its game server may have consumed commands that another one would miss.
     let reason = fixture.failure(id).await.reason;
     assert!(reason.contains("isn't known") && reason.contains("the answer was lost"), "{reason}");
     assert_eq!(fixture.host.containers().len(), 0, "it is cleared away");
     fixture.pass(70).await;
-    assert_eq!((fixture.host.count(Call::Start), fixture.host.containers().len()), (1, 0));
+    assert_eq!((fixture.host.count(HostCall::Start), fixture.host.containers().len()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_container_that_was_made_without_an_answer_is_followed_by_another() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Create, Fault::LoseAnswer);
+    fixture.host.fail_next(HostCall::Create, HostFault::LoseAnswer);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     assert_eq!((fixture.attempts(id).await, fixture.host.containers().len()), (1, 0));
     fixture.pass(1).await;
     assert!(fixture.is_running(id).await);
-    assert_eq!((fixture.host.count(Call::Start), fixture.host.containers().len()), (1, 1));
+    assert_eq!((fixture.host.count(HostCall::Start), fixture.host.containers().len()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_start_without_an_answer_counts_as_failed_after_a_while() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::Hang);
+    fixture.host.fail_next(HostCall::Start, HostFault::Hang);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     fixture.pass(59).await;
@@ -123,18 +123,18 @@ async fn a_start_without_an_answer_counts_as_failed_after_a_while() {
 #[tokio::test]
 async fn pauses_grow_and_nothing_runs_hot() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_always(Call::Start, Some(refuse("exec /rt: no such file or directory")));
+    fixture.host.fail_always(HostCall::Start, Some(refuse("exec /rt: no such file or directory")));
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     let mut at = vec![0];
     for second in 1..=130 {
-        let before = fixture.host.count(Call::Start);
+        let before = fixture.host.count(HostCall::Start);
         fixture.pass(1).await;
         // Being rung changes nothing.
         for _ in 0..3 {
             fixture.run().await;
         }
-        match fixture.host.count(Call::Start) - before {
+        match fixture.host.count(HostCall::Start) - before {
             0 => {}
             1 => at.push(second),
             more => panic!("{more} attempts in one second"),
@@ -143,7 +143,7 @@ async fn pauses_grow_and_nothing_runs_hot() {
     assert_eq!(at, [0, 1, 3, 7, 15, 31, 63, 123]);
     assert_eq!(fixture.attempts(id).await, 8);
     assert_eq!(fixture.host.containers().len(), 0);
-    fixture.host.fail_always(Call::Start, None);
+    fixture.host.fail_always(HostCall::Start, None);
     fixture.pass(60).await;
     assert!(fixture.is_running(id).await);
 }
@@ -151,7 +151,7 @@ async fn pauses_grow_and_nothing_runs_hot() {
 #[tokio::test]
 async fn the_newest_twenty_failures_of_a_deployment_are_kept() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_always(Call::Create, Some(refuse("out of order")));
+    fixture.host.fail_always(HostCall::Create, Some(refuse("out of order")));
     for _ in 0..3 {
         fixture.wanted_lobby().await;
     }
@@ -167,7 +167,7 @@ async fn the_newest_twenty_failures_of_a_deployment_are_kept() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_fits_nowhere_is_told_and_starts_when_there_is_room() {
+async fn a_runtime_that_fits_nowhere_is_reported_and_starts_when_there_is_room() {
     let mut fixture = Fixture::new().await;
     let full = [fixture.running_lobby().await, fixture.running_lobby().await];
     let id = fixture.wanted_lobby().await;
@@ -206,7 +206,7 @@ async fn a_log_of_anything_can_be_kept() {
 #[tokio::test]
 async fn a_reason_with_control_characters_can_be_kept() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, refuse(&format!("bad\0 byte{}", "x".repeat(5000))));
+    fixture.host.fail_next(HostCall::Start, refuse(&format!("bad\0 byte{}", "x".repeat(5000))));
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     assert_eq!(fixture.attempts(id).await, 1);
@@ -218,12 +218,12 @@ async fn a_reason_with_control_characters_can_be_kept() {
 async fn a_removal_that_fails_is_repeated_with_growing_pauses() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
-    fixture.host.fail_always(Call::Remove, Some(refuse("device or resource busy")));
+    fixture.host.fail_always(HostCall::Remove, Some(refuse("device or resource busy")));
     fixture.runtimes.stop(&[id]).await.unwrap();
     fixture.pass(63).await;
-    assert!(fixture.host.count(Call::Remove) <= 7, "{}", fixture.host.count(Call::Remove));
+    assert!(fixture.host.count(HostCall::Remove) <= 7, "{}", fixture.host.count(HostCall::Remove));
     assert_eq!(fixture.state(id).await, Some(RuntimeState::Stopping));
-    fixture.host.fail_always(Call::Remove, None);
+    fixture.host.fail_always(HostCall::Remove, None);
     fixture.pass(60).await;
     assert_eq!((fixture.state(id).await, fixture.host.containers().len()), (None, 0));
 }
@@ -241,8 +241,8 @@ impl ExistingDeployments for Existing {
 #[tokio::test]
 async fn failures_of_deployments_that_are_gone_are_forgotten() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Create, refuse("no"));
-    fixture.host.fail_next(Call::Create, refuse("no"));
+    fixture.host.fail_next(HostCall::Create, refuse("no"));
+    fixture.host.fail_next(HostCall::Create, refuse("no"));
     let gone = NewRuntime { deployment: fixture.foundation.mint.root().unwrap(), ..fixture.lobby() };
     fixture.runtimes.create(std::slice::from_ref(&gone)).await.unwrap();
     fixture.wanted_lobby().await;

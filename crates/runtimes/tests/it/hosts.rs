@@ -6,7 +6,7 @@ use omgservers_core::Worker as _;
 use omgservers_runtimes::{
     FakeHost, FakeHosts, HostConfig, HostState, NewRuntime, RuntimeState, Runtimes as _, RuntimesConfig,
     Strategy,
-    host::fake::{Call, Fault},
+    host::fake::{HostCall, HostFault},
     problems,
 };
 
@@ -72,11 +72,11 @@ async fn a_host_that_misses_answers_gets_nothing_new() {
     fixture.host.set_reachable(false);
     fixture.pass(3).await;
     fixture.host.set_reachable(true);
-    fixture.host.fail_next(Call::List, Fault::Refuse("busy".into()));
+    fixture.host.fail_next(HostCall::List, HostFault::Refuse("busy".into()));
     // It doesn't answer the next question either; so it gets nothing.
     let id = fixture.wanted_lobby().await;
     fixture.pass(1).await;
-    assert_eq!(fixture.host.count(Call::Create), 0);
+    assert_eq!(fixture.host.count(HostCall::Create), 0);
     fixture.pass(2).await;
     assert!(fixture.is_running(id).await);
 }
@@ -113,7 +113,7 @@ async fn a_cut_that_ends_in_time_changes_nothing() {
     fixture.host.set_reachable(true);
     fixture.pass(40).await;
     assert_eq!(fixture.state(id).await, state);
-    assert_eq!(fixture.host.count(Call::Create), 1);
+    assert_eq!(fixture.host.count(HostCall::Create), 1);
 }
 
 #[tokio::test]
@@ -122,12 +122,12 @@ async fn an_attempt_on_a_host_that_is_lost_is_the_last() {
     let id = fixture.wanted_lobby().await;
     let hosts = [fixture.host.clone(), two];
     for host in &hosts {
-        host.fail_always(Call::Start, Some(Fault::Hang));
+        host.fail_always(HostCall::Start, Some(HostFault::Hang));
     }
     fixture.run().await;
     let at = usize::from(fixture.host.containers().is_empty());
     hosts[at].set_reachable(false);
-    hosts[1 - at].fail_always(Call::Start, None);
+    hosts[1 - at].fail_always(HostCall::Start, None);
     fixture.pass(70).await;
     // It may have run there.
     fixture.failure(id).await;
@@ -136,7 +136,7 @@ async fn an_attempt_on_a_host_that_is_lost_is_the_last() {
     fixture.pass(2).await;
     assert_eq!(hosts[at].containers().len(), 0);
     let next = fixture.wanted_lobby().await;
-    hosts[at].fail_always(Call::Start, None);
+    hosts[at].fail_always(HostCall::Start, None);
     fixture.pass(2).await;
     assert!(fixture.is_running(next).await);
 }
@@ -157,7 +157,7 @@ async fn stopping_doesnt_wait_for_a_host_that_is_lost() {
 }
 
 #[tokio::test]
-async fn a_backend_without_hosts_says_so() {
+async fn a_backend_without_hosts_reports_that() {
     let mut fixture = Fixture::on(config(), Arc::new(FakeHost::new()), FakeHost::new(), &[]).await;
     let id = fixture.wanted_lobby().await;
     fixture.run().await;

@@ -1,4 +1,4 @@
-//! A runtime from the wish to its end.
+//! A runtime from its creation to its end.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -7,8 +7,8 @@ use omgservers_core::{Clock as _, Context, TraceParent, WorkerRegistry, context:
 use omgservers_runtimes::{
     RuntimeState, Runtimes as _, RuntimesConfig,
     host::{
-        Exit, Status, TRACE_PARENT,
-        fake::{Call, Fault},
+        ContainerStatus, Exit, TRACE_PARENT,
+        fake::{HostCall, HostFault},
     },
     problems,
 };
@@ -98,7 +98,7 @@ async fn asking_twice_makes_one_runtime() {
     let password = fixture.password(new.id);
     fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     fixture.run().await;
-    assert_eq!(fixture.host.count(Call::Create), 1);
+    assert_eq!(fixture.host.count(HostCall::Create), 1);
     assert_eq!(fixture.password(new.id), password);
 }
 
@@ -139,16 +139,16 @@ async fn a_runtime_that_is_stopped_before_it_started_never_starts() {
     let id = fixture.wanted_lobby().await;
     fixture.runtimes.stop(&[id]).await.unwrap();
     fixture.run().await;
-    assert_eq!((fixture.host.count(Call::Create), fixture.state(id).await), (0, None));
+    assert_eq!((fixture.host.count(HostCall::Create), fixture.state(id).await), (0, None));
 }
 
 #[tokio::test]
 async fn a_runtime_that_is_stopped_while_its_start_hangs_goes() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::Hang);
+    fixture.host.fail_next(HostCall::Start, HostFault::Hang);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
-    assert_eq!(fixture.host.containers()[0].status, Status::Created);
+    assert_eq!(fixture.host.containers()[0].status, ContainerStatus::Created);
     fixture.runtimes.stop(&[id]).await.unwrap();
     fixture.pass(6).await;
     assert_eq!((fixture.host.containers().len(), fixture.state(id).await), (0, None));
@@ -157,7 +157,7 @@ async fn a_runtime_that_is_stopped_while_its_start_hangs_goes() {
 #[tokio::test]
 async fn a_slow_start_of_a_stopped_runtime_leaves_nothing_behind() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::Hang);
+    fixture.host.fail_next(HostCall::Start, HostFault::Hang);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     fixture.runtimes.stop(&[id]).await.unwrap();
@@ -180,7 +180,7 @@ async fn a_container_that_ends_by_itself_leaves_its_reasons_and_isnt_started_aga
     assert_eq!(failure.log_tail, "thread 'main' panicked");
     assert!(failure.reason.contains('7'), "{}", failure.reason);
     fixture.pass(120).await;
-    assert_eq!((fixture.host.containers().len(), fixture.host.count(Call::Create)), (0, 1));
+    assert_eq!((fixture.host.containers().len(), fixture.host.count(HostCall::Create)), (0, 1));
     assert_eq!(fixture.failure(id).await, failure);
     assert_eq!(fixture.runtimes.failures(fixture.deployment).await.unwrap(), std::slice::from_ref(&failure));
     let details = fixture.runtimes.of_deployment(fixture.deployment).await.unwrap();
@@ -199,7 +199,7 @@ async fn a_container_that_ends_by_itself_leaves_its_reasons_and_isnt_started_aga
 }
 
 #[tokio::test]
-async fn a_container_without_memory_is_told_apart() {
+async fn a_container_without_memory_has_its_own_reason() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
     assert!(fixture.host.run_out_of_memory(id));
@@ -220,7 +220,7 @@ async fn a_container_that_somebody_removed_is_missed() {
 #[tokio::test]
 async fn a_container_that_fails_before_its_start_is_recorded_is_noticed() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::Hang);
+    fixture.host.fail_next(HostCall::Start, HostFault::Hang);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     // It runs and ends while the answer is under way.
@@ -239,7 +239,7 @@ async fn an_image_is_pulled_once() {
     fixture.runtimes.stop(&ids).await.unwrap();
     fixture.run().await;
     let third = fixture.running_lobby().await;
-    assert_eq!((fixture.host.count(Call::Pull), fixture.tokens.0.load(Ordering::SeqCst)), (1, 1));
+    assert_eq!((fixture.host.count(HostCall::Pull), fixture.tokens.0.load(Ordering::SeqCst)), (1, 1));
     assert!(fixture.is_running(third).await);
 }
 
@@ -255,7 +255,7 @@ async fn an_image_that_was_cleared_away_is_pulled_again() {
     assert_eq!(fixture.attempts(id).await, 1);
     fixture.pass(1).await;
     assert!(fixture.is_running(id).await);
-    assert_eq!(fixture.host.count(Call::Pull), 2);
+    assert_eq!(fixture.host.count(HostCall::Pull), 2);
 }
 
 #[tokio::test]
@@ -272,7 +272,7 @@ async fn matches_start_before_lobbies_and_only_so_many_at_once() {
         fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
         wanted.push(new.id);
     }
-    fixture.host.fail_always(Call::Start, Some(Fault::Hang));
+    fixture.host.fail_always(HostCall::Start, Some(HostFault::Hang));
     fixture.run().await;
     // Two cores: four starts.
     let mut begun: Vec<RuntimeId> =
@@ -280,10 +280,13 @@ async fn matches_start_before_lobbies_and_only_so_many_at_once() {
     assert_eq!(begun.len(), 4);
     begun.retain(|it| wanted.contains(it));
     assert_eq!(begun.len(), 3, "all matches are among the first");
-    fixture.host.fail_always(Call::Start, None);
+    fixture.host.fail_always(HostCall::Start, None);
     fixture.host.release();
     fixture.run().await;
-    assert_eq!(fixture.host.containers().iter().filter(|it| it.status == Status::Running).count(), 9);
+    assert_eq!(
+        fixture.host.containers().iter().filter(|it| it.status == ContainerStatus::Running).count(),
+        9
+    );
 }
 
 #[tokio::test]
@@ -341,9 +344,9 @@ async fn a_start_that_hangs_holds_up_nothing_else() {
         let stop = stop.clone();
         async move { watching.watch(stop).await }
     });
-    fixture.host.fail_next(Call::Start, Fault::Hang);
+    fixture.host.fail_next(HostCall::Start, HostFault::Hang);
     let hangs = fixture.wanted_lobby().await;
-    while fixture.host.count(Call::Start) == 0 {
+    while fixture.host.count(HostCall::Start) == 0 {
         tokio::task::yield_now().await;
     }
     let runs = fixture.wanted_lobby().await;

@@ -6,7 +6,7 @@ use omgservers_api::{
 };
 use omgservers_runtimes::{
     HostConfig, NewRuntime, Published, RuntimeState, Runtimes as _,
-    host::fake::{Call, Fault},
+    host::fake::{HostCall, HostFault},
 };
 
 use crate::fixture::{Fixture, HOST, KEY, host_config};
@@ -37,7 +37,7 @@ fn direct(ports: [u16; 2]) -> Vec<DirectPort> {
 }
 
 #[tokio::test]
-async fn a_runtime_with_ports_tells_where_it_is_and_can_check_tokens() {
+async fn a_runtime_with_ports_publishes_its_address_and_can_check_tokens() {
     let mut fixture = Fixture::new().await;
     let (new, plain) = (fixture.with_ports(), fixture.lobby());
     fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_runtime_with_ports_tells_where_it_is_and_can_check_tokens() {
 }
 
 #[tokio::test]
-async fn the_address_is_what_the_operator_says() {
+async fn the_address_is_what_the_operator_sets() {
     let mut fixture = Fixture::new().await;
     let new = fixture.with_ports();
     fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
@@ -77,7 +77,7 @@ async fn ports_are_known_after_a_restart_and_followed_when_they_move() {
     fixture.run().await;
     let before = fixture.published(&new).await;
     fixture.restart();
-    assert_eq!(fixture.published(&new).await, before, "before the host has told anything");
+    assert_eq!(fixture.published(&new).await, before, "before the host has reported anything");
     fixture.run().await;
     assert_eq!(fixture.published(&new).await, before);
     fixture.host.move_ports(new.id);
@@ -88,7 +88,7 @@ async fn ports_are_known_after_a_restart_and_followed_when_they_move() {
 #[tokio::test]
 async fn an_adopted_runtime_gets_its_ports_from_the_list() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::HoldAnswer);
+    fixture.host.fail_next(HostCall::Start, HostFault::HoldAnswer);
     let new = fixture.with_ports();
     fixture.runtimes.create(std::slice::from_ref(&new)).await.unwrap();
     fixture.run().await;
@@ -110,7 +110,7 @@ async fn what_came_to_an_end_is_nowhere() {
 }
 
 #[tokio::test]
-async fn hosts_are_reached_by_the_name_in_their_uri_unless_the_operator_says_otherwise() {
+async fn hosts_are_reached_by_the_name_in_their_uri_unless_the_operator_sets_another() {
     let address = |uri: &str, public: Option<&str>| {
         let public_address = public.map(str::to_owned);
         HostConfig { uri: uri.into(), public_address, ..HostConfig::local(1, 1) }.address().to_owned()

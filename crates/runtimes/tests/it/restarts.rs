@@ -6,8 +6,8 @@ use omgservers_core::{Clock as _, Ownership, Worker as _};
 use omgservers_runtimes::{
     RuntimeState, Runtimes as _,
     host::{
-        Exit, Status,
-        fake::{Call, Fault},
+        ContainerStatus, Exit,
+        fake::{HostCall, HostFault},
     },
     problems,
 };
@@ -31,7 +31,7 @@ async fn what_runs_goes_on_and_counts_from_the_new_start() {
         fixture.state(id).await,
         Some(RuntimeState::Running { started, since: began, published: None })
     );
-    assert_eq!(fixture.host.count(Call::Create), 1);
+    assert_eq!(fixture.host.count(HostCall::Create), 1);
     fixture.runtimes.verify(id, &password).await.unwrap();
 }
 
@@ -49,7 +49,7 @@ async fn a_container_that_ended_meanwhile_is_noticed() {
 #[tokio::test]
 async fn a_start_whose_answer_came_after_the_end_is_taken_over() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::Hang);
+    fixture.host.fail_next(HostCall::Start, HostFault::Hang);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     // The host carries on; the process that asked is gone.
@@ -59,17 +59,17 @@ async fn a_start_whose_answer_came_after_the_end_is_taken_over() {
     fixture.host.appear(made);
     fixture.run().await;
     assert!(fixture.is_running(id).await);
-    assert_eq!((fixture.host.containers().len(), fixture.host.count(Call::Create)), (1, 1));
+    assert_eq!((fixture.host.containers().len(), fixture.host.count(HostCall::Create)), (1, 1));
     fixture.runtimes.verify(id, &password).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_container_that_was_made_and_never_started_is_replaced() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::Hang);
+    fixture.host.fail_next(HostCall::Start, HostFault::Hang);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
-    assert_eq!(fixture.host.containers()[0].status, Status::Created);
+    assert_eq!(fixture.host.containers()[0].status, ContainerStatus::Created);
     fixture.restart();
     fixture.run().await;
     assert!(fixture.is_running(id).await);
@@ -84,7 +84,7 @@ async fn a_container_that_was_made_and_never_started_is_replaced() {
 #[tokio::test]
 async fn an_interrupted_attempt_that_left_nothing_is_the_last() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::HoldAnswer);
+    fixture.host.fail_next(HostCall::Start, HostFault::HoldAnswer);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     let password = fixture.password(id);
@@ -95,30 +95,30 @@ async fn an_interrupted_attempt_that_left_nothing_is_the_last() {
     fixture.run().await;
     assert!(fixture.failure(id).await.reason.contains("interrupted"));
     fixture.pass(70).await;
-    assert_eq!(fixture.host.count(Call::Create), 1);
+    assert_eq!(fixture.host.count(HostCall::Create), 1);
     assert!(fixture.runtimes.verify(id, &password).await.unwrap_err().is(problems::STOPPED));
 }
 
 #[tokio::test]
 async fn a_container_that_was_started_while_it_was_to_be_discarded_is_taken_over() {
     let mut fixture = Fixture::new().await;
-    fixture.host.fail_next(Call::Start, Fault::Hang);
+    fixture.host.fail_next(HostCall::Start, HostFault::Hang);
     let id = fixture.wanted_lobby().await;
     fixture.run().await;
     let made = fixture.host.containers().remove(0).spec;
     fixture.restart();
     // The new process sees it made, and the order of the old one arrives before its own.
-    fixture.host.fail_next(Call::Remove, Fault::Hang);
+    fixture.host.fail_next(HostCall::Remove, HostFault::Hang);
     fixture.run().await;
     fixture.host.appear(made);
     fixture.host.release();
     fixture.run().await;
     assert!(fixture.is_running(id).await);
-    assert_eq!((fixture.host.containers().len(), fixture.host.count(Call::Create)), (1, 1));
+    assert_eq!((fixture.host.containers().len(), fixture.host.count(HostCall::Create)), (1, 1));
 }
 
 #[tokio::test]
-async fn nothing_is_concluded_before_the_host_has_told_what_it_has() {
+async fn nothing_is_concluded_before_the_host_has_listed_its_containers() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
     fixture.restart();
@@ -128,7 +128,7 @@ async fn nothing_is_concluded_before_the_host_has_told_what_it_has() {
     fixture.host.set_reachable(true);
     fixture.pass(20).await;
     assert!(fixture.is_running(id).await);
-    assert_eq!(fixture.host.count(Call::Create), 1);
+    assert_eq!(fixture.host.count(HostCall::Create), 1);
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn containers_without_a_runtime_and_of_older_attempts_are_removed() {
 }
 
 #[tokio::test]
-async fn a_stop_that_was_wished_before_the_restart_is_done_after_it() {
+async fn a_stop_that_was_requested_before_the_restart_is_done_after_it() {
     let mut fixture = Fixture::new().await;
     let id = fixture.running_lobby().await;
     fixture.runtimes.stop(&[id]).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_process_that_lost_its_slots_touches_nothing() {
         assert_eq!(problem.code(), "core.not_owner");
     }
     assert_eq!(fixture.host.running(theirs).len(), 1);
-    assert_eq!((fixture.host.count(Call::Create), fixture.host.count(Call::Remove)), (1, 0));
+    assert_eq!((fixture.host.count(HostCall::Create), fixture.host.count(HostCall::Remove)), (1, 0));
     assert!(fixture.is_running(id).await);
     assert_eq!(fixture.attempts(waits).await, 0);
     assert_eq!(fixture.runtimes.stop(&[id]).await.unwrap_err().code(), "core.not_owner");

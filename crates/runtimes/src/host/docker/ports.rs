@@ -31,13 +31,13 @@ pub(super) fn inspected(ports: &HashMap<String, Option<Vec<PortBinding>>>) -> Ve
 
 /// Where a listed container has its ports.
 pub(super) fn listed(ports: &[PortSummary]) -> Vec<PublishedPort> {
-    let published = |it: &PortSummary| {
-        let protocol = match it.typ? {
+    let published = |port: &PortSummary| {
+        let protocol = match port.typ? {
             PortSummaryTypeEnum::TCP => PortProtocol::Tcp,
             PortSummaryTypeEnum::UDP => PortProtocol::Udp,
             _ => return None,
         };
-        Some(PublishedPort { protocol, container: it.private_port, host: it.public_port? })
+        Some(PublishedPort { protocol, container: port.private_port, host: port.public_port? })
     };
     ports.iter().filter_map(published).collect()
 }
