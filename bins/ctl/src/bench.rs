@@ -7,7 +7,7 @@ use clap::{
     Args, ValueEnum,
     builder::{PossibleValue, TypedValueParser as _},
 };
-use omgservers_load::{Arrivals, Order, Place, Scenario, report::svg};
+use omgservers_load::{Arrivals, Order, Scenario, StageRefs, report::svg};
 
 use crate::args::Options;
 
@@ -120,15 +120,15 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
 impl BenchArgs {
     fn order(self, url: String) -> Order {
         let Named(scenario) = self.scenario;
-        let place = match (self.tenant, self.project, self.stage) {
-            (Some(tenant), Some(project), Some(stage)) => Some(Place { tenant, project, stage }),
+        let stage_refs = match (self.tenant, self.project, self.stage) {
+            (Some(tenant), Some(project), Some(stage)) => Some(StageRefs { tenant, project, stage }),
             _ => None,
         };
         Order {
             url,
             foreign: self.i_own_this_server,
             scenario,
-            place,
+            stage_refs,
             players: self.players.unwrap_or_else(|| scenario.players()),
             arrivals: self.arrivals,
             seed: self.seed,

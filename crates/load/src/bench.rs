@@ -10,13 +10,13 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::task::LocalSet;
 
 use crate::{
-    Order, Report, Scenario, Schedule, Search,
+    Order, RateSearch, Report, Scenario, Schedule,
     crowd::leave,
     net::Target,
     pacer::Pacer,
     recorder::Recorder,
-    report::{Bound, Run, heading, line},
-    scene::{Scene, Stage, prepare},
+    report::{LatencyBound, Run, heading, line},
+    scenarios::{RunContext, RunningScenario, prepare},
 };
 
 /// How long what is under way at the end of a run may take.
@@ -25,18 +25,18 @@ const DRAIN: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(300);
 /// How exact a capacity is, as a part of it.
 const PRECISION: f64 = 0.05;
-/// The most steps of a search: it ends, whatever the server does.
+/// The most steps of a search: it ends with any server.
 const MOST_STEPS: u32 = 40;
 /// The generator is the limit when it takes more than this part of a core, or begins its units so
 /// late that this is more than that part of their latency.
 const MOST_CPU: f64 = 0.9;
 const MOST_LATE_US: u64 = 2_000;
 const MOST_LATE_PART: u64 = 4;
-/// How many tasks run before the network is looked at.
+/// How many tasks run before the runtime polls the network.
 const EVENT_INTERVAL: u32 = 31;
 
-/// Does what is ordered, on this thread, and answers what was found. `note` is told what happens
-/// meanwhile, a line each. It ends by itself. Errors are for people.
+/// Does what is ordered, on this thread, and returns what it found. It reports its progress to
+/// `note`, a line each. It ends by itself. Errors are for people.
 pub fn run(order: &Order, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
     order.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -50,26 +50,26 @@ pub fn run(order: &Order, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> 
 async fn conduct(order: &Order, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
     let target = Rc::new(Target::find(&order.url, order.foreign).await?);
     let recorder = Rc::new(Recorder::new(order.scenario.series()));
-    let stage = Stage {
+    let context = RunContext {
         target: Rc::clone(&target),
         recorder: Rc::clone(&recorder),
         padding: "x".repeat(order.bytes).into(),
         batch: order.batch,
     };
-    let scene = prepare(order, stage, note).await?;
-    let mut bench = Bench { order, scene: &*scene, recorder: &recorder, pacer: Pacer::new()?, step: 0 };
+    let scenario = prepare(order, context, note).await?;
+    let mut bench = Bench { order, scenario: &*scenario, recorder: &recorder, pacer: Pacer::new()?, step: 0 };
     let outcome = match order.bound {
         Some(bound) => bench.search(bound, note).await,
         None => bench.once(note).await,
     };
-    scene.clear();
-    leave(&target, &scene.members()).await;
+    scenario.clear();
+    leave(&target, &scenario.members()).await;
     outcome
 }
 
 struct Bench<'a> {
     order: &'a Order,
-    scene: &'a dyn Scene,
+    scenario: &'a dyn RunningScenario,
     recorder: &'a Recorder,
     pacer: Pacer,
     step: u64,
@@ -87,23 +87,23 @@ impl Bench<'_> {
     }
 
     async fn search(&mut self, bound: Duration, note: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
-        let bound = Bound { p99_us: crate::number::micros(bound) };
+        let bound = LatencyBound { p99_us: crate::number::micros(bound) };
         let drain =
             DRAIN.min(Duration::from_micros(bound.p99_us).saturating_mul(10)).max(Duration::from_secs(1));
-        let mut search = Search::new(self.order.rate, Order::MOST_RATE, PRECISION);
+        let mut search = RateSearch::new(self.order.rate, Order::MOST_RATE, PRECISION);
         let (mut runs, mut best): (Vec<Run>, Option<(f64, f64)>) = (Vec::new(), None);
         note(&heading());
         while let Some(rate) =
             search.rate().filter(|_| runs.len() < usize::try_from(MOST_STEPS).unwrap_or(usize::MAX))
         {
             let mut run = self.run(rate, drain).await?;
-            let held = run.main().is_some_and(|it| it.holds(bound));
-            run.held = Some(held);
-            if held && best.is_none_or(|it| it.0 < rate) {
+            let kept = run.main().is_some_and(|it| it.holds(bound));
+            run.kept = Some(kept);
+            if kept && best.is_none_or(|it| it.0 < rate) {
                 best = run.main().map(|it| (rate, it.offered_per_second));
             }
             note(&line(&run));
-            search.tell(held);
+            search.record(kept);
             runs.push(run);
             tokio::time::sleep(SETTLE).await;
         }
@@ -126,7 +126,7 @@ impl Bench<'_> {
                 cpu.get_or_insert_with(cpu_time);
             }
             self.recorder.late(at, Instant::now());
-            self.scene.begin(at);
+            self.scenario.begin(at);
         }
         self.pacer.until(begun + until).await?;
         let cpu = cpu.map_or(Duration::ZERO, |it| cpu_time().saturating_sub(it));
@@ -134,7 +134,7 @@ impl Bench<'_> {
         while self.recorder.outstanding() > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.scene.clear();
+        self.scenario.clear();
         let window = self.recorder.close().context("nothing was recorded")?;
         let late = window.lateness().summary();
         let (series, timeline) = window.result(self.order.scenario.series());
@@ -142,10 +142,10 @@ impl Bench<'_> {
         let latency = series.first().map_or(0, |it| it.latency.p99_us);
         let generator_is_limit = generator_cpu > MOST_CPU || is_late(late.p99_us, latency);
         let seconds = time.as_secs();
-        Ok(Run { rate, seconds, series, timeline, late, generator_cpu, generator_is_limit, held: None })
+        Ok(Run { rate, seconds, series, timeline, late, generator_cpu, generator_is_limit, kept: None })
     }
 
-    fn report(&self, runs: Vec<Run>, search: Option<Bound>, capacity: Option<f64>) -> Report {
+    fn report(&self, runs: Vec<Run>, search: Option<LatencyBound>, capacity: Option<f64>) -> Report {
         let order = self.order;
         Report {
             scenario: order.scenario,
@@ -176,7 +176,7 @@ fn cpu_time() -> Duration {
 fn warnings(scenario: Scenario, runs: &[Run]) -> Vec<String> {
     let mut warnings = Vec::new();
     // Of a search only what decided it: steps above the capacity overload everything.
-    let judged = runs.iter().filter(|it| it.held != Some(false));
+    let judged = runs.iter().filter(|it| it.kept != Some(false));
     let highest = judged.max_by(|one, other| one.rate.total_cmp(&other.rate));
     if let Some(run) = highest.or(runs.last()).filter(|it| it.generator_is_limit) {
         warnings.push(format!(
@@ -215,8 +215,8 @@ mod tests {
     };
 
     #[test]
-    fn a_generator_that_was_late_is_told() {
-        let late = |held| Run { generator_is_limit: true, ..run(100.0, series(100.0, 100.0, 1, 0), held) };
+    fn a_generator_that_was_late_is_reported() {
+        let late = |kept| Run { generator_is_limit: true, ..run(100.0, series(100.0, 100.0, 1, 0), kept) };
         assert!(warnings(Scenario::Stream, &[late(None)])[0].contains("the generator itself"));
         let good = run(100.0, series(100.0, 100.0, 1, 0), Some(true));
         assert!(warnings(Scenario::Stream, &[late(Some(true))])[0].contains("the generator itself"));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_a_backend_that_is_too_slow_are_told() {
+    fn limits_and_a_backend_that_is_too_slow_are_reported() {
         let limited = run(100.0, series(100.0, 100.0, 1, 5), None);
         assert!(warnings(Scenario::SignUp, &[limited])[0].contains("OMGSERVERS__LIMITS__ENABLED"));
         let slow = run(100.0, series(100.0, 80.0, 1, 0), None);

@@ -16,24 +16,24 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    net::{Failure, Http, Line, Target},
-    order::Place,
-    wire::{Came, Message, Says, Spoken},
+    net::{CallFailure, HttpConnection, RequestLine, Target},
+    order::StageRefs,
+    wire::{Came, GameMessage, ReceivedMessage, RequestBody},
 };
 
 /// How many get ready at the same time.
 const AT_ONCE: usize = 16;
 /// How long one waits for a lobby; the first one's image is pulled within.
-const PATIENCE: Duration = Duration::from_secs(90);
+const LOBBY_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long an interchange waits in the meantime, ms.
 const WAIT: u32 = 20_000;
-/// How long one asks again who was refused for asking too often.
+/// How long a player repeats a request that the backend's limits refuse.
 const INSISTENCE: Duration = Duration::from_secs(60);
 /// How long all have to leave.
-const FAREWELL: Duration = Duration::from_secs(10);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who plays, with what proves it.
-pub(crate) struct Member {
+/// A player in a session, with its token.
+pub(crate) struct CrowdMember {
     pub(crate) token: String,
     pub(crate) client: String,
     /// The number of the next message.
@@ -41,33 +41,40 @@ pub(crate) struct Member {
 }
 
 /// An account, signed in.
-pub(crate) struct Account {
+pub(crate) struct SignedInUser {
     pub(crate) token: String,
 }
 
-impl Account {
+impl SignedInUser {
     /// Signs up and in.
-    pub(crate) async fn create(http: &mut Http) -> Result<Self, Failure> {
-        let made: CreateUserResponse = ask(http, "create-user", None, "{}").await?;
+    pub(crate) async fn create(http: &mut HttpConnection) -> Result<Self, CallFailure> {
+        let made: CreateUserResponse = request(http, "create-user", None, "{}").await?;
         Self::sign_in(http, &made).await
     }
 
-    pub(crate) async fn sign_in(http: &mut Http, made: &CreateUserResponse) -> Result<Self, Failure> {
+    pub(crate) async fn sign_in(
+        http: &mut HttpConnection,
+        made: &CreateUserResponse,
+    ) -> Result<Self, CallFailure> {
         let body = json!({"user": made.user_id, "password": made.password}).to_string();
-        let answer: CreateTokenResponse = ask(http, "create-token", None, &body).await?;
+        let answer: CreateTokenResponse = request(http, "create-token", None, &body).await?;
         Ok(Self { token: answer.raw_token })
     }
 
     /// Begins a session.
-    pub(crate) async fn join(self, http: &mut Http, place: &Place) -> Result<Member, Failure> {
-        let Place { tenant, project, stage } = place;
+    pub(crate) async fn join(
+        self,
+        http: &mut HttpConnection,
+        stage_refs: &StageRefs,
+    ) -> Result<CrowdMember, CallFailure> {
+        let StageRefs { tenant, project, stage } = stage_refs;
         let body = json!({"tenant": tenant, "project": project, "stage": stage}).to_string();
-        let answer: CreateClientResponse = ask(http, "create-client", Some(&self.token), &body).await?;
-        Ok(Member { token: self.token, client: answer.client_id.to_string(), next: Cell::new(1) })
+        let answer: CreateClientResponse = request(http, "create-client", Some(&self.token), &body).await?;
+        Ok(CrowdMember { token: self.token, client: answer.client_id.to_string(), next: Cell::new(1) })
     }
 }
 
-impl Member {
+impl CrowdMember {
     /// The numbers of so many messages: the first one.
     pub(crate) fn numbers(&self, count: u32) -> u64 {
         let first = self.next.get();
@@ -78,35 +85,35 @@ impl Member {
     /// One interchange; answers what came, with its ids in `consumed` for the next one.
     pub(crate) async fn exchange<T>(
         &self,
-        http: &mut Http,
-        says: Option<&str>,
+        http: &mut HttpConnection,
+        outgoing: Option<&str>,
         wait: u32,
         consumed: &mut Vec<String>,
-        mut hear: impl FnMut(&Message<'_>) -> Option<T>,
-    ) -> Result<Option<T>, Failure> {
-        let data: Vec<String> = says.map(text).into_iter().collect();
-        let first = self.numbers(u32::from(says.is_some()));
-        let body = Says { client: Some((&self.client, wait)), first, data: &data, consumed }.json();
+        mut on_message: impl FnMut(&ReceivedMessage<'_>) -> Option<T>,
+    ) -> Result<Option<T>, CallFailure> {
+        let data: Vec<String> = outgoing.map(text).into_iter().collect();
+        let first = self.numbers(u32::from(outgoing.is_some()));
+        let body = RequestBody { client: Some((&self.client, wait)), first, data: &data, consumed }.json();
         let came: Came<'_> = read(http.post(self.line(), &body).await?)?;
         consumed.clear();
         consumed.extend(came.incoming_messages.iter().map(|it| it.id.to_owned()));
-        let mut heard = None;
+        let mut received = None;
         for message in &came.incoming_messages {
-            heard = hear(message).or(heard);
+            received = on_message(message).or(received);
         }
-        Ok(heard)
+        Ok(received)
     }
 
     /// How it interchanges.
-    pub(crate) fn line(&self) -> Line<'_> {
-        Line { role: "player", verb: "interchange", token: Some(&self.token) }
+    pub(crate) fn line(&self) -> RequestLine<'_> {
+        RequestLine { role: "player", verb: "interchange", token: Some(&self.token) }
     }
 
     /// Waits for a runtime; answers its id.
-    async fn assigned(&self, http: &mut Http) -> anyhow::Result<String> {
-        let runtime = |it: &Message<'_>| {
-            let fits = it.qualifier == message::RUNTIME_ASSIGNMENT;
-            let body = fits.then(|| serde_json::from_str::<RuntimeAssignment>(it.body.get()).ok());
+    async fn assigned(&self, http: &mut HttpConnection) -> anyhow::Result<String> {
+        let runtime = |message: &ReceivedMessage<'_>| {
+            let fits = message.qualifier == message::RUNTIME_ASSIGNMENT;
+            let body = fits.then(|| serde_json::from_str::<RuntimeAssignment>(message.body.get()).ok());
             body.flatten().map(|it| it.runtime_id.to_string())
         };
         self.until(http, None, runtime)
@@ -115,34 +122,35 @@ impl Member {
     }
 
     /// Asks its lobby for a connection through the dispatcher; answers the token for it.
-    pub(crate) async fn upgraded(&self, http: &mut Http) -> anyhow::Result<String> {
-        let token = |it: &Message<'_>| {
-            if it.qualifier == message::CONNECTION_UPGRADE {
-                let body = serde_json::from_str::<ConnectionUpgrade>(it.body.get()).ok();
+    pub(crate) async fn upgraded(&self, http: &mut HttpConnection) -> anyhow::Result<String> {
+        let token = |message: &ReceivedMessage<'_>| {
+            if message.qualifier == message::CONNECTION_UPGRADE {
+                let body = serde_json::from_str::<ConnectionUpgrade>(message.body.get()).ok();
                 return body.map(|it| Ok(it.web_socket_config.ws_token));
             }
-            matches!(it.spoken(), Spoken::EchoedText(text) if text == "meet").then_some(Err(()))
+            matches!(message.game_message(), GameMessage::EchoedText(text) if text == "meet")
+                .then_some(Err(()))
         };
-        let heard =
+        let received =
             self.until(http, Some("meet"), token).await?.context("no connection was offered in time")?;
-        heard.map_err(|()| {
+        received.map_err(|()| {
             anyhow!("the game doesn't know `meet`: deploy the sample game of examples/lobby-echo")
         })
     }
 
     async fn until<T>(
         &self,
-        http: &mut Http,
-        mut says: Option<&str>,
-        mut hear: impl FnMut(&Message<'_>) -> Option<T>,
+        http: &mut HttpConnection,
+        mut outgoing: Option<&str>,
+        mut on_message: impl FnMut(&ReceivedMessage<'_>) -> Option<T>,
     ) -> anyhow::Result<Option<T>> {
-        let (until, mut consumed) = (Instant::now() + PATIENCE, Vec::new());
+        let (until, mut consumed) = (Instant::now() + LOBBY_TIMEOUT, Vec::new());
         while Instant::now() < until {
-            let heard = self.exchange(http, says.take(), WAIT, &mut consumed, &mut hear).await?;
-            if heard.is_some() {
+            let received = self.exchange(http, outgoing.take(), WAIT, &mut consumed, &mut on_message).await?;
+            if received.is_some() {
                 // What came is consumed.
                 self.exchange(http, None, 0, &mut consumed, |_| None::<()>).await?;
-                return Ok(heard);
+                return Ok(received);
             }
         }
         Ok(None)
@@ -150,15 +158,15 @@ impl Member {
 }
 
 /// Gets so many players ready. Errors are for people.
-pub(crate) async fn gather(
+pub(crate) async fn join_members(
     target: &Rc<Target>,
-    place: &Place,
+    stage_refs: &StageRefs,
     count: u32,
-) -> anyhow::Result<Vec<(Member, String)>> {
+) -> anyhow::Result<Vec<(CrowdMember, String)>> {
     let one = |_| async move {
-        let mut http = Http::new(target);
-        let account = insist(&mut http, async |http| Account::create(http).await).await?;
-        let member = account.join(&mut http, place).await.context("the session can't be begun")?;
+        let mut http = HttpConnection::new(target);
+        let account = insist(&mut http, async |http| SignedInUser::create(http).await).await?;
+        let member = account.join(&mut http, stage_refs).await.context("the session can't be begun")?;
         let runtime = member.assigned(&mut http).await?;
         anyhow::Ok((member, runtime))
     };
@@ -166,7 +174,7 @@ pub(crate) async fn gather(
 }
 
 /// In how many lobbies they are.
-pub(crate) fn lobbies(members: &[(Member, String)]) -> usize {
+pub(crate) fn lobbies(members: &[(CrowdMember, String)]) -> usize {
     members.iter().map(|it| it.1.as_str()).collect::<BTreeSet<_>>().len()
 }
 
@@ -180,28 +188,30 @@ pub(crate) fn in_one_lobby(lobbies: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All leave their lobby, so that it tells nobody of them any more. Who doesn't get there is sent
-/// away by the backend after a while.
-pub(crate) async fn leave(target: &Rc<Target>, members: &[Rc<Member>]) {
-    let one = |member: Rc<Member>| async move {
-        let mut http = Http::new(target);
+/// All players leave their lobby, so that it broadcasts nothing to them any more. The backend ends
+/// the sessions of the others after a while.
+pub(crate) async fn leave(target: &Rc<Target>, members: &[Rc<CrowdMember>]) {
+    let one = |member: Rc<CrowdMember>| async move {
+        let mut http = HttpConnection::new(target);
         // A session that is over already has nothing to leave.
         let _over = member.exchange(&mut http, Some("kick me"), 0, &mut Vec::new(), |_| None::<()>).await;
     };
     let all =
         stream::iter(members.iter().cloned()).map(one).buffer_unordered(AT_ONCE).for_each(|()| async {});
-    let _patience = tokio::time::timeout(FAREWELL, all).await;
+    let _elapsed = tokio::time::timeout(LEAVE_TIMEOUT, all).await;
 }
 
-/// Asks again who was told to wait.
+/// Repeats the request after the pause that the backend answers.
 async fn insist<T>(
-    http: &mut Http,
-    mut work: impl AsyncFnMut(&mut Http) -> Result<T, Failure>,
+    http: &mut HttpConnection,
+    mut work: impl AsyncFnMut(&mut HttpConnection) -> Result<T, CallFailure>,
 ) -> anyhow::Result<T> {
     let until = Instant::now() + INSISTENCE;
     loop {
         match work(http).await {
-            Err(Failure { pause: Some(pause), .. }) if Instant::now() + pause < until => sleep(pause).await,
+            Err(CallFailure { pause: Some(pause), .. }) if Instant::now() + pause < until => {
+                sleep(pause).await
+            }
             Err(failure) => return Err(anyhow!(failure).context("a player can't sign up")),
             Ok(done) => return Ok(done),
         }
@@ -209,14 +219,14 @@ async fn insist<T>(
 }
 
 /// Asks a player's endpoint.
-pub(crate) async fn ask<T: DeserializeOwned>(
-    http: &mut Http,
+pub(crate) async fn request<T: DeserializeOwned>(
+    http: &mut HttpConnection,
     verb: &str,
     token: Option<&str>,
     body: &str,
-) -> Result<T, Failure> {
-    let answer = http.post(Line { role: "player", verb, token }, body).await?;
-    serde_json::from_slice(answer).map_err(Failure::foreign)
+) -> Result<T, CallFailure> {
+    let answer = http.post(RequestLine { role: "player", verb, token }, body).await?;
+    serde_json::from_slice(answer).map_err(CallFailure::foreign)
 }
 
 /// A text as JSON.
@@ -225,16 +235,16 @@ pub(crate) fn text(text: &str) -> String {
 }
 
 /// Reads what came.
-pub(crate) fn read(body: &[u8]) -> Result<Came<'_>, Failure> {
-    serde_json::from_slice(body).map_err(Failure::foreign)
+pub(crate) fn read(body: &[u8]) -> Result<Came<'_>, CallFailure> {
+    serde_json::from_slice(body).map_err(CallFailure::foreign)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn member(runtime: &str) -> (Member, String) {
-        let member = Member { token: "t".into(), client: "1".into(), next: Cell::new(1) };
+    fn member(runtime: &str) -> (CrowdMember, String) {
+        let member = CrowdMember { token: "t".into(), client: "1".into(), next: Cell::new(1) };
         (member, runtime.to_owned())
     }
 

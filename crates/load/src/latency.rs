@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::number::micros;
 
-/// The longest latency that is told apart, µs: an hour.
+/// The longest latency that has its own value, µs: an hour.
 const LONGEST: u64 = 3_600_000_000;
 /// Points of a curve for each halving of the distance to 1.
 const TICKS: u32 = 4;
@@ -111,11 +111,11 @@ mod tests {
     use super::*;
 
     fn of(times: &[u64]) -> Latencies {
-        let mut it = Latencies::new();
+        let mut latencies = Latencies::new();
         for time in times {
-            it.record(Duration::from_micros(*time));
+            latencies.record(Duration::from_micros(*time));
         }
-        it
+        latencies
     }
 
     proptest! {

@@ -9,14 +9,14 @@ mod order;
 mod pacer;
 mod recorder;
 pub mod report;
-mod scene;
+mod scenarios;
 mod schedule;
 mod search;
 mod wire;
 
 pub use bench::run;
 pub use latency::{Latencies, Point, Summary};
-pub use order::{Order, Place, Scenario};
+pub use order::{Order, Scenario, StageRefs};
 pub use report::Report;
 pub use schedule::{Arrivals, Schedule};
-pub use search::Search;
+pub use search::RateSearch;

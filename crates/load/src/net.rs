@@ -9,14 +9,14 @@ use std::{fmt, time::Duration};
 use omgservers_api::problem::ErrorBody;
 
 pub(crate) use self::{
-    http::{Http, Line},
-    socket::{Socket, open},
+    http::{HttpConnection, RequestLine},
+    socket::{ClientSocket, open},
     target::Target,
 };
 
 /// Why something wasn't done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct CallFailure {
     /// The same word for the same cause: failures are counted by it.
     pub(crate) kind: String,
     /// For people.
@@ -25,7 +25,7 @@ pub(crate) struct Failure {
     pub(crate) pause: Option<Duration>,
 }
 
-impl Failure {
+impl CallFailure {
     /// A connection that couldn't be opened.
     pub(crate) fn connect(error: impl fmt::Display) -> Self {
         Self::new("can't connect", error)
@@ -71,10 +71,10 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CallFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind, self.detail)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CallFailure {}

@@ -21,9 +21,9 @@ pub enum Scenario {
     Stream,
     /// The same over the dispatcher.
     Dispatcher,
-    /// A message of one player that the game server tells everybody in the lobby.
+    /// A message of one player that the game server broadcasts to the lobby.
     Broadcast,
-    /// Players who come, talk, idle, are matched and leave.
+    /// Players that come, talk, idle, are matched and leave.
     Day,
 }
 
@@ -62,7 +62,7 @@ impl Scenario {
         }
     }
 
-    /// Units per second, unless something else is said.
+    /// Units per second by default.
     pub const fn rate(self) -> f64 {
         match self {
             Self::SignUp => 50.0,
@@ -93,7 +93,7 @@ impl fmt::Display for Scenario {
 
 /// Where players play; each by id or alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct StageRefs {
     /// The tenant.
     pub tenant: String,
     /// Its project.
@@ -112,7 +112,7 @@ pub struct Order {
     /// What is done.
     pub scenario: Scenario,
     /// Where; only [`Scenario::SignUp`] does without.
-    pub place: Option<Place>,
+    pub stage_refs: Option<StageRefs>,
     /// How many players; at most [`Order::MOST_PLAYERS`].
     pub players: u32,
     /// How beginnings are spread.
@@ -151,7 +151,7 @@ impl Order {
     pub fn check(&self) -> anyhow::Result<()> {
         let name = self.scenario;
         ensure!(
-            self.place.is_some() || name == Scenario::SignUp,
+            self.stage_refs.is_some() || name == Scenario::SignUp,
             "{name} needs a tenant, a project and a stage with the sample game"
         );
         ensure!(
@@ -184,7 +184,7 @@ pub(crate) mod tests {
             url: "http://127.0.0.1:8080".into(),
             foreign: false,
             scenario,
-            place: Some(Place { tenant, project, stage }),
+            stage_refs: Some(StageRefs { tenant, project, stage }),
             players: scenario.players(),
             arrivals: Arrivals::Poisson,
             seed: 1,
@@ -203,14 +203,14 @@ pub(crate) mod tests {
         for scenario in Scenario::ALL {
             order(scenario).check().unwrap();
         }
-        Order { place: None, ..order(Scenario::SignUp) }.check().unwrap();
+        Order { stage_refs: None, ..order(Scenario::SignUp) }.check().unwrap();
     }
 
     #[test]
     fn what_has_no_end_or_no_sense_is_refused() {
         let good = || order(Scenario::Stream);
         let refused = [
-            Order { place: None, ..good() },
+            Order { stage_refs: None, ..good() },
             Order { rate: 0.0, ..good() },
             Order { rate: f64::NAN, ..good() },
             Order { rate: 1e9, ..good() },

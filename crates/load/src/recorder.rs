@@ -18,16 +18,16 @@ use crate::{
 
 /// Which of a scenario's series something belongs to: its place in the list of names, 0 is the main
 /// one.
-pub(crate) type Which = usize;
+pub(crate) type SeriesIndex = usize;
 
 /// Records into the window that is open.
 pub(crate) struct Recorder {
     names: &'static [&'static str],
-    window: RefCell<Option<Window>>,
+    window: RefCell<Option<RecordedWindow>>,
 }
 
 /// What was recorded in a window.
-pub(crate) struct Window {
+pub(crate) struct RecordedWindow {
     from: Instant,
     until: Instant,
     series: Vec<Recorded>,
@@ -62,17 +62,18 @@ impl Recorder {
     pub(crate) fn open(&self, from: Instant, length: Duration) {
         let series = self.names.iter().map(|_| Recorded::default()).collect();
         let (late, timeline) = (Latencies::new(), Timeline::default());
-        *self.window.borrow_mut() = Some(Window { from, until: from + length, series, late, timeline });
+        *self.window.borrow_mut() =
+            Some(RecordedWindow { from, until: from + length, series, late, timeline });
     }
 
     /// Closes the window and hands it over.
-    pub(crate) fn close(&self) -> Option<Window> {
+    pub(crate) fn close(&self) -> Option<RecordedWindow> {
         self.window.borrow_mut().take()
     }
 
     /// A unit that should begin at `at` is begun, in so many parts.
-    pub(crate) fn begun(&self, which: Which, at: Instant, parts: u64) {
-        self.of(which, at, |it| it.begun += parts);
+    pub(crate) fn begun(&self, series: SeriesIndex, at: Instant, parts: u64) {
+        self.of(series, at, |it| it.begun += parts);
     }
 
     /// How late the generator itself is.
@@ -83,35 +84,35 @@ impl Recorder {
     }
 
     /// A part of the unit of `at` is complete.
-    pub(crate) fn done(&self, which: Which, at: Instant) {
+    pub(crate) fn done(&self, series: SeriesIndex, at: Instant) {
         let now = Instant::now();
         let latency = now.saturating_duration_since(at);
         let mut open = self.window.borrow_mut();
         let Some(window) = open.as_mut() else { return };
         if window.holds(now) {
-            if let Some(it) = window.series.get_mut(which) {
-                it.completed += 1;
+            if let Some(recorded) = window.series.get_mut(series) {
+                recorded.completed += 1;
             }
-            if which == 0 {
+            if series == 0 {
                 let second = now.saturating_duration_since(window.from).as_secs();
                 window.timeline.record(second, latency);
             }
         }
         if window.holds(at)
-            && let Some(it) = window.series.get_mut(which)
+            && let Some(recorded) = window.series.get_mut(series)
         {
-            it.latencies.record(latency);
+            recorded.latencies.record(latency);
         }
     }
 
     /// A part of the unit of `at` won't be complete.
-    pub(crate) fn failed(&self, which: Which, at: Instant, kind: &str) {
-        self.of(which, at, |it| {
-            it.failures += 1;
-            match it.failed.get_mut(kind) {
+    pub(crate) fn failed(&self, series: SeriesIndex, at: Instant, kind: &str) {
+        self.of(series, at, |recorded| {
+            recorded.failures += 1;
+            match recorded.failed.get_mut(kind) {
                 Some(count) => *count += 1,
                 None => {
-                    it.failed.insert(kind.to_owned(), 1);
+                    recorded.failed.insert(kind.to_owned(), 1);
                 }
             }
         });
@@ -123,17 +124,17 @@ impl Recorder {
         open.iter().flat_map(|it| &it.series).map(Recorded::unsettled).sum()
     }
 
-    fn of(&self, which: Which, at: Instant, change: impl FnOnce(&mut Recorded)) {
+    fn of(&self, series: SeriesIndex, at: Instant, change: impl FnOnce(&mut Recorded)) {
         let mut open = self.window.borrow_mut();
         if let Some(window) = open.as_mut().filter(|it| it.holds(at))
-            && let Some(it) = window.series.get_mut(which)
+            && let Some(recorded) = window.series.get_mut(series)
         {
-            change(it);
+            change(recorded);
         }
     }
 }
 
-impl Window {
+impl RecordedWindow {
     fn holds(&self, at: Instant) -> bool {
         self.from <= at && at < self.until
     }

@@ -28,8 +28,9 @@ pub struct Report {
     /// What one unit of the rate is.
     pub unit: &'static str,
     /// What a search was for; absent in a single run.
-    pub search: Option<Bound>,
-    /// The highest rate that held, per second; absent in a single run, and when none did.
+    pub search: Option<LatencyBound>,
+    /// The highest rate that kept the bound, per second; absent in a single run, and when none
+    /// did.
     pub capacity_per_second: Option<f64>,
     /// The runs, in their order. A single one, or the steps of the search.
     pub runs: Vec<Run>,
@@ -39,7 +40,7 @@ pub struct Report {
 
 /// What a rate must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Bound {
+pub struct LatencyBound {
     /// The 99th percentile of the main series, µs.
     pub p99_us: u64,
 }
@@ -61,8 +62,9 @@ pub struct Run {
     pub generator_cpu: f64,
     /// Whether the generator itself was the limit.
     pub generator_is_limit: bool,
-    /// Whether the rate held the bound of a search.
-    pub held: Option<bool>,
+    /// Whether the rate kept the bound of a search.
+    #[serde(rename = "held")]
+    pub kept: Option<bool>,
 }
 
 /// One kind of thing that happened.
@@ -106,7 +108,7 @@ impl Run {
 
 impl Series {
     /// Whether the server kept up: it did what was asked for, and within the bound.
-    pub fn holds(&self, bound: Bound) -> bool {
+    pub fn holds(&self, bound: LatencyBound) -> bool {
         let keeps_up = self.achieved_per_second >= KEEPS_UP * self.offered_per_second;
         let fails = crate::number::float(self.failed) > MOST_FAILED * crate::number::float(self.begun);
         self.begun > 0 && self.latency.count > 0 && self.latency.p99_us <= bound.p99_us && keeps_up && !fails
@@ -151,7 +153,7 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn run(rate: f64, main: Series, held: Option<bool>) -> Run {
+    pub(crate) fn run(rate: f64, main: Series, kept: Option<bool>) -> Run {
         let second = Second { count: 100, p50_us: main.latency.p50_us, p99_us: main.latency.p99_us };
         Run {
             rate,
@@ -161,7 +163,7 @@ pub(crate) mod tests {
             late: Summary { count: 1_000, p50_us: 60, p99_us: 200, ..Summary::default() },
             generator_cpu: 0.25,
             generator_is_limit: false,
-            held,
+            kept,
         }
     }
 
@@ -173,7 +175,7 @@ pub(crate) mod tests {
             seed: 1,
             players: 64,
             unit: "round trips",
-            search: runs.iter().any(|it| it.held.is_some()).then_some(Bound { p99_us: 20_000 }),
+            search: runs.iter().any(|it| it.kept.is_some()).then_some(LatencyBound { p99_us: 20_000 }),
             capacity_per_second: capacity,
             runs,
             warnings: Vec::new(),
@@ -182,7 +184,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_rate_holds_that_keeps_the_bound_and_keeps_up_without_failures() {
-        let bound = Bound { p99_us: 20_000 };
+        let bound = LatencyBound { p99_us: 20_000 };
         assert!(series(100.0, 99.0, 20_000, 0).holds(bound));
         assert!(series(100.0, 99.0, 20_000, 1).holds(bound));
         assert!(!series(100.0, 99.0, 20_001, 0).holds(bound), "too slow");

@@ -1,4 +1,4 @@
-//! When units of load begin: known beforehand, whatever the server does.
+//! When units of load begin: planned beforehand and independent of the server.
 
 use std::time::Duration;
 

@@ -7,8 +7,8 @@ const LOWEST: f64 = 0.5;
 
 /// The search for the highest rate that holds.
 #[derive(Debug, Clone)]
-pub struct Search {
-    /// The highest that held.
+pub struct RateSearch {
+    /// The highest that kept the bound.
     good: Option<f64>,
     /// The lowest that didn't.
     bad: Option<f64>,
@@ -19,7 +19,7 @@ pub struct Search {
     failures: u32,
 }
 
-impl Search {
+impl RateSearch {
     /// Begins at `first` and never asks for more than `most`, both per second and above 0; ends
     /// when the answer is known up to the part `precision`, e.g. 0.05.
     pub fn new(first: f64, most: f64, precision: f64) -> Self {
@@ -47,10 +47,10 @@ impl Search {
         Some(next)
     }
 
-    /// Whether [`rate`](Self::rate) held.
-    pub fn tell(&mut self, held: bool) {
+    /// Records whether [`rate`](Self::rate) kept the bound.
+    pub fn record(&mut self, kept: bool) {
         let Some(rate) = self.rate() else { return };
-        if held {
+        if kept {
             self.good = Some(rate);
             self.failures = 0;
         } else if self.failures < SECOND_CHANCES {
@@ -61,7 +61,7 @@ impl Search {
         }
     }
 
-    /// The highest rate that held.
+    /// The highest rate that kept the bound.
     pub fn found(&self) -> Option<f64> {
         self.good
     }
@@ -79,13 +79,13 @@ mod tests {
     use super::*;
 
     /// Searches where everything up to `limit` holds; answers the rates that were tried.
-    fn search(first: f64, most: f64, limit: f64) -> (Search, Vec<f64>) {
-        let mut search = Search::new(first, most, 0.05);
+    fn search(first: f64, most: f64, limit: f64) -> (RateSearch, Vec<f64>) {
+        let mut search = RateSearch::new(first, most, 0.05);
         let mut tried = Vec::new();
         while let Some(rate) = search.rate() {
             tried.push(rate);
             assert!(tried.len() < 100, "no end: {tried:?}");
-            search.tell(rate <= limit);
+            search.record(rate <= limit);
         }
         (search, tried)
     }
@@ -113,10 +113,10 @@ mod tests {
 
     #[test]
     fn one_bad_moment_is_forgiven() {
-        let mut search = Search::new(100.0, 100.0, 0.05);
-        search.tell(false);
+        let mut search = RateSearch::new(100.0, 100.0, 0.05);
+        search.record(false);
         assert_eq!(search.rate(), Some(100.0));
-        search.tell(true);
+        search.record(true);
         assert_eq!((search.rate(), search.found()), (None, Some(100.0)));
     }
 

@@ -1,4 +1,4 @@
-//! What is said and heard, written and read by hand where it is said often.
+//! Messages on the wire, written and read by hand where they are frequent.
 
 use std::fmt::Write as _;
 
@@ -7,17 +7,17 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// A request or frame of a player.
-pub(crate) struct Says<'a> {
+pub(crate) struct RequestBody<'a> {
     /// Of an interchange, with the milliseconds that it waits; without it is a frame of a stream.
     pub(crate) client: Option<(&'a str, u32)>,
     /// The number of the first message.
     pub(crate) first: u64,
-    /// What is said: JSON.
+    /// The messages: JSON.
     pub(crate) data: &'a [String],
     pub(crate) consumed: &'a [String],
 }
 
-impl Says<'_> {
+impl RequestBody<'_> {
     /// As JSON.
     pub(crate) fn json(&self) -> String {
         // Writing into memory doesn't fail. Ids and our own texts need no escapes.
@@ -66,15 +66,15 @@ pub(crate) fn several(first: u64, count: u32, padding: &str) -> Vec<String> {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Came<'a> {
     #[serde(borrow, default)]
-    pub(crate) incoming_messages: Vec<Message<'a>>,
+    pub(crate) incoming_messages: Vec<ReceivedMessage<'a>>,
     /// A frame was refused, or the stream ends.
     #[serde(borrow, default)]
-    pub(crate) error: Option<Refusal<'a>>,
+    pub(crate) error: Option<FrameRefusal<'a>>,
 }
 
 /// Why a frame was refused.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Refusal<'a> {
+pub(crate) struct FrameRefusal<'a> {
     pub(crate) status: u16,
     #[serde(borrow)]
     pub(crate) code: std::borrow::Cow<'a, str>,
@@ -82,21 +82,21 @@ pub(crate) struct Refusal<'a> {
 
 /// One message. Ids and qualifiers have no escapes.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Message<'a> {
+pub(crate) struct ReceivedMessage<'a> {
     pub(crate) id: &'a str,
     pub(crate) qualifier: &'a str,
     #[serde(borrow)]
     pub(crate) body: &'a RawValue,
 }
 
-/// What the game says, as far as the scenarios want to know.
+/// What the game sends, as far as the scenarios use it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Spoken {
+pub(crate) enum GameMessage {
     /// Our own number came back.
     Echo(u64),
     /// A text of ours came back, which means that the game doesn't understand it.
     EchoedText(String),
-    /// Somebody told everybody a number.
+    /// A number that the game broadcast.
     All(u64),
     /// Anything else.
     Other,
@@ -105,11 +105,11 @@ pub(crate) enum Spoken {
 #[derive(Deserialize)]
 struct Outer<'a> {
     #[serde(borrow)]
-    message: Said<'a>,
+    message: GameBody<'a>,
 }
 
 #[derive(Deserialize)]
-struct Said<'a> {
+struct GameBody<'a> {
     #[serde(borrow, default)]
     echo: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -121,22 +121,24 @@ struct Numbered {
     n: u64,
 }
 
-impl Message<'_> {
-    /// What it says; `Other` for what is not the game's.
-    pub(crate) fn spoken(&self) -> Spoken {
+impl ReceivedMessage<'_> {
+    /// Which of the game's messages it is; `Other` for all others.
+    pub(crate) fn game_message(&self) -> GameMessage {
         if self.qualifier != message::SERVER_OUTGOING {
-            return Spoken::Other;
+            return GameMessage::Other;
         }
         let Ok(Outer { message }) = serde_json::from_str::<Outer<'_>>(self.body.get()) else {
-            return Spoken::Other;
+            return GameMessage::Other;
         };
         match (message.echo, message.all) {
             (Some(echo), _) => match serde_json::from_str::<Numbered>(echo.get()) {
-                Ok(Numbered { n }) => Spoken::Echo(n),
-                Err(_) => serde_json::from_str(echo.get()).map_or(Spoken::Other, Spoken::EchoedText),
+                Ok(Numbered { n }) => GameMessage::Echo(n),
+                Err(_) => {
+                    serde_json::from_str(echo.get()).map_or(GameMessage::Other, GameMessage::EchoedText)
+                }
             },
-            (_, Some(all)) => first_number(&all).map_or(Spoken::Other, Spoken::All),
-            _ => Spoken::Other,
+            (_, Some(all)) => first_number(&all).map_or(GameMessage::Other, GameMessage::All),
+            _ => GameMessage::Other,
         }
     }
 }
@@ -162,8 +164,8 @@ mod tests {
             let (client, pad) = (client.to_string(), "x".repeat(bytes));
             let consumed: Vec<String> = consumed.iter().map(i64::to_string).collect();
             let data = several(first, count, &pad);
-            let says = Says { client: Some((&client, wait)), first, data: &data, consumed: &consumed };
-            let text = says.json();
+            let outgoing = RequestBody { client: Some((&client, wait)), first, data: &data, consumed: &consumed };
+            let text = outgoing.json();
             let request: PlayerInterchangeRequest<'_> = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(request.client_id.to_string(), client.as_str());
             prop_assert_eq!(request.wait.unwrap_or(0), wait);
@@ -174,30 +176,36 @@ mod tests {
                 let body: ClientOutgoing<'_> = serde_json::from_str(said.body.unwrap().get()).unwrap();
                 let back = format!(r#"{{"message":{{"echo":{},"count":3}}}}"#, body.data);
                 let raw: &RawValue = serde_json::from_str(&back).unwrap();
-                let message = Message { id: "1", qualifier: message::SERVER_OUTGOING, body: raw };
-                prop_assert_eq!(message.spoken(), Spoken::Echo(said.id.unwrap().0));
+                let message = ReceivedMessage { id: "1", qualifier: message::SERVER_OUTGOING, body: raw };
+                prop_assert_eq!(message.game_message(), GameMessage::Echo(said.id.unwrap().0));
             }
-            let frame = Says { client: None, ..says }.json();
+            let frame = RequestBody { client: None, ..outgoing }.json();
             prop_assert_eq!(serde_json::from_str::<ClientFrame<'_>>(&frame).unwrap().consumed_messages.len(), consumed.len());
         }
     }
 
-    fn spoken(qualifier: &str, body: &str) -> Spoken {
+    fn game_message(qualifier: &str, body: &str) -> GameMessage {
         let text =
             format!(r#"{{"incoming_messages":[{{"id":"7","qualifier":"{qualifier}","body":{body}}}]}}"#);
         let came: Came<'_> = serde_json::from_str(&text).unwrap();
         assert_eq!(came.incoming_messages[0].id, "7");
-        came.incoming_messages[0].spoken()
+        came.incoming_messages[0].game_message()
     }
 
     #[test]
-    fn what_a_lobby_says_is_told_apart() {
-        let says = |body: &str| spoken("SERVER_OUTGOING_MESSAGE", body);
-        assert_eq!(says(r#"{"message":{"from":"9","all":"12 xxx"}}"#), Spoken::All(12));
-        assert_eq!(says(r#"{"message":{"echo":"meet","count":1}}"#), Spoken::EchoedText("meet".into()));
-        assert_eq!(says(r#"{"message":{"joined":"9","players":2}}"#), Spoken::Other);
-        assert_eq!(says(r#"{"message":"text"}"#), Spoken::Other);
-        assert_eq!(spoken("SERVER_WELCOME_MESSAGE", r#"{"message":{"echo":{"n":1}}}"#), Spoken::Other);
+    fn messages_of_a_lobby_have_their_kinds() {
+        let outgoing = |body: &str| game_message("SERVER_OUTGOING_MESSAGE", body);
+        assert_eq!(outgoing(r#"{"message":{"from":"9","all":"12 xxx"}}"#), GameMessage::All(12));
+        assert_eq!(
+            outgoing(r#"{"message":{"echo":"meet","count":1}}"#),
+            GameMessage::EchoedText("meet".into())
+        );
+        assert_eq!(outgoing(r#"{"message":{"joined":"9","players":2}}"#), GameMessage::Other);
+        assert_eq!(outgoing(r#"{"message":"text"}"#), GameMessage::Other);
+        assert_eq!(
+            game_message("SERVER_WELCOME_MESSAGE", r#"{"message":{"echo":{"n":1}}}"#),
+            GameMessage::Other
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Failure, Target};
+use super::{CallFailure, Target};
 
 /// How long an answer may take, beside the time that was asked to wait.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 32 << 20;
 
 /// What a request asks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Line<'a> {
+pub(crate) struct RequestLine<'a> {
     /// The role of the path.
     pub(crate) role: &'a str,
     /// The verb of the path.
@@ -29,7 +29,7 @@ pub(crate) struct Line<'a> {
 }
 
 /// A connection, opened when it is needed.
-pub(crate) struct Http {
+pub(crate) struct HttpConnection {
     target: Rc<Target>,
     stream: Option<TcpStream>,
     request: Vec<u8>,
@@ -37,20 +37,20 @@ pub(crate) struct Http {
 }
 
 /// An answer in the buffer.
-struct Found {
+struct AnswerHead {
     status: u16,
     body: Range<usize>,
     closes: bool,
     pause: Option<Duration>,
 }
 
-impl Http {
+impl HttpConnection {
     pub(crate) fn new(target: &Rc<Target>) -> Self {
         Self { target: Rc::clone(target), stream: None, request: Vec::new(), answer: Vec::new() }
     }
 
     /// Asks, and answers the body of a success.
-    pub(crate) async fn post(&mut self, line: Line<'_>, body: &str) -> Result<&[u8], Failure> {
+    pub(crate) async fn post(&mut self, line: RequestLine<'_>, body: &str) -> Result<&[u8], CallFailure> {
         let found = match tokio::time::timeout(ANSWER, self.exchange(line, body)).await {
             Ok(Ok(found)) => found,
             Ok(Err(failure)) => {
@@ -59,39 +59,43 @@ impl Http {
             }
             Err(_elapsed) => {
                 self.stream = None;
-                return Err(Failure::timeout());
+                return Err(CallFailure::timeout());
             }
         };
         if found.closes {
             self.stream = None;
         }
         let body = self.answer.get(found.body).unwrap_or_default();
-        if found.status == 200 { Ok(body) } else { Err(Failure::refused(found.status, body, found.pause)) }
+        if found.status == 200 {
+            Ok(body)
+        } else {
+            Err(CallFailure::refused(found.status, body, found.pause))
+        }
     }
 
-    async fn exchange(&mut self, line: Line<'_>, body: &str) -> Result<Found, Failure> {
+    async fn exchange(&mut self, line: RequestLine<'_>, body: &str) -> Result<AnswerHead, CallFailure> {
         self.write(line, body);
         let stream = match &mut self.stream {
             Some(stream) => stream,
             none => none.insert(connect(&self.target).await?),
         };
-        stream.write_all(&self.request).await.map_err(Failure::broken)?;
+        stream.write_all(&self.request).await.map_err(CallFailure::broken)?;
         self.answer.clear();
         loop {
-            let read = stream.read_buf(&mut self.answer).await.map_err(Failure::broken)?;
+            let read = stream.read_buf(&mut self.answer).await.map_err(CallFailure::broken)?;
             if read == 0 {
-                return Err(Failure::broken("the backend closed it"));
+                return Err(CallFailure::broken("the backend closed it"));
             }
             if let Some(found) = parse(&self.answer)? {
                 return Ok(found);
             }
             if self.answer.len() > MOST_BYTES {
-                return Err(Failure::foreign("an endless answer"));
+                return Err(CallFailure::foreign("an endless answer"));
             }
         }
     }
 
-    fn write(&mut self, Line { role, verb, token }: Line<'_>, body: &str) {
+    fn write(&mut self, RequestLine { role, verb, token }: RequestLine<'_>, body: &str) {
         self.request.clear();
         let (host, length) = (&self.target.host, body.len());
         let out = &mut self.request;
@@ -108,18 +112,18 @@ impl Http {
 }
 
 /// Opens a connection without delays for small packets.
-pub(super) async fn connect(target: &Target) -> Result<TcpStream, Failure> {
+pub(super) async fn connect(target: &Target) -> Result<TcpStream, CallFailure> {
     let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(target.address));
-    let stream = connecting.await.map_err(Failure::connect)?.map_err(Failure::connect)?;
-    stream.set_nodelay(true).map_err(Failure::connect)?;
+    let stream = connecting.await.map_err(CallFailure::connect)?.map_err(CallFailure::connect)?;
+    stream.set_nodelay(true).map_err(CallFailure::connect)?;
     Ok(stream)
 }
 
 /// The answer, when it is complete.
-fn parse(bytes: &[u8]) -> Result<Option<Found>, Failure> {
+fn parse(bytes: &[u8]) -> Result<Option<AnswerHead>, CallFailure> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut answer = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = answer.parse(bytes).map_err(Failure::foreign)? else {
+    let httparse::Status::Complete(head) = answer.parse(bytes).map_err(CallFailure::foreign)? else {
         return Ok(None);
     };
     let header = |name: &str| {
@@ -128,11 +132,11 @@ fn parse(bytes: &[u8]) -> Result<Option<Found>, Failure> {
     };
     let length: usize = header("content-length")
         .and_then(|it| it.trim().parse().ok())
-        .ok_or_else(|| Failure::foreign("an answer without a length"))?;
+        .ok_or_else(|| CallFailure::foreign("an answer without a length"))?;
     let Some(end) = head.checked_add(length).filter(|it| *it <= MOST_BYTES) else {
-        return Err(Failure::foreign("an endless answer"));
+        return Err(CallFailure::foreign("an endless answer"));
     };
-    Ok((bytes.len() >= end).then(|| Found {
+    Ok((bytes.len() >= end).then(|| AnswerHead {
         status: answer.code.unwrap_or_default(),
         body: head..end,
         closes: header("connection").is_some_and(|it| it.eq_ignore_ascii_case("close")),
@@ -192,8 +196,8 @@ mod tests {
             r#"{"qualifier":"Q","code":"limits.rate","detail":"too many","request_id":"r"}"#
         );
         let target = serve(vec![refusal, OK, ""]).await;
-        let mut http = Http::new(&target);
-        let line = Line { role: "player", verb: "create-user", token: Some("t") };
+        let mut http = HttpConnection::new(&target);
+        let line = RequestLine { role: "player", verb: "create-user", token: Some("t") };
         let failure = http.post(line, "{}").await.unwrap_err();
         assert_eq!((failure.kind.as_str(), failure.pause), ("429 limits.rate", Some(Duration::from_secs(2))));
         assert_eq!(http.post(line, "{}").await.unwrap(), b"{\"a\"");

@@ -8,7 +8,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, client::ClientRequestBuilder, http::Uri, protocol::WebSocketConfig},
 };
 
-use super::{Failure, Target, http::connect};
+use super::{CallFailure, Target, http::connect};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const READ_BUFFER: usize = 8 * 1024;
 
 /// An open WebSocket.
-pub(crate) type Socket = WebSocketStream<TcpStream>;
+pub(crate) type ClientSocket = WebSocketStream<TcpStream>;
 
 /// Opens a WebSocket at a path; `protocol` is what is offered.
 pub(crate) async fn open(
@@ -24,8 +24,8 @@ pub(crate) async fn open(
     path: &str,
     protocol: &str,
     token: &str,
-) -> Result<Socket, Failure> {
-    let uri: Uri = format!("ws://{}{path}", target.host).parse().map_err(Failure::foreign)?;
+) -> Result<ClientSocket, CallFailure> {
+    let uri: Uri = format!("ws://{}{path}", target.host).parse().map_err(CallFailure::foreign)?;
     let request = ClientRequestBuilder::new(uri)
         .with_header("authorization", format!("Bearer {token}"))
         .with_sub_protocol(protocol);
@@ -34,11 +34,11 @@ pub(crate) async fn open(
     let shaking = client_async_with_config(request, stream, Some(config));
     match tokio::time::timeout(HANDSHAKE, shaking).await {
         Ok(Ok((socket, _answer))) => Ok(socket),
-        Ok(Err(Error::Http(answer))) => {
+        Ok(Err(Error::HttpConnection(answer))) => {
             let body = answer.body().as_deref().unwrap_or_default();
-            Err(Failure::refused(answer.status().as_u16(), body, None))
+            Err(CallFailure::refused(answer.status().as_u16(), body, None))
         }
-        Ok(Err(error)) => Err(Failure::broken(error)),
-        Err(_elapsed) => Err(Failure::timeout()),
+        Ok(Err(error)) => Err(CallFailure::broken(error)),
+        Err(_elapsed) => Err(CallFailure::timeout()),
     }
 }

@@ -50,8 +50,8 @@ fn parse(url: &str) -> anyhow::Result<(String, u16)> {
     );
     ensure!(matches!(parsed.path(), "" | "/"), "the URL has a path, and the backend is at none");
     let name = match parsed.host() {
-        Some(Host::Ipv6(it)) => it.to_string(),
-        Some(it) => it.to_string(),
+        Some(Host::Ipv6(address)) => address.to_string(),
+        Some(host) => host.to_string(),
         None => bail!("`{url}` names no host"),
     };
     Ok((name, parsed.port_or_known_default().unwrap_or(80)))
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_backend_is_told() {
+    async fn what_is_no_backend_is_refused() {
         assert!(refusal("http://127.0.0.1:1", false).await.contains("can't be reached"));
         assert!(refusal("https://127.0.0.1:1", false).await.contains("plain HTTP"));
         assert!(refusal("http://127.0.0.1:1/service", false).await.contains("has a path"));

@@ -15,7 +15,7 @@ pub struct Panel {
     /// Whether the upward scale is logarithmic.
     pub logarithmic: bool,
     /// What is drawn.
-    pub lines: Vec<Line>,
+    pub lines: Vec<PlotLine>,
 }
 
 /// What a chart has to the right.
@@ -31,7 +31,7 @@ pub enum Axis {
 
 /// One line of a chart.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Line {
+pub struct PlotLine {
     /// What it is.
     pub name: String,
     /// Its points, from left to right.
@@ -64,11 +64,11 @@ fn nines(quantile: f64) -> f64 {
 }
 
 fn by_percentile(run: &Run) -> Panel {
-    let lines = run.series.iter().filter(|it| !it.curve.is_empty()).map(|it| {
+    let lines = run.series.iter().filter(|it| !it.curve.is_empty()).map(|series| {
         // The last point stands for all; it belongs where its number does.
-        let most = nines(1.0 - 1.0 / float(it.latency.count.max(2)));
-        let points = it.curve.iter().map(|it| (nines(it.quantile).min(most), ms(it.us))).collect();
-        Line { name: it.name.to_owned(), points }
+        let most = nines(1.0 - 1.0 / float(series.latency.count.max(2)));
+        let points = series.curve.iter().map(|it| (nines(it.quantile).min(most), ms(it.us))).collect();
+        PlotLine { name: series.name.to_owned(), points }
     });
     Panel {
         title: format!("Latency by percentile at {:.0} per second", run.rate),
@@ -79,9 +79,12 @@ fn by_percentile(run: &Run) -> Panel {
     }
 }
 
-fn by_second(run: &Run, name: &str, value: impl Fn(&Second) -> f64) -> Line {
+fn by_second(run: &Run, name: &str, value: impl Fn(&Second) -> f64) -> PlotLine {
     let seconds = run.timeline.iter().enumerate();
-    Line { name: name.to_owned(), points: seconds.map(|(at, it)| (float(count(at)), value(it))).collect() }
+    PlotLine {
+        name: name.to_owned(),
+        points: seconds.map(|(at, it)| (float(count(at)), value(it))).collect(),
+    }
 }
 
 fn over_time(run: &Run) -> Panel {
@@ -110,11 +113,11 @@ fn throughput(run: &Run) -> Panel {
 }
 
 /// A value of each run's main series over what was offered, from left to right.
-fn by_rate(runs: &[Run], name: &str, value: impl Fn(&super::Series) -> f64) -> Line {
+fn by_rate(runs: &[Run], name: &str, value: impl Fn(&super::Series) -> f64) -> PlotLine {
     let mut points: Vec<_> =
         runs.iter().filter_map(Run::main).map(|it| (it.offered_per_second, value(it))).collect();
     points.sort_by(|one, other| one.0.total_cmp(&other.0));
-    Line { name: name.to_owned(), points }
+    PlotLine { name: name.to_owned(), points }
 }
 
 fn over_rate(runs: &[Run], bound: f64) -> Panel {

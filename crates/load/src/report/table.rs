@@ -58,7 +58,7 @@ pub(crate) fn heading() -> String {
     columns(STEP.iter())
 }
 
-/// A step in a line, as it is told when it ends.
+/// A finished step in one line.
 pub(crate) fn line(run: &Run) -> String {
     columns(step(run).iter())
 }
@@ -70,7 +70,7 @@ fn columns(cells: impl Iterator<Item = impl std::fmt::Display>) -> String {
 
 fn step(run: &Run) -> Vec<String> {
     let Some(main) = run.main() else { return Vec::new() };
-    let verdict = match (run.held, run.generator_is_limit) {
+    let verdict = match (run.kept, run.generator_is_limit) {
         (Some(true), _) => "holds",
         (_, true) => "generator too slow",
         _ => "too much",
@@ -92,19 +92,19 @@ fn step(run: &Run) -> Vec<String> {
 fn details(run: &Run) -> Table {
     let mut table =
         table(&["", "OFFERED/s", "ACHIEVED/s", "MEAN ms", "P50", "P90", "P99", "P99.9", "MAX", "FAILED"]);
-    for it in &run.series {
-        let latency = it.latency;
+    for series in &run.series {
+        let latency = series.latency;
         table.add_row(vec![
-            it.name.to_owned(),
-            format!("{:.1}", it.offered_per_second),
-            format!("{:.1}", it.achieved_per_second),
+            series.name.to_owned(),
+            format!("{:.1}", series.offered_per_second),
+            format!("{:.1}", series.achieved_per_second),
             format!("{:.2}", latency.mean_us / 1_000.0),
             millis(latency.p50_us),
             millis(latency.p90_us),
             millis(latency.p99_us),
             millis(latency.p999_us),
             millis(latency.max_us),
-            it.failed.to_string(),
+            series.failed.to_string(),
         ]);
     }
     right(&mut table, 1..10);

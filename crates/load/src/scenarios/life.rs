@@ -22,7 +22,7 @@ const LEAVES: f64 = 0.8;
 
 /// A player's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct PlayerLife {
     /// The pauses before each message.
     pub(crate) pauses: Vec<Duration>,
     /// Whether it asks for a match when it has talked.
@@ -31,7 +31,7 @@ pub(crate) struct Life {
     pub(crate) leaves: bool,
 }
 
-impl Life {
+impl PlayerLife {
     /// The life of the player of this number. The same arguments give the same life.
     pub(crate) fn draw(seed: u64, number: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number));
@@ -62,8 +62,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_life_is_bounded_and_drawn_from_its_seed(seed: u64, number: u64) {
-            let life = Life::draw(seed, number);
-            prop_assert_eq!(&life, &Life::draw(seed, number));
+            let life = PlayerLife::draw(seed, number);
+            prop_assert_eq!(&life, &PlayerLife::draw(seed, number));
             prop_assert!(life.pauses.len() <= MOST_TALKS);
             prop_assert!(life.pauses.iter().all(|it| *it < Duration::from_secs(90)));
         }
@@ -74,9 +74,9 @@ mod tests {
 
         #[test]
         fn many_lives_are_spread_as_they_should_be(seed: u64) {
-            let lives: Vec<Life> = (0..3_000).map(|it| Life::draw(seed, it)).collect();
+            let lives: Vec<PlayerLife> = (0..3_000).map(|it| PlayerLife::draw(seed, it)).collect();
             let all = float(count(lives.len()));
-            let part = |wanted: &dyn Fn(&Life) -> bool| float(count(lives.iter().filter(|it| wanted(it)).count())) / all;
+            let part = |wanted: &dyn Fn(&PlayerLife) -> bool| float(count(lives.iter().filter(|it| wanted(it)).count())) / all;
             prop_assert!((part(&|it| it.plays) - PLAYS).abs() < 0.04);
             prop_assert!((part(&|it| it.leaves) - LEAVES).abs() < 0.04);
             let talks = float(count(lives.iter().map(|it| it.pauses.len()).sum())) / all;

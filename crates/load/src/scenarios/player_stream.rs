@@ -1,5 +1,5 @@
-//! A player on a stream: says what it is told to say, hands on what comes, and opens another stream
-//! when one ends.
+//! A player on a stream: sends messages, hands on what comes, and opens another stream when one
+//! ends.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,55 +20,59 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
-    crowd::Member,
-    net::{Failure, Socket, Target, open},
-    wire::{Came, Message, Says},
+    crowd::CrowdMember,
+    net::{CallFailure, ClientSocket, Target, open},
+    wire::{Came, ReceivedMessage, RequestBody},
 };
 
-/// What was consumed is told with the next message, or after this time.
+/// The player acknowledges consumed messages with its next message, or after this time.
 const LAZY: Duration = Duration::from_millis(50);
 /// The pause before another stream.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Who hears what comes.
-pub(super) trait Ear {
+/// Receives what comes over a stream.
+pub(super) trait StreamReceiver {
     /// A message, once.
-    fn hear(&self, message: &Message<'_>);
+    fn on_message(&self, message: &ReceivedMessage<'_>);
     /// The stream ended; another is opened unless it was the session's end.
-    fn broke(&self, why: &Failure);
+    fn broke(&self, why: &CallFailure);
 }
 
-/// Messages to say: JSON.
-struct Say {
+/// Messages to send: JSON.
+struct OutgoingMessages {
     first: u64,
     data: Vec<String>,
 }
 
-/// A player's voice. Its stream ends when it is dropped.
-pub(super) struct Voice {
-    outbox: mpsc::UnboundedSender<Say>,
+/// A player's stream. It ends when it is dropped.
+pub(super) struct StreamedPlayer {
+    outbox: mpsc::UnboundedSender<OutgoingMessages>,
     task: JoinHandle<()>,
 }
 
 struct Inner {
     target: Rc<Target>,
-    member: Rc<Member>,
-    ear: Rc<dyn Ear>,
+    member: Rc<CrowdMember>,
+    receiver: Rc<dyn StreamReceiver>,
     consumed: RefCell<Vec<String>>,
     /// Something is to be consumed.
     ring: Notify,
-    /// The last message that was heard.
+    /// The last message that came.
     last: Cell<u64>,
 }
 
-impl Voice {
+impl StreamedPlayer {
     /// Opens a stream in the background.
-    pub(super) fn open(target: &Rc<Target>, member: &Rc<Member>, ear: Rc<dyn Ear>) -> Self {
+    pub(super) fn open(
+        target: &Rc<Target>,
+        member: &Rc<CrowdMember>,
+        receiver: Rc<dyn StreamReceiver>,
+    ) -> Self {
         let (outbox, inbox) = mpsc::unbounded_channel();
         let inner = Inner {
             target: Rc::clone(target),
             member: Rc::clone(member),
-            ear,
+            receiver,
             consumed: RefCell::default(),
             ring: Notify::new(),
             last: Cell::new(0),
@@ -76,21 +80,21 @@ impl Voice {
         Self { outbox, task: tokio::task::spawn_local(inner.live(inbox)) }
     }
 
-    /// Says messages with the numbers from `first` on.
-    pub(super) fn say(&self, first: u64, data: Vec<String>) {
-        // Whose session is over isn't heard any more.
-        let _over = self.outbox.send(Say { first, data });
+    /// Sends messages with the numbers from `first` on.
+    pub(super) fn send(&self, first: u64, data: Vec<String>) {
+        // A session that is over sends nothing any more.
+        let _over = self.outbox.send(OutgoingMessages { first, data });
     }
 }
 
-impl Drop for Voice {
+impl Drop for StreamedPlayer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 impl Inner {
-    async fn live(self, mut inbox: mpsc::UnboundedReceiver<Say>) {
+    async fn live(self, mut inbox: mpsc::UnboundedReceiver<OutgoingMessages>) {
         let path = format!("{PATH}?client_id={}", self.member.client);
         loop {
             let opened = Box::pin(open(&self.target, &path, SUB_PROTOCOL, &self.member.token)).await;
@@ -104,7 +108,7 @@ impl Inner {
                 }
                 Err(why) => (why, false),
             };
-            self.ear.broke(&why);
+            self.receiver.broke(&why);
             if over {
                 return;
             }
@@ -113,7 +117,7 @@ impl Inner {
     }
 
     /// Reads until the stream ends; answers why, and whether the session is over.
-    async fn read(&self, mut stream: SplitStream<Socket>) -> (Failure, bool) {
+    async fn read(&self, mut stream: SplitStream<ClientSocket>) -> (CallFailure, bool) {
         let mut refused = None;
         loop {
             let text = match stream.next().await {
@@ -121,23 +125,23 @@ impl Inner {
                 Some(Ok(Frame::Close(frame))) => {
                     let code = frame.map(|it| u16::from(it.code));
                     let over = matches!(code, Some(close::OVER | close::REPLACED | close::UNKNOWN));
-                    return (refused.unwrap_or_else(|| Failure::closed(code)), over);
+                    return (refused.unwrap_or_else(|| CallFailure::closed(code)), over);
                 }
                 Some(Ok(_)) => continue,
-                Some(Err(error)) => return (refused.unwrap_or_else(|| Failure::broken(error)), false),
-                None => return (refused.unwrap_or_else(|| Failure::closed(None)), false),
+                Some(Err(error)) => return (refused.unwrap_or_else(|| CallFailure::broken(error)), false),
+                None => return (refused.unwrap_or_else(|| CallFailure::closed(None)), false),
             };
             match serde_json::from_str::<Came<'_>>(text.as_str()) {
                 Ok(Came { error: Some(error), .. }) => {
-                    refused = Some(Failure::refused_on_stream(error.status, &error.code));
+                    refused = Some(CallFailure::refused_on_stream(error.status, &error.code));
                 }
                 Ok(came) => self.take(&came.incoming_messages),
-                Err(error) => return (Failure::foreign(error), false),
+                Err(error) => return (CallFailure::foreign(error), false),
             }
         }
     }
 
-    fn take(&self, messages: &[Message<'_>]) {
+    fn take(&self, messages: &[ReceivedMessage<'_>]) {
         if messages.is_empty() {
             return;
         }
@@ -146,7 +150,7 @@ impl Inner {
             // Ids grow; what isn't above the last one is a repetition.
             let id = message.id.parse().unwrap_or(u64::MAX);
             if id > self.last.replace(id.max(self.last.get())) {
-                self.ear.hear(message);
+                self.receiver.on_message(message);
             }
         }
         self.ring.notify_one();
@@ -154,15 +158,15 @@ impl Inner {
 
     async fn write(
         &self,
-        mut sink: SplitSink<Socket, Frame>,
-        inbox: &mut mpsc::UnboundedReceiver<Say>,
-    ) -> Failure {
+        mut sink: SplitSink<ClientSocket, Frame>,
+        inbox: &mut mpsc::UnboundedReceiver<OutgoingMessages>,
+    ) -> CallFailure {
         let mut due = None;
         loop {
-            let say = tokio::select! {
-                say = inbox.recv() => match say {
-                    Some(say) => say,
-                    None => return Failure::closed(None),
+            let send = tokio::select! {
+                send = inbox.recv() => match send {
+                    Some(send) => send,
+                    None => return CallFailure::closed(None),
                 },
                 () = self.ring.notified(), if due.is_none() => {
                     due = Some(Instant::now() + LAZY);
@@ -170,16 +174,17 @@ impl Inner {
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     due = None;
-                    Say { first: 0, data: Vec::new() }
+                    OutgoingMessages { first: 0, data: Vec::new() }
                 }
             };
             let consumed = self.consumed.take();
-            if consumed.is_empty() && say.data.is_empty() {
+            if consumed.is_empty() && send.data.is_empty() {
                 continue;
             }
-            let frame = Says { client: None, first: say.first, data: &say.data, consumed: &consumed }.json();
+            let frame =
+                RequestBody { client: None, first: send.first, data: &send.data, consumed: &consumed }.json();
             if let Err(error) = sink.send(Frame::text(frame)).await {
-                return Failure::broken(error);
+                return CallFailure::broken(error);
             }
         }
     }

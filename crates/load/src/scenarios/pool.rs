@@ -6,12 +6,12 @@ use tokio::sync::Notify;
 
 /// The moments at which units should have begun, oldest first.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(super) struct WaitingUnits {
     waiting: RefCell<VecDeque<Instant>>,
     ring: Notify,
 }
 
-impl Pool {
+impl WaitingUnits {
     pub(super) fn push(&self, at: Instant) {
         self.waiting.borrow_mut().push_back(at);
         self.ring.notify_one();
@@ -40,7 +40,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_unit_gets_a_worker_in_its_turn() {
-        let (pool, taken) = (Rc::new(Pool::default()), Rc::new(RefCell::new(Vec::new())));
+        let (pool, taken) = (Rc::new(WaitingUnits::default()), Rc::new(RefCell::new(Vec::new())));
         let local = tokio::task::LocalSet::new();
         for _ in 0..3 {
             let (pool, taken) = (Rc::clone(&pool), Rc::clone(&taken));

@@ -5,35 +5,35 @@ mod day;
 mod dispatcher;
 mod exchange;
 mod life;
+mod player_stream;
 mod pool;
 mod sign_up;
 mod talk;
-mod voice;
 
 use std::{rc::Rc, time::Instant};
 
 use anyhow::Context as _;
 
 use crate::{
-    crowd::{self, Member},
+    crowd::{self, CrowdMember},
     net::Target,
-    order::{Order, Place, Scenario},
+    order::{Order, Scenario, StageRefs},
     recorder::Recorder,
 };
 
 /// A scenario that is set up.
-pub(crate) trait Scene {
+pub(crate) trait RunningScenario {
     /// Begins the unit that is due at `at`, without waiting for anything.
     fn begin(&self, at: Instant);
     /// Gives up what is still to be done.
     fn clear(&self) {}
     /// Who plays now.
-    fn members(&self) -> Vec<Rc<Member>>;
+    fn members(&self) -> Vec<Rc<CrowdMember>>;
 }
 
-/// What scenes need.
+/// What scenarios need.
 #[derive(Clone)]
-pub(crate) struct Stage {
+pub(crate) struct RunContext {
     pub(crate) target: Rc<Target>,
     pub(crate) recorder: Rc<Recorder>,
     /// What each message has more than it needs.
@@ -57,37 +57,43 @@ impl Scenario {
 /// Sets a scenario up. Errors are for people.
 pub(crate) async fn prepare(
     order: &Order,
-    stage: Stage,
+    context: RunContext,
     note: &mut dyn FnMut(&str),
-) -> anyhow::Result<Rc<dyn Scene>> {
-    let place = || order.place.as_ref().context("no stage is given");
-    let scene: Rc<dyn Scene> = match order.scenario {
-        Scenario::SignUp => sign_up::prepare(&stage, order.players),
-        Scenario::Day => Rc::new(day::Day::new(stage, place()?.clone(), order)),
-        Scenario::Empty => exchange::prepare(&stage, gather(order, &stage, place()?, note).await?, true),
+) -> anyhow::Result<Rc<dyn RunningScenario>> {
+    let stage_refs = || order.stage_refs.as_ref().context("no stage is given");
+    let scenario: Rc<dyn RunningScenario> = match order.scenario {
+        Scenario::SignUp => sign_up::prepare(&context, order.players),
+        Scenario::Day => Rc::new(day::DayScenario::new(context, stage_refs()?.clone(), order)),
+        Scenario::Empty => {
+            exchange::prepare(&context, join_players(order, &context, stage_refs()?, note).await?, true)
+        }
         Scenario::Interchange => {
-            exchange::prepare(&stage, gather(order, &stage, place()?, note).await?, false)
+            exchange::prepare(&context, join_players(order, &context, stage_refs()?, note).await?, false)
         }
-        Scenario::Stream => Rc::new(talk::Talk::open(&stage, gather(order, &stage, place()?, note).await?)),
+        Scenario::Stream => Rc::new(talk::TalkScenario::open(
+            &context,
+            join_players(order, &context, stage_refs()?, note).await?,
+        )),
         Scenario::Dispatcher => {
-            let members = gather(order, &stage, place()?, note).await?;
-            Rc::new(dispatcher::Dispatcher::open(&stage, members).await?)
+            let members = join_players(order, &context, stage_refs()?, note).await?;
+            Rc::new(dispatcher::DispatcherScenario::open(&context, members).await?)
         }
-        Scenario::Broadcast => {
-            Rc::new(broadcast::Broadcast::open(&stage, gather(order, &stage, place()?, note).await?))
-        }
+        Scenario::Broadcast => Rc::new(broadcast::BroadcastScenario::open(
+            &context,
+            join_players(order, &context, stage_refs()?, note).await?,
+        )),
     };
-    Ok(scene)
+    Ok(scenario)
 }
 
-async fn gather(
+async fn join_players(
     order: &Order,
-    stage: &Stage,
-    place: &Place,
+    context: &RunContext,
+    stage_refs: &StageRefs,
     note: &mut dyn FnMut(&str),
-) -> anyhow::Result<Vec<Rc<Member>>> {
+) -> anyhow::Result<Vec<Rc<CrowdMember>>> {
     note(&format!("{} players sign up and go to the lobby", order.players));
-    let members = crowd::gather(&stage.target, place, order.players).await?;
+    let members = crowd::join_members(&context.target, stage_refs, order.players).await?;
     let lobbies = crowd::lobbies(&members);
     if order.scenario == Scenario::Broadcast {
         crowd::in_one_lobby(lobbies)?;

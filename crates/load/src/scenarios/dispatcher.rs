@@ -13,10 +13,10 @@ use futures_util::{
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
-use super::{Scene, Stage, talk::InFlight};
+use super::{RunContext, RunningScenario, talk::InFlight};
 use crate::{
-    crowd::Member,
-    net::{Failure, Http, Socket, open},
+    crowd::CrowdMember,
+    net::{CallFailure, ClientSocket, HttpConnection, open},
     wire::first_number,
 };
 
@@ -25,40 +25,40 @@ const SUB_PROTOCOL: &str = "omgservers";
 /// How often everybody shows that the session goes on: the backend ends silent ones after 30 s.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(8);
 
-struct Speaker {
-    member: Rc<Member>,
+struct RoomSender {
+    member: Rc<CrowdMember>,
     in_flight: Rc<InFlight>,
     outbox: mpsc::UnboundedSender<u64>,
 }
 
-/// The scene.
-pub(super) struct Dispatcher {
-    stage: Stage,
-    speakers: Vec<Speaker>,
+/// The scenario.
+pub(super) struct DispatcherScenario {
+    context: RunContext,
+    senders: Vec<RoomSender>,
     turn: Cell<usize>,
 }
 
-impl Dispatcher {
-    pub(super) async fn open(stage: &Stage, members: Vec<Rc<Member>>) -> anyhow::Result<Self> {
-        let mut speakers = Vec::with_capacity(members.len());
-        let mut http = Http::new(&stage.target);
+impl DispatcherScenario {
+    pub(super) async fn open(context: &RunContext, members: Vec<Rc<CrowdMember>>) -> anyhow::Result<Self> {
+        let mut senders = Vec::with_capacity(members.len());
+        let mut http = HttpConnection::new(&context.target);
         for member in members {
             let token = member.upgraded(&mut http).await?;
-            let socket = Box::pin(open(&stage.target, PATH, SUB_PROTOCOL, &token)).await?;
-            let in_flight = Rc::new(InFlight::new(&stage.recorder));
+            let socket = Box::pin(open(&context.target, PATH, SUB_PROTOCOL, &token)).await?;
+            let in_flight = Rc::new(InFlight::new(&context.recorder));
             let (outbox, inbox) = mpsc::unbounded_channel();
-            let padding = Rc::clone(&stage.padding);
+            let padding = Rc::clone(&context.padding);
             tokio::task::spawn_local(live(socket, inbox, Rc::clone(&in_flight), padding));
-            speakers.push(Speaker { member, in_flight, outbox });
+            senders.push(RoomSender { member, in_flight, outbox });
         }
-        let all = speakers.iter().map(|it| Rc::clone(&it.member)).collect();
+        let all = senders.iter().map(|it| Rc::clone(&it.member)).collect();
         tokio::task::spawn_local(stay(http, all));
-        Ok(Self { stage: stage.clone(), speakers, turn: Cell::new(0) })
+        Ok(Self { context: context.clone(), senders, turn: Cell::new(0) })
     }
 }
 
 /// What goes past the mailboxes shows nobody that the session goes on.
-async fn stay(mut http: Http, members: Vec<Rc<Member>>) {
+async fn stay(mut http: HttpConnection, members: Vec<Rc<CrowdMember>>) {
     let mut consumed: Vec<Vec<String>> = vec![Vec::new(); members.len()];
     loop {
         tokio::time::sleep(SIGN_OF_LIFE).await;
@@ -70,7 +70,7 @@ async fn stay(mut http: Http, members: Vec<Rc<Member>>) {
 }
 
 async fn live(
-    socket: Socket,
+    socket: ClientSocket,
     mut inbox: mpsc::UnboundedReceiver<u64>,
     in_flight: Rc<InFlight>,
     padding: Rc<str>,
@@ -87,7 +87,7 @@ async fn live(
     }
 }
 
-async fn read(mut stream: SplitStream<Socket>, in_flight: &InFlight) -> Failure {
+async fn read(mut stream: SplitStream<ClientSocket>, in_flight: &InFlight) -> CallFailure {
     loop {
         match stream.next().await {
             Some(Ok(Frame::Text(text))) => {
@@ -95,43 +95,43 @@ async fn read(mut stream: SplitStream<Socket>, in_flight: &InFlight) -> Failure 
                     in_flight.back(number);
                 }
             }
-            Some(Ok(Frame::Close(frame))) => return Failure::closed(frame.map(|it| u16::from(it.code))),
+            Some(Ok(Frame::Close(frame))) => return CallFailure::closed(frame.map(|it| u16::from(it.code))),
             Some(Ok(_)) => {}
-            Some(Err(error)) => return Failure::broken(error),
-            None => return Failure::closed(None),
+            Some(Err(error)) => return CallFailure::broken(error),
+            None => return CallFailure::closed(None),
         }
     }
 }
 
 async fn write(
-    mut sink: SplitSink<Socket, Frame>,
+    mut sink: SplitSink<ClientSocket, Frame>,
     inbox: &mut mpsc::UnboundedReceiver<u64>,
     padding: &str,
-) -> Failure {
+) -> CallFailure {
     while let Some(number) = inbox.recv().await {
         if let Err(error) = sink.send(Frame::text(format!("{number} {padding}"))).await {
-            return Failure::broken(error);
+            return CallFailure::broken(error);
         }
     }
-    Failure::closed(None)
+    CallFailure::closed(None)
 }
 
-impl Scene for Dispatcher {
+impl RunningScenario for DispatcherScenario {
     fn begin(&self, at: Instant) {
-        self.stage.recorder.begun(0, at, 1);
+        self.context.recorder.begun(0, at, 1);
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-        let Some(speaker) = self.speakers.get(turn % self.speakers.len().max(1)) else { return };
-        let number = speaker.member.numbers(1);
-        speaker.in_flight.push(number, at);
-        // The receiver lives as long as the scene.
-        let _never = speaker.outbox.send(number);
+        let Some(sender) = self.senders.get(turn % self.senders.len().max(1)) else { return };
+        let number = sender.member.numbers(1);
+        sender.in_flight.push(number, at);
+        // The receiver lives as long as the scenario.
+        let _never = sender.outbox.send(number);
     }
 
     fn clear(&self) {
-        self.speakers.iter().for_each(|it| it.in_flight.clear());
+        self.senders.iter().for_each(|it| it.in_flight.clear());
     }
 
-    fn members(&self) -> Vec<Rc<Member>> {
-        self.speakers.iter().map(|it| Rc::clone(&it.member)).collect()
+    fn members(&self) -> Vec<Rc<CrowdMember>> {
+        self.senders.iter().map(|it| Rc::clone(&it.member)).collect()
     }
 }

@@ -9,17 +9,17 @@ use std::{
 };
 
 use super::{
-    Scene, Stage,
-    voice::{Ear, Voice},
+    RunContext, RunningScenario,
+    stream::{StreamReceiver, StreamedPlayer},
 };
 use crate::{
-    crowd::Member,
-    net::Failure,
+    crowd::CrowdMember,
+    net::CallFailure,
     recorder::Recorder,
-    wire::{Message, Spoken, several},
+    wire::{GameMessage, ReceivedMessage, several},
 };
 
-/// What was said and hasn't come back, oldest first.
+/// Messages that haven't come back, oldest first.
 pub(super) struct InFlight {
     recorder: Rc<Recorder>,
     units: RefCell<VecDeque<(u64, Instant)>>,
@@ -49,7 +49,7 @@ impl InFlight {
     }
 
     /// Nothing of it comes back any more.
-    pub(super) fn fail(&self, why: &Failure) {
+    pub(super) fn fail(&self, why: &CallFailure) {
         for (_, at) in self.units.take() {
             self.recorder.failed(0, at, &why.kind);
         }
@@ -61,60 +61,60 @@ impl InFlight {
     }
 }
 
-impl Ear for InFlight {
-    fn hear(&self, message: &Message<'_>) {
-        if let Spoken::Echo(number) = message.spoken() {
+impl StreamReceiver for InFlight {
+    fn on_message(&self, message: &ReceivedMessage<'_>) {
+        if let GameMessage::Echo(number) = message.game_message() {
             self.back(number);
         }
     }
 
-    fn broke(&self, why: &Failure) {
+    fn broke(&self, why: &CallFailure) {
         self.fail(why);
     }
 }
 
-struct Speaker {
-    member: Rc<Member>,
+struct TalkSender {
+    member: Rc<CrowdMember>,
     in_flight: Rc<InFlight>,
-    voice: Voice,
+    stream: StreamedPlayer,
 }
 
-/// The scene.
-pub(super) struct Talk {
-    stage: Stage,
-    speakers: Vec<Speaker>,
+/// The scenario.
+pub(super) struct TalkScenario {
+    context: RunContext,
+    senders: Vec<TalkSender>,
     turn: Cell<usize>,
 }
 
-impl Talk {
-    pub(super) fn open(stage: &Stage, members: Vec<Rc<Member>>) -> Self {
-        let speaker = |member: Rc<Member>| {
-            let in_flight = Rc::new(InFlight::new(&stage.recorder));
-            let ear: Rc<dyn Ear> = Rc::<InFlight>::clone(&in_flight);
-            Speaker { voice: Voice::open(&stage.target, &member, ear), member, in_flight }
+impl TalkScenario {
+    pub(super) fn open(context: &RunContext, members: Vec<Rc<CrowdMember>>) -> Self {
+        let sender = |member: Rc<CrowdMember>| {
+            let in_flight = Rc::new(InFlight::new(&context.recorder));
+            let receiver: Rc<dyn StreamReceiver> = Rc::<InFlight>::clone(&in_flight);
+            TalkSender { stream: StreamedPlayer::open(&context.target, &member, receiver), member, in_flight }
         };
-        let speakers = members.into_iter().map(speaker).collect();
-        Self { stage: stage.clone(), speakers, turn: Cell::new(0) }
+        let senders = members.into_iter().map(sender).collect();
+        Self { context: context.clone(), senders, turn: Cell::new(0) }
     }
 }
 
-impl Scene for Talk {
+impl RunningScenario for TalkScenario {
     fn begin(&self, at: Instant) {
-        self.stage.recorder.begun(0, at, 1);
+        self.context.recorder.begun(0, at, 1);
         let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-        let Some(speaker) = self.speakers.get(turn % self.speakers.len().max(1)) else { return };
-        let batch = self.stage.batch;
-        let first = speaker.member.numbers(batch);
-        speaker.in_flight.push(first.saturating_add(batch.into()).saturating_sub(1), at);
-        speaker.voice.say(first, several(first, batch, &self.stage.padding));
+        let Some(sender) = self.senders.get(turn % self.senders.len().max(1)) else { return };
+        let batch = self.context.batch;
+        let first = sender.member.numbers(batch);
+        sender.in_flight.push(first.saturating_add(batch.into()).saturating_sub(1), at);
+        sender.stream.send(first, several(first, batch, &self.context.padding));
     }
 
     fn clear(&self) {
-        self.speakers.iter().for_each(|it| it.in_flight.clear());
+        self.senders.iter().for_each(|it| it.in_flight.clear());
     }
 
-    fn members(&self) -> Vec<Rc<Member>> {
-        self.speakers.iter().map(|it| Rc::clone(&it.member)).collect()
+    fn members(&self) -> Vec<Rc<CrowdMember>> {
+        self.senders.iter().map(|it| Rc::clone(&it.member)).collect()
     }
 }
 
@@ -127,20 +127,20 @@ mod tests {
     fn in_flight(numbers: &[u64]) -> (Rc<Recorder>, InFlight) {
         let recorder = Rc::new(Recorder::new(&["round trip"]));
         recorder.open(Instant::now(), Duration::from_secs(60));
-        let it = InFlight::new(&recorder);
+        let in_flight = InFlight::new(&recorder);
         for number in numbers {
             let at = Instant::now();
             recorder.begun(0, at, 1);
-            it.push(*number, at);
+            in_flight.push(*number, at);
         }
-        (recorder, it)
+        (recorder, in_flight)
     }
 
     #[test]
     fn a_unit_is_complete_when_its_last_number_is_back() {
-        let (recorder, it) = in_flight(&[10, 20, 30]);
+        let (recorder, in_flight) = in_flight(&[10, 20, 30]);
         for number in [1, 9, 10, 11, 19, 20] {
-            it.back(number);
+            in_flight.back(number);
         }
         assert_eq!(recorder.outstanding(), 1);
         let (series, _) = recorder.close().unwrap().result(&["round trip"]);
@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_left_out_and_what_a_broken_stream_takes_along_failed() {
-        let (recorder, it) = in_flight(&[1, 2, 3, 4]);
-        it.back(2);
-        it.broke(&Failure::closed(Some(1013)));
+        let (recorder, in_flight) = in_flight(&[1, 2, 3, 4]);
+        in_flight.back(2);
+        in_flight.broke(&CallFailure::closed(Some(1013)));
         assert_eq!(recorder.outstanding(), 0);
         let (series, _) = recorder.close().unwrap().result(&["round trip"]);
         let kinds: Vec<_> = series[0].failed_by_kind.iter().map(|it| (it.0.as_str(), *it.1)).collect();
