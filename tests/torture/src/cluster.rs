@@ -44,7 +44,7 @@ impl Sql {
 
     /// The rows, each a list of columns. Fails when PostgreSQL doesn't answer or refuses the
     /// statement.
-    pub async fn ask(&self, statement: &str) -> anyhow::Result<Vec<Vec<String>>> {
+    pub async fn query(&self, statement: &str) -> anyhow::Result<Vec<Vec<String>>> {
         let output = tokio::process::Command::new(self.bin.join("psql"))
             .args(["-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-U", self.user, "-d", NAME, "-h"])
             .arg(&self.socket)

@@ -12,11 +12,11 @@ mod kills;
 mod messages;
 mod profiles;
 mod record;
+mod tickets;
 mod violation;
-mod wishes;
 
 pub use self::{
-    judge::{Judge, Tally, check},
+    judge::{Counts, Judge, check},
     record::{Actor, ParseActorError, Record, To},
     violation::{Kind, Violation},
 };

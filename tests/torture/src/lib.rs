@@ -1,4 +1,4 @@
-//! Kills, cuts and delays under load, and a checker of what was said and heard: `make torture`.
+//! Kills, cuts and delays under load, and a checker of all messages: `make torture`.
 //!
 //! `docs/torture.md` says what is done and what is promised.
 

@@ -85,28 +85,28 @@ fn check(path: &std::path::Path) -> anyhow::Result<bool> {
     let begun = Instant::now();
     let mut judge = Judge::default();
     for record in file::read(path).with_context(|| path.display().to_string())? {
-        judge.hear(record?);
+        judge.add(record?);
     }
     let violations = judge.verdict();
     for violation in &violations {
         println!("{violation}");
     }
-    println!("{:?}: {} violations in {:.1?}", judge.tally(), violations.len(), begun.elapsed());
+    println!("{:?}: {} violations in {:.1?}", judge.counts(), violations.len(), begun.elapsed());
     Ok(violations.is_empty())
 }
 
-fn torture(it: Arguments) -> anyhow::Result<bool> {
+fn torture(arguments: Arguments) -> anyhow::Result<bool> {
     let options = Options {
-        rounds: it.rounds,
-        seed: it.seed,
-        players: it.players,
-        entries: it.entries,
-        database: if it.embedded { Database::Embedded } else { Database::Proxied },
-        pace: Duration::from_millis(it.pace),
-        folder: it.folder,
+        rounds: arguments.rounds,
+        seed: arguments.seed,
+        players: arguments.players,
+        entries: arguments.entries,
+        database: if arguments.embedded { Database::Embedded } else { Database::Proxied },
+        pace: Duration::from_millis(arguments.pace),
+        folder: arguments.folder,
     };
-    println!("seed {}, {} rounds, {} players", it.seed, it.rounds, it.players);
-    let say = |line: &str| {
+    println!("seed {}, {} rounds, {} players", arguments.seed, arguments.rounds, arguments.players);
+    let print = |line: &str| {
         println!("{line}");
         if !std::io::stdout().is_terminal() {
             let _lost = std::io::stdout().flush();
@@ -116,7 +116,7 @@ fn torture(it: Arguments) -> anyhow::Result<bool> {
     let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            outcome = run(options, say) => outcome,
+            outcome = run(options, print) => outcome,
             // What was begun is dropped, and server, PostgreSQL and containers go with it.
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
             _ = terminate.recv() => Err(anyhow::anyhow!("told to stop")),
@@ -136,6 +136,6 @@ fn torture(it: Arguments) -> anyhow::Result<bool> {
         println!("the history is in {0}; check it again with: omgservers-torture check {0}", path.display());
         println!("the server's log is beside it");
     }
-    let late = it.strict && !outcome.slow.is_empty();
+    let late = arguments.strict && !outcome.slow.is_empty();
     Ok(outcome.violations.is_empty() && outcome.findings.is_empty() && !late)
 }

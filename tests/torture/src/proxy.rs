@@ -140,7 +140,7 @@ impl Proxy {
         self.address
     }
 
-    /// How it is told what to do.
+    /// Its instructions.
     pub fn control(&self) -> &Arc<Control> {
         &self.control
     }

@@ -41,15 +41,19 @@ struct Run {
     report: Report,
 }
 
-/// Runs the schedule of the seed. What happens is said as it does, line by line.
+/// Runs the schedule of the seed, and prints what happens, line by line.
 ///
 /// Fails when something outside of the server doesn't work (no PostgreSQL, no Docker); what the
 /// server does wrong is in the [`Outcome`].
-pub async fn run(options: Options, say: impl Fn(&str) + Send + Sync + 'static) -> anyhow::Result<Outcome> {
+pub async fn run(options: Options, print: impl Fn(&str) + Send + Sync + 'static) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     let rounds = schedule(options.seed, options.rounds, options.database);
-    let mut run = set_up::open(options, Box::new(say)).await?;
-    run.report.say(&format!("{} players are in lobbies after {:.1?}", run.options.players, begun.elapsed()));
+    let mut run = set_up::open(options, Box::new(print)).await?;
+    run.report.print(&format!(
+        "{} players are in lobbies after {:.1?}",
+        run.options.players,
+        begun.elapsed()
+    ));
     if let Err(error) = run.all(&rounds).await {
         run.report.findings.push(format!("{error:#}"));
     }
@@ -83,7 +87,7 @@ impl Run {
     /// Hands what was noted to the judge.
     fn feed(&mut self) {
         for record in self.workload.log.take() {
-            self.judge.hear(record.clone());
+            self.judge.add(record.clone());
             self.history.push(record);
         }
     }
@@ -123,7 +127,7 @@ impl Run {
             std::fs::write(path.with_extension("log"), self.server.log())?;
             saved = Some(path);
         }
-        Ok(self.report.close(violations, self.judge.tally(), relaunches, saved, begun.elapsed()))
+        Ok(self.report.close(violations, self.judge.counts(), relaunches, saved, begun.elapsed()))
     }
 
     /// The proxy does what a good network does.

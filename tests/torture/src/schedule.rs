@@ -33,7 +33,7 @@ pub enum Fault {
         /// For how long.
         lasts: Duration,
     },
-    /// So many transactions are committed and nobody is told: their connection breaks.
+    /// So many transactions are committed without an answer: their connection breaks.
     LoseCommitAnswers(u32),
     /// So many commits are not passed on: their connection breaks.
     LoseCommits(u32),

@@ -1,18 +1,17 @@
-//! Players and game servers that talk to each other in numbered messages, and note what they are
-//! told.
+//! Players and game servers that send each other numbered messages, and note what they receive.
 
 pub(crate) mod bodies;
 pub(crate) mod call;
 pub(crate) mod card;
-pub(crate) mod ears;
 pub(crate) mod game;
 pub(crate) mod hosts;
+pub(crate) mod inbox;
 pub(crate) mod log;
 pub(crate) mod orders;
+pub(crate) mod outbox;
 pub(crate) mod polling;
 pub(crate) mod sdk;
 pub(crate) mod stream;
-pub(crate) mod voice;
 
 use std::{
     collections::HashMap,
@@ -35,13 +34,13 @@ use self::{
 /// What everybody does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Everybody says, hears and answers.
+    /// Everybody sends, receives and answers.
     Play,
-    /// Nobody says anything new; what was said is brought to its end.
+    /// Nobody sends anything new; messages under way are brought to their end.
     Rest,
-    /// Players do nothing, game servers say so much to each of them.
+    /// Players do nothing, game servers send so much to each of them.
     FillPlayers,
-    /// Game servers do nothing, players say so much.
+    /// Game servers do nothing, players send so much.
     FillGames,
     /// Nobody does anything.
     Still,
@@ -63,11 +62,11 @@ pub(crate) struct Workload {
     pub(crate) drops: AtomicU32,
     /// How often the server went down.
     pub(crate) downs: AtomicU64,
-    /// How much each says when mailboxes are filled.
+    /// How much each sends when mailboxes are filled.
     pub(crate) fill: AtomicU64,
     cards: RwLock<HashMap<u64, Arc<Card>>>,
     seats: Mutex<HashMap<u64, Arc<Seat>>>,
-    /// What nobody expected and no record tells.
+    /// What nobody expected and no record has.
     oddities: Mutex<Vec<String>>,
 }
 
@@ -143,8 +142,8 @@ impl Workload {
     }
 }
 
-/// Nothing panics while it holds one of these locks; if something did, the value is whole all the
-/// same.
+/// Nothing panics while it holds one of these locks; if something did, the value would still be
+/// whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
 //! Histories of a small backend that does everything right, kills included: the judge is silent.
-//! With one thing planted that isn't, it says exactly that.
+//! With one planted fault, it reports exactly that one.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on must fail at once")]
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ struct Backend {
     boxes: BTreeMap<Actor, Vec<Entry>>,
     next_id: u64,
     numbers: BTreeMap<Actor, u64>,
-    /// Said and not taken, with the recipients.
+    /// Sent and not taken, with the recipients.
     pending: Vec<(Actor, u64, Vec<Actor>)>,
     profile: u64,
     unsaved: bool,
@@ -43,7 +43,7 @@ impl Backend {
         }
     }
 
-    fn say(&mut self, from: Actor, to: To) {
+    fn send(&mut self, from: Actor, to: To) {
         let number = self.numbers.entry(from).and_modify(|it| *it += 1).or_insert(1);
         let number = *number;
         let receivers = match &to {
@@ -51,16 +51,16 @@ impl Backend {
             To::Clients(all) => all.iter().map(|it| Actor::Client(*it)).collect(),
             To::Members => (1..=CLIENTS).map(Actor::Client).collect(),
         };
-        self.history.push(Record::Said { from, number, to });
+        self.history.push(Record::Sent { from, number, to });
         self.put(from, number, &receivers);
         self.pending.push((from, number, receivers));
     }
 
-    /// Everything becomes durable, and its senders hear of it.
+    /// Everything becomes durable, and its senders learn that.
     fn commit(&mut self) {
-        for it in self.boxes.values_mut() {
-            it.retain(|it| !it.consumed);
-            it.iter_mut().for_each(|it| it.durable = true);
+        for entries in self.boxes.values_mut() {
+            entries.retain(|it| !it.consumed);
+            entries.iter_mut().for_each(|it| it.durable = true);
         }
         for (from, number, to) in std::mem::take(&mut self.pending) {
             let all = to.iter().filter_map(|it| if let Actor::Client(id) = it { Some(*id) } else { None });
@@ -72,19 +72,24 @@ impl Backend {
     }
 
     fn fetch(&mut self, by: Actor, consume: bool) {
-        for it in self.boxes.entry(by).or_default() {
-            self.history.push(Record::Heard { by, entry: it.id, from: it.from, number: it.number });
-            it.consumed |= consume;
+        for entry in self.boxes.entry(by).or_default() {
+            self.history.push(Record::Received {
+                by,
+                entry: entry.id,
+                from: entry.from,
+                number: entry.number,
+            });
+            entry.consumed |= consume;
         }
         // What isn't durable and was consumed is as good as gone, unless there is a kill.
     }
 
-    /// What isn't durable is lost, and is said again by those who were not told that it was taken.
+    /// What isn't durable is lost, and senders without an acknowledgement send it again.
     fn kill(&mut self) {
         self.history.push(Record::Down);
-        for it in self.boxes.values_mut() {
-            it.retain(|it| it.durable);
-            it.iter_mut().for_each(|it| it.consumed = false);
+        for entries in self.boxes.values_mut() {
+            entries.retain(|it| it.durable);
+            entries.iter_mut().for_each(|it| it.consumed = false);
         }
         self.history.push(Record::Up);
         for (from, number, to) in self.pending.clone() {
@@ -98,7 +103,7 @@ impl Backend {
         }
         self.profile += 1;
         self.unsaved = true;
-        self.history.push(Record::ProfileSaid { user: 1, value: self.profile });
+        self.history.push(Record::ProfileSent { user: 1, value: self.profile });
     }
 
     fn read_profile(&mut self) {
@@ -109,10 +114,10 @@ impl Backend {
     fn act(&mut self, what: u8, who: u8) {
         let client = 1 + u64::from(who) % CLIENTS;
         match what % 12 {
-            0..=2 => self.say(Actor::Client(client), To::Runtime),
-            3 => self.say(LOBBY, To::Clients(vec![client])),
-            4 => self.say(LOBBY, To::Clients(vec![client, 1 + client % CLIENTS])),
-            5 => self.say(LOBBY, To::Members),
+            0..=2 => self.send(Actor::Client(client), To::Runtime),
+            3 => self.send(LOBBY, To::Clients(vec![client])),
+            4 => self.send(LOBBY, To::Clients(vec![client, 1 + client % CLIENTS])),
+            5 => self.send(LOBBY, To::Members),
             6 => self.commit(),
             7 => self.fetch(LOBBY, who.is_multiple_of(2)),
             8 | 9 => self.fetch(Actor::Client(client), who.is_multiple_of(2)),
@@ -122,13 +127,13 @@ impl Backend {
         }
     }
 
-    /// Everybody says something, all of it is taken and heard, and a wish is fulfilled.
+    /// Everybody sends something, all of it is taken and received, and a ticket is matched.
     fn finish(mut self) -> Vec<Record> {
         for client in 1..=CLIENTS {
-            self.say(Actor::Client(client), To::Runtime);
-            self.say(Actor::Client(client), To::Runtime);
+            self.send(Actor::Client(client), To::Runtime);
+            self.send(Actor::Client(client), To::Runtime);
         }
-        self.say(LOBBY, To::Members);
+        self.send(LOBBY, To::Members);
         self.set_profile();
         self.commit();
         self.set_profile();
@@ -138,7 +143,11 @@ impl Backend {
         self.read_profile();
         let entry = self.next_id + 1;
         let matched = Record::Assigned { client: 1, entry, runtime: 91, is_match: true };
-        self.history.extend([Record::Wished { client: 1 }, Record::WishTaken { client: 1 }, matched]);
+        self.history.extend([
+            Record::TicketRequested { client: 1 },
+            Record::TicketTaken { client: 1 },
+            matched,
+        ]);
         self.history
     }
 }
@@ -164,17 +173,17 @@ fn kinds(history: Vec<Record>) -> Vec<Kind> {
     kinds
 }
 
-/// The entries that were heard, each once: place, receiver, id, sender, number.
-fn heard(history: &[Record]) -> Vec<(usize, Actor, u64, Actor, u64)> {
+/// The entries that were received, each once: position, receiver, id, sender, number.
+fn received(history: &[Record]) -> Vec<(usize, Actor, u64, Actor, u64)> {
     let mut seen = std::collections::BTreeSet::new();
-    let entries = history.iter().enumerate().filter_map(|(at, it)| match it {
-        Record::Heard { by, entry, from, number } => Some((at, *by, *entry, *from, *number)),
+    let entries = history.iter().enumerate().filter_map(|(at, record)| match record {
+        Record::Received { by, entry, from, number } => Some((at, *by, *entry, *from, *number)),
         _ => None,
     });
     entries.filter(|it| seen.insert((it.1, it.2))).collect()
 }
 
-fn place(history: &[Record], what: impl Fn(&Record) -> bool) -> usize {
+fn position(history: &[Record], what: impl Fn(&Record) -> bool) -> usize {
     history.iter().position(what).unwrap()
 }
 
@@ -188,27 +197,27 @@ proptest! {
 
     #[test]
     fn a_loss_is_noticed(mut history in history(), which in any::<prop::sample::Index>()) {
-        let all = heard(&history);
+        let all = received(&history);
         let (_, by, _, from, number) = *which.get(&all);
-        history.retain(|it| !matches!(it, Record::Heard { by: b, from: f, number: n, .. } if (*b, *f, *n) == (by, from, number)));
+        history.retain(|it| !matches!(it, Record::Received { by: b, from: f, number: n, .. } if (*b, *f, *n) == (by, from, number)));
         prop_assert_eq!(kinds(history), [Kind::Loss]);
     }
 
     #[test]
     fn a_reorder_is_noticed(mut history in history(), which in any::<prop::sample::Index>()) {
-        let all = heard(&history);
-        // Of one sender to one receiver, between two kills, and both said before the first one was
-        // heard.
+        let all = received(&history);
+        // Of one sender to one receiver, between two kills, and both sent before the first one was
+        // received.
         let pairs: Vec<_> = all.iter().enumerate().filter_map(|(index, one)| {
             let next = all.iter().skip(index + 1).find(|it| (it.1, it.3) == (one.1, one.3))?;
-            let said = |n: u64| place(&history, |it| matches!(it, Record::Said { from, number, .. } if (*from, *number) == (one.3, n)));
+            let sent = |n: u64| position(&history, |it| matches!(it, Record::Sent { from, number, .. } if (*from, *number) == (one.3, n)));
             let killed = history[one.0..next.0].contains(&Record::Down);
-            (!killed && said(next.4) < one.0 && one.4 < next.4).then_some((*one, *next))
+            (!killed && sent(next.4) < one.0 && one.4 < next.4).then_some((*one, *next))
         }).collect();
         prop_assume!(!pairs.is_empty());
         let (one, next) = *which.get(&pairs);
         for it in &mut history {
-            if let Record::Heard { by, entry, number, .. } = it && *by == one.1 {
+            if let Record::Received { by, entry, number, .. } = it && *by == one.1 {
                 if *entry == one.2 { *number = next.4 } else if *entry == next.2 { *number = one.4 }
             }
         }
@@ -219,18 +228,18 @@ proptest! {
     fn a_duplicate_is_noticed(mut history in history(), which in any::<prop::sample::Index>()) {
         // Those of the end: no kill comes after them.
         let last = history.iter().rposition(|it| *it == Record::Up).unwrap_or(0);
-        let all: Vec<_> = heard(&history).into_iter().filter(|it| {
-            it.0 > last && place(&history, |say| matches!(say, Record::Taken { from, number, .. } if (*from, *number) == (it.3, it.4))) > last
-        }).filter(|it| place(&history, |say| matches!(say, Record::Said { from, number, .. } if (*from, *number) == (it.3, it.4))) > last).collect();
+        let all: Vec<_> = received(&history).into_iter().filter(|it| {
+            it.0 > last && position(&history, |send| matches!(send, Record::Taken { from, number, .. } if (*from, *number) == (it.3, it.4))) > last
+        }).filter(|it| position(&history, |send| matches!(send, Record::Sent { from, number, .. } if (*from, *number) == (it.3, it.4))) > last).collect();
         let (_, by, _, from, number) = *which.get(&all);
-        history.push(Record::Heard { by, entry: 1_000_000, from, number });
+        history.push(Record::Received { by, entry: 1_000_000, from, number });
         prop_assert_eq!(kinds(history), [Kind::Duplicate]);
     }
 
     #[test]
     fn a_phantom_is_noticed(mut history in history(), client in 1..=CLIENTS, at in any::<prop::sample::Index>()) {
         let at = at.index(history.len());
-        let phantom = Record::Heard { by: LOBBY, entry: 1_000_000 + client, from: Actor::Client(client), number: 999_999 };
+        let phantom = Record::Received { by: LOBBY, entry: 1_000_000 + client, from: Actor::Client(client), number: 999_999 };
         // Nothing after it comes from that client: its number would be smaller.
         history.truncate(at);
         history.push(phantom);
@@ -240,7 +249,7 @@ proptest! {
 
     #[test]
     fn a_profile_that_was_rolled_back_is_noticed(mut history in history(), back in 1_u64..3) {
-        let newest = history.iter().filter(|it| matches!(it, Record::ProfileSaid { .. })).count();
+        let newest = history.iter().filter(|it| matches!(it, Record::ProfileSent { .. })).count();
         let value = u64::try_from(newest).unwrap().saturating_sub(back);
         history.extend([Record::ProfileAsked { user: 1 }, Record::ProfileRead { user: 1, value }]);
         prop_assert_eq!(kinds(history), [Kind::Profile]);
@@ -250,9 +259,9 @@ proptest! {
     fn a_ticket_that_ends_twice_or_vanishes_is_noticed(history in history(), twice in any::<bool>()) {
         let mut history = history;
         if twice {
-            history.push(Record::WishFailed { client: 1, entry: 1_000_000 });
+            history.push(Record::TicketFailed { client: 1, entry: 1_000_000 });
         } else {
-            history.extend([Record::Wished { client: 1 }, Record::WishTaken { client: 1 }, Record::WishVoid { client: 1 }]);
+            history.extend([Record::TicketRequested { client: 1 }, Record::TicketTaken { client: 1 }, Record::TicketVoid { client: 1 }]);
         }
         prop_assert_eq!(kinds(history), [Kind::Ticket]);
     }
@@ -262,9 +271,9 @@ proptest! {
         // The history ends with the client in a match.
         let (from, number) = (Actor::Client(1), 999_999);
         history.extend([
-            Record::Said { from, number, to: To::Runtime },
+            Record::Sent { from, number, to: To::Runtime },
             Record::Taken { from, number, surely: Vec::new() },
-            Record::Heard { by: LOBBY, entry: 1_000_000, from, number },
+            Record::Received { by: LOBBY, entry: 1_000_000, from, number },
         ]);
         prop_assert_eq!(kinds(history), [Kind::Assignment]);
     }

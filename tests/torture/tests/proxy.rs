@@ -33,12 +33,12 @@ async fn insert(client: &Client, number: i32) -> Result<(), tokio_postgres::Erro
 }
 
 async fn rows(cluster: &Cluster) -> Vec<String> {
-    let rows = cluster.sql().ask("select number from it order by number").await.unwrap();
+    let rows = cluster.sql().query("select number from it order by number").await.unwrap();
     rows.into_iter().map(|it| it.concat()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn traps_break_a_connection_where_they_say_and_a_killed_cluster_keeps_what_was_committed() {
+async fn traps_break_a_connection_at_their_points_and_a_killed_cluster_keeps_what_was_committed() {
     let mut cluster = Cluster::make().await.unwrap();
     let proxy = Proxy::start(&cluster.socket()).await.unwrap();
     let control = proxy.control();

@@ -28,11 +28,11 @@ async fn a_profile_that_can_not_be_written_is_not_refused_but_asked_for_again() 
     }
 
     let sql = Sql::embedded(&backend.data_dir()).unwrap();
-    sql.ask("alter table players.profile rename to away").await.unwrap();
+    sql.query("alter table players.profile rename to away").await.unwrap();
     lobby.set_profile(player.client_id(), &serde_json::json!({"v": 1})).unwrap();
     lobby.exchange(Duration::ZERO).await.unwrap_err();
-    sql.ask("alter table players.away rename to profile").await.unwrap();
+    sql.query("alter table players.away rename to profile").await.unwrap();
     assert!(lobby.exchange(Duration::ZERO).await.unwrap().rejected.is_empty());
-    let stored = sql.ask("select body from players.profile").await.unwrap();
+    let stored = sql.query("select body from players.profile").await.unwrap();
     assert_eq!(stored, [[r#"{"v":1}"#]]);
 }

@@ -30,9 +30,9 @@ fn good(outcome: &Outcome) {
     println!("{}", outcome.summary);
     let Outcome { violations, findings, history, .. } = outcome;
     assert!(violations.is_empty() && findings.is_empty(), "{violations:#?}\n{findings:#?}\n{history:?}");
-    let tally = outcome.tally;
-    let answered = tally.deliveries > tally.taken;
-    assert!(answered && tally.profiles > 0 && tally.wishes > 0, "too little was tried: {tally:?}");
+    let counts = outcome.counts;
+    let answered = counts.deliveries > counts.taken;
+    assert!(answered && counts.profiles > 0 && counts.tickets > 0, "too little was tried: {counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,16 +3,16 @@
 use super::{
     assignments::Assignments,
     kills::Kills,
-    messages::{Hearing, Messages},
+    messages::{Delivery, Messages},
     profiles::Profiles,
     record::{Actor, Record, To},
+    tickets::Tickets,
     violation::{Kind, Violation},
-    wishes::Wishes,
 };
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct Counts {
     /// Records.
     pub records: u64,
     /// Messages that were taken.
@@ -21,8 +21,8 @@ pub struct Tally {
     pub deliveries: u64,
     /// Of these: under an id that had come before.
     pub repeats: u64,
-    /// Wishes for a match that were taken.
-    pub wishes: u64,
+    /// Ticket requests that were taken.
+    pub tickets: u64,
     /// Profiles that were taken.
     pub profiles: u64,
 }
@@ -34,14 +34,14 @@ pub struct Judge {
     kills: Kills,
     messages: Messages,
     assignments: Assignments,
-    wishes: Wishes,
+    tickets: Tickets,
     profiles: Profiles,
     violations: Vec<Violation>,
 }
 
 impl Judge {
-    /// Hears the next record.
-    pub fn hear(&mut self, record: Record) {
+    /// Adds the next record.
+    pub fn add(&mut self, record: Record) {
         self.at += 1;
         let violation = match record {
             Record::Down => {
@@ -68,11 +68,11 @@ impl Judge {
     fn message(&mut self, record: Record) -> Option<Violation> {
         let at = self.at;
         match record {
-            Record::Said { from, number, to } => {
+            Record::Sent { from, number, to } => {
                 if let (Actor::Client(client), To::Runtime) = (from, &to) {
-                    self.assignments.said(client, number, at);
+                    self.assignments.sent(client, number, at);
                 }
-                self.messages.said(from, number, to)
+                self.messages.sent(from, number, to)
             }
             Record::Taken { from, number, surely } => {
                 if let Actor::Client(client) = from {
@@ -84,11 +84,11 @@ impl Judge {
                 self.messages.refused(from, number);
                 None
             }
-            Record::Heard { by, entry, from, number } => {
-                let hearing = Hearing { by, entry, from, number };
-                let wrong = self.messages.heard(hearing, at, &self.kills);
+            Record::Received { by, entry, from, number } => {
+                let delivery = Delivery { by, entry, from, number };
+                let wrong = self.messages.received(delivery, at, &self.kills);
                 if let (Actor::Client(client), Actor::Runtime(runtime), None) = (from, by, &wrong) {
-                    self.assignments.heard(client, number, entry, runtime, at, &self.kills);
+                    self.assignments.received(client, number, entry, runtime, at, &self.kills);
                 }
                 wrong
             }
@@ -102,26 +102,27 @@ impl Judge {
         match record {
             Record::Assigned { client, entry, runtime, is_match } => {
                 let wrong = self.assignments.assigned(client, entry, runtime, at);
-                let ended = is_match.then(|| self.wishes.ended(client, entry, "in a match", at, &self.kills));
+                let ended =
+                    is_match.then(|| self.tickets.ended(client, entry, "in a match", at, &self.kills));
                 return wrong.or(ended.flatten());
             }
-            Record::WishFailed { client, entry } => {
-                return self.wishes.ended(client, entry, "without a match", at, &self.kills);
+            Record::TicketFailed { client, entry } => {
+                return self.tickets.ended(client, entry, "without a match", at, &self.kills);
             }
-            Record::WishVoid { client } => return self.wishes.void(client),
+            Record::TicketVoid { client } => return self.tickets.void(client),
             Record::ProfileRead { user, value } => return self.profiles.read(user, value),
             Record::ProfileStored { user, value } => return self.profiles.stored(user, value, at),
-            Record::Wished { client } => self.wishes.said(client, at),
-            Record::WishTaken { client } => self.wishes.taken(client),
-            Record::WishRefused { client } => self.wishes.refused(client),
-            Record::ProfileSaid { user, value } => self.profiles.said(user, value, at),
+            Record::TicketRequested { client } => self.tickets.sent(client, at),
+            Record::TicketTaken { client } => self.tickets.taken(client),
+            Record::TicketRefused { client } => self.tickets.refused(client),
+            Record::ProfileSent { user, value } => self.profiles.sent(user, value, at),
             Record::ProfileTaken { user, value } => self.profiles.taken(user, value, at),
             Record::ProfileRefused { user, value } => self.profiles.refused(user, value),
             Record::ProfileAsked { user } => self.profiles.asked(user, at),
-            Record::Said { .. }
+            Record::Sent { .. }
             | Record::Taken { .. }
             | Record::Refused { .. }
-            | Record::Heard { .. }
+            | Record::Received { .. }
             | Record::Gone { .. }
             | Record::Ended { .. }
             | Record::Down
@@ -140,18 +141,18 @@ impl Judge {
     pub fn verdict(&self) -> Vec<Violation> {
         let mut all = self.violations.clone();
         all.extend(self.messages.losses());
-        all.extend(self.assignments.untold(self.at, &self.kills));
+        all.extend(self.assignments.unannounced(self.at, &self.kills));
         all
     }
 
     /// What was counted so far.
-    pub fn tally(&self) -> Tally {
-        Tally {
+    pub fn counts(&self) -> Counts {
+        Counts {
             records: self.at,
             taken: self.messages.taken,
             deliveries: self.messages.deliveries,
             repeats: self.messages.repeats,
-            wishes: self.wishes.taken,
+            tickets: self.tickets.taken,
             profiles: self.profiles.taken,
         }
     }
@@ -160,6 +161,6 @@ impl Judge {
 /// Judges a whole history.
 pub fn check(history: impl IntoIterator<Item = Record>) -> Vec<Violation> {
     let mut judge = Judge::default();
-    history.into_iter().for_each(|it| judge.hear(it));
+    history.into_iter().for_each(|it| judge.add(it));
     judge.verdict()
 }

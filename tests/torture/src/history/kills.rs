@@ -37,11 +37,11 @@ mod tests {
         assert!(!kills.may_have_undone(1, None, 100));
         kills.down(10);
         kills.up(20);
-        assert!(kills.may_have_undone(5, None, 30), "heard, killed");
-        assert!(kills.may_have_undone(5, Some(25), 30), "heard, killed, taken");
+        assert!(kills.may_have_undone(5, None, 30), "received, killed");
+        assert!(kills.may_have_undone(5, Some(25), 30), "received, killed, taken");
         assert!(kills.may_have_undone(15, None, 30), "answered before the kill and read after it");
-        assert!(!kills.may_have_undone(5, Some(7), 30), "heard, taken, killed");
-        assert!(!kills.may_have_undone(21, None, 30), "killed, heard");
+        assert!(!kills.may_have_undone(5, Some(7), 30), "received, taken, killed");
+        assert!(!kills.may_have_undone(21, None, 30), "killed, received");
         assert!(!kills.may_have_undone(5, None, 9), "not killed yet");
     }
 }

@@ -14,15 +14,15 @@ struct Message {
     to: To,
     taken: Option<u64>,
     refused: bool,
-    /// Of a message to a game server: who heard it first, under which id, and when.
+    /// Of a message to a game server: its first receiver, under which id, and when.
     first: Option<(Actor, u64, u64)>,
-    /// Who has not heard it, of those who must once it is taken. Sorted.
+    /// The clients that haven't received it and must once it is taken. Sorted.
     owed: Vec<u64>,
 }
 
-/// What a receiver has heard of one sender.
+/// What a receiver has of one sender.
 #[derive(Debug, Default)]
-struct Heard {
+struct Received {
     /// The newest number, and when it came.
     last: Option<(u64, u64)>,
     /// Of a client: under which id each number came, and when.
@@ -33,12 +33,12 @@ struct Heard {
 struct Receiver {
     newest: u64,
     entries: HashMap<u64, (Actor, u64)>,
-    senders: HashMap<Actor, Heard>,
+    senders: HashMap<Actor, Received>,
 }
 
-/// An entry that was heard.
+/// An entry that a receiver got.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Hearing {
+pub(super) struct Delivery {
     pub(super) by: Actor,
     pub(super) entry: u64,
     pub(super) from: Actor,
@@ -50,7 +50,7 @@ pub(super) struct Hearing {
 pub(super) struct Messages {
     messages: HashMap<(Actor, u64), Message>,
     receivers: HashMap<Actor, Receiver>,
-    /// Taken, and not heard by all who must.
+    /// Taken, and not received by all clients that must.
     open: HashSet<(Actor, u64)>,
     gone: HashSet<Actor>,
     /// How many deliveries there were, and how many of them were repetitions.
@@ -60,7 +60,7 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    pub(super) fn said(&mut self, from: Actor, number: u64, to: To) -> Option<Violation> {
+    pub(super) fn sent(&mut self, from: Actor, number: u64, to: To) -> Option<Violation> {
         let owed = match &to {
             To::Clients(all) => {
                 let mut all = all.clone();
@@ -73,15 +73,14 @@ impl Messages {
         let message = Message { to, taken: None, refused: false, first: None, owed };
         let before = self.messages.insert((from, number), message);
         before.map(|_| {
-            let sentence = format!("{from} said two messages with the number {number}");
+            let sentence = format!("{from} sent two messages with the number {number}");
             Violation::new(Kind::Phantom, sentence)
         })
     }
 
     pub(super) fn taken(&mut self, from: Actor, number: u64, surely: &[u64], at: u64) -> Option<Violation> {
-        let Some(it) = self.messages.get_mut(&(from, number)) else {
-            let sentence =
-                format!("{from} was told that its message {number} was taken, which it never said");
+        let Some(message) = self.messages.get_mut(&(from, number)) else {
+            let sentence = format!("{from} learned that its message {number} was taken, which it never sent");
             return Some(Violation::new(Kind::Phantom, sentence));
         };
         if it.taken.is_some() {
@@ -91,12 +90,12 @@ impl Messages {
         self.taken += 1;
         match it.to {
             To::Members => {
-                let heard = |client: &u64| {
+                let received = |client: &u64| {
                     let receiver = self.receivers.get(&Actor::Client(*client));
                     let sender = receiver.and_then(|it| it.senders.get(&from));
                     sender.is_some_and(|it| it.numbers.contains_key(&number))
                 };
-                it.owed = surely.iter().copied().filter(|it| !heard(it)).collect();
+                it.owed = surely.iter().copied().filter(|it| !received(it)).collect();
                 it.owed.sort_unstable();
             }
             To::Clients(_) if !surely.is_empty() => it.owed.retain(|it| surely.contains(it)),
@@ -109,8 +108,8 @@ impl Messages {
     }
 
     pub(super) fn refused(&mut self, from: Actor, number: u64) {
-        if let Some(it) = self.messages.get_mut(&(from, number)) {
-            it.refused = true;
+        if let Some(message) = self.messages.get_mut(&(from, number)) {
+            message.refused = true;
         }
     }
 
@@ -118,20 +117,20 @@ impl Messages {
         self.gone.insert(who);
     }
 
-    pub(super) fn heard(&mut self, it: Hearing, at: u64, kills: &Kills) -> Option<Violation> {
-        let Hearing { by, entry, from, number } = it;
+    pub(super) fn received(&mut self, delivery: Delivery, at: u64, kills: &Kills) -> Option<Violation> {
+        let Delivery { by, entry, from, number } = delivery;
         self.deliveries += 1;
         let receiver = self.receivers.entry(by).or_default();
         if let Some(before) = receiver.entries.get(&entry) {
             self.repeats += 1;
             let same = *before == (from, number);
-            return (!same).then(|| changed(it, *before));
+            return (!same).then(|| changed(delivery, *before));
         }
         receiver.entries.insert(entry, (from, number));
         let newest = receiver.newest;
         receiver.newest = newest.max(entry);
         let Some(message) = self.messages.get_mut(&(from, number)).filter(|it| it.may_reach(by)) else {
-            return Some(phantom(it));
+            return Some(phantom(delivery));
         };
         let sender = receiver.senders.entry(from).or_default();
         let earlier = match message.to {
@@ -146,21 +145,21 @@ impl Messages {
         let last = sender.last;
         let mut rewound = false;
         if let Some((who, first, when)) = earlier {
-            // A receiver doesn't wait for the commit: what it heard just before a kill is said
+            // A receiver doesn't wait for the commit: what it received just before a kill is sent
             // again.
             if !kills.may_have_undone(when, taken, at) {
-                return Some(doubled(it, who, first, taken));
+                return Some(doubled(delivery, who, first, taken));
             }
             rewound = last.is_none_or(|it| kills.may_have_undone(it.1, None, at));
         }
         if let Some((last, _)) = last.filter(|it| it.0 > number && !rewound) {
-            let sentence = format!("{by} heard message {number} of {from} (entry {entry}) after {last}");
+            let sentence = format!("{by} received message {number} of {from} (entry {entry}) after {last}");
             return Some(Violation::new(Kind::Reorder, sentence));
         }
         sender.last = Some((number, at));
         (entry < newest).then(|| {
             let sentence = format!(
-                "{by} heard message {number} of {from} under the id {entry}, after it had heard the id {newest}"
+                "{by} received message {number} of {from} under the id {entry}, after it had received the id {newest}"
             );
             Violation::new(Kind::Reorder, sentence)
         })
@@ -183,13 +182,13 @@ impl Messages {
         lost.collect()
     }
 
-    /// Who still has to hear it.
+    /// The recipients that still miss it.
     fn still_owed(&self, key: &(Actor, u64)) -> Option<String> {
-        let it = self.messages.get(key)?;
-        if it.to == To::Runtime {
-            return it.first.is_none().then(|| "a runtime".to_owned());
+        let message = self.messages.get(key)?;
+        if message.to == To::Runtime {
+            return message.first.is_none().then(|| "a runtime".to_owned());
         }
-        let owed = it.owed.iter().map(|it| Actor::Client(*it)).filter(|it| !self.gone.contains(it));
+        let owed = message.owed.iter().map(|it| Actor::Client(*it)).filter(|it| !self.gone.contains(it));
         let names: Vec<String> = owed.map(|it| it.to_string()).collect();
         (!names.is_empty()).then(|| names.join(", "))
     }
@@ -220,27 +219,27 @@ impl Message {
     }
 }
 
-fn changed(it: Hearing, before: (Actor, u64)) -> Violation {
-    let Hearing { by, entry, from, number } = it;
+fn changed(delivery: Delivery, before: (Actor, u64)) -> Violation {
+    let Delivery { by, entry, from, number } = delivery;
     let sentence = format!(
-        "{by} heard message {number} of {from} under the id {entry}, which was message {} of {} before",
+        "{by} received message {number} of {from} under the id {entry}, which was message {} of {} before",
         before.1, before.0
     );
     Violation::new(Kind::Phantom, sentence)
 }
 
-fn phantom(it: Hearing) -> Violation {
-    let Hearing { by, entry, from, number } = it;
+fn phantom(delivery: Delivery) -> Violation {
+    let Delivery { by, entry, from, number } = delivery;
     let sentence =
-        format!("{by} heard message {number} of {from} (entry {entry}), which {from} never said to it");
+        format!("{by} received message {number} of {from} (entry {entry}), which {from} never sent to it");
     Violation::new(Kind::Phantom, sentence)
 }
 
-fn doubled(it: Hearing, who: Actor, first: u64, taken: Option<u64>) -> Violation {
-    let Hearing { by, entry, from, number } = it;
+fn doubled(delivery: Delivery, who: Actor, first: u64, taken: Option<u64>) -> Violation {
+    let Delivery { by, entry, from, number } = delivery;
     let how = if taken.is_some() { "taken" } else { "not taken yet" };
     let sentence = format!(
-        "message {number} of {from}, {how}, was heard by {who} (entry {first}) and again by {by} (entry {entry})"
+        "message {number} of {from}, {how}, was received by {who} (entry {first}) and again by {by} (entry {entry})"
     );
     Violation::new(Kind::Duplicate, sentence)
 }

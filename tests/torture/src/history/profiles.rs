@@ -7,14 +7,14 @@ use super::violation::{Kind, Violation};
 #[derive(Debug)]
 struct Set {
     value: u64,
-    said: u64,
+    sent: u64,
     taken: Option<u64>,
     refused: bool,
 }
 
 #[derive(Debug, Default)]
 struct Profile {
-    /// By value, which is the order in which they were said.
+    /// By value, which is the order in which they were sent.
     sets: Vec<Set>,
     asked: Option<u64>,
 }
@@ -27,25 +27,25 @@ pub(super) struct Profiles {
 }
 
 impl Profiles {
-    pub(super) fn said(&mut self, user: u64, value: u64, at: u64) {
-        let set = Set { value, said: at, taken: None, refused: false };
+    pub(super) fn sent(&mut self, user: u64, value: u64, at: u64) {
+        let set = Set { value, sent: at, taken: None, refused: false };
         let profile = self.users.entry(user).or_default();
         // Two game servers may be about to set it at the same time.
-        if let Err(place) = profile.place(value) {
-            profile.sets.insert(place, set);
+        if let Err(position) = profile.position(value) {
+            profile.sets.insert(position, set);
         }
     }
 
     pub(super) fn taken(&mut self, user: u64, value: u64, at: u64) {
-        if let Some(it) = self.set(user, value) {
-            it.taken.get_or_insert(at);
+        if let Some(set) = self.set(user, value) {
+            set.taken.get_or_insert(at);
             self.taken += 1;
         }
     }
 
     pub(super) fn refused(&mut self, user: u64, value: u64) {
-        if let Some(it) = self.set(user, value) {
-            it.refused = true;
+        if let Some(set) = self.set(user, value) {
+            set.refused = true;
         }
     }
 
@@ -68,7 +68,7 @@ impl Profiles {
     fn compare(&self, user: u64, value: u64, asked: u64) -> Option<Violation> {
         let unset = Profile::default();
         let profile = self.users.get(&user).unwrap_or(&unset);
-        let (ended, later) = match (profile.place(value), value) {
+        let (ended, later) = match (profile.position(value), value) {
             (Ok(at), _) => {
                 let set = profile.sets.get(at)?;
                 if set.refused {
@@ -84,20 +84,20 @@ impl Profiles {
         // One that was set after the other one was taken, and taken before somebody asked, has
         // replaced it.
         let ended = ended?;
-        let replaced = |it: &&Set| it.said > ended && it.taken.is_some_and(|it| it < asked);
+        let replaced = |it: &&Set| it.sent > ended && it.taken.is_some_and(|it| it < asked);
         let newer = later.unwrap_or_default().iter().rfind(replaced)?.value;
         Some(wrong(format!("the profile of user {user} is {value}, though {newer} was taken after it")))
     }
 
     fn set(&mut self, user: u64, value: u64) -> Option<&mut Set> {
         let profile = self.users.get_mut(&user)?;
-        let at = profile.place(value).ok()?;
+        let at = profile.position(value).ok()?;
         profile.sets.get_mut(at)
     }
 }
 
 impl Profile {
-    fn place(&self, value: u64) -> Result<usize, usize> {
+    fn position(&self, value: u64) -> Result<usize, usize> {
         self.sets.binary_search_by_key(&value, |it| it.value)
     }
 }

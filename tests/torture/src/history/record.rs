@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Who says and hears: one mailbox each.
+/// A sender and receiver of messages: one mailbox each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Actor {
@@ -24,8 +24,8 @@ impl fmt::Display for Actor {
 }
 
 impl From<Actor> for String {
-    fn from(it: Actor) -> Self {
-        match it {
+    fn from(actor: Actor) -> Self {
+        match actor {
             Actor::Client(id) => format!("c{id}"),
             Actor::Runtime(id) => format!("r{id}"),
         }
@@ -57,7 +57,7 @@ impl TryFrom<String> for Actor {
     }
 }
 
-/// To whom something is said.
+/// The recipients of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum To {
@@ -66,7 +66,7 @@ pub enum To {
     Runtime,
     /// By a game server: to each of these clients.
     Clients(Vec<u64>),
-    /// By a game server: to whoever is with it when the message is taken.
+    /// By a game server: to all clients that are with it when the message is taken.
     Members,
 }
 
@@ -77,7 +77,8 @@ pub enum To {
 pub enum Record {
     /// A message is about to be sent for the first time. Until more is noted its outcome is
     /// unknown.
-    Said {
+    #[serde(rename = "said")]
+    Sent {
         /// The sender.
         from: Actor,
         /// Its number.
@@ -85,7 +86,7 @@ pub enum Record {
         /// The recipients.
         to: To,
     },
-    /// The sender was told that its message was taken: it is durable.
+    /// The sender learned that its message was taken: it is durable.
     Taken {
         /// The sender.
         from: Actor,
@@ -97,7 +98,7 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         surely: Vec<u64>,
     },
-    /// The sender was told, at its first attempt, that its message was not taken.
+    /// The sender learned, at its first attempt, that its message was not taken.
     Refused {
         /// The sender.
         from: Actor,
@@ -105,17 +106,18 @@ pub enum Record {
         number: u64,
     },
     /// A message came; also when it came before.
-    Heard {
+    #[serde(rename = "heard")]
+    Received {
         /// The receiver.
         by: Actor,
         /// The id of the entry in the receiver's mailbox.
         entry: u64,
-        /// Who said it.
+        /// The sender.
         from: Actor,
         /// The sender's number.
         number: u64,
     },
-    /// A client was told, for the first time under this entry, which game server it is with.
+    /// A client learned, for the first time under this entry, which game server it is with.
     Assigned {
         /// The client.
         client: u64,
@@ -127,34 +129,41 @@ pub enum Record {
         is_match: bool,
     },
     /// A game server is about to ask for a match for a client.
-    Wished {
+    #[serde(rename = "wished")]
+    TicketRequested {
         /// The client.
         client: u64,
     },
-    /// The wish was taken.
-    WishTaken {
+    /// The request was taken.
+    #[serde(rename = "wish_taken")]
+    TicketTaken {
         /// The client.
         client: u64,
     },
-    /// The wish was refused at its first attempt.
-    WishRefused {
+    /// The request was refused at its first attempt.
+    #[serde(rename = "wish_refused")]
+    TicketRefused {
         /// The client.
         client: u64,
     },
-    /// A client was told, for the first time under this entry, that its wish ended without a match.
-    WishFailed {
+    /// A client learned, for the first time under this entry, that its ticket ended without a
+    /// match.
+    #[serde(rename = "wish_failed")]
+    TicketFailed {
         /// The client.
         client: u64,
         /// The id of the entry in its mailbox.
         entry: u64,
     },
     /// At rest: the backend knows of no open ticket of the client.
-    WishVoid {
+    #[serde(rename = "wish_void")]
+    TicketVoid {
         /// The client.
         client: u64,
     },
     /// A profile is about to be set.
-    ProfileSaid {
+    #[serde(rename = "profile_said")]
+    ProfileSent {
         /// The user.
         user: u64,
         /// What it is set to.
@@ -194,7 +203,7 @@ pub enum Record {
         /// What it is set to.
         value: u64,
     },
-    /// A receiver's mailbox was closed, as was to be expected: what it didn't hear isn't lost.
+    /// A receiver's mailbox was closed, as was to be expected: what it didn't receive isn't lost.
     Gone {
         /// Whose.
         who: Actor,
@@ -203,7 +212,7 @@ pub enum Record {
     Ended {
         /// Whose.
         who: Actor,
-        /// What was said about it.
+        /// The given reason.
         why: String,
     },
     /// The server is about to be killed, or has ended by itself.

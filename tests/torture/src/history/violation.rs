@@ -10,17 +10,17 @@ use serde::Serialize;
 pub enum Kind {
     /// A message that was taken did not arrive.
     Loss,
-    /// Something arrived before what had been said before it.
+    /// A message arrived before an earlier one of its sender.
     Reorder,
     /// A message arrived under two ids.
     Duplicate,
-    /// Something arrived that was not said, not to this receiver, or was refused.
+    /// A message arrived that nobody sent to this receiver, or that was refused.
     Phantom,
     /// A profile that was taken was not read back.
     Profile,
-    /// A wish for a match ended twice, or vanished.
+    /// A ticket ended twice, or vanished.
     Ticket,
-    /// A client was with another game server than it had been told.
+    /// A client was with another game server than its assigned one.
     Assignment,
     /// A session or a lobby ended without a cause.
     Ended,

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn first_messages_are_told_apart() {
+    async fn first_messages_have_their_kinds() {
         let request = |code: u32| [8_u32.to_be_bytes(), code.to_be_bytes()].concat();
         assert_eq!(first(&mut request(SSL_REQUEST).as_slice()).await.unwrap(), First::Encrypt);
         let version = request(196_608);

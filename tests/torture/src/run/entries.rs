@@ -49,13 +49,12 @@ impl Run {
         loop {
             self.server.keep(&self.workload);
             self.feed();
-            let full =
-                match mode {
-                    Mode::FillPlayers => self.workload.seats().iter().all(|it| {
-                        it.filled.load(Ordering::Acquire) && it.queued.load(Ordering::Acquire) == 0
-                    }),
-                    _ => self.workload.cards().iter().all(|it| it.filled.load(Ordering::Acquire)),
-                };
+            let full = match mode {
+                Mode::FillPlayers => self.workload.seats().iter().all(|seat| {
+                    seat.filled.load(Ordering::Acquire) && seat.queued.load(Ordering::Acquire) == 0
+                }),
+                _ => self.workload.cards().iter().all(|it| it.filled.load(Ordering::Acquire)),
+            };
             if full {
                 return Ok(());
             }
@@ -65,7 +64,7 @@ impl Run {
     }
 
     async fn stored(&self) -> anyhow::Result<u64> {
-        let rows = self.sql.ask("select count(*) from messaging.entry").await?;
+        let rows = self.sql.query("select count(*) from messaging.entry").await?;
         let count = rows.first().and_then(|it| it.first()).context("no count")?;
         Ok(count.parse()?)
     }

@@ -58,7 +58,7 @@ impl Run {
             Fault::PauseContainer(time) => self.pause_container(time).await,
             Fault::StepClock(seconds) => match &self.server.clock {
                 Some(clock) => clock.step(seconds).context("the clock")?,
-                None => self.report.say("  skipped: there is no libfaketime"),
+                None => self.report.print("  skipped: there is no libfaketime"),
             },
             Fault::CutDatabase
             | Fault::CutStatements(_)
@@ -119,12 +119,12 @@ impl Run {
             Some(cluster) => cluster.sessions(),
             None => postmaster(&self.server.backend.data_dir()).map(sessions_of).unwrap_or_default(),
         };
-        Rng::new(self.judge.tally().records).pick(&all).copied()
+        Rng::new(self.judge.counts().records).pick(&all).copied()
     }
 
     async fn pause_container(&mut self, time: Duration) {
         let seats = self.workload.seats();
-        let Some(seat) = Rng::new(self.judge.tally().records).pick(&seats).cloned() else { return };
+        let Some(seat) = Rng::new(self.judge.counts().records).pick(&seats).cloned() else { return };
         seat.frozen.store(true, Ordering::Release);
         let paused = hosts::pause(&seat.container, true).await;
         tokio::time::sleep(time).await;

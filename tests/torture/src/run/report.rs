@@ -1,18 +1,18 @@
-//! What is said while it runs, and at the end.
+//! The lines that a run prints, and its summary.
 
 use std::{path::PathBuf, time::Duration};
 
 use comfy_table::{Table, presets::NOTHING};
 
 use crate::{
-    history::{Judge, Tally, Violation},
+    history::{Counts, Judge, Violation},
     schedule::Fault,
 };
 
 /// How long it took from the end of a fault, or from the start of the server after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// Until the server said that it is ready.
+    /// Until the server reported that it is ready.
     pub ready: Duration,
     /// Until every player and every game server had been answered since then.
     pub served: Duration,
@@ -26,12 +26,12 @@ pub(super) const BAR: Duration = Duration::from_secs(2);
 pub struct Outcome {
     /// What must not have happened.
     pub violations: Vec<Violation>,
-    /// What was wrong besides: who was never served, or refused without a cause.
+    /// What was wrong besides: clients that were never served, or refused without a cause.
     pub findings: Vec<String>,
     /// Rounds after which the server was not ready within 2 s.
     pub slow: Vec<String>,
     /// What was counted.
-    pub tally: Tally,
+    pub counts: Counts,
     /// How often the server ended by itself and was started again.
     pub relaunches: u32,
     /// Where the history was written to.
@@ -47,22 +47,22 @@ struct Row {
 }
 
 pub(super) struct Report {
-    say: Box<dyn Fn(&str) + Send + Sync>,
+    print: Box<dyn Fn(&str) + Send + Sync>,
     rows: Vec<Row>,
     pub(super) findings: Vec<String>,
-    before: Tally,
+    before: Counts,
 }
 
 impl Report {
-    pub(super) fn new(say: Box<dyn Fn(&str) + Send + Sync>) -> Self {
-        Self { say, rows: Vec::new(), findings: Vec::new(), before: Tally::default() }
+    pub(super) fn new(print: Box<dyn Fn(&str) + Send + Sync>) -> Self {
+        Self { print, rows: Vec::new(), findings: Vec::new(), before: Counts::default() }
     }
 
-    pub(super) fn say(&self, line: &str) {
-        (self.say)(line);
+    pub(super) fn print(&self, line: &str) {
+        (self.print)(line);
     }
 
-    /// Says how a round went.
+    /// Prints how a round went.
     pub(super) fn round(&mut self, number: usize, faults: &[Fault], recovery: Recovery, judge: &Judge) {
         let names: Vec<String> = faults.iter().map(ToString::to_string).collect();
         let relaunched = faults.iter().any(|it| matches!(it, Fault::KillServer | Fault::RestartServer));
@@ -71,20 +71,20 @@ impl Report {
 
     /// The same of any step; `relaunched`: the bar holds for it.
     pub(super) fn step(&mut self, name: String, relaunched: bool, recovery: Recovery, judge: &Judge) {
-        let tally = judge.tally();
-        let before = std::mem::replace(&mut self.before, tally);
+        let counts = judge.counts();
+        let before = std::mem::replace(&mut self.before, counts);
         let Recovery { ready, served } = recovery;
-        self.say(&format!(
+        self.print(&format!(
             "{name}: ready after {ready:.2?}, all served after {served:.2?}; {} taken, {} delivered, {} repeated",
-            tally.taken.saturating_sub(before.taken),
-            tally.deliveries.saturating_sub(before.deliveries),
-            tally.repeats.saturating_sub(before.repeats),
+            counts.taken.saturating_sub(before.taken),
+            counts.deliveries.saturating_sub(before.deliveries),
+            counts.repeats.saturating_sub(before.repeats),
         ));
         for violation in judge.verdict() {
-            self.say(&format!("  VIOLATION {violation}"));
+            self.print(&format!("  VIOLATION {violation}"));
         }
         for finding in &self.findings {
-            self.say(&format!("  WRONG {finding}"));
+            self.print(&format!("  WRONG {finding}"));
         }
         self.rows.push(Row { name, recovery, relaunched });
     }
@@ -93,7 +93,7 @@ impl Report {
     pub(super) fn close(
         self,
         violations: Vec<Violation>,
-        tally: Tally,
+        counts: Counts,
         relaunches: u32,
         history: Option<PathBuf>,
         lasted: Duration,
@@ -104,10 +104,10 @@ impl Report {
         for Row { name, recovery, .. } in &self.rows {
             table.add_row([name.clone(), seconds(recovery.ready), seconds(recovery.served)]);
         }
-        let Tally { taken, deliveries, repeats, wishes, profiles, records } = tally;
+        let Counts { taken, deliveries, repeats, tickets, profiles, records } = counts;
         let summary = format!(
             "{table}\n{} rounds in {lasted:.0?}: {taken} messages acknowledged, {deliveries} delivered ({repeats} of \
-             them repeated), {wishes} wishes for a match, {profiles} profiles, {records} records; the server ended \
+             them repeated), {tickets} tickets, {profiles} profiles, {records} records; the server ended \
              {relaunches} times by itself; {} violations, {} findings",
             self.rows.len(),
             violations.len(),
@@ -117,6 +117,6 @@ impl Report {
         let slow = self.rows.iter().filter(late);
         let slow =
             slow.map(|it| format!("{}: ready after {}", it.name, seconds(it.recovery.ready))).collect();
-        Outcome { violations, findings: self.findings, slow, tally, relaunches, history, summary }
+        Outcome { violations, findings: self.findings, slow, counts, relaunches, history, summary }
     }
 }

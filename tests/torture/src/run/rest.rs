@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What hasn't arrived after so long is lost.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 const TICK: Duration = Duration::from_millis(20);
 
 impl Run {
@@ -30,16 +30,16 @@ impl Run {
             if self.is_quiet() {
                 break;
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > TIMEOUT {
                 let busy = self.busy();
-                self.report.findings.push(format!("not at rest after {PATIENCE:?}: {busy}"));
+                self.report.findings.push(format!("not at rest after {TIMEOUT:?}: {busy}"));
                 break;
             }
             tokio::time::sleep(TICK).await;
         }
-        // Whoever would hear something twice has heard it now.
+        // A second delivery of anything would have come by now.
         self.all_served(Instant::now()).await;
-        self.close_wishes().await;
+        self.close_tickets().await;
         self.compare_stored().await?;
         self.feed();
         self.report.findings.extend(self.workload.take_oddities());
@@ -47,8 +47,8 @@ impl Run {
     }
 
     fn is_quiet(&self) -> bool {
-        let silent = |it: &Arc<Card>| {
-            it.unacknowledged.load(Ordering::Acquire) == 0 && it.runtime.load(Ordering::Acquire) != 0
+        let silent = |card: &Arc<Card>| {
+            card.unacknowledged.load(Ordering::Acquire) == 0 && card.runtime.load(Ordering::Acquire) != 0
         };
         self.judge.missing() == 0
             && self.workload.cards().iter().all(silent)
@@ -83,7 +83,7 @@ impl Run {
             if waiting.is_empty() {
                 return Instant::now();
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > TIMEOUT {
                 let names = waiting.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
                 self.report.findings.push(format!("{} are not served: {names} …", waiting.len()));
                 return Instant::now();
@@ -92,18 +92,18 @@ impl Run {
         }
     }
 
-    /// Wishes that have not ended are open.
-    async fn close_wishes(&mut self) {
+    /// Tickets that have not ended are open.
+    async fn close_tickets(&mut self) {
         for card in self.workload.cards() {
             let begun = Instant::now();
-            while card.wish.load(Ordering::Acquire) && begun.elapsed() < PATIENCE {
+            while card.has_ticket.load(Ordering::Acquire) && begun.elapsed() < TIMEOUT {
                 match Player::with_token(&self.workload.client, &card.token()).ticket(card.client_id).await {
                     Ok(_open) => break,
                     Err(problem) if problem.kind() == Kind::NotFound => {
-                        // What it was told meanwhile it hears with its next exchange.
+                        // Its next exchange brings what came meanwhile.
                         self.all_served(Instant::now()).await;
-                        if card.wish.swap(false, Ordering::AcqRel) {
-                            self.workload.log.add(Record::WishVoid { client: card.client });
+                        if card.has_ticket.swap(false, Ordering::AcqRel) {
+                            self.workload.log.add(Record::TicketVoid { client: card.client });
                         }
                     }
                     Err(_later) => {
@@ -119,7 +119,7 @@ impl Run {
     async fn compare_stored(&mut self) -> anyhow::Result<()> {
         let cards = self.workload.cards();
         let users: HashMap<u64, Arc<Card>> = cards.iter().map(|it| (it.user, Arc::clone(it))).collect();
-        for row in self.sql.ask("select user_id, body from players.profile").await? {
+        for row in self.sql.query("select user_id, body from players.profile").await? {
             let [user, body] = row.as_slice() else { continue };
             let Some(card) = user.parse().ok().and_then(|it| users.get(&it)) else { continue };
             let value = serde_json::from_str(body).map_or(0, |it: Profile| it.v);
@@ -128,12 +128,12 @@ impl Run {
         let begun = Instant::now();
         loop {
             // Matches end also while others rest, so some may be on their way.
-            let rows = self.sql.ask("select id, coalesce(runtime_id, 0) from messaging.client_box").await?;
+            let rows = self.sql.query("select id, coalesce(runtime_id, 0) from messaging.client_box").await?;
             let astray: Vec<String> = rows.iter().filter_map(|it| self.astray(it)).collect();
             if astray.is_empty() {
                 return Ok(());
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > TIMEOUT {
                 self.report.findings.extend(astray);
                 return Ok(());
             }
@@ -141,12 +141,13 @@ impl Run {
         }
     }
 
-    /// A client that the database has elsewhere than it was told.
+    /// A client whose stored runtime isn't its assigned one.
     fn astray(&self, row: &[String]) -> Option<String> {
         let [client, stored] = row else { return None };
         let card = self.workload.card(client.parse().ok()?)?;
-        let told = card.runtime.load(Ordering::Acquire);
-        (stored.parse() != Ok(told))
-            .then(|| format!("client {client} was told runtime {told}, and runtime {stored} is stored"))
+        let assigned = card.runtime.load(Ordering::Acquire);
+        (stored.parse() != Ok(assigned)).then(|| {
+            format!("client {client} was assigned to runtime {assigned}, and runtime {stored} is stored")
+        })
     }
 }

@@ -154,12 +154,12 @@ impl Server {
 }
 
 async fn is_ready(backend: &Backend) -> bool {
-    let ask = async {
+    let request = async {
         let mut stream = TcpStream::connect(backend.address()).await?;
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    matches!(timeout(Duration::from_secs(2), ask).await, Ok(Ok(answer)) if &answer == b"HTTP/1.1 200")
+    matches!(timeout(Duration::from_secs(2), request).await, Ok(Ok(answer)) if &answer == b"HTTP/1.1 200")
 }

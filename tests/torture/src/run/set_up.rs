@@ -25,12 +25,13 @@ use crate::{
 /// How many sign up at the same time.
 const AT_ONCE: usize = 16;
 
-pub(super) async fn open(options: Options, say: Box<dyn Fn(&str) + Send + Sync>) -> anyhow::Result<Run> {
-    let report = Report::new(say);
+pub(super) async fn open(options: Options, print: Box<dyn Fn(&str) + Send + Sync>) -> anyhow::Result<Run> {
+    let report = Report::new(print);
     let clock = FakeClock::find();
     if clock.is_none() {
-        report
-            .say("the clock isn't stepped: libfaketime isn't installed (SETUP_TORTURE=yes scripts/setup.sh)");
+        report.print(
+            "the clock isn't stepped: libfaketime isn't installed (SETUP_TORTURE=yes scripts/setup.sh)",
+        );
     }
     let (cluster, proxy) = match options.database {
         Database::Embedded => (None, None),
@@ -105,23 +106,23 @@ impl Run {
         let version = studio.push_game(backend, Game::IdleRuntime, &version(self.options.players)).await;
         studio.deploy(version).await;
         let (studio, installation) = (Arc::new(studio), backend.installation());
-        let mut coming = JoinSet::new();
+        let mut signing_up = JoinSet::new();
         let mut signed_up = Vec::new();
         for index in 0..self.options.players {
-            if coming.len() >= AT_ONCE
-                && let Some(done) = coming.join_next().await
+            if signing_up.len() >= AT_ONCE
+                && let Some(done) = signing_up.join_next().await
             {
                 signed_up.push(done??);
             }
-            coming.spawn(sign_up(Arc::clone(&self.workload), Arc::clone(&studio), index));
+            signing_up.spawn(sign_up(Arc::clone(&self.workload), Arc::clone(&studio), index));
         }
-        while let Some(done) = coming.join_next().await {
+        while let Some(done) = signing_up.join_next().await {
             signed_up.push(done??);
         }
         for player in signed_up {
             self.seat(player);
         }
-        // Not before: a game server has to know whom it is told of.
+        // Not before: a game server has to know the clients that it is sent.
         self.tasks.spawn(hosts::watch(Arc::clone(&self.workload), installation));
         self.all_served(Instant::now()).await;
         self.rest().await
@@ -140,7 +141,7 @@ impl Run {
     }
 }
 
-/// Somebody who has signed up and has a session.
+/// A player that has signed up and has a session.
 struct Signed {
     card: Arc<Card>,
     /// Only of those who use the SDK.

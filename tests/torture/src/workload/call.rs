@@ -26,7 +26,7 @@ pub(crate) enum Answer<T> {
 
 impl Workload {
     /// Waits for the answer, or breaks the request off.
-    pub(crate) async fn ask<T>(
+    pub(crate) async fn call<T>(
         &self,
         rng: &mut Rng,
         request: impl Future<Output = Result<T, Problem>>,
@@ -45,7 +45,7 @@ impl Workload {
 
 fn judged<T>(answer: Result<T, Problem>) -> Answer<T> {
     match answer {
-        Ok(it) => Answer::Good(it),
+        Ok(answer) => Answer::Good(answer),
         Err(problem) => match problem.kind() {
             Kind::Unauthenticated => Answer::Token,
             Kind::NotFound | Kind::Gone => Answer::Gone(problem),

@@ -22,18 +22,18 @@ pub(crate) struct Card {
     pub(crate) user_id: String,
     pub(crate) password: String,
     pub(crate) token: Mutex<String>,
-    /// Said and not acknowledged.
+    /// Sent and not acknowledged.
     pub(crate) unacknowledged: AtomicU64,
-    /// Said and not given up, and heard by no game server.
-    unheard: Mutex<HashSet<u64>>,
-    /// It shall say nothing until it is assigned again: its game server wants to send it away.
-    pub(crate) hush: AtomicBool,
-    /// A wish for a match is under way or open.
-    pub(crate) wish: AtomicBool,
+    /// Sent and not given up, and received by no game server.
+    unsettled: Mutex<HashSet<u64>>,
+    /// It shall send nothing until it is assigned again: its game server wants to send it away.
+    pub(crate) mute: AtomicBool,
+    /// A ticket request is under way, or a ticket is open.
+    pub(crate) has_ticket: AtomicBool,
     pub(crate) profiles: AtomicU64,
-    /// The game server that it was told last; 0 before.
+    /// Its last assigned game server; 0 before.
     pub(crate) runtime: AtomicU64,
-    /// It has said what it was to say.
+    /// It has sent what it was to send.
     pub(crate) filled: AtomicBool,
     pub(crate) over: AtomicBool,
     served: Mutex<Option<Instant>>,
@@ -49,9 +49,9 @@ impl Card {
             password,
             token: Mutex::new(token),
             unacknowledged: AtomicU64::new(0),
-            unheard: Mutex::default(),
-            hush: AtomicBool::new(false),
-            wish: AtomicBool::new(false),
+            unsettled: Mutex::default(),
+            mute: AtomicBool::new(false),
+            has_ticket: AtomicBool::new(false),
             profiles: AtomicU64::new(0),
             runtime: AtomicU64::new(0),
             filled: AtomicBool::new(false),
@@ -64,18 +64,18 @@ impl Card {
         lock(&self.token).clone()
     }
 
-    pub(crate) fn said(&self, number: u64) {
-        lock(&self.unheard).insert(number);
+    pub(crate) fn sent(&self, number: u64) {
+        lock(&self.unsettled).insert(number);
     }
 
     /// A game server has it, or it was given up.
     pub(crate) fn settle(&self, number: u64) {
-        lock(&self.unheard).remove(&number);
+        lock(&self.unsettled).remove(&number);
     }
 
-    /// Whether all that it said has arrived and was acknowledged.
+    /// Whether all that it sent has arrived and was acknowledged.
     pub(crate) fn is_settled(&self) -> bool {
-        self.unacknowledged.load(Ordering::Acquire) == 0 && lock(&self.unheard).is_empty()
+        self.unacknowledged.load(Ordering::Acquire) == 0 && lock(&self.unsettled).is_empty()
     }
 
     /// A request that was begun then was answered.

@@ -34,7 +34,7 @@ use crate::{
 /// The mode of the version's configuration.
 pub(crate) const MODE: &str = "duel";
 /// After so long a client that was sent away and is still here is sent away again.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// Fewer entries than an answer may have: it had all that waited.
 const SURELY_ALL: usize = 500;
 
@@ -42,8 +42,8 @@ const SURELY_ALL: usize = 500;
 struct Member {
     card: Arc<Card>,
     id: ClientId,
-    /// How often the server had gone down when it was last heard.
-    heard: Option<u64>,
+    /// How often the server had gone down when its last message came.
+    last_received: Option<u64>,
 }
 
 struct Game {
@@ -63,7 +63,7 @@ struct Game {
 
 /// Plays until the game server is dismissed or everything is over.
 pub(crate) async fn play(workload: Arc<Workload>, seat: Arc<Seat>, rng: Rng) {
-    let mut it = Game {
+    let mut game = Game {
         workload,
         seat,
         rng,
@@ -75,14 +75,14 @@ pub(crate) async fn play(workload: Arc<Workload>, seat: Arc<Seat>, rng: Rng) {
         until: None,
         kicked: BTreeMap::new(),
     };
-    while it.workload.mode() != Mode::Over && !it.seat.is_over() {
-        let mode = it.workload.mode();
+    while game.workload.mode() != Mode::Over && !game.seat.is_over() {
+        let mode = game.workload.mode();
         if matches!(mode, Mode::Still | Mode::FillGames) {
-            it.workload.other_than(mode).await;
-        } else if it.seat.frozen.load(Ordering::Acquire) {
+            game.workload.other_than(mode).await;
+        } else if game.seat.frozen.load(Ordering::Acquire) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         } else {
-            it.turn(mode).await;
+            game.turn(mode).await;
         }
     }
 }
@@ -98,7 +98,7 @@ impl Game {
             }
             _ => {}
         }
-        // Who plays a match sends its players away also while others rest.
+        // A match sends its players away also while others rest.
         if self.seat.is_match && matches!(mode, Mode::Play | Mode::Rest) {
             self.send_away();
         }
@@ -121,13 +121,13 @@ impl Game {
         };
         let begun = Instant::now();
         let call = self.workload.client.send(&runtime::Interchange::DESCRIPTOR, Some(&token), &request);
-        let answer: Answer<RuntimeInterchangeResponse> = self.workload.ask(&mut self.rng, call).await;
+        let answer: Answer<RuntimeInterchangeResponse> = self.workload.call(&mut self.rng, call).await;
         match answer {
             Answer::Good(answer) => {
                 drop(self.consumed.drain(..count));
                 let here = self.surely_here();
                 self.orders.answered(&self.workload, &self.seat, &answer.rejected_commands, &here);
-                self.hear(&answer.incoming_commands);
+                self.receive(&answer.incoming_commands);
                 if answer.incoming_commands.len() < SURELY_ALL {
                     self.orders.fetched(&self.workload, &self.seat);
                 }
@@ -151,7 +151,7 @@ impl Game {
         let password = self.seat.password.clone();
         let request = CreateRuntimeTokenRequest { runtime_id: self.seat.runtime_id, password };
         let call = self.workload.client.send(&runtime::CreateToken::DESCRIPTOR, None, &request);
-        let answer: Answer<CreateRuntimeTokenResponse> = self.workload.ask(&mut self.rng, call).await;
+        let answer: Answer<CreateRuntimeTokenResponse> = self.workload.call(&mut self.rng, call).await;
         match answer {
             Answer::Good(answer) => {
                 self.token = Some(answer.api_token.clone());
@@ -180,39 +180,37 @@ impl Game {
         None
     }
 
-    fn hear(&mut self, incoming: &[Incoming]) {
-        for it in incoming {
-            let fresh = self.seen.insert(it.id);
-            self.consumed.push(it.id);
-            let body = it.body.get();
-            let read = match it.qualifier.as_str() {
+    fn receive(&mut self, incoming: &[Incoming]) {
+        for entry in incoming {
+            let fresh = self.seen.insert(entry.id);
+            self.consumed.push(entry.id);
+            let body = entry.body.get();
+            let read = match entry.qualifier.as_str() {
                 command::ADD_CLIENT | command::ADD_MATCH_CLIENT if fresh => {
                     serde_json::from_str(body).map(|it: AddClient| self.add(&it))
                 }
                 command::DELETE_CLIENT if fresh => {
                     serde_json::from_str(body).map(|it: ClientRef| self.remove(number(it.client_id)))
                 }
-                command::HANDLE_MESSAGE => {
-                    serde_json::from_str(body).and_then(|said: ToClient<'_>| self.handle(it.id, fresh, &said))
-                }
+                command::HANDLE_MESSAGE => serde_json::from_str(body)
+                    .and_then(|recipients: ToClient<'_>| self.handle(entry.id, fresh, &recipients)),
                 _ => Ok(()),
             };
             if let Err(error) = read {
-                self.workload.odd(format!("runtime {} got {}: {error}", self.seat.runtime, it.body));
+                self.workload.odd(format!("runtime {} got {}: {error}", self.seat.runtime, entry.body));
             }
         }
     }
 
-    fn add(&mut self, it: &AddClient) {
-        let client = number(it.client_id);
+    fn add(&mut self, added: &AddClient) {
+        let client = number(added.client_id);
         let Some(card) = self.workload.card(client) else {
-            self.workload
-                .odd(format!("runtime {} was told of a stranger, client {client}", self.seat.runtime));
+            self.workload.odd(format!("runtime {} got an unknown client, {client}", self.seat.runtime));
             return;
         };
-        let value = serde_json::from_str(it.profile.get()).map_or(0, |it: Profile| it.v);
+        let value = serde_json::from_str(added.profile.get()).map_or(0, |it: Profile| it.v);
         self.workload.log.add(Record::ProfileRead { user: card.user, value });
-        self.members.insert(client, Member { card, id: it.client_id, heard: None });
+        self.members.insert(client, Member { card, id: added.client_id, last_received: None });
         let plays = self.rng.millis(500, 2500);
         self.until.get_or_insert_with(|| Instant::now() + plays);
     }
@@ -223,18 +221,18 @@ impl Game {
         self.orders.left(client);
     }
 
-    fn handle(&mut self, entry: EntryId, fresh: bool, it: &ToClient<'_>) -> serde_json::Result<()> {
-        let said: FromPlayer = serde_json::from_str(it.message.get())?;
-        let client = number(it.client_id);
+    fn handle(&mut self, entry: EntryId, fresh: bool, message: &ToClient<'_>) -> serde_json::Result<()> {
+        let sent: FromPlayer = serde_json::from_str(message.message.get())?;
+        let client = number(message.client_id);
         let (by, from) = (Actor::Runtime(self.seat.runtime), Actor::Client(client));
-        self.workload.log.add(Record::Heard { by, entry: number(entry), from, number: said.n });
+        self.workload.log.add(Record::Received { by, entry: number(entry), from, number: sent.n });
         if let Some(card) = self.workload.card(client) {
-            card.settle(said.n);
+            card.settle(sent.n);
         }
         let Some(member) = self.members.get_mut(&client) else { return Ok(()) };
-        member.heard = Some(self.workload.down_count());
+        member.last_received = Some(self.workload.down_count());
         if fresh && self.workload.mode() == Mode::Play && self.rng.percent(60) {
-            self.orders.say(&self.workload, &self.seat, &[it.client_id]);
+            self.orders.send(&self.workload, &self.seat, &[message.client_id]);
         }
         Ok(())
     }
@@ -249,22 +247,22 @@ impl Game {
         if self.rng.percent(20) {
             let some: BTreeSet<ClientId> =
                 (0..6).filter_map(|_| self.rng.pick(&ids).map(|it| it.1)).collect();
-            self.orders.say(&self.workload, &self.seat, &some.into_iter().collect::<Vec<_>>());
+            self.orders.send(&self.workload, &self.seat, &some.into_iter().collect::<Vec<_>>());
         }
         let Some(card) = self.members.get(&client).map(|it| Arc::clone(&it.card)) else { return };
         if self.rng.percent(40) {
             self.orders.profile(&self.workload, &self.seat, &card);
         }
-        let free = !card.wish.load(Ordering::Acquire);
+        let free = !card.has_ticket.load(Ordering::Acquire);
         if !self.seat.is_match && free && self.rng.percent(12) {
-            self.orders.wish(&self.workload, &self.seat, &card, MODE);
+            self.orders.request_match(&self.workload, &self.seat, &card, MODE);
         }
     }
 
-    /// Who was heard since the server went down last.
+    /// The clients whose messages came since the server went down last.
     fn surely_here(&self) -> BTreeSet<u64> {
         let downs = Some(self.workload.down_count());
-        self.members.iter().filter(|it| it.1.heard == downs).map(|it| *it.0).collect()
+        self.members.iter().filter(|it| it.1.last_received == downs).map(|it| *it.0).collect()
     }
 
     fn broadcast(&mut self) {
@@ -272,8 +270,8 @@ impl Game {
         self.orders.broadcast(&self.workload, &self.seat, surely);
     }
 
-    /// When the match is over its players fall silent; who has nothing under way any more is sent
-    /// away.
+    /// When the match is over its players fall silent. The match sends away each player with
+    /// nothing under way.
     fn send_away(&mut self) {
         if self.until.is_none_or(|it| Instant::now() < it) {
             return;
@@ -282,9 +280,9 @@ impl Game {
             if card.runtime.load(Ordering::Acquire) != self.seat.runtime {
                 continue;
             }
-            let silent = card.hush.swap(true, Ordering::AcqRel);
+            let silent = card.mute.swap(true, Ordering::AcqRel);
             // A command that was refused, or undone by a kill, is given again.
-            let recently = self.kicked.get(client).is_some_and(|it| it.elapsed() < PATIENCE);
+            let recently = self.kicked.get(client).is_some_and(|it| it.elapsed() < TIMEOUT);
             if silent && !recently && card.is_settled() {
                 self.kicked.insert(*client, Instant::now());
                 self.orders.kick(&self.workload, &self.seat, card);

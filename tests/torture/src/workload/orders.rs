@@ -20,9 +20,8 @@ use crate::history::{Actor, Record, To};
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     /// One client.
-    Say(u64),
-    /// Some. When one of them isn't there, the others get it all the same, and the command is
-    /// refused.
+    One(u64),
+    /// Some. When one of them isn't there, the others still get it, and the command is refused.
     Some(BTreeSet<u64>),
     /// All, and who they were in the eyes of the game server.
     Broadcast(BTreeSet<u64>),
@@ -31,7 +30,7 @@ pub(crate) enum What {
         user: u64,
         value: u64,
     },
-    Wish(u64),
+    Ticket(u64),
     Kick,
 }
 
@@ -83,15 +82,19 @@ impl Orders {
         self.queued.push(order);
     }
 
-    /// Says something to one client, or to some.
-    pub(crate) fn say(&mut self, workload: &Workload, seat: &Seat, to: &[ClientId]) {
+    /// Sends a message to one client, or to some.
+    pub(crate) fn send(&mut self, workload: &Workload, seat: &Seat, to: &[ClientId]) {
         let message = from_game(seat.runtime, self.next);
-        let said = To::Clients(to.iter().map(|it| number(*it)).collect());
-        workload.log.add(Record::Said { from: Actor::Runtime(seat.runtime), number: self.next, to: said });
+        let recipients = To::Clients(to.iter().map(|it| number(*it)).collect());
+        workload.log.add(Record::Sent {
+            from: Actor::Runtime(seat.runtime),
+            number: self.next,
+            to: recipients,
+        });
         match to {
             [one] => {
                 let body = raw(&json!({"client_id": one, "message": message}));
-                self.add(workload, seat, What::Say(number(*one)), command::RESPOND_CLIENT, body);
+                self.add(workload, seat, What::One(number(*one)), command::RESPOND_CLIENT, body);
             }
             some => {
                 let body = raw(&json!({"clients": clients(some), "message": message}));
@@ -101,10 +104,10 @@ impl Orders {
         }
     }
 
-    /// Says something to all; `surely` are those who are certainly there.
+    /// Sends a message to all; `surely` are those that are certainly there.
     pub(crate) fn broadcast(&mut self, workload: &Workload, seat: &Seat, surely: BTreeSet<u64>) {
         let from = Actor::Runtime(seat.runtime);
-        workload.log.add(Record::Said { from, number: self.next, to: To::Members });
+        workload.log.add(Record::Sent { from, number: self.next, to: To::Members });
         let body = raw(&json!({"message": from_game(seat.runtime, self.next)}));
         self.add(workload, seat, What::Broadcast(surely), command::BROADCAST_MESSAGE, body);
     }
@@ -112,21 +115,21 @@ impl Orders {
     /// Sets a profile to the next value.
     pub(crate) fn profile(&mut self, workload: &Workload, seat: &Seat, card: &Card) {
         let value = card.profiles.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        workload.log.add(Record::ProfileSaid { user: card.user, value });
+        workload.log.add(Record::ProfileSent { user: card.user, value });
         let body = raw(&json!({"client_id": card.client_id, "profile": {"v": value}}));
         let what = What::Profile { client: card.client, user: card.user, value };
         self.add(workload, seat, what, command::SET_PROFILE, body);
     }
 
     /// Asks for a match.
-    pub(crate) fn wish(&mut self, workload: &Workload, seat: &Seat, card: &Card, mode: &str) {
-        if card.wish.swap(true, Ordering::AcqRel) {
+    pub(crate) fn request_match(&mut self, workload: &Workload, seat: &Seat, card: &Card, mode: &str) {
+        if card.has_ticket.swap(true, Ordering::AcqRel) {
             return;
         }
         let (client, user) = (card.client, card.user);
-        workload.log.add_all([Record::Wished { client }, Record::ProfileAsked { user }]);
+        workload.log.add_all([Record::TicketRequested { client }, Record::ProfileAsked { user }]);
         let body = raw(&json!({"client_id": card.client_id, "mode": mode}));
-        self.add(workload, seat, What::Wish(client), command::REQUEST_MATCHMAKING, body);
+        self.add(workload, seat, What::Ticket(client), command::REQUEST_MATCHMAKING, body);
     }
 
     /// Sends a client away.
@@ -167,9 +170,9 @@ impl Orders {
                 (false, true) if !matches!(order.what, What::Broadcast(_)) => {
                     workload.log.add_all(taken(seat, &order, BTreeSet::new()));
                 }
-                // Who asks again hears that it asked before, also when it was refused then. To
-                // those who were here all the time it wasn't; after a kill that isn't certain of
-                // anybody.
+                // A repeated command is answered as a repetition, also when the first was refused.
+                // For clients that were here all the time it wasn't refused; after a kill that
+                // isn't certain of any client.
                 (false, _) => {
                     let surely = order.what.clients().filter(|it| here.contains(it)).collect();
                     let surely = if order.downs == workload.down_count() { surely } else { BTreeSet::new() };
@@ -179,13 +182,13 @@ impl Orders {
         }
     }
 
-    /// A client has left: what was said to all may not have reached it.
+    /// A client has left: messages to all may not have reached it.
     pub(crate) fn left(&mut self, client: u64) {
         for (_, surely) in &mut self.unsettled {
             surely.remove(&client);
         }
-        for it in self.queued.iter_mut().chain(&mut self.batch) {
-            if let What::Broadcast(surely) = &mut it.what {
+        for order in self.queued.iter_mut().chain(&mut self.batch) {
+            if let What::Broadcast(surely) = &mut order.what {
                 surely.remove(&client);
             }
         }
@@ -205,7 +208,7 @@ impl What {
     /// Whom it is about.
     fn clients(&self) -> impl Iterator<Item = u64> + '_ {
         let (one, some) = match self {
-            Self::Say(client) | Self::Wish(client) | Self::Profile { client, .. } => (Some(*client), None),
+            Self::One(client) | Self::Ticket(client) | Self::Profile { client, .. } => (Some(*client), None),
             Self::Some(all) | Self::Broadcast(all) => (None, Some(all)),
             Self::Kick => (None, None),
         };
@@ -217,12 +220,12 @@ impl What {
 fn taken(seat: &Seat, order: &Order, surely: BTreeSet<u64>) -> Option<Record> {
     let from = Actor::Runtime(seat.runtime);
     match order.what {
-        What::Say(_) => Some(Record::Taken { from, number: order.seq, surely: Vec::new() }),
+        What::One(_) => Some(Record::Taken { from, number: order.seq, surely: Vec::new() }),
         What::Some(_) | What::Broadcast(_) => {
             Some(Record::Taken { from, number: order.seq, surely: surely.into_iter().collect() })
         }
         What::Profile { user, value, .. } => Some(Record::ProfileTaken { user, value }),
-        What::Wish(client) => Some(Record::WishTaken { client }),
+        What::Ticket(client) => Some(Record::TicketTaken { client }),
         What::Kick => None,
     }
 }
@@ -230,13 +233,13 @@ fn taken(seat: &Seat, order: &Order, surely: BTreeSet<u64>) -> Option<Record> {
 fn refuse(workload: &Workload, seat: &Seat, order: &Order) {
     let from = Actor::Runtime(seat.runtime);
     workload.log.add_all(match order.what {
-        What::Say(_) | What::Broadcast(_) => Some(Record::Refused { from, number: order.seq }),
+        What::One(_) | What::Broadcast(_) => Some(Record::Refused { from, number: order.seq }),
         What::Profile { user, value, .. } => Some(Record::ProfileRefused { user, value }),
-        What::Wish(client) => {
+        What::Ticket(client) => {
             if let Some(card) = workload.card(client) {
-                card.wish.store(false, Ordering::Release);
+                card.has_ticket.store(false, Ordering::Release);
             }
-            Some(Record::WishRefused { client })
+            Some(Record::TicketRefused { client })
         }
         What::Some(_) | What::Kick => None,
     });

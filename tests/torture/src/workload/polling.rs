@@ -15,9 +15,9 @@ use super::{
     Mode, Workload,
     call::Answer,
     card::Card,
-    ears::Ears,
+    inbox::Inbox,
     lock,
-    voice::{Voice, Words},
+    outbox::{Outbox, Words},
 };
 use crate::rng::Rng;
 
@@ -25,8 +25,8 @@ struct Polling {
     workload: Arc<Workload>,
     card: Arc<Card>,
     rng: Rng,
-    ears: Ears,
-    voice: Voice,
+    inbox: Inbox,
+    outbox: Outbox,
     /// What wasn't answered, and how often it was sent.
     words: Words,
     attempts: u32,
@@ -34,17 +34,24 @@ struct Polling {
 
 /// Plays until it is over.
 pub(crate) async fn play(workload: Arc<Workload>, card: Arc<Card>, rng: Rng) {
-    let words = Voice::default().say(&workload, &card, 0);
-    let mut it =
-        Polling { workload, card, rng, ears: Ears::default(), voice: Voice::default(), words, attempts: 0 };
-    while it.workload.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
-        let mode = it.workload.mode();
-        let filled = it.card.filled.load(Ordering::Acquire);
+    let words = Outbox::default().send(&workload, &card, 0);
+    let mut player = Polling {
+        workload,
+        card,
+        rng,
+        inbox: Inbox::default(),
+        outbox: Outbox::default(),
+        words,
+        attempts: 0,
+    };
+    while player.workload.mode() != Mode::Over && !player.card.over.load(Ordering::Acquire) {
+        let mode = player.workload.mode();
+        let filled = player.card.filled.load(Ordering::Acquire);
         if matches!(mode, Mode::Still | Mode::FillPlayers) || (mode == Mode::FillGames && filled) {
-            it.workload.other_than(mode).await;
+            player.workload.other_than(mode).await;
             continue;
         }
-        let pause = it.exchange(mode).await;
+        let pause = player.exchange(mode).await;
         tokio::time::sleep(pause).await;
     }
 }
@@ -53,13 +60,13 @@ impl Polling {
     /// One exchange; answers how long to pause after it.
     async fn exchange(&mut self, mode: Mode) -> std::time::Duration {
         if self.words.is_empty() {
-            let count = Voice::appetite(&self.workload, &self.card, &mut self.rng);
-            self.words = self.voice.say(&self.workload, &self.card, count);
+            let count = Outbox::appetite(&self.workload, &self.card, &mut self.rng);
+            self.words = self.outbox.send(&self.workload, &self.card, count);
             self.attempts = 0;
         }
         self.attempts = self.attempts.saturating_add(1);
         let filling = mode == Mode::FillGames;
-        let consumed = if filling { Vec::new() } else { self.ears.consumed().to_vec() };
+        let consumed = if filling { Vec::new() } else { self.inbox.consumed().to_vec() };
         let count = consumed.len();
         let long = !filling && self.rng.percent(20);
         let request = PlayerInterchangeRequest {
@@ -71,13 +78,13 @@ impl Polling {
         let token = self.card.token();
         let begun = Instant::now();
         let call = self.workload.client.send(&player::Interchange::DESCRIPTOR, Some(&token), &request);
-        let answer: Answer<PlayerInterchangeResponse> = self.workload.ask(&mut self.rng, call).await;
+        let answer: Answer<PlayerInterchangeResponse> = self.workload.call(&mut self.rng, call).await;
         let pace = u64::try_from(self.workload.pace.as_millis()).unwrap_or(100);
         if let Answer::Good(answer) = answer {
-            Voice::taken(&self.workload, &self.card, &self.words);
-            self.words = self.voice.say(&self.workload, &self.card, 0);
-            self.ears.acknowledged(count);
-            self.ears.hear(&self.workload, &self.card, &answer.incoming_messages);
+            Outbox::taken(&self.workload, &self.card, &self.words);
+            self.words = self.outbox.send(&self.workload, &self.card, 0);
+            self.inbox.acknowledged(count);
+            self.inbox.receive(&self.workload, &self.card, &answer.incoming_messages);
             self.card.serve(begun);
             if filling {
                 self.card.filled.store(true, Ordering::Release);
@@ -94,16 +101,16 @@ impl Polling {
             // Some games go on without repeating what wasn't answered.
             Answer::Unknown => {
                 if self.rng.percent(3) && self.workload.mode() == Mode::Play {
-                    Voice::given_up(&self.card, &self.words);
-                    self.words = self.voice.say(&self.workload, &self.card, 0);
+                    Outbox::given_up(&self.card, &self.words);
+                    self.words = self.outbox.send(&self.workload, &self.card, 0);
                 }
             }
             Answer::Token => renew(&self.workload, &self.card).await,
             Answer::Gone(problem) => self.workload.log.add(self.card.ended(problem.to_string())),
             Answer::Refused(problem) => {
                 self.workload.odd(format!("client {} was refused: {problem}", self.card.client));
-                Voice::refused(&self.workload, &self.card, &self.words, self.attempts == 1);
-                self.words = self.voice.say(&self.workload, &self.card, 0);
+                Outbox::refused(&self.workload, &self.card, &self.words, self.attempts == 1);
+                self.words = self.outbox.send(&self.workload, &self.card, 0);
             }
         }
     }

@@ -31,11 +31,11 @@ pub(crate) async fn play(workload: Arc<Workload>, card: Arc<Card>, mut session: 
             continue;
         }
         // What wasn't acknowledged by the last call goes on with this one.
-        let talks = mode == Mode::Play && !card.hush.load(Ordering::Acquire);
+        let talks = mode == Mode::Play && !card.mute.load(Ordering::Acquire);
         if talks && card.unacknowledged.load(Ordering::Acquire) < 20 {
             for _ in 0..rng.between(0, 3) {
-                workload.log.add(Record::Said { from, number: next, to: To::Runtime });
-                card.said(next);
+                workload.log.add(Record::Sent { from, number: next, to: To::Runtime });
+                card.sent(next);
                 card.unacknowledged.fetch_add(1, Ordering::AcqRel);
                 if session.send(&serde_json::json!({"n": next})).is_err() {
                     workload.odd(format!("client {} can't say {next}", card.client));
@@ -55,7 +55,7 @@ pub(crate) async fn play(workload: Arc<Workload>, card: Arc<Card>, mut session: 
                 for event in events {
                     entry += 1;
                     let record = read(&workload, &card, event, entry);
-                    if let (Some(Record::Heard { from, number, .. }), Some(again)) = (&record, &mut again)
+                    if let (Some(Record::Received { from, number, .. }), Some(again)) = (&record, &mut again)
                         && !again.insert((*from, *number))
                     {
                         continue;
@@ -79,7 +79,7 @@ async fn gave_up(workload: &Workload, card: &Card, problem: &str, rng: &mut Rng)
 fn read(workload: &Workload, card: &Card, event: Event, entry: u64) -> Option<Record> {
     match event {
         Event::Message(raw) => match serde_json::from_str(raw.get()) {
-            Ok(FromGame { r, n }) => Some(Record::Heard {
+            Ok(FromGame { r, n }) => Some(Record::Received {
                 by: Actor::Client(card.client),
                 entry,
                 from: Actor::Runtime(r),
@@ -94,8 +94,8 @@ fn read(workload: &Workload, card: &Card, event: Event, entry: u64) -> Option<Re
             Some(card.assigned(entry, number(runtime_id), qualifier))
         }
         Event::MatchmakingFailed(_) => {
-            card.wish.store(false, Ordering::Release);
-            Some(Record::WishFailed { client: card.client, entry })
+            card.has_ticket.store(false, Ordering::Release);
+            Some(Record::TicketFailed { client: card.client, entry })
         }
         Event::Disconnected { reason } => Some(card.ended(format!("{reason:?}"))),
         _ => None,

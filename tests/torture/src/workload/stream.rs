@@ -20,9 +20,9 @@ use tokio_tungstenite::{
 use super::{
     Mode, Workload,
     card::Card,
-    ears::Ears,
+    inbox::Inbox,
+    outbox::{Outbox, Words},
     polling::renew,
-    voice::{Voice, Words},
 };
 use crate::rng::Rng;
 
@@ -31,7 +31,7 @@ type Socket = WebSocketStream<TcpStream>;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The backend pings every 15 s.
-const SILENCE: Duration = Duration::from_secs(45);
+const MOST_IDLE: Duration = Duration::from_secs(45);
 /// Most frames that weren't answered.
 const MOST_FRAMES: usize = 16;
 
@@ -48,8 +48,8 @@ struct Streaming {
     workload: Arc<Workload>,
     card: Arc<Card>,
     rng: Rng,
-    ears: Ears,
-    voice: Voice,
+    inbox: Inbox,
+    outbox: Outbox,
     next_request: u64,
     frames: VecDeque<Frame>,
 }
@@ -68,27 +68,27 @@ enum End {
 
 /// Plays until it is over.
 pub(crate) async fn play(workload: Arc<Workload>, card: Arc<Card>, rng: Rng) {
-    let mut it = Streaming {
+    let mut player = Streaming {
         workload,
         card,
         rng,
-        ears: Ears::default(),
-        voice: Voice::default(),
+        inbox: Inbox::default(),
+        outbox: Outbox::default(),
         next_request: 0,
         frames: VecDeque::new(),
     };
-    while it.workload.mode() != Mode::Over && !it.card.over.load(Ordering::Acquire) {
-        if it.stands_still() {
-            it.workload.other_than(it.workload.mode()).await;
+    while player.workload.mode() != Mode::Over && !player.card.over.load(Ordering::Acquire) {
+        if player.stands_still() {
+            player.workload.other_than(player.workload.mode()).await;
             continue;
         }
-        match it.connect().await {
-            End::Broken => tokio::time::sleep(it.rng.millis(50, 250)).await,
+        match player.connect().await {
+            End::Broken => tokio::time::sleep(player.rng.millis(50, 250)).await,
             End::Token => {
-                renew(&it.workload, &it.card).await;
-                tokio::time::sleep(it.rng.millis(50, 250)).await;
+                renew(&player.workload, &player.card).await;
+                tokio::time::sleep(player.rng.millis(50, 250)).await;
             }
-            End::Over(why) => it.workload.log.add(it.card.ended(why)),
+            End::Over(why) => player.workload.log.add(player.card.ended(why)),
             End::Mode => {}
         }
     }
@@ -141,20 +141,24 @@ impl Streaming {
             }
         }
         let pace = u64::try_from(self.workload.pace.as_millis()).unwrap_or(100);
-        let mut heard = Instant::now();
+        let mut last_received = Instant::now();
         let mut turn = tokio::time::Instant::now();
         loop {
             let next = tokio::time::timeout_at(turn, socket.next()).await;
             let ended = match next {
                 Ok(Some(Ok(message))) => {
-                    heard = Instant::now();
-                    self.hear(message)
+                    last_received = Instant::now();
+                    self.receive(message)
                 }
                 Ok(Some(Err(_)) | None) => Some(End::Broken),
                 Err(_my_turn) => {
                     turn =
                         tokio::time::Instant::now() + self.rng.millis(pace / 3, pace.saturating_mul(5) / 3);
-                    if heard.elapsed() > SILENCE { Some(End::Broken) } else { self.talk(&mut socket).await }
+                    if last_received.elapsed() > MOST_IDLE {
+                        Some(End::Broken)
+                    } else {
+                        self.talk(&mut socket).await
+                    }
                 }
             };
             if let Some(ended) = ended {
@@ -169,8 +173,8 @@ impl Streaming {
         frame.attempts = frame.attempts.saturating_add(1);
         frame.sent = Instant::now();
         let filling = self.workload.mode() == Mode::FillGames;
-        let consumed = if filling { Vec::new() } else { self.ears.consumed().to_vec() };
-        self.ears.acknowledged(consumed.len());
+        let consumed = if filling { Vec::new() } else { self.inbox.consumed().to_vec() };
+        self.inbox.acknowledged(consumed.len());
         serde_json::to_string(&ClientFrame {
             outgoing_messages: frame.words.outgoing(),
             consumed_messages: consumed,
@@ -179,8 +183,8 @@ impl Streaming {
         .ok()
     }
 
-    /// Says something, perhaps, and acknowledges. A frame without words is answered too, and shows
-    /// that it is served.
+    /// Sends something, perhaps, and acknowledges. A frame without words is answered too, and
+    /// shows that the player is served.
     async fn talk(&mut self, socket: &mut Socket) -> Option<End> {
         let drops = self.workload.drops.load(Ordering::Relaxed);
         if self.stands_still() {
@@ -192,11 +196,11 @@ impl Streaming {
         if self.frames.len() >= MOST_FRAMES {
             return None;
         }
-        let count = Voice::appetite(&self.workload, &self.card, &mut self.rng);
+        let count = Outbox::appetite(&self.workload, &self.card, &mut self.rng);
         // When it fills, one frame says all.
         let count =
             if self.workload.mode() == Mode::FillGames && !self.frames.is_empty() { 0 } else { count };
-        let words = self.voice.say(&self.workload, &self.card, count);
+        let words = self.outbox.send(&self.workload, &self.card, count);
         self.next_request = self.next_request.saturating_add(1);
         let frame = Frame { request: self.next_request, words, attempts: 0, sent: Instant::now() };
         self.frames.push_back(frame);
@@ -204,7 +208,7 @@ impl Streaming {
         socket.send(Message::text(text)).await.is_err().then_some(End::Broken)
     }
 
-    fn hear(&mut self, message: Message) -> Option<End> {
+    fn receive(&mut self, message: Message) -> Option<End> {
         match message {
             Message::Text(text) => match serde_json::from_str::<ServerFrame>(&text) {
                 Ok(frame) => {
@@ -212,7 +216,7 @@ impl Streaming {
                     None
                 }
                 Err(error) => {
-                    self.workload.odd(format!("a stream said {text}: {error}"));
+                    self.workload.odd(format!("a stream sent {text}: {error}"));
                     Some(End::Broken)
                 }
             },
@@ -229,23 +233,23 @@ impl Streaming {
 
     fn frame(&mut self, frame: ServerFrame) {
         let ServerFrame { incoming_messages, request, error, .. } = frame;
-        self.ears.hear(&self.workload, &self.card, &incoming_messages);
+        self.inbox.receive(&self.workload, &self.card, &incoming_messages);
         let Some(SenderSeq(request)) = request else { return };
         match error {
-            // It is said again on the next stream.
+            // It is sent again on the next stream.
             Some(StreamError { status, .. }) if status == 429 || status >= 500 => {}
             Some(StreamError { status, body }) => {
                 self.workload
                     .odd(format!("client {} was refused with {status}: {}", self.card.client, body.detail));
-                if let Some(it) = self.frames.pop_front() {
-                    Voice::refused(&self.workload, &self.card, &it.words, it.attempts == 1);
+                if let Some(frame) = self.frames.pop_front() {
+                    Outbox::refused(&self.workload, &self.card, &frame.words, frame.attempts == 1);
                 }
             }
             None => {
-                while let Some(it) = self.frames.pop_front_if(|it| it.request <= request) {
-                    Voice::taken(&self.workload, &self.card, &it.words);
-                    self.card.serve(it.sent);
-                    if self.workload.mode() == Mode::FillGames && !it.words.is_empty() {
+                while let Some(frame) = self.frames.pop_front_if(|it| it.request <= request) {
+                    Outbox::taken(&self.workload, &self.card, &frame.words);
+                    self.card.serve(frame.sent);
+                    if self.workload.mode() == Mode::FillGames && !frame.words.is_empty() {
                         self.card.filled.store(true, Ordering::Release);
                     }
                 }

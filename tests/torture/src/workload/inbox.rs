@@ -1,4 +1,4 @@
-//! What a player hears.
+//! What a player receives.
 
 use std::{collections::HashSet, sync::atomic::Ordering};
 
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::history::{Actor, Record};
 
-/// What a player has heard, and not acknowledged.
+/// What a player has received, and not acknowledged.
 #[derive(Debug, Default)]
-pub(crate) struct Ears {
+pub(crate) struct Inbox {
     seen: HashSet<EntryId>,
     consumed: Vec<EntryId>,
 }
 
-impl Ears {
+impl Inbox {
     /// What is to be acknowledged next.
     pub(crate) fn consumed(&self) -> &[EntryId] {
         &self.consumed
@@ -33,43 +33,43 @@ impl Ears {
     }
 
     /// Notes what came.
-    pub(crate) fn hear(&mut self, workload: &Workload, card: &Card, incoming: &[Incoming]) {
+    pub(crate) fn receive(&mut self, workload: &Workload, card: &Card, incoming: &[Incoming]) {
         let mut records = Vec::with_capacity(incoming.len());
-        for it in incoming {
-            let fresh = self.seen.insert(it.id);
-            if fresh || !self.consumed.contains(&it.id) {
-                self.consumed.push(it.id);
+        for entry in incoming {
+            let fresh = self.seen.insert(entry.id);
+            if fresh || !self.consumed.contains(&entry.id) {
+                self.consumed.push(entry.id);
             }
-            records.extend(read(workload, card, it, fresh));
+            records.extend(read(workload, card, entry, fresh));
         }
         workload.log.add_all(records);
     }
 }
 
-/// What an entry tells.
-fn read(workload: &Workload, card: &Card, it: &Incoming, fresh: bool) -> Option<Record> {
-    let (client, entry) = (card.client, number(it.id));
-    let body = it.body.get();
-    match it.qualifier.as_str() {
+/// The record of an entry.
+fn read(workload: &Workload, card: &Card, incoming: &Incoming, fresh: bool) -> Option<Record> {
+    let (client, entry) = (card.client, number(incoming.id));
+    let body = incoming.body.get();
+    match incoming.qualifier.as_str() {
         message::SERVER_OUTGOING => {
-            let said: Result<FromGame, _> =
+            let from_game: Result<FromGame, _> =
                 serde_json::from_str::<ToAll<'_>>(body).and_then(|it| serde_json::from_str(it.message.get()));
-            let Ok(FromGame { r, n }) = said else {
+            let Ok(FromGame { r, n }) = from_game else {
                 workload.odd(format!("client {client} got {body}"));
                 return None;
             };
-            Some(Record::Heard { by: Actor::Client(client), entry, from: Actor::Runtime(r), number: n })
+            Some(Record::Received { by: Actor::Client(client), entry, from: Actor::Runtime(r), number: n })
         }
         message::RUNTIME_ASSIGNMENT if fresh => {
-            let Ok(it) = serde_json::from_str::<RuntimeAssignment>(body) else {
+            let Ok(assignment) = serde_json::from_str::<RuntimeAssignment>(body) else {
                 workload.odd(format!("client {client} got {body}"));
                 return None;
             };
-            Some(card.assigned(entry, number(it.runtime_id), it.runtime_qualifier))
+            Some(card.assigned(entry, number(incoming.runtime_id), incoming.runtime_qualifier))
         }
         message::MATCHMAKING_FAILURE if fresh => {
-            card.wish.store(false, Ordering::Release);
-            Some(Record::WishFailed { client, entry })
+            card.has_ticket.store(false, Ordering::Release);
+            Some(Record::TicketFailed { client, entry })
         }
         message::DISCONNECTION_REASON if fresh => {
             let why = serde_json::from_str::<DisconnectionReason>(body);
@@ -80,13 +80,13 @@ fn read(workload: &Workload, card: &Card, it: &Incoming, fresh: bool) -> Option<
 }
 
 impl Card {
-    /// It was told where it is.
+    /// It learned its assignment.
     pub(crate) fn assigned(&self, entry: u64, runtime: u64, qualifier: RuntimeQualifier) -> Record {
         let is_match = qualifier == RuntimeQualifier::Match;
         self.runtime.store(runtime, Ordering::Release);
-        self.hush.store(false, Ordering::Release);
+        self.mute.store(false, Ordering::Release);
         if is_match {
-            self.wish.store(false, Ordering::Release);
+            self.has_ticket.store(false, Ordering::Release);
         }
         Record::Assigned { client: self.client, entry, runtime, is_match }
     }

@@ -1,4 +1,4 @@
-//! What a player says: numbers, and what became of them.
+//! What a player sends: numbers, and what became of them.
 
 use std::sync::atomic::Ordering;
 
@@ -41,26 +41,26 @@ impl Words {
 
 /// The numbers of a player.
 #[derive(Debug, Default)]
-pub(crate) struct Voice(u64);
+pub(crate) struct Outbox(u64);
 
-impl Voice {
-    /// How much it says now.
+impl Outbox {
+    /// How much it sends now.
     pub(crate) fn appetite(workload: &Workload, card: &Card, rng: &mut Rng) -> u64 {
         match workload.mode() {
-            Mode::Play if !card.hush.load(Ordering::Acquire) => rng.between(0, 4),
+            Mode::Play if !card.mute.load(Ordering::Acquire) => rng.between(0, 4),
             Mode::FillGames if !card.filled.load(Ordering::Acquire) => workload.fill.load(Ordering::Relaxed),
             _ => 0,
         }
     }
 
-    /// Says so many new messages: they are noted, and about to be sent.
-    pub(crate) fn say(&mut self, workload: &Workload, card: &Card, count: u64) -> Words {
+    /// Makes so many new messages: they are noted, and about to be sent.
+    pub(crate) fn send(&mut self, workload: &Workload, card: &Card, count: u64) -> Words {
         let numbers = self.0..self.0.saturating_add(count);
         self.0 = numbers.end;
         card.unacknowledged.fetch_add(count, Ordering::AcqRel);
-        let said = |number| Record::Said { from: Actor::Client(card.client), number, to: To::Runtime };
-        workload.log.add_all(numbers.clone().map(said));
-        numbers.clone().for_each(|it| card.said(it));
+        let sent = |number| Record::Sent { from: Actor::Client(card.client), number, to: To::Runtime };
+        workload.log.add_all(numbers.clone().map(sent));
+        numbers.clone().for_each(|it| card.sent(it));
         Words(numbers.map(|it| (it, raw(&from_player(it)))).collect())
     }
 
