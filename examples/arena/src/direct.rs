@@ -1,6 +1,6 @@
-//! Players who connect by UDP. The first datagram of each is its connect token; what comes from its
-//! address afterwards is what it says. Who has shown no good token gets no answer: that would go
-//! wherever a forged address says.
+//! Players that connect by UDP. The first datagram of each is its connect token; later datagrams
+//! from its address are its messages. A sender without a good token gets no answer: a forged
+//! address would direct the answer to a third party.
 
 use std::{
     collections::HashMap,
@@ -41,8 +41,8 @@ pub struct Direct {
     socket: UdpSocket,
     verifier: Verifier,
     peers: HashMap<ClientId, Peer>,
-    /// Tokens that somebody has got in with, as long as they are good: who overhears one gets in no
-    /// more, and a player whose address has changed asks the backend for another one.
+    /// Used tokens, as long as they are good: a second sender doesn't get in with one of them. A
+    /// player whose address has changed requests another token from the backend.
     used: HashMap<String, SystemTime>,
     buffer: Vec<u8>,
 }
@@ -70,8 +70,8 @@ impl Direct {
             // What an earlier answer met on its way is no trouble of this one.
             let Ok((length, from)) = self.socket.recv_from(&mut self.buffer).await else { continue };
             let datagram = self.buffer.get(..length).unwrap_or_default().to_vec();
-            if let Some(it) = self.read(datagram, from) {
-                return it;
+            if let Some(read) = self.read(datagram, from) {
+                return read;
             }
         }
     }
@@ -83,7 +83,7 @@ impl Direct {
             return Some(if again { Datagram::Connected(*client) } else { queued() });
         }
         let connecting = match self.verifier.verify(&String::from_utf8_lossy(&datagram)) {
-            Ok(it) => it,
+            Ok(token) => token,
             Err(problem) => {
                 log("turned away", &json!({"from": from, "why": problem.sentence()}));
                 return None;

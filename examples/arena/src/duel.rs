@@ -1,5 +1,5 @@
-//! A match: two seats, one bout. A pure function of what is heard and what time it is; it answers
-//! what is to be done.
+//! A match: two seats, one bout. A pure function of its input and the time; it returns what is to
+//! be done.
 
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ impl Duel {
         shown.into_iter().chain(end).collect()
     }
 
-    /// Profiles are kept, the result is told, everybody goes back to a lobby. Without an outcome
+    /// Stores the profiles, sends the result and kicks the players to a lobby. Without an outcome
     /// there was no bout.
     fn end(&mut self, outcome: Option<Outcome>) -> Vec<Act> {
         if std::mem::replace(&mut self.over, true) {

@@ -92,7 +92,7 @@ impl Arena {
     async fn serve(mut self, mut commands: UnboundedReceiver<Command>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A room that is refused for good is told once, and not asked again.
+        // A room that is refused for good is logged once, and not requested again.
         let mut has_room = true;
         while self.requests.is_some() {
             let acts = tokio::select! {

@@ -14,14 +14,14 @@ use crate::{log::log, requests::GameRequest};
 /// The field of the profile that counts messages.
 const COUNTER: &str = "messages";
 
-/// Who is here.
+/// The players in the lobby.
 #[derive(Debug)]
 pub struct Lobby {
     runtime: RuntimeId,
     profiles: HashMap<ClientId, Map<String, Value>>,
 }
 
-/// A wish to play.
+/// A request to play.
 #[derive(Deserialize)]
 struct Play {
     play: String,

@@ -88,8 +88,8 @@ pub async fn exchange(
             Err(problem) if !goes_on && problem.kind() == Kind::NotFound => return Ok(()),
             exchanged => exchanged?,
         };
-        for it in exchanged.rejected {
-            log("rejected", &json!(it.command));
+        for rejected in exchanged.rejected {
+            log("rejected", &json!(rejected.command));
         }
         for command in exchanged.commands {
             // A game that is over hears nothing more.

@@ -10,7 +10,7 @@ pub const LAST_FIELD: u8 = 8;
 pub const REACH: u8 = 2;
 /// Touches that win.
 pub const TOUCHES: u8 = 2;
-/// After so many rounds the duel ends, whatever the score.
+/// After so many rounds the duel ends at any score.
 pub const MOST_ROUNDS: u32 = 40;
 
 /// Where red and blue stand at first, and after each touch.

@@ -74,8 +74,8 @@ pub struct StageIds {
     pub stage: StageId,
 }
 
-/// From the first account to a player with a profile: a tenant gets a project, the project a
-/// version with an image, its stage a deployment, and a player who signs up enters it.
+/// From the first account to a player with a profile. A tenant gets a project, the project a
+/// version with an image, and its stage a deployment; a new player enters it.
 pub async fn accounts_to_players(base: &Base) -> Result<(UserId, DeploymentId, Arc<str>), Problem> {
     let accounts = accounts::build(base);
     let tenants = tenants::build(base, &accounts);

@@ -39,7 +39,7 @@ pub async fn remember_level(
     players.set_profile(user, stage, &profile).await
 }
 
-/// The profile of a player; `{}` for one who has none.
+/// The profile of a player; `{}` without one.
 pub async fn profile(players: &dyn Players, user: UserId, stage: StageId) -> Result<Arc<str>, Problem> {
     Ok(players.profiles(stage, &[user]).await?.remove(&user).unwrap_or_else(|| "{}".into()))
 }

@@ -1,6 +1,6 @@
-//! Players who connect directly. The first thing that each sends is its connect token, answered by
-//! `welcome <client>`; what it sends afterwards comes back as it is. Who has no good token gets no
-//! answer.
+//! Players that connect directly. The first thing that each sends is its connect token, answered by
+//! `welcome <client>`; what it sends afterwards comes back as it is. A sender without a good token
+//! gets no answer.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ pub const PORT: u16 = 7777;
 
 /// Most players by UDP, and most connections by TCP.
 const MOST: usize = 1024;
-/// Who was silent for so long has to show a token again.
+/// A player that was silent for so long has to show a token again.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 /// How long a connection may take to show its token.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,13 +40,13 @@ pub async fn listen(verifier: Verifier) -> io::Result<()> {
     tokio::try_join!(udp(socket, &verifier), tcp(listener, &verifier)).map(drop)
 }
 
-/// Who is it that shows this token? What isn't one is told to the log only: an answer would go
-/// wherever a forged address says.
+/// Returns the client of a token. A bad token is logged and gets no answer: a forged address
+/// would direct the answer to a third party.
 fn admit(verifier: &Verifier, token: &[u8], from: SocketAddr) -> Option<ClientId> {
     match verifier.verify(&String::from_utf8_lossy(token)) {
-        Ok(it) => {
-            log("connected", &json!({"client": it.client_id, "user": it.user_id, "from": from}));
-            Some(it.client_id)
+        Ok(token) => {
+            log("connected", &json!({"client": token.client_id, "user": token.user_id, "from": from}));
+            Some(token.client_id)
         }
         Err(problem) => {
             log("turned away", &json!({"from": from, "why": problem.sentence()}));

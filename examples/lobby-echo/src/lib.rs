@@ -55,7 +55,7 @@ pub async fn serve(mut runtime: Runtime) -> Result<End, Problem> {
                     room.get_or_insert_with(|| tokio::spawn(dispatcher::echo(runtime.open_dispatcher())));
                 }
                 Next::Quit => {
-                    // What was said so far still goes out.
+                    // Queued messages still go out.
                     runtime.exchange(Duration::ZERO).await?;
                     return Ok(End::Quit);
                 }

@@ -13,7 +13,7 @@ use crate::log::log;
 /// The field of the profile that counts messages.
 const COUNTER: &str = "messages";
 
-/// Who is here.
+/// The players in the lobby.
 #[derive(Debug, Default)]
 pub struct Lobby {
     profiles: HashMap<ClientId, Map<String, Value>>,

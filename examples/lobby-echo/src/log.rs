@@ -18,7 +18,7 @@ struct Line<'a, T> {
 pub fn log(event: &str, about: &impl Serialize) {
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     if let Ok(line) = serde_json::to_string(&Line { unix_ms, event, about }) {
-        // Nobody is left to be told when stdout is gone.
+        // Nobody reads the log when stdout is gone.
         let _closed = writeln!(std::io::stdout(), "{line}");
     }
 }

@@ -24,14 +24,12 @@ use syn::{
 /// left. Only ever lower a number; a crate that isn't listed has none.
 const UNFINISHED: &[(&str, usize, usize)] = &[
     ("api", 3, 13),
-    ("arena", 40, 4),
     ("client", 30, 10),
     ("core", 5, 1),
     ("ctl", 24, 5),
     ("dispatcher", 5, 30),
     ("fuzz", 0, 4),
     ("http", 72, 7),
-    ("lobby-echo", 11, 2),
     ("matcher", 0, 49),
     ("matchmaking", 18, 54),
     ("messaging", 53, 134),

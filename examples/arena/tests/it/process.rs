@@ -44,8 +44,8 @@ async fn a_match_that_is_over_has_sent_everything_and_ends_with_0() {
     let output = arena(&fake.url, "MATCH").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     let mut queued: Vec<String> = Vec::new();
-    for it in fake.received().iter().filter(|it| it.verb() == "interchange") {
-        let request: Value = serde_json::from_str(&it.body).unwrap();
+    for interchange in fake.received().iter().filter(|it| it.verb() == "interchange") {
+        let request: Value = serde_json::from_str(&interchange.body).unwrap();
         let commands = request["outgoing_commands"].as_array().unwrap();
         queued.extend(commands.iter().map(|it| it["qualifier"].as_str().unwrap().to_owned()));
     }

@@ -82,7 +82,7 @@ async fn lines_of_who_has_shown_a_token_come_back_and_others_are_hung_up_on() {
         player.write_all(received.as_bytes()).await.unwrap();
         player.shutdown().await.unwrap();
         let mut all = String::new();
-        // Who is hung up on before everything is read may see a reset.
+        // A player whose connection closes before it has read everything may see a reset.
         let _reset = timeout(Duration::from_secs(10), player.read_to_string(&mut all)).await.unwrap();
         assert_eq!(all, last_received);
     }

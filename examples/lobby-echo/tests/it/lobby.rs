@@ -34,8 +34,8 @@ async fn play(commands: Value) -> (Vec<Value>, Option<End>) {
         .received()
         .iter()
         .filter(|it| it.verb() == "interchange")
-        .flat_map(|it| {
-            let request: Value = serde_json::from_str(&it.body).unwrap();
+        .flat_map(|interchange| {
+            let request: Value = serde_json::from_str(&interchange.body).unwrap();
             request["outgoing_commands"].as_array().unwrap().clone()
         })
         .map(|it| json!([it["qualifier"], it["body"]]))
