@@ -1,4 +1,5 @@
-//! Ids and references, in texts and in JSON: what is an id is printed as the same id, and a text is never both.
+//! Ids and references, in texts and in JSON: an id is printed as the same id, and a text is never
+//! both.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Bodies of interchanges and of a version's configuration: whatever the bytes are, a decoder answers.
+//! Bodies of interchanges and of a version's configuration: a decoder answers for any bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

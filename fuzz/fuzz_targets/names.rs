@@ -1,5 +1,5 @@
-//! Names of repositories, digests, paths and ranges of the registry: a parser answers, and what it took is printed as it
-//! was read.
+//! Names of repositories, digests, paths and ranges of the registry: a parser answers, and what it
+//! took is printed as it was read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

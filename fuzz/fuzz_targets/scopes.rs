@@ -1,4 +1,5 @@
-//! Scopes of the token service: whatever is asked, what is read of it was asked, once for each repository.
+//! Scopes of the token service: each scope that is read of any request was requested, once for each
+//! repository.
 #![no_main]
 
 use std::collections::HashSet;
@@ -20,9 +21,9 @@ fuzz_target!(|text: &str| {
         assert!(scope.actions.iter().all(|it| asked(it.as_str())));
     }
     // Read again as it would be printed, it is the same.
-    let print = |it: &omgservers_registry::Scope| {
-        let actions: Vec<_> = it.actions.iter().map(|it| it.as_str()).collect();
-        format!("repository:{}:{}", it.repository, actions.join(","))
+    let print = |scope: &omgservers_registry::Scope| {
+        let actions: Vec<_> = scope.actions.iter().map(|it| it.as_str()).collect();
+        format!("repository:{}:{}", scope.repository, actions.join(","))
     };
     let printed = read.iter().map(print).collect::<Vec<_>>().join(" ");
     assert_eq!(scopes([printed.as_str()]), read);

@@ -1,5 +1,5 @@
-//! Frames of the player stream, in both directions: whatever the bytes are, a decoder answers, and what it took is read
-//! again as it is written.
+//! Frames of the player stream, in both directions. A decoder answers for any bytes, and what it
+//! took is read again as it is written.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Frames of WebSockets as they come in: however the bytes are cut, the same messages come out, none larger than it may
-//! be.
+//! Frames of WebSockets as they come in: the same messages come out of any cut of the bytes, none
+//! larger than it may be.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -31,10 +31,10 @@ fuzz_target!(|input: (u8, &[u8])| {
     assert_eq!(whole.1, pieces.1);
     for message in whole.0 {
         let length = match message {
-            Message::Text(it) => it.len(),
-            Message::Binary(it) => it.len(),
-            Message::Ping(it) => {
-                assert!(it.len() <= 125);
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
+            Message::Ping(bytes) => {
+                assert!(bytes.len() <= 125);
                 0
             }
             Message::Pong | Message::Close => 0,

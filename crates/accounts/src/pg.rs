@@ -1,6 +1,5 @@
 //! Accounts on PostgreSQL. A name and its user live in different slots, so no transaction spans
-//! both: a user comes before its name and goes before it, and a name without a user stands for
-//! nothing.
+//! both. A user comes before its name and goes before it; a name without a user stands for nothing.
 
 use std::{fmt, sync::Arc};
 
@@ -51,7 +50,7 @@ impl fmt::Debug for PgAccounts {
 }
 
 /// What a user's secret is compared with.
-struct Credentials {
+struct StoredSecret {
     user: User,
     keyed: bool,
     secret: Arc<str>,
@@ -114,10 +113,10 @@ impl PgAccounts {
         store::role(&mut *self.db.read().await?, id).await
     }
 
-    async fn credentials(&self, user: &Ref<UserId>) -> Result<Option<Credentials>, Problem> {
+    async fn credentials(&self, user: &Ref<UserId>) -> Result<Option<StoredSecret>, Problem> {
         let Some(id) = self.resolve(user).await? else { return Ok(None) };
         if let Some(secret) = self.recent.get(id) {
-            return Ok(Some(Credentials { user: User { id, role: Role::Player }, keyed: true, secret }));
+            return Ok(Some(StoredSecret { user: User { id, role: Role::Player }, keyed: true, secret }));
         }
         let as_of = self.recent.as_of();
         let Some(row) = self.account(id).await? else { return Ok(None) };
@@ -125,7 +124,7 @@ impl PgAccounts {
         if row.keyed && row.role == Role::Player {
             self.recent.put(id, Arc::clone(&secret), as_of);
         }
-        Ok(Some(Credentials { user: User { id, role: row.role }, keyed: row.keyed, secret }))
+        Ok(Some(StoredSecret { user: User { id, role: row.role }, keyed: row.keyed, secret }))
     }
 
     /// Gives an existing user a name. Problems: `accounts.alias_taken`.

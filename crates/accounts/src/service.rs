@@ -28,8 +28,8 @@ pub trait Accounts: Send + Sync {
     /// is not asked); a developer support only. Problems: `auth.role`.
     async fn create(&self, caller: &Caller, role: Role) -> Result<NewUser, Problem>;
 
-    /// Checks credentials. The answer to an unknown user, a wrong password and a user whose role
-    /// isn't one of `roles` is the same, and takes the same time. Problems: `auth.credentials`.
+    /// Checks credentials. An unknown user, a wrong password and a role that isn't one of `roles`
+    /// get the same answer, after the same time. Problems: `auth.credentials`.
     async fn verify(&self, roles: &[Role], user: &Ref<UserId>, password: &str) -> Result<User, Problem>;
 
     /// Gives a user of `role` a second name. The name is unique among users. Problems: `auth.role`,

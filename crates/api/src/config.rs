@@ -48,7 +48,7 @@ pub struct VersionConfig {
     pub deployment: Option<DeploymentConfig>,
 }
 
-/// One mode: how many players a match of it has, in which groups, and who is matched with whom.
+/// One mode: how many players a match of it has, in which groups, and by which rules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ModeConfig {
@@ -60,7 +60,7 @@ pub struct ModeConfig {
     pub max_players: u32,
     /// Its groups (teams); at least one.
     pub groups: Vec<GroupConfig>,
-    /// Who is matched with whom; absent: whoever comes first.
+    /// The rules by which players are matched; absent: by their order of arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matchmaking: Option<MatchRules>,
     /// Matches whose game servers are kept started without players while the deployment is active;

@@ -176,7 +176,7 @@ ids! {
     EntryId;
 }
 
-/// An id, or an alias that stands for one. Whatever parses as a 64-bit integer is an id.
+/// An id, or an alias that stands for one. A text that parses as a 64-bit integer is an id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Ref<I> {
     /// By id.

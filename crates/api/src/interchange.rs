@@ -231,7 +231,7 @@ pub struct DirectConnection {
     pub address: String,
     /// The published ports.
     pub ports: Vec<DirectPort>,
-    /// Proves to the game server who connects; short-lived, checked with the key in its
+    /// Proves the client's identity to the game server; short-lived, checked with the key in its
     /// environment.
     pub token: String,
 }
@@ -334,7 +334,7 @@ pub enum Reason {
     ClientKicked,
 }
 
-/// Body of `MATCHMAKING_FAILURE_MESSAGE`: a wish to be matched ended without a match.
+/// Body of `MATCHMAKING_FAILURE_MESSAGE`: a ticket or its request ended without a match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MatchmakingFailure {
@@ -346,7 +346,7 @@ pub struct MatchmakingFailure {
     pub detail: String,
 }
 
-/// Why a wish to be matched ended without a match.
+/// Why a ticket or its request ended without a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// The request is wrong and stays wrong: 400.
     Invalid,
-    /// Who asks isn't known: 401.
+    /// The caller isn't known: 401.
     Unauthenticated,
-    /// Who asks may not: 403.
+    /// The caller has no permission: 403.
     Forbidden,
     /// It isn't there: 404.
     NotFound,
@@ -207,12 +207,12 @@ impl Problem {
 }
 
 impl From<Code> for Problem {
-    fn from(it: Code) -> Self {
+    fn from(code: Code) -> Self {
         Self(Box::new(Inner {
-            code: it.code.into(),
-            qualifier: it.qualifier.into(),
-            kind: it.kind,
-            title: it.title.into(),
+            code: code.code.into(),
+            qualifier: code.qualifier.into(),
+            kind: code.kind,
+            title: code.title.into(),
             detail: None,
             retry_after: None,
             request_id: None,

@@ -40,12 +40,12 @@ impl Direction {
 pub struct Definition {
     /// Its name on the wire.
     pub qualifier: &'static str,
-    /// Who sends it to whom.
+    /// Its sender and its receiver.
     pub direction: Direction,
     /// What it means, one sentence.
     pub summary: &'static str,
     #[cfg(feature = "schema")]
-    body: fn() -> schema::Body,
+    body: fn() -> schema::BodySchema,
 }
 
 /// Generates [`DEFINITIONS`] from rows of qualifier, type of the body and summary.
@@ -57,7 +57,7 @@ macro_rules! definitions {
             direction: Direction::$direction,
             summary: $summary,
             #[cfg(feature = "schema")]
-            body: schema::Body::of::<$body>,
+            body: schema::BodySchema::of::<$body>,
         },)*)*];
 
         /// Keeps the rows' types in use without the feature `schema`.

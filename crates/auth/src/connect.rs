@@ -17,7 +17,7 @@ pub struct ConnectKey {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct ConnectTokenClaims<'a> {
     iss: &'a str,
     iat: i64,
     exp: i64,
@@ -47,7 +47,7 @@ impl Tokens {
         kid: &str,
     ) -> Result<String, Problem> {
         let iat = self.now();
-        self.keys().connect(Some(kid))?.sign(&Claims {
+        self.keys().connect(Some(kid))?.sign(&ConnectTokenClaims {
             iss: &self.config().issuer,
             iat,
             exp: iat.saturating_add(i64::try_from(self.config().connect.as_secs()).unwrap_or(i64::MAX)),

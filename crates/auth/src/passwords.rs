@@ -34,9 +34,9 @@ impl Passwords {
         }
     }
 
-    /// The hash to keep. Problems: `request.invalid` when the password has more than 71 bytes,
-    /// which is about a field `password` (whoever has it in another one checks that first),
-    /// `unavailable` when too many are waiting.
+    /// The hash to keep. Problems: `request.invalid` about a field `password` when the password has
+    /// more than 71 bytes; `unavailable` when too many are waiting. A caller that has the password
+    /// in another field checks its length first.
     pub async fn hash(&self, password: &str) -> Result<String, Problem> {
         if password.len() > LONGEST {
             return Err(invalid("password", &format!("must have at most {LONGEST} bytes")));

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 type Work<T, R> =
     Arc<dyn Fn(Vec<T>) -> Pin<Box<dyn Future<Output = Result<Vec<R>, Problem>> + Send>> + Send + Sync>;
-type Item<T, R> = (T, Waiter<R>);
+type BatchItem<T, R> = (T, Waiter<R>);
 
 /// The sender of an item, which waits for its result.
 struct Waiter<R> {
@@ -18,7 +18,7 @@ struct Waiter<R> {
 
 /// Collects items and passes them to one function in batches. Cheap to clone.
 pub struct Batcher<T, R> {
-    queue: mpsc::Sender<Item<T, R>>,
+    queue: mpsc::Sender<BatchItem<T, R>>,
 }
 
 impl<T, R> Clone for Batcher<T, R> {
@@ -44,7 +44,7 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
     }
 
     /// Waits until the batch with `item` is done and returns the item's result. An item of a
-    /// cancelled call may be written all the same. Problems: those of `work`; unavailable when the
+    /// cancelled call may still be written. Problems: those of `work`; unavailable when the
     /// writer has ended.
     pub async fn submit(&self, item: T) -> Result<R, Problem> {
         let (answer, answered) = oneshot::channel();
@@ -57,7 +57,7 @@ impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
 }
 
 async fn serve<T: Send, R: Send>(
-    mut queue: mpsc::Receiver<Item<T, R>>,
+    mut queue: mpsc::Receiver<BatchItem<T, R>>,
     most: usize,
     work: Work<T, R>,
     meters: Meters,

@@ -57,7 +57,7 @@ pub enum Fault {
     BeforeBegin,
     /// Everything was done and rolled back.
     BeforeCommit,
-    /// Everything was committed, and the caller is told that it failed.
+    /// Everything was committed, and the caller gets a failure.
     AfterCommit,
 }
 
@@ -85,13 +85,13 @@ pub struct PoolState {
     pub connections: u32,
     /// Those that nobody uses.
     pub idle: u32,
-    /// Who waits for one now.
+    /// Callers that wait for one now.
     pub waiting: u64,
     /// How often one was asked for, and that came to an end.
     pub gets: u64,
     /// How often somebody had to wait for one.
     pub waited: u64,
-    /// How often somebody waited in vain.
+    /// How often a caller got none in time.
     pub timed_out: u64,
     /// How long all have waited together.
     pub wait_time: Duration,

@@ -96,8 +96,8 @@ impl Mint {
         let Some(ids) = self.slots.get(usize::from(slot.number())) else { return };
         ids.replace(block);
         let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
-        if let Err(place) = roots.binary_search(&slot) {
-            roots.insert(place, slot);
+        if let Err(position) = roots.binary_search(&slot) {
+            roots.insert(position, slot);
         }
     }
 

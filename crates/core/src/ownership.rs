@@ -74,13 +74,12 @@ impl Ownership {
     }
 
     /// Acquires `slots`, each at its next epoch and with a fresh block of ids, in one transaction.
-    /// Whoever had them can't write them any more. A tenure that this process still serves of one
-    /// of them is lost first, also when this fails. The new tenures are
-    /// [loading](TenureState::Loading), and this knows nothing of them until
-    /// [`serve`](Self::serve): a request that began in an earlier tenure must not end in a later
-    /// one. Write with [`Db::write_fenced`] meanwhile. Problems: `unavailable`, `core.not_owner`
-    /// for a slot that the database doesn't have, `internal` when this owns [all
-    /// slots](Self::Whole).
+    /// Their earlier owner can't write them any more. A tenure that this process still serves of
+    /// one of them is lost first, also when this fails. The new tenures are
+    /// [loading](TenureState::Loading), and unknown here until [`serve`](Self::serve). Otherwise a
+    /// request that began in an earlier tenure could end in a later one. Write with
+    /// [`Db::write_fenced`] meanwhile. Problems: `unavailable`, `core.not_owner` for a slot that
+    /// the database doesn't have, `internal` when this owns [all slots](Self::Whole).
     pub async fn acquire(&self, db: &Db, ids: &Mint, slots: &[Slot]) -> Result<Vec<Arc<Tenure>>, Problem> {
         let Self::Slots(table) = self else {
             return Err(Problem::internal("one server owns all slots and acquires none"));
@@ -142,8 +141,8 @@ impl Ownership {
         Ok(released > 0)
     }
 
-    /// The slot's data is loaded, and nothing in memory is of an earlier tenure: requests are
-    /// answered from now on, unless the tenure was lost meanwhile.
+    /// Begins to answer requests, unless the tenure was lost meanwhile. The caller has loaded the
+    /// slot's data, and nothing in memory is of an earlier tenure.
     pub fn serve(&self, tenure: &Arc<Tenure>) {
         if let Some(entry) = self.table().entry(tenure.slot()) {
             entry.serve(tenure);

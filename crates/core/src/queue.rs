@@ -15,8 +15,8 @@ use crate::{Clock, Doorbell, Ticks};
 /// A key is due at once ([`enqueue`](Self::enqueue)) or later
 /// ([`requeue_after`](Self::requeue_after)); of two times the earlier one wins.
 /// [`take_due`](Self::take_due) removes keys, so a key that is enqueued while its worker processes
-/// it comes again. The queue holds no work of its own: a worker that fails on a key requeues it,
-/// and a resync enqueues whatever a crash has lost. Its size is bounded by the number of keys that
+/// it comes again. The queue holds no work of its own: a worker that fails on a key requeues it. A
+/// resync enqueues keys that a crash has lost. Its size is bounded by the number of keys that
 /// exist.
 ///
 /// All operations take O(log n) for each key. None of them waits for anything but a short lock.
@@ -105,7 +105,7 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         }
     }
 
-    /// Removes `key`: whatever it was due for needs no work any more.
+    /// Removes `key`: it needs no work any more.
     pub fn cancel(&self, key: &K) {
         let mut state = self.state();
         if let Some(turn) = state.turns.remove(key) {

@@ -70,15 +70,15 @@ where
     E: Future<Output = Result<Existences<K>, Problem>>,
     D: Future<Output = Result<usize, Problem>>,
 {
-    let mut tally = Tally::default();
+    let mut counts = SweepCounts::default();
     let mut after = None;
     loop {
         let keys = page(after).await?;
-        let Some(last) = keys.last() else { return tally.finish() };
+        let Some(last) = keys.last() else { return counts.finish() };
         after = Some(*last);
         let gone = gone(exist(keys).await?);
         if !gone.is_empty() {
-            tally.add(delete(gone).await);
+            counts.add(delete(gone).await);
         }
     }
 }
@@ -96,14 +96,14 @@ where
     E: Future<Output = Result<Existences<K>, Problem>>,
     D: Future<Output = Result<usize, Problem>>,
 {
-    let mut tally = Tally::default();
+    let mut counts = SweepCounts::default();
     let mut after = None;
     loop {
         let keys = page(after).await?;
-        let Some(last) = keys.last() else { return tally.finish() };
+        let Some(last) = keys.last() else { return counts.finish() };
         after = Some(*last);
         for key in gone(exist(keys).await?) {
-            tally.add(delete(key).await);
+            counts.add(delete(key).await);
         }
     }
 }
@@ -114,12 +114,12 @@ fn gone<K>(existences: Existences<K>) -> Vec<K> {
 
 /// What a sweep has deleted, and the first problem.
 #[derive(Default)]
-struct Tally {
+struct SweepCounts {
     deleted: usize,
     failed: Option<Problem>,
 }
 
-impl Tally {
+impl SweepCounts {
     fn add(&mut self, result: Result<usize, Problem>) {
         match result {
             Ok(count) => self.deleted = self.deleted.saturating_add(count),

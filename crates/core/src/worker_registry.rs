@@ -28,7 +28,7 @@ pub struct WorkerRun {
     /// How long it took, or has taken so far.
     pub duration: Duration,
     /// Whether it is still under way.
-    pub under_way: bool,
+    pub in_progress: bool,
 }
 
 /// What a worker is and what it has done since the server started.
@@ -100,7 +100,7 @@ impl WorkerRecord {
         let mut state = lock(&self.state);
         state.begun = self.clock.ticks();
         state.status.last_run =
-            Some(WorkerRun { reason, started, duration: Duration::ZERO, under_way: true });
+            Some(WorkerRun { reason, started, duration: Duration::ZERO, in_progress: true });
     }
 
     pub(crate) fn ended(&self, result: Result<Outcome, Problem>) {
@@ -111,7 +111,7 @@ impl WorkerRecord {
         status.runs = status.runs.saturating_add(1);
         if let Some(run) = &mut status.last_run {
             run.duration = took;
-            run.under_way = false;
+            run.in_progress = false;
         }
         match result {
             Ok(outcome) => {
@@ -129,7 +129,7 @@ impl WorkerRecord {
         let now = self.clock.ticks();
         let state = lock(&self.state);
         let mut status = state.status.clone();
-        if let Some(run) = status.last_run.as_mut().filter(|run| run.under_way) {
+        if let Some(run) = status.last_run.as_mut().filter(|run| run.in_progress) {
             run.duration = now.since(state.begun);
         }
         status

@@ -77,9 +77,9 @@ impl PgDeployments {
         self.enqueue_changed(stage, deleted).await;
     }
 
-    /// Enqueues deployments of a stage that were made or deleted, and the two newest that the stage
-    /// has after that: one of them is superseded, or succeeds. Of deploys at the same time the last
-    /// to commit sees the others.
+    /// Enqueues deployments of a stage that were made or deleted. It also enqueues the two newest
+    /// of the stage after that: one of them is superseded, or succeeds. Of deploys at the same time
+    /// the last to commit sees the others.
     pub(crate) async fn enqueue_changed(&self, stage: StageId, changed: &[DeploymentId]) {
         if changed.is_empty() {
             return;
@@ -117,10 +117,10 @@ impl PgDeployments {
         store::locate(&mut *self.shards.of_id(deployment).read().await?, deployment).await
     }
 
-    /// Gives the deployment its age and keeps it: first the deployment, in the slot of its id, then
-    /// its place in the stage's list, in the tenant's slot. A crash in between leaves a deployment
-    /// that isn't listed; [`SweepOrphans`](crate::SweepOrphans) lists or deletes it. Problems:
-    /// `unavailable`, also when other deployments of the stage kept being faster.
+    /// Gives the deployment its age and keeps it. First it writes the deployment, in the slot of
+    /// its id, then its place in the stage's list, in the tenant's slot. A crash in between leaves
+    /// a deployment that isn't listed; [`SweepOrphans`](crate::SweepOrphans) lists or deletes it.
+    /// Problems: `unavailable`, also when other deployments of the stage kept being faster.
     async fn keep(&self, mut full: DeploymentFull) -> Result<(), Problem> {
         let (id, stage) = (full.deployment.id, full.deployment.stage_id);
         let home = self.shards.of_id(id);

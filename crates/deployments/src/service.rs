@@ -25,13 +25,17 @@ pub struct DeploymentFull {
 pub trait Deployments: Send + Sync {
     /// Deploys a version in a stage: from now on the stage's new clients get this one. It runs as
     /// `config` says, else as the version's own `deployment` says, else by default, and with the
-    /// images that the version has now. Checks in this order: `config` (`request.invalid`), the
-    /// version has an image (`deployments.no_image`, 409 WRONG_VERSION_STATE; also when there is no
-    /// such version), the version exists in the tenant (`versions.not_found`), the stage too
-    /// (`projects.stage_not_found`), both belong to `project` (`deployments.foreign_version`, 403
-    /// WRONG_REQUEST), the stage's DEPLOYMENT_MANAGER (`auth.permission`), the images run lobbies
-    /// and, if the version has modes, matches (`deployments.no_image`), and the version's own
-    /// configuration is one that would be accepted now (`request.invalid`).
+    /// images that the version has now. Checks in this order:
+    ///
+    /// 1. `config` is valid (`request.invalid`).
+    /// 2. The version has an image (`deployments.no_image`, 409 WRONG_VERSION_STATE; also when
+    ///    there is no such version).
+    /// 3. The version exists in the tenant (`versions.not_found`), and so does the stage
+    ///    (`projects.stage_not_found`).
+    /// 4. Both belong to `project` (`deployments.foreign_version`, 403 WRONG_REQUEST).
+    /// 5. The caller has the stage's DEPLOYMENT_MANAGER (`auth.permission`).
+    /// 6. The images run lobbies and, if the version has modes, matches (`deployments.no_image`).
+    /// 7. The version's own configuration would be accepted now (`request.invalid`).
     async fn deploy(
         &self,
         caller: &Caller,

@@ -168,9 +168,9 @@ pub(crate) async fn all_images(conn: &mut Conn) -> Result<Vec<serde_json::Value>
     Ok(deployment::table.select(deployment::images).load(conn).await?)
 }
 
-/// Lets one transaction at a time change which deployment of the stage is the newest. A row can't
-/// be locked for that: the first deployment of a stage finds none, and a waiting transaction would
-/// find a row that is no longer the newest.
+/// Lets one transaction at a time change which deployment of the stage is the newest. A lock on a
+/// row can't do that. The first deployment of a stage finds no row, and a waiting transaction would
+/// find one that is no longer the newest.
 pub(crate) async fn lock_stage(conn: &mut Conn, stage: StageId) -> Result<(), Problem> {
     diesel::select(pg_advisory_xact_lock(stage.get())).execute(conn).await?;
     Ok(())

@@ -94,7 +94,7 @@ fn details(worker: WorkerStatus) -> WorkerDetails {
         last_reason: run.map(|it| it.reason),
         last_started: run.map(|it| it.started),
         last_duration_ms: run.map(|it| milliseconds(it.duration)),
-        running: run.is_some_and(|it| it.under_way),
+        running: run.is_some_and(|it| it.in_progress),
         last_changed,
         last_problem,
         backlog: count(worker.backlog.due),

@@ -27,8 +27,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 const PRECISION: f64 = 0.05;
 /// The most steps of a search: it ends with any server.
 const MOST_STEPS: u32 = 40;
-/// The generator is the limit when it takes more than this part of a core, or begins its units so
-/// late that this is more than that part of their latency.
+/// The generator is the limit when it takes more than this part of a core. It is also the limit
+/// when it begins its units late by more than that part of their latency.
 const MOST_CPU: f64 = 0.9;
 const MOST_LATE_US: u64 = 2_000;
 const MOST_LATE_PART: u64 = 4;

@@ -1,7 +1,7 @@
 //! What happens to units of load in a window of time.
 //!
 //! A unit belongs to the window that its *intended* beginning lies in, and its latency counts from
-//! there: what waits because the server is slow is late from the moment at which it should have
+//! there. A unit that waits for a slow server is late from the moment at which it should have
 //! begun.
 
 use std::{

@@ -20,8 +20,8 @@ pub struct RateSearch {
 }
 
 impl RateSearch {
-    /// Begins at `first` and never asks for more than `most`, both per second and above 0; ends
-    /// when the answer is known up to the part `precision`, e.g. 0.05.
+    /// Begins at `first` and never asks for more than `most`, both per second and above 0. The
+    /// search ends when the answer is known up to the part `precision`, e.g. 0.05.
     pub fn new(first: f64, most: f64, precision: f64) -> Self {
         let first = first.clamp(LOWEST, most.max(LOWEST));
         Self {

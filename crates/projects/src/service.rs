@@ -61,7 +61,7 @@ pub trait Projects: Send + Sync {
     ) -> Result<(Project, Vec<ProjectGrant>, Vec<Stage>), Problem>;
 
     /// Lists up to `size` projects of the tenant whose ids follow `after`, in the order of their
-    /// ids, and the `after` of the next page if there is one. Needs the tenant's TENANT_VIEWER.
+    /// ids. It adds the `after` of the next page if there is one. Needs the tenant's TENANT_VIEWER.
     /// Errors: `auth.role`, `auth.permission`.
     async fn list(
         &self,

@@ -9,22 +9,22 @@ use crate::{Digest, Registry, rules::name};
 #[derive(Debug, Clone, Deserialize)]
 pub struct Events {
     /// In the order in which they happened.
-    pub events: Vec<Event>,
+    pub events: Vec<ContentEvent>,
 }
 
 /// Something happened to content.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Event {
+pub struct ContentEvent {
     /// `push`, `pull`, `mount`, `delete`.
     pub action: String,
     /// To what.
     #[serde(default)]
-    pub target: Target,
+    pub target: EventTarget,
 }
 
 /// What it happened to.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Target {
+pub struct EventTarget {
     /// Without the host.
     #[serde(default)]
     pub repository: String,
@@ -37,12 +37,12 @@ pub struct Target {
 }
 
 impl Registry {
-    /// Attaches the images that were pushed with a tag to their versions, and says how many. An
-    /// image that no version takes is logged and left out, for the other registry would send it
-    /// again and again; so only what may work later is a problem.
+    /// Attaches the images that were pushed with a tag to their versions, and returns how many. An
+    /// image that no version takes is logged and left out: the other registry would send it again
+    /// and again. So only a failure that may work later is a problem.
     pub async fn attach_pushed(&self, events: &Events) -> Result<usize, Problem> {
         let mut attached = 0;
-        for Event { target, .. } in events.events.iter().filter(|it| it.action == "push") {
+        for ContentEvent { target, .. } in events.events.iter().filter(|it| it.action == "push") {
             let (Some(tag), Some(digest)) = (&target.tag, &target.digest) else { continue };
             if !name::names_version(tag) {
                 tracing::debug!(repository = target.repository, tag, "a tag that is no version was pushed");

@@ -14,8 +14,8 @@ mod uploads;
 mod worker;
 
 pub use blobs::Blob;
-pub use events::{Event, Events, Target};
-pub use manifests::{Accepted, Found, Referrers, Tags};
+pub use events::{ContentEvent, EventTarget, Events};
+pub use manifests::{Accepted, Referrers, StoredManifest, Tags};
 pub use registry::{MAX_BLOB_BYTES, Registry, RegistryParts};
 pub use rules::{
     digest::{Algorithm, Digest},

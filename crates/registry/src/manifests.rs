@@ -31,7 +31,7 @@ pub struct Accepted {
 
 /// A manifest as it was put.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct StoredManifest {
     /// Its digest.
     pub digest: Digest,
     /// Its media type.
@@ -60,8 +60,8 @@ pub struct Referrers {
 
 impl Registry {
     /// Takes a manifest under a tag, under its digest, or both at once. A tag of digits is the id
-    /// of a version: the version gets the image before the tag is there, so what stops in between
-    /// heals by pushing again. Other tags are taken and mean nothing to versions. It is
+    /// of a version. The version gets the image before the tag is there, so another push heals a
+    /// failure in between. Other tags are taken and mean nothing to versions. It is
     /// cancel-safe: it completes when its caller goes away. Problems: `registry.manifest_invalid`,
     /// also when the version doesn't take the image; `registry.denied`, `registry.digest_invalid`,
     /// `registry.manifest_blob_unknown`, `registry.too_large`.
@@ -156,7 +156,11 @@ impl Registry {
     }
 
     /// The manifest of a tag or a digest. Problems: `registry.manifest_unknown`.
-    pub async fn manifest(&self, repository: &Repository, reference: &str) -> Result<Found, Problem> {
+    pub async fn manifest(
+        &self,
+        repository: &Repository,
+        reference: &str,
+    ) -> Result<StoredManifest, Problem> {
         let inner = &self.inner;
         let (row, now) = (self.find_row(repository, reference).await?, inner.clock.now());
         if worker::wants_touch(row.touched, now) {
@@ -171,7 +175,7 @@ impl Registry {
         let mut content = Vec::new();
         let most = u64::try_from(MOST_MANIFEST_BYTES).unwrap_or(u64::MAX);
         file.take(most).read_to_end(&mut content).await.map_err(Problem::internal)?;
-        Ok(Found { digest, media_type: row.media_type, content: content.into() })
+        Ok(StoredManifest { digest, media_type: row.media_type, content: content.into() })
     }
 
     async fn find_row(&self, repository: &Repository, reference: &str) -> Result<ManifestRow, Problem> {
@@ -253,7 +257,7 @@ impl Registry {
         let rows = store::referrers(&mut conn, repository, &subject, artifact_type, last, most).await?;
         let (rows, more) = page(rows, MOST_LISTED);
         let more = rows.last().filter(|_| more).map(|it| it.digest.clone());
-        let manifests: Vec<Descriptor> = rows.into_iter().map(Descriptor::from).collect();
+        let manifests: Vec<Referrer> = rows.into_iter().map(Referrer::from).collect();
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
         Ok(Referrers { index, more })
     }
@@ -262,7 +266,7 @@ impl Registry {
 /// A referrer in an index.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+struct Referrer {
     media_type: String,
     digest: String,
     size: i64,
@@ -272,7 +276,7 @@ struct Descriptor {
     annotations: Option<Value>,
 }
 
-impl From<ManifestRow> for Descriptor {
+impl From<ManifestRow> for Referrer {
     fn from(ManifestRow { media_type, digest, size, artifact_type, annotations, .. }: ManifestRow) -> Self {
         Self { media_type, digest, size, artifact_type, annotations }
     }

@@ -47,7 +47,7 @@ impl RegistryTokens {
     }
 
     /// Makes a token for the user with these credentials. `user` is an id or an alias; `scopes` are
-    /// as they came; `offline` asks for a refresh token, which stays good until the user is gone.
+    /// as they came. `offline` asks for a refresh token, which stays good until the user is gone.
     /// What isn't granted is left out of the token. Problems: `auth.credentials`.
     pub async fn by_password(
         &self,

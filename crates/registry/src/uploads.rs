@@ -13,7 +13,7 @@ use omgservers_versions::Repository;
 use tokio::sync::OwnedMutexGuard;
 
 pub(crate) use self::session::Sessions;
-use self::session::{Session, Writer};
+use self::session::{UploadSession, UploadWriter};
 use crate::{Algorithm, Digest, Registry, problems, store};
 
 /// How long a request waits for another one that still writes to the same upload: one whose client
@@ -83,7 +83,7 @@ impl Registry {
             return Err(too_large(most));
         }
         let session = self.enter(repository, id).await?;
-        let writer = Writer::open(session, self.inner.disk.upload(id)).await?;
+        let writer = UploadWriter::open(session, self.inner.disk.upload(id)).await?;
         let start = writer.size();
         if at.as_ref().is_some_and(|it| it.start != start) {
             return Ok(Appended::Gap(Progress { id: id.to_owned(), size: start }));
@@ -167,7 +167,12 @@ impl Registry {
         self.forget(&mut session, repository, id).await
     }
 
-    async fn forget(&self, session: &mut Session, repository: &Repository, id: &str) -> Result<(), Problem> {
+    async fn forget(
+        &self,
+        session: &mut UploadSession,
+        repository: &Repository,
+        id: &str,
+    ) -> Result<(), Problem> {
         self.inner.db.write(async |conn| store::delete_upload(conn, repository, id).await).await?;
         session.end();
         self.inner.sessions.end(id);
@@ -175,7 +180,11 @@ impl Registry {
     }
 
     /// Waits until the upload is ours alone.
-    async fn enter(&self, repository: &Repository, id: &str) -> Result<OwnedMutexGuard<Session>, Problem> {
+    async fn enter(
+        &self,
+        repository: &Repository,
+        id: &str,
+    ) -> Result<OwnedMutexGuard<UploadSession>, Problem> {
         let (inner, now) = (&self.inner, self.inner.clock.now());
         if !is_upload_id(id) {
             return Err(problems::UPLOAD_UNKNOWN.into());
@@ -206,7 +215,7 @@ enum Fed {
 
 /// Gives the writer what comes, as long as it isn't more than up to `end`, and waits until all is
 /// on disk.
-async fn feed<S, E>(mut writer: Writer, body: S, end: u64) -> Result<(session::Written, Fed), Problem>
+async fn feed<S, E>(mut writer: UploadWriter, body: S, end: u64) -> Result<(session::Written, Fed), Problem>
 where
     S: Stream<Item = Result<Bytes, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,

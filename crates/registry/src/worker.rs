@@ -23,9 +23,9 @@ pub(crate) fn wants_touch(touched: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now.signed_duration_since(touched) > GRACE / 6
 }
 
-/// Removes the repositories of projects that are gone, when it is rung. The bytes are left to the
-/// collector of garbage, which it rings: that one looks at everything, which is too much for the
-/// deletion of each stage.
+/// Removes the repositories of projects that are gone, when it is rung. It leaves the bytes to the
+/// collector of garbage, which it rings. The collector inspects everything, which is too much for
+/// the deletion of each stage.
 #[derive(Clone)]
 pub struct ForgetProjects {
     registry: Registry,
@@ -61,9 +61,14 @@ impl Worker for ForgetProjects {
     }
 }
 
-/// Removes what nothing needs: repositories of projects that are gone, tags of versions that are
-/// gone, manifests without a tag that no version has and no deployment runs, blobs that no manifest
-/// names, uploads that nobody goes on with, and files that no repository knows.
+/// Removes what nothing needs:
+///
+/// * repositories of projects that are gone
+/// * tags of versions that are gone
+/// * manifests without a tag that no version has and no deployment runs
+/// * blobs that no manifest names
+/// * uploads that nobody goes on with
+/// * files that no repository knows
 #[derive(Clone)]
 pub struct CollectGarbage {
     registry: Registry,

@@ -1,5 +1,5 @@
-//! The life of a runtime as a pure function of its desired state, its observed state and the time;
-//! and the health of a host as a function of its answers.
+//! The life of a runtime as a pure function of its desired state, its observed state and the time.
+//! The health of a host is a function of its answers.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub struct Life {
 
 /// Whether a host can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
+pub enum HostHealth {
     /// It hasn't answered yet.
     Unknown,
     /// It answers.
@@ -60,7 +60,7 @@ pub enum Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
     /// The health of its host.
-    pub health: Health,
+    pub health: HostHealth,
     /// The state of its present attempt's container; `None` until the host has listed its
     /// containers.
     pub status: Option<ContainerStatus>,
@@ -98,7 +98,7 @@ pub const INTERRUPTED: &str = "the start was interrupted, and its container isn'
 
 /// Decides the next step for a runtime for which no operation is under way.
 pub fn next(life: Life, view: View, now: Ticks) -> RuntimeStep {
-    let lost = view.health == Health::Lost;
+    let lost = view.health == HostHealth::Lost;
     match (life.desired, life.observed) {
         (Desired::Stop, _) if !life.placed || lost => RuntimeStep::Delete,
         (Desired::Stop, _) => RuntimeStep::Remove,
@@ -106,7 +106,7 @@ pub fn next(life: Life, view: View, now: Ticks) -> RuntimeStep {
         (Desired::Run, Observed::Running) => match view.status {
             _ if lost => RuntimeStep::Fail(HOST_LOST),
             Some(ContainerStatus::Ended | ContainerStatus::Gone | ContainerStatus::Created)
-                if view.health == Health::Up =>
+                if view.health == HostHealth::Up =>
             {
                 RuntimeStep::Inspect
             }
@@ -123,7 +123,7 @@ pub fn next(life: Life, view: View, now: Ticks) -> RuntimeStep {
             // Whether it ran isn't known. If it did, its game server may have got what another one
             // would miss.
             _ if lost => RuntimeStep::Fail(HOST_LOST),
-            _ if view.health != Health::Up => RuntimeStep::Rest,
+            _ if view.health != HostHealth::Up => RuntimeStep::Rest,
             None => RuntimeStep::Rest,
             Some(ContainerStatus::Running) => RuntimeStep::Adopt,
             Some(ContainerStatus::Ended) => RuntimeStep::Inspect,
@@ -176,13 +176,13 @@ impl Pulse {
     }
 
     /// How it is.
-    pub fn health(&self, now: Ticks, lost_after: Duration) -> Health {
+    pub fn health(&self, now: Ticks, lost_after: Duration) -> HostHealth {
         // Time alone makes nothing lost: this process itself may have slept.
         match (self.misses >= SUSPECT_AFTER, now.since(self.answered) >= lost_after, self.known) {
-            (true, true, _) => Health::Lost,
-            (_, _, false) => Health::Unknown,
-            (true, false, true) => Health::Suspect,
-            (false, _, true) => Health::Up,
+            (true, true, _) => HostHealth::Lost,
+            (_, _, false) => HostHealth::Unknown,
+            (true, false, true) => HostHealth::Suspect,
+            (false, _, true) => HostHealth::Up,
         }
     }
 }
@@ -201,7 +201,8 @@ mod tests {
         Some(ContainerStatus::Ended),
         Some(ContainerStatus::Gone),
     ];
-    const HEALTH: [Health; 4] = [Health::Unknown, Health::Up, Health::Suspect, Health::Lost];
+    const HEALTH: [HostHealth; 4] =
+        [HostHealth::Unknown, HostHealth::Up, HostHealth::Suspect, HostHealth::Lost];
 
     prop_compose! {
         fn any_life()(
@@ -272,7 +273,7 @@ mod tests {
                 }
                 RuntimeStep::Delete => self.deleted = true,
             }
-            if self.view.health == Health::Up {
+            if self.view.health == HostHealth::Up {
                 self.view.status = Some(self.container);
             }
         }
@@ -311,7 +312,7 @@ mod tests {
 
         #[test]
         fn nothing_is_concluded_from_a_host_that_does_not_answer(life in any_life(), status in select(&STATUS[..]), now in 0u64..200) {
-            for health in [Health::Unknown, Health::Suspect] {
+            for health in [HostHealth::Unknown, HostHealth::Suspect] {
                 let step = next(life, View { health, status }, Ticks(now));
                 prop_assert!(!matches!(step, RuntimeStep::Inspect | RuntimeStep::Fail(_) | RuntimeStep::Adopt | RuntimeStep::RemoveUnstarted), "{:?}", step);
             }
@@ -324,7 +325,7 @@ mod tests {
         ) {
             // A container belongs to an attempt; without one there is none.
             let container = if life.placed { container } else { ContainerStatus::Gone };
-            let view = View { health: if lost { Health::Lost } else { Health::Up }, status: Some(container) };
+            let view = View { health: if lost { HostHealth::Lost } else { HostHealth::Up }, status: Some(container) };
             let mut fixture = Fixture { life, view, container, now: Ticks(100), deleted: false, starts: 0 };
             if lost {
                 fixture.container = ContainerStatus::Gone;
@@ -338,7 +339,7 @@ mod tests {
                         fixture.take(step, fails);
                         // Another host takes it.
                         if !fixture.life.placed {
-                            fixture.view.health = Health::Up;
+                            fixture.view.health = HostHealth::Up;
                         }
                     }
                 }
@@ -370,16 +371,16 @@ mod tests {
     fn three_misses_make_a_host_suspect_and_thirty_seconds_make_it_lost() {
         let lost_after = Duration::from_secs(30);
         let mut pulse = Pulse::new(Ticks(0));
-        assert_eq!(pulse.health(Ticks(0), lost_after), Health::Unknown);
+        assert_eq!(pulse.health(Ticks(0), lost_after), HostHealth::Unknown);
         pulse.answered(Ticks(1_000));
-        for (at, health) in [(3_000, Health::Up), (5_000, Health::Up), (7_000, Health::Suspect)] {
+        for (at, health) in [(3_000, HostHealth::Up), (5_000, HostHealth::Up), (7_000, HostHealth::Suspect)] {
             pulse.silent(Ticks(at));
             assert_eq!(pulse.health(Ticks(at), lost_after), health, "{at}");
         }
-        assert_eq!(pulse.health(Ticks(30_999), lost_after), Health::Suspect);
-        assert_eq!(pulse.health(Ticks(31_000), lost_after), Health::Lost);
+        assert_eq!(pulse.health(Ticks(30_999), lost_after), HostHealth::Suspect);
+        assert_eq!(pulse.health(Ticks(31_000), lost_after), HostHealth::Lost);
         pulse.answered(Ticks(40_000));
-        assert_eq!(pulse.health(Ticks(90_000), lost_after), Health::Up, "time alone makes nothing lost");
+        assert_eq!(pulse.health(Ticks(90_000), lost_after), HostHealth::Up, "time alone makes nothing lost");
     }
 
     #[test]
@@ -389,6 +390,6 @@ mod tests {
         for _ in 0..10 {
             pulse.silent(Ticks(5_000));
         }
-        assert_eq!(pulse.health(Ticks(5_000), Duration::from_secs(30)), Health::Up);
+        assert_eq!(pulse.health(Ticks(5_000), Duration::from_secs(30)), HostHealth::Up);
     }
 }

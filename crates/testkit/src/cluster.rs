@@ -142,7 +142,7 @@ fn bin_dir() -> Option<PathBuf> {
 fn base_dir() -> PathBuf {
     let shm = Path::new("/dev/shm");
     match rustix::fs::statvfs(shm) {
-        Ok(it) if it.f_bavail.saturating_mul(it.f_frsize) > 1 << 30 => shm.into(),
+        Ok(stat) if stat.f_bavail.saturating_mul(stat.f_frsize) > 1 << 30 => shm.into(),
         _ => std::env::temp_dir(),
     }
 }

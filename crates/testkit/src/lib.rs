@@ -1,8 +1,9 @@
 //! A PostgreSQL of its own for each test run, and a database of its own for each test.
 //!
-//! The server is taken from `TEST_DATABASE_URL` when that is set (its user must be allowed to
-//! create databases), else a private cluster is started from the machine's PostgreSQL programs:
-//! unix socket only, no fsync, ended by a watchdog when the test runner is gone. Databases are
+//! With `TEST_DATABASE_URL` set, the tests use that server; its user must be allowed to create
+//! databases. Otherwise testkit starts a private cluster from the machine's PostgreSQL programs,
+//! with a Unix socket only and without fsync. A watchdog ends it when the test runner is gone.
+//! Databases are
 //! clones of a template that is migrated once for each list of schemas.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test without a database must fail at once")]
 
@@ -156,9 +157,9 @@ fn template(schemas: &[Schema]) -> String {
         schema.name.hash(&mut hash);
         let migrations =
             MigrationSource::<diesel::pg::Pg>::migrations(&(schema.migrations)()).expect("migrations");
-        for it in migrations {
-            it.name().to_string().hash(&mut hash);
-            read_sql(schema.name, &it.name().to_string()).hash(&mut hash);
+        for migration in migrations {
+            migration.name().to_string().hash(&mut hash);
+            read_sql(schema.name, &migration.name().to_string()).hash(&mut hash);
         }
     }
     format!("tmpl_{:016x}", hash.finish())

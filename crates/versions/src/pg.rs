@@ -80,7 +80,11 @@ impl PgVersions {
         self.dependents.iter().for_each(Doorbell::ring);
     }
 
-    async fn locate(&self, tenant: TenantId, version: VersionId) -> Result<Option<store::Head>, Problem> {
+    async fn locate(
+        &self,
+        tenant: TenantId,
+        version: VersionId,
+    ) -> Result<Option<store::VersionHead>, Problem> {
         let found = store::locate(&mut *self.db.read().await?, version).await?;
         Ok(found.filter(|it| it.tenant_id == tenant))
     }

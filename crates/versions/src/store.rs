@@ -20,7 +20,7 @@ use crate::{
 /// Where a version belongs and how old it is: everything but its configuration.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = version, check_for_backend(diesel::pg::Pg))]
-pub(crate) struct Head {
+pub(crate) struct VersionHead {
     pub(crate) id: VersionId,
     pub(crate) tenant_id: TenantId,
     pub(crate) project_id: ProjectId,
@@ -49,14 +49,14 @@ pub(crate) struct ImageRow {
     pub(crate) created: DateTime<Utc>,
 }
 
-impl From<Head> for Version {
-    fn from(Head { id, tenant_id, project_id, created }: Head) -> Self {
+impl From<VersionHead> for Version {
+    fn from(VersionHead { id, tenant_id, project_id, created }: VersionHead) -> Self {
         Self { id, tenant_id, project_id, created }
     }
 }
 
-impl From<Head> for VersionItem {
-    fn from(Head { id, project_id, created, .. }: Head) -> Self {
+impl From<VersionHead> for VersionItem {
+    fn from(VersionHead { id, project_id, created, .. }: VersionHead) -> Self {
         Self { id, created, project_id }
     }
 }
@@ -91,20 +91,20 @@ pub(crate) async fn load(conn: &mut Conn, id: VersionId) -> Result<Option<Row>, 
     maybe(version::table.find(id).select(Row::as_select()).first(conn).await)
 }
 
-pub(crate) async fn locate(conn: &mut Conn, id: VersionId) -> Result<Option<Head>, Problem> {
-    maybe(version::table.find(id).select(Head::as_select()).first(conn).await)
+pub(crate) async fn locate(conn: &mut Conn, id: VersionId) -> Result<Option<VersionHead>, Problem> {
+    maybe(version::table.find(id).select(VersionHead::as_select()).first(conn).await)
 }
 
 /// Like [`locate`], and keeps the version from being deleted until the transaction ends.
-pub(crate) async fn locate_and_hold(conn: &mut Conn, id: VersionId) -> Result<Option<Head>, Problem> {
-    maybe(version::table.find(id).select(Head::as_select()).for_key_share().first(conn).await)
+pub(crate) async fn locate_and_hold(conn: &mut Conn, id: VersionId) -> Result<Option<VersionHead>, Problem> {
+    maybe(version::table.find(id).select(VersionHead::as_select()).for_key_share().first(conn).await)
 }
 
-pub(crate) async fn of_project(conn: &mut Conn, project: ProjectId) -> Result<Vec<Head>, Problem> {
+pub(crate) async fn of_project(conn: &mut Conn, project: ProjectId) -> Result<Vec<VersionHead>, Problem> {
     Ok(version::table
         .filter(version::project_id.eq(project))
         .order((version::created, version::id))
-        .select(Head::as_select())
+        .select(VersionHead::as_select())
         .load(conn)
         .await?)
 }

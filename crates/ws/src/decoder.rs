@@ -66,7 +66,7 @@ pub struct Decoder {
 }
 
 /// Head of a frame.
-struct Head {
+struct FrameHead {
     opcode: u8,
     is_final: bool,
     /// Length of the head, bytes.
@@ -115,7 +115,7 @@ impl Decoder {
         self.buffer.capacity()
     }
 
-    fn head(&self) -> Result<Option<Head>, Violation> {
+    fn head(&self) -> Result<Option<FrameHead>, Violation> {
         let [first, second, rest @ ..] = &*self.buffer else { return Ok(None) };
         let (opcode, is_final) = (first & 0x0F, first & FINAL != 0);
         let is_control = opcode & 0x8 != 0;
@@ -141,10 +141,10 @@ impl Decoder {
             return Err(Violation::TooLarge);
         }
         let mask = rest.get(extension..).and_then(|it| it.first_chunk::<4>());
-        Ok(mask.map(|mask| Head { opcode, is_final, size: 2 + extension + 4, length, mask: *mask }))
+        Ok(mask.map(|mask| FrameHead { opcode, is_final, size: 2 + extension + 4, length, mask: *mask }))
     }
 
-    fn accept(&mut self, head: &Head, payload: Bytes) -> Result<Option<Message>, Violation> {
+    fn accept(&mut self, head: &FrameHead, payload: Bytes) -> Result<Option<Message>, Violation> {
         let kind = match head.opcode {
             PING => return Ok(Some(Message::Ping(payload))),
             PONG => return Ok(Some(Message::Pong)),

@@ -1,4 +1,4 @@
-//! Who is matched with whom. `docs/matchmaking.md` explains the language.
+//! The rules by which players are matched. `docs/matchmaking.md` explains the language.
 
 use serde::{Deserialize, Serialize};
 
@@ -106,8 +106,7 @@ pub struct TimeoutConfig {
     pub after: u32,
     /// What happens then.
     pub then: AfterTimeout,
-    /// Seconds after which a ticket that was relaxed or may start smaller fails all the same;
-    /// absent: never.
+    /// Seconds after which a ticket that was relaxed or may start smaller fails; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_after: Option<u32>,
     /// For `start_smaller`: fewest players of a match from then on.
@@ -132,16 +131,16 @@ impl MatchRule {
     /// Its name.
     pub fn name(&self) -> &str {
         match self {
-            Self::Range(it) | Self::TeamBalance(it) => &it.name,
-            Self::Equal(it) => &it.name,
+            Self::Range(rule) | Self::TeamBalance(rule) => &rule.name,
+            Self::Equal(rule) => &rule.name,
         }
     }
 
-    /// The attribute that it looks at.
+    /// The attribute that it compares.
     pub fn attribute(&self) -> &str {
         match self {
-            Self::Range(it) | Self::TeamBalance(it) => &it.attribute,
-            Self::Equal(it) => &it.attribute,
+            Self::Range(rule) | Self::TeamBalance(rule) => &rule.attribute,
+            Self::Equal(rule) => &rule.attribute,
         }
     }
 }
@@ -173,9 +172,9 @@ fn check_rule(field: &str, rule: &MatchRule) -> Result<(), Problem> {
     text(&format!("{field}.name"), rule.name(), 64)?;
     text(&format!("{field}.attribute"), rule.attribute(), 64)?;
     match rule {
-        MatchRule::Range(it) | MatchRule::TeamBalance(it) => check_range(field, it),
-        MatchRule::Equal(EqualRule { expansion: Some(it), .. }) => {
-            seconds(&format!("{field}.expansion.after"), it.after)
+        MatchRule::Range(rule) | MatchRule::TeamBalance(rule) => check_range(field, rule),
+        MatchRule::Equal(EqualRule { expansion: Some(expansion), .. }) => {
+            seconds(&format!("{field}.expansion.after"), expansion.after)
         }
         MatchRule::Equal(_) => Ok(()),
     }
@@ -190,19 +189,19 @@ fn check_range(field: &str, rule: &RangeRule) -> Result<(), Problem> {
         let why = format!("must have at most {MOST_RULES} entries");
         return Err(invalid(&format!("{field}.expansions"), &why));
     }
-    for (index, it) in rule.expansions.iter().enumerate() {
+    for (index, expansion) in rule.expansions.iter().enumerate() {
         let field = format!("{field}.expansions[{index}]");
-        seconds(&format!("{field}.after"), it.after)?;
-        let wide = it
+        seconds(&format!("{field}.after"), expansion.after)?;
+        let wide = expansion
             .max_difference
             .map_or(Ok(f64::INFINITY), |it| difference(&format!("{field}.max_difference"), it))?;
-        if it.after <= last.0 {
+        if expansion.after <= last.0 {
             return Err(invalid(&format!("{field}.after"), "must be later than the expansion before"));
         }
         if wide < last.1 {
             return Err(invalid(&format!("{field}.max_difference"), "must not be below the one before"));
         }
-        last = (it.after, wide);
+        last = (expansion.after, wide);
     }
     Ok(())
 }
@@ -218,7 +217,9 @@ impl TimeoutConfig {
             }
         }
         match (self.then, self.min_players) {
-            (AfterTimeout::StartSmaller, Some(it)) if it > 0 && it < mode.min_players => Ok(()),
+            (AfterTimeout::StartSmaller, Some(players)) if players > 0 && players < mode.min_players => {
+                Ok(())
+            }
             (AfterTimeout::StartSmaller, _) => Err(invalid(
                 &format!("{field}.min_players"),
                 "must be 1 or more, and below the mode's `min_players`",
@@ -325,17 +326,17 @@ mod tests {
             (timeout(r#""then":"start_smaller","min_players":2"#), "timeout.min_players"),
             (timeout(r#""then":"start_smaller","min_players":0"#), "timeout.min_players"),
         ] {
-            let said = read(&matchmaking).unwrap_err();
+            let problem = read(&matchmaking).unwrap_err();
             let named = format!("`config.modes[0].matchmaking.{field}` ");
-            assert!(said.starts_with(&named), "{matchmaking}: {said}");
+            assert!(problem.starts_with(&named), "{matchmaking}: {problem}");
         }
     }
 
     #[test]
     fn an_unknown_kind_names_those_that_there_are() {
-        let said = read(r#"{"rules":[{"kind":"luck","name":"r","attribute":"a"}]}"#).unwrap_err();
-        assert!(said.contains("`range`, `equal`, `team_balance`"), "{said}");
-        let said = read(r#"{"timeout":{"after":1,"then":"dance"}}"#).unwrap_err();
-        assert!(said.contains("`fail`, `relax`, `start_smaller`"), "{said}");
+        let problem = read(r#"{"rules":[{"kind":"luck","name":"r","attribute":"a"}]}"#).unwrap_err();
+        assert!(problem.contains("`range`, `equal`, `team_balance`"), "{problem}");
+        let problem = read(r#"{"timeout":{"after":1,"then":"dance"}}"#).unwrap_err();
+        assert!(problem.contains("`fail`, `relax`, `start_smaller`"), "{problem}");
     }
 }

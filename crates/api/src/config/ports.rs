@@ -39,12 +39,12 @@ pub(super) fn check(field: &str, ports: &[PortConfig]) -> Result<(), Problem> {
         return Err(invalid(field, &format!("must have at most {MOST_PORTS} entries")));
     }
     unique(field, ports.iter().map(|it| it.name.as_str()))?;
-    for (index, it) in ports.iter().enumerate() {
-        text(&format!("{field}[{index}].name"), &it.name, 64)?;
-        if it.port == 0 {
+    for (index, port) in ports.iter().enumerate() {
+        text(&format!("{field}[{index}].name"), &port.name, 64)?;
+        if port.port == 0 {
             return Err(invalid(&format!("{field}[{index}].port"), "must be 1 to 65535"));
         }
-        if ports.iter().take(index).any(|other| (other.protocol, other.port) == (it.protocol, it.port)) {
+        if ports.iter().take(index).any(|other| (other.protocol, other.port) == (port.protocol, port.port)) {
             return Err(invalid(&format!("{field}[{index}].port"), "is there twice"));
         }
     }

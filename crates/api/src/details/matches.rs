@@ -22,7 +22,7 @@ pub struct MatchDetails {
     /// When it was made.
     #[serde(with = "crate::time")]
     pub created: DateTime<Utc>,
-    /// Who is in it or will be.
+    /// The players that are in it or will be.
     pub players: Vec<MatchPlayer>,
     /// Why: one for who began it, and one each for the last that joined. `docs/matchmaking.md` has
     /// the fields.

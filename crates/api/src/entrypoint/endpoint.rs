@@ -224,9 +224,9 @@ pub(super) fn read<'a, T: serde::Deserialize<'a>>(json: &'a str) -> Result<T, Pr
 /// an answer that the server may hold. `permission` is optional. `()` stands for a request without
 /// fields.
 ///
-/// The first argument is a dollar sign, which the macro that this one exports needs. The second is
-/// the name of that macro: it passes the entries to the macro that it is given, for other crates to
-/// generate code from them. The third and the fourth are the role, as a module and as a variant.
+/// The first argument is a dollar sign, which the exported macro needs. The second is the name of
+/// the exported macro. It passes the entries to another macro, so that other crates can generate
+/// code from them. The third and the fourth are the role, as a module and as a variant.
 macro_rules! endpoints {
     (
         ($d:tt) $export:ident $module:ident $role:ident;

@@ -25,15 +25,15 @@ use crate::{
     stream::{ClientFrame, ServerFrame},
 };
 
-type Named = (String, RefOr<Schema>);
+type NamedSchema = (String, RefOr<Schema>);
 
 /// Schema of a body with the schemas that it refers to.
-pub(super) struct Body {
+pub(super) struct BodySchema {
     name: String,
-    schemas: Vec<Named>,
+    schemas: Vec<NamedSchema>,
 }
 
-impl Body {
+impl BodySchema {
     pub(super) fn of<T: ToSchema>() -> Self {
         let name = T::name().into_owned();
         let mut schemas = vec![(name.clone(), T::schema())];
@@ -43,7 +43,7 @@ impl Body {
 }
 
 /// Describes one message or command with its id and its qualifier.
-fn entry(definition: &Definition, body: &Body) -> Schema {
+fn entry(definition: &Definition, body: &BodySchema) -> Schema {
     let id = if definition.direction.is_incoming() { EntryId::schema() } else { SenderSeq::schema() };
     let qualifier = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([definition.qualifier]));
     let mut object = ObjectBuilder::new()
@@ -86,7 +86,7 @@ macro_rules! unions {
             fn name() -> Cow<'static, str> {
                 Cow::Borrowed(stringify!($name))
             }
-            fn schemas(schemas: &mut Vec<Named>) {
+            fn schemas(schemas: &mut Vec<NamedSchema>) {
                 for definition in of(Direction::$name) {
                     let body = (definition.body)();
                     schemas.push((definition.qualifier.to_owned(), RefOr::T(entry(definition, &body))));
@@ -113,17 +113,17 @@ unions! {
 /// Each type is a member of `$defs`, each message and command under its qualifier.
 pub fn document() -> Value {
     let roots = [
-        Body::of::<PlayerInterchangeRequest<'static>>(),
-        Body::of::<PlayerInterchangeResponse>(),
-        Body::of::<RuntimeInterchangeRequest<'static>>(),
-        Body::of::<RuntimeInterchangeResponse>(),
-        Body::of::<ClientFrame<'static>>(),
-        Body::of::<ServerFrame>(),
-        Body::of::<InboundFrame<'static>>(),
-        Body::of::<OutboundFrame<'static>>(),
-        Body::of::<ErrorBody>(),
+        BodySchema::of::<PlayerInterchangeRequest<'static>>(),
+        BodySchema::of::<PlayerInterchangeResponse>(),
+        BodySchema::of::<RuntimeInterchangeRequest<'static>>(),
+        BodySchema::of::<RuntimeInterchangeResponse>(),
+        BodySchema::of::<ClientFrame<'static>>(),
+        BodySchema::of::<ServerFrame>(),
+        BodySchema::of::<InboundFrame<'static>>(),
+        BodySchema::of::<OutboundFrame<'static>>(),
+        BodySchema::of::<ErrorBody>(),
     ];
-    let mut definitions: Vec<Named> = roots.into_iter().flat_map(|it| it.schemas).collect();
+    let mut definitions: Vec<NamedSchema> = roots.into_iter().flat_map(|it| it.schemas).collect();
     definitions.sort_by(|a, b| a.0.cmp(&b.0));
     definitions.dedup_by(|a, b| a.0 == b.0);
     let definitions: Map<String, Value> = definitions
@@ -146,8 +146,9 @@ pub fn document_text() -> String {
     text
 }
 
-/// Turns references into the OpenAPI document into references into `$defs`, and sorts all members:
-/// the document doesn't depend on features of `serde_json` that other crates switch on.
+/// Turns references into the OpenAPI document into references into `$defs`, and sorts all members.
+/// Otherwise the order of members would depend on the features of `serde_json` that other crates
+/// switch on.
 fn local(schema: Value) -> Value {
     match schema {
         Value::String(text) => match text.strip_prefix("#/components/schemas/") {

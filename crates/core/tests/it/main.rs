@@ -165,9 +165,9 @@ async fn a_batch_gives_each_waiter_its_own_result() {
     let batcher = Batcher::new("test", 16, |items: Vec<u32>| async move {
         Ok::<_, Problem>(items.iter().map(|it| it * 2).collect())
     });
-    let waiters = (0..100).map(|it| {
+    let waiters = (0..100).map(|item| {
         let batcher = batcher.clone();
-        tokio::spawn(async move { (it, batcher.submit(it).await.unwrap()) })
+        tokio::spawn(async move { (item, batcher.submit(item).await.unwrap()) })
     });
     for waiter in waiters.collect::<Vec<_>>() {
         let (item, result) = waiter.await.unwrap();

@@ -108,7 +108,7 @@ async fn operators_see_the_last_run_its_result_and_the_backlog() {
     fixture.begins().await;
     fixture.clock.advance(Duration::from_millis(700));
     let run = fixture.status().last_run.unwrap();
-    assert_eq!((run.under_way, run.duration.as_millis()), (true, 700));
+    assert_eq!((run.in_progress, run.duration.as_millis()), (true, 700));
     assert_eq!(fixture.status().last_result, None);
     fixture.clock.advance(Duration::from_millis(300));
     let backlog = Backlog { due: 4, delayed: 2, oldest: Duration::from_secs(1) };

@@ -26,13 +26,13 @@ pub(crate) async fn no_managers(fixture: &Fixture, at: StagePath) -> [Caller; 2]
     ]
 }
 
-/// A configuration that can be told from the default one.
+/// A configuration that differs from the default one.
 pub(crate) fn config(max_assignments: u32) -> DeploymentConfig {
     let lobby = LobbyConfig { max_assignments, ..LobbyConfig::default() };
     DeploymentConfig { lobby, ..DeploymentConfig::default() }
 }
 
-/// Callers who have nothing to do with deployments, whatever they hold.
+/// Callers that have nothing to do with deployments, with any permissions.
 pub(crate) fn strangers() -> [Caller; 2] {
     let player = user(Role::Player, UserId::from_i64(2).unwrap());
     [player, Caller::Runtime(RuntimeId::from_i64(2).unwrap())]

@@ -34,7 +34,7 @@ pub(crate) async fn open(
     let shaking = client_async_with_config(request, stream, Some(config));
     match tokio::time::timeout(HANDSHAKE, shaking).await {
         Ok(Ok((socket, _answer))) => Ok(socket),
-        Ok(Err(Error::HttpConnection(answer))) => {
+        Ok(Err(Error::Http(answer))) => {
             let body = answer.body().as_deref().unwrap_or_default();
             Err(CallFailure::refused(answer.status().as_u16(), body, None))
         }

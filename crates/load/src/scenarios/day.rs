@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     RunContext, RunningScenario,
     life::PlayerLife,
-    stream::{StreamReceiver, StreamedPlayer},
+    player_stream::{StreamReceiver, StreamedPlayer},
 };
 use crate::{
     crowd::{CrowdMember, SignedInUser, text},

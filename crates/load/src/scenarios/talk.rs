@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     RunContext, RunningScenario,
-    stream::{StreamReceiver, StreamedPlayer},
+    player_stream::{StreamReceiver, StreamedPlayer},
 };
 use crate::{
     crowd::CrowdMember,

@@ -1,5 +1,5 @@
-//! Who may do what. Each gate is tried by a developer who holds everything but the one permission,
-//! by one who holds it elsewhere only, and by every other role.
+//! Which callers may do what. A developer with all permissions but one tries each guard, and so do
+//! a developer who holds that permission elsewhere only, and every other role.
 
 use omgservers_api::{Problem, ProjectPermission, Ref, Role, StagePermission, problem::codes};
 use omgservers_core::Caller;

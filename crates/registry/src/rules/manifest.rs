@@ -41,16 +41,16 @@ struct Wire {
     schema_version: Option<u64>,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
-    subject: Option<Descriptor>,
+    config: Option<WireDescriptor>,
+    layers: Option<Vec<WireDescriptor>>,
+    manifests: Option<Vec<WireDescriptor>>,
+    subject: Option<WireDescriptor>,
     annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+struct WireDescriptor {
     media_type: Option<String>,
     digest: String,
     size: u64,
@@ -58,7 +58,7 @@ struct Descriptor {
     urls: Option<Vec<String>>,
 }
 
-impl Descriptor {
+impl WireDescriptor {
     fn read(&self) -> Result<(Digest, u64), Problem> {
         Ok((self.digest.parse()?, self.size))
     }
@@ -114,9 +114,9 @@ pub(crate) fn is_media_type(text: &str) -> bool {
     (1..=LONGEST_MEDIA_TYPE).contains(&text.len()) && text.bytes().all(|it| (b' '..=b'~').contains(&it))
 }
 
-type Parts = (Vec<(Digest, u64)>, Vec<(Digest, u64)>);
+type ManifestParts = (Vec<(Digest, u64)>, Vec<(Digest, u64)>);
 
-fn of_image(wire: &Wire) -> Result<Parts, Problem> {
+fn of_image(wire: &Wire) -> Result<ManifestParts, Problem> {
     // One document that is both would be two things under one digest.
     if wire.manifests.is_some() {
         return Err(invalid("an image has no `manifests`"));
@@ -125,20 +125,20 @@ fn of_image(wire: &Wire) -> Result<Parts, Problem> {
     let layers = wire.layers.as_deref().ok_or_else(|| invalid("an image has `layers`"))?;
     few(layers)?;
     let here = layers.iter().filter(|it| !it.is_elsewhere());
-    let blobs = std::iter::once(config).chain(here).map(Descriptor::read).collect::<Result<_, _>>()?;
+    let blobs = std::iter::once(config).chain(here).map(WireDescriptor::read).collect::<Result<_, _>>()?;
     Ok((blobs, Vec::new()))
 }
 
-fn of_index(wire: &Wire) -> Result<Parts, Problem> {
+fn of_index(wire: &Wire) -> Result<ManifestParts, Problem> {
     if wire.config.is_some() || wire.layers.is_some() {
         return Err(invalid("an index has no `config` and no `layers`"));
     }
     let parts = wire.manifests.as_deref().ok_or_else(|| invalid("an index has `manifests`"))?;
     few(parts)?;
-    Ok((Vec::new(), parts.iter().map(Descriptor::read).collect::<Result<_, _>>()?))
+    Ok((Vec::new(), parts.iter().map(WireDescriptor::read).collect::<Result<_, _>>()?))
 }
 
-fn few(parts: &[Descriptor]) -> Result<(), Problem> {
+fn few(parts: &[WireDescriptor]) -> Result<(), Problem> {
     if parts.len() > MOST_PARTS { Err(invalid(format!("more than {MOST_PARTS} parts"))) } else { Ok(()) }
 }
 

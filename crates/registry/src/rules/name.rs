@@ -9,8 +9,8 @@ use crate::problems;
 const LONGEST_NAME: usize = 255;
 const LONGEST_TAG: usize = 128;
 
-/// Whether a text is a name in the specification's grammar: parts of lower-case letters and digits,
-/// joined by `.`, `_`, `__` or dashes inside a part, and by `/` between parts.
+/// Whether a text is a name in the specification's grammar. Its parts are lower-case letters and
+/// digits, joined by `.`, `_`, `__` or dashes inside a part, and by `/` between parts.
 fn is_name(text: &str) -> bool {
     text.len() <= LONGEST_NAME && text.split('/').all(is_part)
 }

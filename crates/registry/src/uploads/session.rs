@@ -25,22 +25,22 @@ const WAITING: usize = 4;
 
 /// The uploads that this process has seen.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, Arc<AsyncMutex<Session>>>>);
+pub(crate) struct Sessions(Mutex<HashMap<String, Arc<AsyncMutex<UploadSession>>>>);
 
 impl Sessions {
     /// A new upload: its hash is known from the first byte.
     pub(super) fn start(&self, id: &str) {
-        let session = Session { hash: Some((Sha256::new(), 0)), ended: false };
+        let session = UploadSession { hash: Some((Sha256::new(), 0)), ended: false };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), Arc::new(session.into()));
     }
 
     /// An upload; its hash isn't known if it was begun by another process.
-    pub(super) fn of(&self, id: &str) -> Arc<AsyncMutex<Session>> {
+    pub(super) fn of(&self, id: &str) -> Arc<AsyncMutex<UploadSession>> {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(
             sessions
                 .entry(id.to_owned())
-                .or_insert_with(|| Arc::new(Session { hash: None, ended: false }.into())),
+                .or_insert_with(|| Arc::new(UploadSession { hash: None, ended: false }.into())),
         )
     }
 
@@ -51,13 +51,13 @@ impl Sessions {
 
 /// Held by the one who writes.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct UploadSession {
     /// The hash so far, and of how many bytes.
     hash: Option<(Sha256, u64)>,
     ended: bool,
 }
 
-impl Session {
+impl UploadSession {
     /// Wakes callers that wait for the session: there is nothing left to write to.
     pub(super) fn end(&mut self) {
         self.ended = true;
@@ -76,15 +76,18 @@ impl Session {
 /// Writes to an upload on a thread of its own, which ends what it was given also when nobody waits
 /// for it any more. Until then nobody else gets the session.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct UploadWriter {
     size: u64,
     pieces: mpsc::Sender<Bytes>,
     thread: JoinHandle<io::Result<Written>>,
 }
 
-impl Writer {
+impl UploadWriter {
     /// Opens the file of an upload at its end.
-    pub(super) async fn open(mut session: OwnedMutexGuard<Session>, path: PathBuf) -> Result<Self, Problem> {
+    pub(super) async fn open(
+        mut session: OwnedMutexGuard<UploadSession>,
+        path: PathBuf,
+    ) -> Result<Self, Problem> {
         let (file, size) = tokio::task::spawn_blocking(move || -> io::Result<_> {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
@@ -120,7 +123,7 @@ impl Writer {
 }
 
 fn write_all(
-    mut session: OwnedMutexGuard<Session>,
+    mut session: OwnedMutexGuard<UploadSession>,
     file: fs::File,
     mut size: u64,
     mut pieces: mpsc::Receiver<Bytes>,
@@ -144,7 +147,7 @@ fn write_all(
 /// An upload that was written to, and is still ours alone.
 #[derive(Debug)]
 pub(super) struct Written {
-    session: OwnedMutexGuard<Session>,
+    session: OwnedMutexGuard<UploadSession>,
     file: fs::File,
     size: u64,
 }

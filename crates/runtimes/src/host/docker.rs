@@ -187,8 +187,8 @@ impl DockerHost {
         }
     }
 
-    /// Makes the container. One of the same name with another environment is of an earlier life of
-    /// the runtime: it would have a password that nobody knows any more.
+    /// Makes the container. A container of the same name with another environment is of an earlier
+    /// life of the runtime. It has a password that nobody knows any more.
     async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<(), HostError> {
         let options = || Some(CreateContainerOptionsBuilder::default().name(name).build());
         let Err(error) = self.docker.create_container(options(), body.clone()).await else { return Ok(()) };

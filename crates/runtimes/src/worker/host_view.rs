@@ -10,7 +10,7 @@ use omgservers_core::Ticks;
 
 use crate::{
     host::{Attempt, Container, ContainerStatus, ImageName, PublishedPort},
-    rules::{Health, Pulse, RETRY, View},
+    rules::{HostHealth, Pulse, RETRY, View},
     scheduler::{Capacity, starts_at_once},
     shared::HostClient,
 };
@@ -49,11 +49,11 @@ impl HostView {
         }
     }
 
-    pub(crate) fn health(&self, now: Ticks, lost_after: Duration) -> Health {
+    pub(crate) fn health(&self, now: Ticks, lost_after: Duration) -> HostHealth {
         self.pulse.health(now, lost_after)
     }
 
-    pub(crate) fn view(&self, attempt: Attempt, health: Health) -> View {
+    pub(crate) fn view(&self, attempt: Attempt, health: HostHealth) -> View {
         let of = |statuses: &HashMap<Attempt, ContainerStatus>| {
             statuses.get(&attempt).copied().unwrap_or(ContainerStatus::Gone)
         };
@@ -136,11 +136,11 @@ impl HostView {
     }
 
     /// Its capacity, with nothing reserved.
-    pub(crate) fn capacity(&self, health: Health) -> Capacity {
+    pub(crate) fn capacity(&self, health: HostHealth) -> Capacity {
         let host = &self.host_client.host;
         Capacity {
             host: host.id,
-            open: health == Health::Up && self.containers.is_some() && host.config.state.is_open(),
+            open: health == HostHealth::Up && self.containers.is_some() && host.config.state.is_open(),
             cpu: host.config.cpu,
             memory: host.config.memory,
             max_containers: host.config.max_containers,

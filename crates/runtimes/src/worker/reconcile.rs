@@ -20,7 +20,7 @@ use super::{
 use crate::{
     host::Attempt,
     meters::Meters,
-    rules::{Health, Life},
+    rules::{HostHealth, Life},
     scheduler::Need,
     shared::Shared,
     store::{self, Row, unsigned},
@@ -217,15 +217,15 @@ impl Reconcile {
         }
     }
 
-    pub(super) fn health(&self, host: HostId, now: Ticks) -> Health {
+    pub(super) fn health(&self, host: HostId, now: Ticks) -> HostHealth {
         // A host that left the pool answers no more.
-        self.views.get(&host).map_or(Health::Lost, |it| it.health(now, self.shared.config.lost_after))
+        self.views.get(&host).map_or(HostHealth::Lost, |it| it.health(now, self.shared.config.lost_after))
     }
 
     /// Lists hosts that are due.
     fn probe(&mut self, now: Ticks, list_all: bool) {
         for (host, view) in &mut self.views {
-            if view.health(now, self.shared.config.lost_after) == Health::Lost {
+            if view.health(now, self.shared.config.lost_after) == HostHealth::Lost {
                 view.forget();
             }
             if (now < view.list_at && !list_all) || self.tasks.is_running(*host, &HostOp::List) {

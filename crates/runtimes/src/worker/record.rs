@@ -28,7 +28,7 @@ impl Reconcile {
         self.shared.db.write_owned(&self.shared.ownership, &[id.slot()], work).await
     }
 
-    /// Reads a row and makes sure that this process still owns it: a process that lost its slots
+    /// Reads a row and makes sure that this process still owns it. A process that lost its slots
     /// must not remove the containers of its successor.
     pub(super) async fn read_fenced(&self, id: RuntimeId) -> Result<Option<Row>, Problem> {
         self.shared

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     host::{Attempt, ContainerSpec, ImageName, TRACE_PARENT},
-    rules::{self, Desired, Health, RuntimeStep, View},
+    rules::{self, Desired, HostHealth, RuntimeStep, View},
     scheduler::{self, Capacity, Need},
     shared::Shared,
     store::{self, Row},
@@ -74,7 +74,7 @@ impl Reconcile {
                 let unknown = View { health, status: None };
                 self.views.get(&host).map_or(unknown, |it| it.view(entry.attempt(), health))
             }
-            None => View { health: Health::Unknown, status: None },
+            None => View { health: HostHealth::Unknown, status: None },
         };
         rules::next(entry.life(), view, now)
     }
@@ -200,7 +200,7 @@ impl Reconcile {
     async fn record_no_capacity(&mut self, id: RuntimeId, need: Need, capacities: &[Capacity], now: Ticks) {
         // Before the hosts have listed their containers, nobody knows their capacity.
         let unlisted = |(host, view): (&HostId, &super::host_view::HostView)| {
-            self.health(*host, now) == Health::Unknown && !view.pulse.is_missing()
+            self.health(*host, now) == HostHealth::Unknown && !view.pulse.is_missing()
         };
         if self.views.iter().any(unlisted) {
             return;
@@ -221,7 +221,7 @@ impl Reconcile {
         let busy = self.tasks.busy();
         let mut strays: Vec<(HostId, Attempt)> = Vec::new();
         for (host, view) in &self.views {
-            if self.health(*host, now) != Health::Up {
+            if self.health(*host, now) != HostHealth::Up {
                 continue;
             }
             let unknown = |it: &Attempt| !busy.contains(it) && !self.belongs(*host, *it);

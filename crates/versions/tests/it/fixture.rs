@@ -21,7 +21,7 @@ pub(crate) async fn unpermitted(
     ]
 }
 
-/// Callers who have nothing to do with versions, whatever they hold.
+/// Callers that have nothing to do with versions, with any permissions.
 pub(crate) fn strangers() -> [Caller; 2] {
     let player = user(Role::Player, UserId::from_i64(2).unwrap());
     [player, Caller::Runtime(RuntimeId::from_i64(2).unwrap())]
