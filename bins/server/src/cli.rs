@@ -17,9 +17,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server until SIGTERM or ^C; a second one stops it at once.
-    Serve(Sources),
+    Serve(SourceArgs),
     /// Bring the database up to date, and do nothing else.
-    Migrate(Sources),
+    Migrate(SourceArgs),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -38,9 +38,9 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print what is in effect, secrets as ***.
-    Print(Sources),
+    Print(SourceArgs),
     /// Say everything that is wrong, and fail if anything is.
-    Check(Sources),
+    Check(SourceArgs),
     /// Print a file with every setting, its meaning and its default.
     Example,
 }
@@ -49,7 +49,7 @@ pub(crate) enum ConfigCommand {
 pub(crate) enum KeysCommand {
     /// Add a key that signs from the next start on. Tokens that were signed with older keys stay
     /// good.
-    Rotate(Sources),
+    Rotate(SourceArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,7 +60,7 @@ pub(crate) enum MatchmakingCommand {
 
 /// Where the configuration comes from. Variables OMGSERVERS__SECTION__KEY come on top of the file.
 #[derive(Debug, Args)]
-pub(crate) struct Sources {
+pub(crate) struct SourceArgs {
     /// A TOML file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

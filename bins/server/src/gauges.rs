@@ -16,7 +16,7 @@ pub(crate) struct Gauges {
     matchmaking: Arc<PgMatchmaking>,
     dispatcher: Arc<Dispatcher>,
     process: Collector,
-    pool: Pool,
+    pool: PoolGauges,
     mailboxes: [Gauge; 2],
     waiting: [Gauge; 3],
     rooms: Gauge,
@@ -27,7 +27,7 @@ pub(crate) struct Gauges {
 }
 
 /// The pool of connections to PostgreSQL.
-struct Pool {
+struct PoolGauges {
     used: Gauge,
     idle: Gauge,
     waiting: Gauge,
@@ -55,7 +55,7 @@ impl Gauges {
             matchmaking: Arc::clone(matchmaking),
             dispatcher: Arc::clone(dispatcher),
             process,
-            pool: Pool::new(),
+            pool: PoolGauges::new(),
             mailboxes: ["client", "runtime"].map(|of| gauge!("omgservers_messaging_mailboxes", "of" => of)),
             waiting: [waiting("client"), waiting("runtime"), waiting("pending")],
             rooms: gauge!("omgservers_dispatcher_rooms"),
@@ -87,7 +87,7 @@ impl Gauges {
     }
 }
 
-impl Pool {
+impl PoolGauges {
     fn new() -> Self {
         let connections =
             |state: &'static str| gauge!("omgservers_database_pool_connections", "state" => state);

@@ -29,7 +29,7 @@ pub use self::{
     drain::Drain,
     health::{Check, Health},
     limit::AddressLimit,
-    socket::Socket,
+    socket::ListenSocket,
 };
 use crate::config::ServerConfig;
 
@@ -67,7 +67,7 @@ pub struct Http {
 
 impl Http {
     /// Starts to listen.
-    pub fn start(config: &ServerConfig, socket: Socket, parts: Parts) -> io::Result<Self> {
+    pub fn start(config: &ServerConfig, socket: ListenSocket, parts: Parts) -> io::Result<Self> {
         let Parts { health, routes, limit, drain, metrics } = parts;
         let metrics = metrics.map(|it| MetricsListener::start(it, &health)).transpose()?;
         let metrics_here = metrics.is_none();

@@ -1,6 +1,6 @@
 //! The program `omgservers` as a library.
 //!
-//! [`Server::start`] is the map of the system; everything else here is what a process needs around
+//! [`Server::start`] is the map of the system. Everything else here is what a process needs around
 //! it: configuration, the data directory, PostgreSQL, the HTTP listener, systemd, the log.
 
 pub mod addresses;

@@ -21,7 +21,7 @@ use omgservers_server::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::{Cli, Command, ConfigCommand, KeysCommand, MatchmakingCommand, Sources};
+use crate::cli::{Cli, Command, ConfigCommand, KeysCommand, MatchmakingCommand, SourceArgs};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -95,7 +95,7 @@ fn run(command: Command, socket: anyhow::Result<Option<TcpListener>>) -> anyhow:
     }
 }
 
-fn read(sources: &Sources) -> anyhow::Result<Config> {
+fn read(sources: &SourceArgs) -> anyhow::Result<Config> {
     let sources = config::Sources {
         file: sources.config.clone(),
         // What isn't UTF-8 can't be a setting.
@@ -108,7 +108,7 @@ fn read(sources: &Sources) -> anyhow::Result<Config> {
 }
 
 /// Reads the configuration and makes the process what a server needs.
-fn prepare(sources: &Sources) -> anyhow::Result<(Config, telemetry::Exporter)> {
+fn prepare(sources: &SourceArgs) -> anyhow::Result<(Config, telemetry::Exporter)> {
     let config = read(sources)?;
     let traces = telemetry::open(&config.log, &config.traces)?;
     // For Docker hosts and databases with TLS. A second one is refused, and there is none.

@@ -1,8 +1,8 @@
 //! PostgreSQL of our own: a child process in the data directory, for installations that bring no
 //! database.
 //!
-//! Made once, reachable over a Unix socket in a directory that nobody else can enter, never as
-//! root, stopped with us, and started again when it falls.
+//! The server makes it once, never as root, and starts it again when it falls. It is reachable over
+//! a Unix socket in a directory that nobody else can enter, and stops with the server.
 
 mod account;
 mod cluster;

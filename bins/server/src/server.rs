@@ -17,7 +17,7 @@ use crate::{
     config::{Config, ServerConfig},
     data_dir::DataDir,
     database::{self, Database},
-    http::{AddressLimit, Drain, Health, Http, Parts, Routes, Socket},
+    http::{AddressLimit, Drain, Health, Http, ListenSocket, Parts, Routes},
     settings,
     wiring::{Infrastructure, SCHEMAS, Services},
     workers::Workers,
@@ -69,8 +69,8 @@ impl Server {
         let db = Db::connect(database.url(), config.database.pool_size).await.context("database")?;
         let ownership = Ownership::take(&db, data.installation()).await.context("slots")?;
         let mint = Mint::take(&db).await.context("ids")?;
-        let socket = Socket::open(&config.server, process.socket)?;
-        let metrics_socket = Socket::for_metrics(&config.server)?;
+        let socket = ListenSocket::open(&config.server, process.socket)?;
+        let metrics_socket = ListenSocket::for_metrics(&config.server)?;
         let addresses = Addresses::new(&config, socket.listener.local_addr()?);
         let docker = settings::docker(&config, &addresses, data.installation());
         let infrastructure = Infrastructure {

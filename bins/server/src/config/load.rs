@@ -24,7 +24,7 @@ pub struct Sources {
 
 /// Reads the configuration and the files of its secrets.
 pub fn load(sources: &Sources) -> Result<Config, Issues> {
-    let mut reader = Reader { root: read(sources).map_err(|it| Issues(vec![it]))?, issues: Vec::new() };
+    let mut reader = ConfigReader { root: read(sources).map_err(|it| Issues(vec![it]))?, issues: Vec::new() };
     let mut config = Config {
         data_dir: default_data_dir(sources),
         server: reader.section("server"),
@@ -84,12 +84,12 @@ fn read(sources: &Sources) -> Result<Map<String, Value>, Issue> {
     })
 }
 
-struct Reader {
+struct ConfigReader {
     root: Map<String, Value>,
     issues: Vec<Issue>,
 }
 
-impl Reader {
+impl ConfigReader {
     /// Takes a section. Each key is tried alone, so that one fault doesn't hide another.
     fn section<S: DeserializeOwned + Default + DocumentedFields>(&mut self, name: &str) -> S {
         let Some(section) = self.root.remove(name) else { return S::default() };

@@ -75,7 +75,7 @@ pub struct ServerConfig {
     pub unready_seconds: u32,
     /// Most seconds that a stopping server waits for its clients to close their connections, each
     /// after its next answer. With a socket of systemd's they connect again and wait there for the
-    /// next server, so that no request fails; it should then be more than the longest pause between
+    /// next server, so that no request fails. It should then be more than the longest pause between
     /// two polls.
     pub drain_seconds: u32,
     /// Most seconds that requests under way, workers and the database have for coming to an end,
@@ -210,9 +210,9 @@ pub struct ClientsConfig {
     pub inactive_interval_seconds: u32,
     /// Seconds after which a player for whom no game server could be started is sent away.
     pub wait_timeout_seconds: u32,
-    /// Most bytes of a player's profile in a stage; a game server that sets a larger one is told
-    /// so. It goes to game servers as one message, so that it must fit into a mailbox
-    /// (`messaging.mailbox_bytes`) several times.
+    /// Most bytes of a player's profile in a stage; a larger one is rejected. It goes to game
+    /// servers as one message, so that it must fit into a mailbox (`messaging.mailbox_bytes`)
+    /// several times.
     pub max_profile_bytes: usize,
 }
 
@@ -265,9 +265,10 @@ pub struct PoolConfig {
     /// The hosts. Without one: this machine's Docker, with all of its cores and three quarters of
     /// its memory. In the environment: OMGSERVERS__POOL__HOSTS__0__URI and so on; in this file also
     /// as `[[pool.hosts]]`. Hosts on other machines need `runtimes.service_url`, and
-    /// `registry.address` or `server.public_url`. The `state` of a host is "active", "cordoned" (it
-    /// takes no new game servers, those that it has go on) or "draining" (the same, for a host that
-    /// is to be taken out of this list once it is empty). It takes effect at the next start.
+    /// `registry.address` or `server.public_url`. The `state` of a host is "active", "cordoned" or
+    /// "draining". A cordoned host takes no new game servers, and those that it has go on. Draining
+    /// is the same, for a host that leaves this list once it is empty. It takes effect at the next
+    /// start.
     /// Example: `[{ uri = "tcp://10.0.0.2:2376", cpu_count = 8, memory_mb = 16384, max_containers = 200, tls_cert_dir = "/etc/omgservers/docker", state = "active" }]`
     pub hosts: Vec<HostConfig>,
 }

@@ -14,7 +14,7 @@ use super::{Config, HostConfig, Issue, RegistryMode, Secret, TracesConfig};
 
 /// Replaces `…_file` by what is in the file, and adds what is wrong to `issues`.
 pub(super) fn validate(config: &mut Config, issues: &mut Vec<Issue>) {
-    let mut check = Check { issues };
+    let mut check = ConfigCheck { issues };
     check.files(config);
     check.server(config);
     check.database(config);
@@ -42,11 +42,11 @@ fn wide(value: u32) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
-struct Check<'a> {
+struct ConfigCheck<'a> {
     issues: &'a mut Vec<Issue>,
 }
 
-impl Check<'_> {
+impl ConfigCheck<'_> {
     fn wrong(&mut self, key: &str, message: impl Into<String>) {
         let origin = "the effective configuration".into();
         self.issues.push(Issue { key: key.into(), origin, message: message.into() });

@@ -26,9 +26,9 @@ struct Inner {
 }
 
 /// Lives as long as its connection.
-struct Guard(Arc<Inner>);
+struct ConnectionGuard(Arc<Inner>);
 
-impl Drop for Guard {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.gauge.decrement(1.0);
         if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -55,7 +55,7 @@ impl Connections {
             }
             inner.open.fetch_add(1, Ordering::AcqRel);
             inner.gauge.increment(1.0);
-            data.insert(Guard(Arc::clone(&inner)));
+            data.insert(ConnectionGuard(Arc::clone(&inner)));
             omgservers_http::remember_token(data);
         }
     }

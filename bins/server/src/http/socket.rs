@@ -11,14 +11,14 @@ use crate::config::ServerConfig;
 const BACKLOG: i32 = 4096;
 
 /// A socket to listen on.
-pub struct Socket {
+pub struct ListenSocket {
     /// The socket.
     pub listener: TcpListener,
     /// Somebody else holds it too, so that clients can wait in it while no server runs.
     pub inherited: bool,
 }
 
-impl Socket {
+impl ListenSocket {
     /// The one that was handed over, or one of our own where the configuration says.
     pub fn open(config: &ServerConfig, handed: Option<TcpListener>) -> anyhow::Result<Self> {
         if let Some(listener) = handed {
@@ -46,8 +46,8 @@ fn listen(address: &str, key: &'static str) -> anyhow::Result<TcpListener> {
     anyhow::bail!("can't listen on {address} ({key}): {reason}")
 }
 
-/// With an address that is still in use by connections of an earlier server, which the standard
-/// library's own way allows too, and with a longer queue, which it doesn't.
+/// Binds an address that connections of an earlier server may still use, as the standard library
+/// does. Its queue is longer than the one of the standard library.
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;

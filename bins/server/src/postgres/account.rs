@@ -19,9 +19,9 @@ use super::PostgresError;
 
 /// The account `postgres` when we are root, else ourselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Account(Option<(u32, u32)>);
+pub(super) struct UnixAccount(Option<(u32, u32)>);
 
-impl Account {
+impl UnixAccount {
     pub(super) fn find() -> Result<Self, PostgresError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self(None));
@@ -76,9 +76,9 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// By its name, or, where a directory above it is closed (a clone below `/root`), by a handle
-    /// that we open and the account's processes inherit.
-    pub(super) fn find(folder: &Path, account: Account) -> io::Result<Self> {
+    /// By its name. Where a directory above it is closed (a clone below `/root`), by a handle that
+    /// we open and the account's processes inherit.
+    pub(super) fn find(folder: &Path, account: UnixAccount) -> io::Result<Self> {
         match account.command(Path::new("/bin/true"), folder).status() {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             _ => return Ok(Self { path: folder.to_owned(), _open: None }),

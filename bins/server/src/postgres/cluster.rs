@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     PostgresError,
-    account::{Account, Reach},
+    account::{Reach, UnixAccount},
     programs::{self, Programs},
     stale_postmaster,
 };
@@ -29,7 +29,7 @@ const HBA: &str = "local all omgservers trust\nlocal all all reject\nhost all al
 #[derive(Debug, Clone)]
 pub(super) struct Cluster {
     programs: Programs,
-    account: Account,
+    account: UnixAccount,
     base: PathBuf,
     data: PathBuf,
     /// How its account gets to `base`.
@@ -45,7 +45,7 @@ impl Cluster {
         let data = base.join("data");
         let pinned = pinned(&data)?;
         let programs = programs::find(bin_dir, pinned)?;
-        let account = Account::find()?;
+        let account = UnixAccount::find()?;
         account.own(base).map_err(|it| PostgresError::folder(base, it))?;
         let base = fs::canonicalize(base).map_err(|it| PostgresError::folder(base, it))?;
         let data = base.join("data");
@@ -188,7 +188,7 @@ fn pinned(data: &Path) -> Result<Option<u32>, PostgresError> {
 }
 
 /// Beside the data, or in a short place when the path would be too long for a socket.
-fn socket_folder(base: &Path, account: Account) -> Result<PathBuf, PostgresError> {
+fn socket_folder(base: &Path, account: UnixAccount) -> Result<PathBuf, PostgresError> {
     let beside = base.join("run");
     let folder = if beside.as_os_str().len() + SOCKET.len() <= LONGEST {
         beside

@@ -165,7 +165,7 @@ fn tie_to_this_thread(command: &mut Command) {
         if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe functions are
-    // allowed: it makes the system calls prctl and getppid, allocates nothing and takes no lock.
+    // allowed. It makes the system calls prctl and getppid, allocates nothing and takes no lock.
     unsafe {
         command.pre_exec(tie);
     }

@@ -33,8 +33,8 @@ impl Services {
         addresses: &Addresses,
         draining: CancellationToken,
         workers: WorkerRegistry,
-    ) -> omgservers_http::Services {
-        omgservers_http::Services {
+    ) -> omgservers_http::HttpServices {
+        omgservers_http::HttpServices {
             accounts: Arc::clone(&self.accounts),
             tenants: self.tenants(),
             projects: self.projects(),
@@ -46,7 +46,7 @@ impl Services {
             registry: Arc::new(self.registry.clone()),
             registry_tokens: Arc::new(self.registry_tokens.clone()),
             registry_config: Arc::new(settings::registry(config)),
-            dispatcher: omgservers_http::dispatcher::Parts {
+            dispatcher: omgservers_http::dispatcher::DispatcherParts {
                 dispatcher: Arc::clone(&self.dispatcher),
                 messaging: Arc::clone(&self.messaging),
                 tokens: Arc::clone(&self.tokens),
