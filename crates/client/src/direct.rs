@@ -1,5 +1,5 @@
-//! Direct connections, the game server's side: who connects shows a connect token, which is checked
-//! here, without asking the backend.
+//! Direct connections, the game server's side. A player shows a connect token; this module checks
+//! the token without a request to the backend.
 //!
 //! A player gets address, ports and token with its assignment
 //! ([`DirectConnection`](omgservers_api::interchange::DirectConnection)) and sends the token first.
@@ -39,7 +39,7 @@ pub struct Verifier {
     runtime: RuntimeId,
 }
 
-/// Who connects.
+/// The client that connects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedConnectToken {
     /// The session, which the runtime knows from ADD_CLIENT.
@@ -58,7 +58,7 @@ struct Header {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct TokenClaims {
     aud: String,
     sub: ClientId,
     user_id: UserId,
@@ -129,7 +129,7 @@ impl Verifier {
         if self.key.verify_strict(signed.as_bytes(), &signature).is_err() {
             return Err(refused("the token isn't signed by this backend"));
         }
-        let claims: Claims = read(claims).ok_or_else(no_token)?;
+        let claims: TokenClaims = read(claims).ok_or_else(no_token)?;
         let audience = format!("runtime:{}", self.runtime);
         if claims.aud != audience || claims.runtime_id != self.runtime {
             return Err(refused("the token is for another runtime"));
@@ -138,7 +138,7 @@ impl Verifier {
         if now.checked_sub(LEEWAY).is_none_or(|it| it >= expires) {
             return Err(refused("the token has expired"));
         }
-        let Claims { sub: client_id, user_id, jti: token_id, .. } = claims;
+        let TokenClaims { sub: client_id, user_id, jti: token_id, .. } = claims;
         Ok(VerifiedConnectToken { client_id, user_id, token_id, expires })
     }
 }

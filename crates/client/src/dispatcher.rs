@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::{
 use crate::{
     http::Client,
     problems::VALUE,
-    socket::{Refusal, Socket, broken},
+    socket::{SocketRefusal, UpgradedSocket, broken},
 };
 
 /// Idle time after which the connection is lost: three pings of the backend were missed.
@@ -42,32 +42,32 @@ pub enum Frame {
 }
 
 impl From<&str> for Frame {
-    fn from(it: &str) -> Self {
-        Self::Text(it.to_owned())
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
     }
 }
 
 impl From<String> for Frame {
-    fn from(it: String) -> Self {
-        Self::Text(it)
+    fn from(text: String) -> Self {
+        Self::Text(text)
     }
 }
 
 impl From<Bytes> for Frame {
-    fn from(it: Bytes) -> Self {
-        Self::Binary(it)
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
     }
 }
 
 impl From<Vec<u8>> for Frame {
-    fn from(it: Vec<u8>) -> Self {
-        Self::Binary(it.into())
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes.into())
     }
 }
 
 impl From<&[u8]> for Frame {
-    fn from(it: &[u8]) -> Self {
-        Self::Binary(Bytes::copy_from_slice(it))
+    fn from(bytes: &[u8]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(bytes))
     }
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn inbound(frame: InboundFrame<'_>) -> Option<Frame> {
 }
 
 /// Opens a connection with a dispatcher token.
-pub(crate) async fn connect(client: &Client, token: &str) -> Result<Socket, Refusal> {
+pub(crate) async fn connect(client: &Client, token: &str) -> Result<UpgradedSocket, SocketRefusal> {
     client.socket(PATH, SUB_PROTOCOL, token).await
 }
 
@@ -139,6 +139,6 @@ pub(crate) async fn receive(
 }
 
 /// Returns the reason why a connection couldn't be opened.
-pub(crate) fn refused(refusal: Refusal) -> String {
+pub(crate) fn refused(refusal: SocketRefusal) -> String {
     Problem::from(refusal).sentence().to_owned()
 }

@@ -21,7 +21,7 @@ macro_rules! view {
                 Self { client, token: Token::new(token) }
             }
 
-            /// Fetches a token for a user of this role, who is named by id or alias. It is for
+            /// Fetches a token for a user of this role; `user` is an id or an alias. It is for
             /// [`Client`]'s method that makes this view. Errors: `auth.credentials`.
             pub async fn create_token(
                 client: &Client,

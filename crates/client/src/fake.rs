@@ -1,4 +1,4 @@
-//! A backend that answers what it is told, for tests of programs that use this crate. It has no
+//! A backend with scripted answers, for tests of programs that use this crate. It has no
 //! WebSockets: players poll.
 
 use std::{
@@ -71,7 +71,7 @@ pub struct FakeBackend {
     task: JoinHandle<()>,
 }
 
-type Answer = dyn Fn(&ReceivedRequest, usize) -> Reply + Send + Sync;
+type AnswerFn = dyn Fn(&ReceivedRequest, usize) -> Reply + Send + Sync;
 
 impl FakeBackend {
     /// Starts on a free port. `answer` gets each request with its number, from 0.
@@ -81,7 +81,7 @@ impl FakeBackend {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let received = Arc::new(Mutex::new(Vec::new()));
-        let answer: Arc<Answer> = Arc::new(answer);
+        let answer: Arc<AnswerFn> = Arc::new(answer);
         let task = tokio::spawn({
             let received = received.clone();
             async move {
@@ -108,7 +108,7 @@ impl Drop for FakeBackend {
 async fn serve(
     stream: TcpStream,
     all: Arc<Mutex<Vec<ReceivedRequest>>>,
-    answer: Arc<Answer>,
+    answer: Arc<AnswerFn>,
 ) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some((request, upgrades)) = read(&mut stream).await? {

@@ -28,20 +28,20 @@ const MOST_FRAMES: usize = 32;
 const REMEMBERED: usize = 16 * 1024;
 
 /// The first number of a process that goes on with what another one has begun. The backend
-/// remembers the greatest number that a sender has used; microseconds are beyond whatever the
-/// earlier process has counted to.
+/// remembers the greatest number that a sender has used; microseconds are beyond any number of the
+/// earlier process.
 pub(crate) fn first_number() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or_default()
 }
 
-struct Item {
+struct QueuedItem {
     seq: SenderSeq,
     qualifier: &'static str,
     body: Box<RawValue>,
 }
 
-impl Item {
+impl QueuedItem {
     fn outgoing(&self) -> Outgoing<'_> {
         Outgoing { id: Some(self.seq), qualifier: self.qualifier.into(), body: Some(&self.body) }
     }
@@ -50,9 +50,9 @@ impl Item {
 /// One direction out, one in.
 pub(crate) struct Flow {
     next: u64,
-    queued: VecDeque<Item>,
+    queued: VecDeque<QueuedItem>,
     /// Under way.
-    batch: VecDeque<Item>,
+    batch: VecDeque<QueuedItem>,
     /// The last number of each frame that is under way.
     frames: VecDeque<SenderSeq>,
     received: Vec<EntryId>,
@@ -76,7 +76,7 @@ impl Flow {
     pub(crate) fn push(&mut self, qualifier: &'static str, body: Box<RawValue>) -> SenderSeq {
         let seq = SenderSeq(self.next);
         self.next = self.next.saturating_add(1);
-        self.queued.push_back(Item { seq, qualifier, body });
+        self.queued.push_back(QueuedItem { seq, qualifier, body });
         seq
     }
 
@@ -91,7 +91,7 @@ impl Flow {
             let chunk = self.chunk();
             self.batch.extend(chunk);
         }
-        let outgoing = self.batch.iter().map(Item::outgoing).collect();
+        let outgoing = self.batch.iter().map(QueuedItem::outgoing).collect();
         (outgoing, self.received.iter().take(MAX_ENTRIES).copied().collect())
     }
 
@@ -101,7 +101,7 @@ impl Flow {
     }
 
     /// What goes out together next.
-    fn chunk(&mut self) -> Vec<Item> {
+    fn chunk(&mut self) -> Vec<QueuedItem> {
         let (mut chunk, mut bytes) = (Vec::new(), 0);
         while let Some(item) = self.queued.front() {
             bytes += item.body.get().len();
@@ -136,11 +136,11 @@ impl Flow {
         waits: impl Fn(EntryId) -> bool,
     ) -> Vec<Incoming> {
         let mut fresh = Vec::new();
-        for it in incoming {
-            if self.seen.insert(it.id) {
-                fresh.push(it);
-            } else if !waits(it.id) && !self.received.contains(&it.id) {
-                self.received.push(it.id);
+        for entry in incoming {
+            if self.seen.insert(entry.id) {
+                fresh.push(entry);
+            } else if !waits(entry.id) && !self.received.contains(&entry.id) {
+                self.received.push(entry.id);
             }
         }
         fresh
@@ -151,8 +151,9 @@ impl Flow {
         self.received.push(id);
     }
 
-    /// The next frame for a stream: what was said and isn't under way, what was handed on and isn't
-    /// acknowledged. `None` when there is nothing, or too much that wasn't answered.
+    /// The next frame for a stream. It has the queued messages that aren't under way, and the
+    /// received ones that aren't acknowledged. `None` when there are none, or too many frames are
+    /// unanswered.
     pub(crate) fn frame(&mut self) -> Option<String> {
         let chunk = if self.frames.len() < MOST_FRAMES { self.chunk() } else { Vec::new() };
         if chunk.is_empty() && self.received.is_empty() {
@@ -160,7 +161,7 @@ impl Flow {
         }
         let many = self.received.len().min(MAX_ENTRIES);
         let frame = ClientFrame {
-            outgoing_messages: chunk.iter().map(Item::outgoing).collect(),
+            outgoing_messages: chunk.iter().map(QueuedItem::outgoing).collect(),
             consumed_messages: self.received.drain(..many).collect(),
             request: chunk.last().map(|it| it.seq),
         };

@@ -231,7 +231,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// An id or alias from whatever prints as one.
+/// An id or alias from any value that prints as one.
 pub(crate) fn reference<I: omgservers_api::ids::Id>(
     field: &str,
     value: impl fmt::Display,

@@ -40,8 +40,8 @@ pub const TRACE_PARENT: &str = "TRACEPARENT";
 
 /// A game server as the backend sees it.
 ///
-/// Every future of it may be dropped at any time, e.g. in a `select!` with the game's clock: what
-/// was under way is repeated by the next exchange, and the backend carries no command out twice.
+/// Every future of it may be dropped at any time, e.g. in a `select!` with the game's clock. The
+/// next exchange repeats what was under way, and the backend carries no command out twice.
 pub struct Runtime {
     client: Client,
     /// Signs in. Its requests are in the trace of the container's start; polls aren't, for they go
@@ -50,12 +50,12 @@ pub struct Runtime {
     id: RuntimeId,
     password: String,
     qualifier: RuntimeQualifier,
-    tokens: Option<Tokens>,
+    tokens: Option<RuntimeTokens>,
     flow: Flow,
     retry: Retry,
 }
 
-struct Tokens {
+struct RuntimeTokens {
     api: Token,
     websocket: Token,
 }
@@ -132,8 +132,10 @@ impl Runtime {
     /// Fetches tokens. An exchange does so by itself when it has none or they expired.
     pub async fn create_token(&mut self) -> Result<(), Problem> {
         let answer = create_token(&self.sign_in, self.id, &self.password).await?;
-        self.tokens =
-            Some(Tokens { api: Token::new(&answer.api_token), websocket: Token::new(&answer.ws_token) });
+        self.tokens = Some(RuntimeTokens {
+            api: Token::new(&answer.api_token),
+            websocket: Token::new(&answer.ws_token),
+        });
         Ok(())
     }
 

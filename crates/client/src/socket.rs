@@ -25,11 +25,11 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const MOST_BYTES: usize = 64 << 20;
 
 /// An open WebSocket.
-pub(crate) type Socket = WebSocketStream<Upgraded>;
+pub(crate) type UpgradedSocket = WebSocketStream<Upgraded>;
 
 /// Why there is no WebSocket.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum SocketRefusal {
     /// Nobody was reached.
     Unreachable(Problem),
     /// The backend said why.
@@ -38,12 +38,12 @@ pub(crate) enum Refusal {
     NoSockets(Problem),
 }
 
-impl From<Refusal> for Problem {
-    fn from(it: Refusal) -> Self {
-        match it {
-            Refusal::Unreachable(problem) | Refusal::Answered(problem) | Refusal::NoSockets(problem) => {
-                problem
-            }
+impl From<SocketRefusal> for Problem {
+    fn from(refusal: SocketRefusal) -> Self {
+        match refusal {
+            SocketRefusal::Unreachable(problem)
+            | SocketRefusal::Answered(problem)
+            | SocketRefusal::NoSockets(problem) => problem,
         }
     }
 }
@@ -55,15 +55,20 @@ impl Client {
         path: &str,
         protocol: &'static str,
         token: &str,
-    ) -> Result<Socket, Refusal> {
+    ) -> Result<UpgradedSocket, SocketRefusal> {
         let stalled = |_| {
             let sentence = format!("{} didn't open a WebSocket in time", self.base_url());
-            Refusal::NoSockets(UNAVAILABLE.detail(sentence))
+            SocketRefusal::NoSockets(UNAVAILABLE.detail(sentence))
         };
         tokio::time::timeout(HANDSHAKE, self.shake_hands(path, protocol, token)).await.map_err(stalled)?
     }
 
-    async fn shake_hands(&self, path: &str, protocol: &'static str, token: &str) -> Result<Socket, Refusal> {
+    async fn shake_hands(
+        &self,
+        path: &str,
+        protocol: &'static str,
+        token: &str,
+    ) -> Result<UpgradedSocket, SocketRefusal> {
         let key = generate_key();
         let request = self
             .0
@@ -77,31 +82,35 @@ impl Client {
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_KEY, &key)
             .header(header::SEC_WEBSOCKET_PROTOCOL, protocol);
-        let answer = request.send().await.map_err(|it| Refusal::Unreachable(self.unreachable(it)))?;
+        let answer = request.send().await.map_err(|it| SocketRefusal::Unreachable(self.unreachable(it)))?;
         let status = answer.status();
         if status != StatusCode::SWITCHING_PROTOCOLS {
             let pause = retry_after(answer.headers());
-            let body = answer.bytes().await.map_err(|it| Refusal::Unreachable(self.unreachable(it)))?;
+            let body = answer.bytes().await.map_err(|it| SocketRefusal::Unreachable(self.unreachable(it)))?;
             return Err(judged(self.refusal(status.as_u16(), &body, pause)));
         }
         let accepted = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT).and_then(|it| it.to_str().ok());
         if accepted != Some(derive_accept_key(key.as_bytes()).as_str()) {
             let sentence = format!("{} switched to something that is no WebSocket", self.base_url());
-            return Err(Refusal::NoSockets(FOREIGN_ANSWER.detail(sentence)));
+            return Err(SocketRefusal::NoSockets(FOREIGN_ANSWER.detail(sentence)));
         }
-        let upgraded = answer.upgrade().await.map_err(|it| Refusal::Unreachable(self.unreachable(it)))?;
+        let upgraded =
+            answer.upgrade().await.map_err(|it| SocketRefusal::Unreachable(self.unreachable(it)))?;
         let config =
             WebSocketConfig::default().max_message_size(Some(MOST_BYTES)).max_frame_size(Some(MOST_BYTES));
         Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await)
     }
 }
 
-/// An answer that isn't the backend's comes from something on the way; 400, 404 and 405 are what
-/// the backend says when something has taken the handshake out, or when it is older than its
-/// streams.
-fn judged(problem: Problem) -> Refusal {
+/// An answer that isn't the backend's comes from something on the way. The backend answers 400, 404
+/// or 405 when something has taken the handshake out, or when it is older than its streams.
+fn judged(problem: Problem) -> SocketRefusal {
     let old = matches!(problem.kind(), Kind::Invalid | Kind::NotFound | Kind::MethodNotAllowed);
-    if old || problem.is(FOREIGN_ANSWER) { Refusal::NoSockets(problem) } else { Refusal::Answered(problem) }
+    if old || problem.is(FOREIGN_ANSWER) {
+        SocketRefusal::NoSockets(problem)
+    } else {
+        SocketRefusal::Answered(problem)
+    }
 }
 
 /// The problem of a WebSocket that broke.

@@ -23,9 +23,9 @@ impl Player {
         Ok(self.call::<player::CancelMatchmaking>(&TicketRequest { client_id }).await?.deleted)
     }
 
-    /// How a session of this player connects to its game server directly, as its assignment said,
-    /// with a new token: the one of the assignment doesn't live as long as that. Problems: 404 when
-    /// it is with none that players connect to directly.
+    /// How a session of this player connects to its game server directly: the address and ports of
+    /// its assignment, with a new token. The assignment's own token is short-lived. Problems: 404
+    /// when players don't connect directly to the session's game server.
     pub async fn refresh_connect_token(&self, client_id: ClientId) -> Result<DirectConnection, Problem> {
         let request = CreateConnectTokenRequest { client_id };
         Ok(self.call::<player::CreateConnectToken>(&request).await?.direct)

@@ -13,13 +13,13 @@ use tokio::time::Instant;
 use super::{
     Player,
     state::SessionState,
-    stream::{Ended, PlayerStream},
+    stream::{PlayerStream, StreamEnd},
 };
 use crate::{
     http::transient,
     problems::REPLACED,
     retry::{Attempts, Retry},
-    socket::Refusal,
+    socket::SocketRefusal,
 };
 
 /// How long it polls when a stream can't be had, before it tries one again; each time twice as
@@ -118,8 +118,8 @@ impl SessionTransport {
             let Some(ended) = link.ended() else { return Ok(true) };
             self.link = None;
             match ended {
-                Ended::Refused(refusal) => self.refused(refusal)?,
-                Ended::Closed { code, problem, good } => self.closed(code, problem, good)?,
+                StreamEnd::Refused(refusal) => self.refused(refusal)?,
+                StreamEnd::Closed { code, problem, good } => self.closed(code, problem, good)?,
             }
         }
     }
@@ -146,14 +146,16 @@ impl SessionTransport {
     }
 
     /// What follows when no stream was to be had.
-    fn refused(&mut self, refusal: Refusal) -> Result<(), Problem> {
+    fn refused(&mut self, refusal: SocketRefusal) -> Result<(), Problem> {
         match refusal {
-            Refusal::NoSockets(_) => {
+            SocketRefusal::NoSockets(_) => {
                 self.poll_for_a_while();
                 Ok(())
             }
-            Refusal::Answered(problem) if problem.kind() == Kind::Unauthenticated => self.token(problem),
-            Refusal::Answered(problem) | Refusal::Unreachable(problem) => self.pause(problem),
+            SocketRefusal::Answered(problem) if problem.kind() == Kind::Unauthenticated => {
+                self.token(problem)
+            }
+            SocketRefusal::Answered(problem) | SocketRefusal::Unreachable(problem) => self.pause(problem),
         }
     }
 
@@ -210,7 +212,7 @@ impl SessionTransport {
                 Ok(())
             }
             Err(problem) => {
-                // Who asks again has new patience.
+                // The next call begins a new series of attempts.
                 self.attempts = None;
                 Err(problem)
             }

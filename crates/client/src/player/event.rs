@@ -31,7 +31,7 @@ pub enum Event {
         /// How to connect to it directly, if its version names ports.
         direct: Option<DirectConnection>,
     },
-    /// A wish to be matched ended without a match.
+    /// A ticket or its request ended without a match.
     MatchmakingFailed(MatchmakingFailure),
     /// The runtime invites to a connection through the dispatcher; the session opens it by itself.
     ConnectionUpgrade(ConnectionUpgrade),
@@ -69,11 +69,11 @@ impl Event {
             message::MATCHMAKER_ASSIGNMENT => {
                 parse(body).map(|it: MatchmakerAssignment| Self::MatchmakerAssigned(it.matchmaker_id))
             }
-            message::RUNTIME_ASSIGNMENT => parse(body).map(|it: RuntimeAssignment| Self::Assigned {
-                runtime_id: it.runtime_id,
-                qualifier: it.runtime_qualifier,
-                config: it.runtime_config,
-                direct: it.direct,
+            message::RUNTIME_ASSIGNMENT => parse(body).map(|assignment: RuntimeAssignment| Self::Assigned {
+                runtime_id: assignment.runtime_id,
+                qualifier: assignment.runtime_qualifier,
+                config: assignment.runtime_config,
+                direct: assignment.direct,
             }),
             message::MATCHMAKING_FAILURE => parse(body).map(Self::MatchmakingFailed),
             message::CONNECTION_UPGRADE => parse(body).map(Self::ConnectionUpgrade),

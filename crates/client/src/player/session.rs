@@ -16,10 +16,10 @@ use crate::{dispatcher::Frame, retry::Retry};
 
 /// A player's session in a stage.
 ///
-/// Every future of it may be dropped at any time, e.g. in a `select!`: nothing is lost, what was
-/// under way is repeated by the next call and recognised by the backend. Between the calls an open
-/// stream goes on, and what is said goes out; only what needs a decision waits for the next call: a
-/// stream that broke is opened again by it.
+/// Every future of it may be dropped at any time, e.g. in a `select!`. Nothing is lost: the next
+/// call repeats what was under way, and the backend recognises the repetition. Between the calls an
+/// open stream goes on, and queued messages go out. Only decisions wait for the next call, which
+/// opens a broken stream again.
 pub struct Session {
     shared: Arc<SessionState>,
     connection: SessionTransport,
@@ -76,10 +76,10 @@ impl Session {
         self.upgraded.send(frame.into())
     }
 
-    /// One exchange: sends what was said and waits until it is safe, acknowledges what came before,
-    /// answers what has come, in order; when nothing has, waits up to `wait` for something to come.
-    /// It is repeated as [`Retry`] says. What is refused for good (4xx) is given up. It answers
-    /// nothing of the dispatcher.
+    /// One exchange: sends the queued messages and waits until the backend has acknowledged them.
+    /// It acknowledges earlier messages and returns the new ones, in order. Without any it waits up
+    /// to `wait` for one. It is repeated as [`Retry`] says. A message that is refused for good
+    /// (4xx) is given up. It returns nothing of the dispatcher.
     pub async fn exchange(&mut self, wait: Duration) -> Result<Vec<Event>, Problem> {
         let mut until = None;
         loop {
@@ -107,8 +107,8 @@ impl Session {
         }
     }
 
-    /// The next event; `None` after [`Event::Disconnected`]. What is said meanwhile goes out at
-    /// once.
+    /// The next event; `None` after [`Event::Disconnected`]. Messages that are queued meanwhile go
+    /// out at once.
     pub async fn next(&mut self) -> Result<Option<Event>, Problem> {
         loop {
             if let Some(refusal) = self.shared.refusal() {

@@ -1,4 +1,4 @@
-//! What a session shares with its stream and with those who speak for it.
+//! What a session shares with its stream and with its senders.
 
 use std::{
     collections::VecDeque,
@@ -31,7 +31,7 @@ struct State {
     flow: Flow,
     /// What wasn't handed on, by id.
     inbox: VecDeque<(EntryId, Event)>,
-    /// Refusals of what was said.
+    /// Refusals of messages.
     refusals: VecDeque<Problem>,
 }
 
@@ -50,12 +50,12 @@ impl SessionState {
         Ok(seq)
     }
 
-    /// Whether something was said that the backend hasn't accepted.
+    /// Whether there are messages that the backend hasn't accepted.
     pub(super) fn has_outgoing(&self) -> bool {
         lock(&self.state).flow.has_outgoing()
     }
 
-    /// Until something was said that wasn't sent.
+    /// Waits until there is a message to send.
     pub(super) async fn unsent(&self) {
         loop {
             self.outgoing.notified().await;

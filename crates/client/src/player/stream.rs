@@ -1,5 +1,5 @@
 //! One player stream, from its handshake to its end. A task of its own carries it: pings are
-//! answered and messages go out and come in whatever the game does meanwhile.
+//! answered and messages go out and come in, also while the game does something else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::state::SessionState;
 use crate::{
     http::{Client, Token, transient},
     problems::FOREIGN_ANSWER,
-    socket::{Refusal, Socket, broken, halves},
+    socket::{SocketRefusal, UpgradedSocket, broken, halves},
 };
 
 /// The backend pings every 15 s; a connection that is silent for so long is dead.
@@ -26,16 +26,16 @@ const GOOD: Duration = Duration::from_secs(10);
 /// A stream that is being opened, or open; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct PlayerStream {
-    task: JoinHandle<Ended>,
+    task: JoinHandle<StreamEnd>,
     opened: watch::Receiver<bool>,
-    ended: Option<Ended>,
+    ended: Option<StreamEnd>,
 }
 
 /// How a stream ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum StreamEnd {
     /// Before it was one.
-    Refused(Refusal),
+    Refused(SocketRefusal),
     /// Afterwards.
     Closed {
         /// The code of the close frame, if there was one.
@@ -59,7 +59,7 @@ impl PlayerStream {
                     opened.send_replace(true);
                     carry(socket, &shared).await
                 }
-                Err(refusal) => Ended::Refused(refusal),
+                Err(refusal) => StreamEnd::Refused(refusal),
             }
         };
         Self { task: tokio::spawn(life), opened: receiver, ended: None }
@@ -77,13 +77,14 @@ impl PlayerStream {
     /// Waits for its end.
     pub(super) async fn wait(&mut self) {
         if self.ended.is_none() {
-            let lost = |error| Ended::Closed { code: None, problem: Problem::internal(error), good: false };
+            let lost =
+                |error| StreamEnd::Closed { code: None, problem: Problem::internal(error), good: false };
             self.ended = Some((&mut self.task).await.unwrap_or_else(lost));
         }
     }
 
-    /// How it ended, once that is known; it is told once.
-    pub(super) fn ended(&mut self) -> Option<Ended> {
+    /// How it ended, once that is known; only the first call returns it.
+    pub(super) fn ended(&mut self) -> Option<StreamEnd> {
         self.ended.take()
     }
 }
@@ -95,17 +96,17 @@ impl Drop for PlayerStream {
 }
 
 /// Carries messages over the socket. What was under way elsewhere begins again.
-async fn carry(socket: Socket, shared: &SessionState) -> Ended {
+async fn carry(socket: UpgradedSocket, shared: &SessionState) -> StreamEnd {
     shared.rewind();
     let begun = Instant::now();
     let (sink, messages) = socket.split();
-    let mut reader = Reader { shared, carried: false, refusal: None };
+    let mut reader = FrameReader { shared, carried: false, refusal: None };
     let (code, problem) = {
         let on_error = |error| (None, broken(Some(error)));
         halves(reader.read(messages), write(sink, shared), on_error).await
     };
     let good = reader.carried || begun.elapsed() >= GOOD;
-    Ended::Closed { code, problem: reader.refusal.unwrap_or(problem), good }
+    StreamEnd::Closed { code, problem: reader.refusal.unwrap_or(problem), good }
 }
 
 /// Writes what there is to write until that fails.
@@ -122,14 +123,14 @@ async fn write(mut sink: impl Sink<Message, Error = Error> + Unpin, shared: &Ses
     }
 }
 
-struct Reader<'a> {
+struct FrameReader<'a> {
     shared: &'a SessionState,
     carried: bool,
     /// Why the backend is about to end it.
     refusal: Option<Problem>,
 }
 
-impl Reader<'_> {
+impl FrameReader<'_> {
     /// Reads until the end, which it answers.
     async fn read(
         &mut self,

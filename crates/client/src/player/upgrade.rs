@@ -16,7 +16,7 @@ use crate::{
     http::Client,
     problems::{CONGESTED, NOT_CONNECTED},
     retry::Retry,
-    socket::{Refusal, Socket, broken, halves},
+    socket::{SocketRefusal, UpgradedSocket, broken, halves},
 };
 
 /// Most frames that wait in one direction. Who doesn't read slows the other side down.
@@ -31,16 +31,16 @@ const RETRY: Retry = Retry {
 
 /// A connection through the dispatcher, or none.
 #[derive(Debug, Default)]
-pub(super) struct UpgradedConnection(Option<Open>);
+pub(super) struct UpgradedConnection(Option<OpenUpgrade>);
 
 #[derive(Debug)]
-struct Open {
+struct OpenUpgrade {
     task: JoinHandle<()>,
     outgoing: mpsc::Sender<Vec<Message>>,
     events: mpsc::Receiver<Event>,
 }
 
-impl Drop for Open {
+impl Drop for OpenUpgrade {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -52,7 +52,7 @@ impl UpgradedConnection {
         let (outgoing, frames) = mpsc::channel(MOST_FRAMES);
         let (sender, events) = mpsc::channel(MOST_FRAMES);
         let visit = visit(client.clone(), upgrade.web_socket_config.ws_token.clone(), frames, sender);
-        self.0 = Some(Open { task: tokio::spawn(visit), outgoing, events });
+        self.0 = Some(OpenUpgrade { task: tokio::spawn(visit), outgoing, events });
     }
 
     /// Ends the connection.
@@ -99,17 +99,17 @@ async fn visit(
         }
         Err(refusal) => refused(refusal),
     };
-    // Nobody is left to be told when the session is gone.
+    // The session may be gone.
     let _gone = events.send(Event::DispatcherDisconnected { reason }).await;
 }
 
 /// A token is used up by a connection, not by an attempt that reached nobody.
-async fn enter(client: &Client, token: &str) -> Result<Socket, Refusal> {
+async fn enter(client: &Client, token: &str) -> Result<UpgradedSocket, SocketRefusal> {
     let mut attempts = RETRY.start();
     loop {
         match connect(client, token).await {
-            Err(Refusal::Unreachable(problem)) => {
-                attempts.pause(problem).await.map_err(Refusal::Unreachable)?;
+            Err(SocketRefusal::Unreachable(problem)) => {
+                attempts.pause(problem).await.map_err(SocketRefusal::Unreachable)?;
             }
             entered => return entered,
         }

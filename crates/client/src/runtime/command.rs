@@ -72,9 +72,9 @@ impl Command {
             command::DELETE_CLIENT => {
                 parse(body).map(|it: ClientRef| Self::DeleteClient { client_id: it.client_id })
             }
-            command::HANDLE_MESSAGE => parse(body).map(|it: ToClient<'_>| Self::HandleMessage {
-                client_id: it.client_id,
-                message: it.message.to_owned(),
+            command::HANDLE_MESSAGE => parse(body).map(|sent: ToClient<'_>| Self::HandleMessage {
+                client_id: sent.client_id,
+                message: sent.message.to_owned(),
             }),
             _ => None,
         };

@@ -81,7 +81,7 @@ impl Runtime {
         }
     }
 
-    /// Takes the wish of a client to be matched back, and with it that of its party.
+    /// Cancels the ticket of a client, which is also the ticket of its party.
     pub fn cancel_matchmaking(&mut self, client_id: ClientId) -> Result<SenderSeq, Problem> {
         self.queue(command::CANCEL_MATCHMAKING, &ClientRef { client_id })
     }
@@ -98,7 +98,7 @@ impl Runtime {
     }
 }
 
-/// A wish to be matched that is being put into words.
+/// A ticket request that is being built.
 #[must_use = "nothing is asked for before `request`"]
 pub struct MatchmakingRequest<'r> {
     runtime: &'r mut Runtime,

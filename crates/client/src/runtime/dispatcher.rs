@@ -24,7 +24,7 @@ use crate::{
     http::Client,
     problems::{CONGESTED, NOT_CONNECTED, VALUE},
     retry::{Attempts, Retry},
-    socket::{Socket, broken, halves},
+    socket::{UpgradedSocket, broken, halves},
 };
 
 /// Most frames that wait in one direction.
@@ -205,7 +205,7 @@ impl Reconnector {
     }
 
     /// Each connection has a token of its own: it is good for one.
-    async fn enter(&self) -> Result<Socket, ConnectFailure> {
+    async fn enter(&self) -> Result<UpgradedSocket, ConnectFailure> {
         let tokens = create_token(&self.client, self.id, &self.password).await.map_err(|problem| {
             if crate::http::transient(&problem) {
                 ConnectFailure::Lost(problem)
@@ -221,7 +221,7 @@ impl Reconnector {
     }
 
     /// One connection, to its end, whose reason it answers.
-    async fn visit(&self, socket: Socket, frames: &mut mpsc::Receiver<Vec<Message>>) -> String {
+    async fn visit(&self, socket: UpgradedSocket, frames: &mut mpsc::Receiver<Vec<Message>>) -> String {
         if self.events.send(Ok(DispatcherEvent::Opened)).await.is_err() {
             return CLOSED.to_owned();
         }

@@ -50,7 +50,7 @@ fn why(verifier: &Verifier, token: &str) -> String {
 }
 
 #[test]
-fn a_token_says_who_connects() {
+fn a_token_names_its_client() {
     let backend = Backend::new();
     let connecting = backend.verifier().verify(&backend.token(9)).unwrap();
     assert_eq!((connecting.client_id.get(), connecting.user_id.get()), (7, 8));

@@ -53,7 +53,7 @@ fn message(id: &str, text: &str) -> (&'static str, &'static str, Value) {
 fn texts(events: Vec<Event>) -> Vec<String> {
     events
         .into_iter()
-        .map(|it| match it {
+        .map(|event| match event {
             Event::Message(message) => message.get().to_owned(),
             other => panic!("{other:?}"),
         })

@@ -256,7 +256,7 @@ fn the_environment_of_a_container_is_read_and_a_wrong_one_is_named() {
 }
 
 #[tokio::test]
-async fn a_wish_without_a_finite_number_is_refused_before_it_is_queued() {
+async fn a_request_without_a_finite_number_is_refused_before_it_is_queued() {
     let (_fake, mut runtime) = runtime(|_, _| nothing()).await;
     let ticket = runtime.matchmaking("9".parse().unwrap(), "duel").number("skill", f64::NAN);
     let problem = ticket.request().unwrap_err();
