@@ -17,7 +17,7 @@ use crate::{
     bench,
     cli::{Cli, Command, LoginArgs},
     commands::EndpointCommand,
-    output::Answer,
+    output::RawAnswer,
     store::{Login, Store},
 };
 
@@ -192,7 +192,7 @@ async fn fetch_token(url: &str, role: Role, args: &TokenArgs) -> anyhow::Result<
     Ok(client.create_token(role, &args.user, &password).await?)
 }
 
-fn print(options: &Options, answer: &Answer, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
+fn print(options: &Options, answer: &RawAnswer, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
     if options.json {
         writeln!(out, "{}", answer.json())?;
     } else {

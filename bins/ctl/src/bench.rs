@@ -14,12 +14,12 @@ use crate::args::Options;
 /// Where a backend of one's own is.
 const HERE: &str = "http://127.0.0.1:8080";
 
-/// Load a backend and tell how long it takes: the sample game must be deployed where the players
+/// Load a backend and report how long it takes: the sample game must be deployed where the players
 /// go.
 ///
-/// Players, messages and sign-ups begin at planned moments, whatever the backend does, and their
-/// latency counts from there. What is told is a table, JSON with --json, and a picture with --svg.
-/// docs/load.md says how to read it.
+/// Players, messages and sign-ups begin at planned moments, which don't depend on the backend, and
+/// their latency counts from there. The report is a table, JSON with --json, and a picture with
+/// --svg. docs/load.md says how to read it.
 ///
 /// A bench makes accounts that stay, and takes the backend to its limit: by default it goes to this
 /// machine only.
@@ -27,7 +27,7 @@ const HERE: &str = "http://127.0.0.1:8080";
 pub(crate) struct BenchArgs {
     /// What is done again and again.
     #[arg(value_enum)]
-    scenario: Named,
+    scenario: ScenarioArg,
     /// The tenant, by id or alias; `sign-up` needs none.
     tenant: Option<String>,
     /// The project, by id or alias.
@@ -82,13 +82,21 @@ pub(crate) struct BenchArgs {
 
 /// A scenario on the command line.
 #[derive(Debug, Clone, Copy)]
-struct Named(Scenario);
+struct ScenarioArg(Scenario);
 
-impl ValueEnum for Named {
+impl ValueEnum for ScenarioArg {
     fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [Named; 7] = {
+        const ALL: [ScenarioArg; 7] = {
             let [a, b, c, d, e, f, g] = Scenario::ALL;
-            [Named(a), Named(b), Named(c), Named(d), Named(e), Named(f), Named(g)]
+            [
+                ScenarioArg(a),
+                ScenarioArg(b),
+                ScenarioArg(c),
+                ScenarioArg(d),
+                ScenarioArg(e),
+                ScenarioArg(f),
+                ScenarioArg(g),
+            ]
         };
         &ALL
     }
@@ -119,7 +127,7 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
 
 impl BenchArgs {
     fn order(self, url: String) -> Order {
-        let Named(scenario) = self.scenario;
+        let ScenarioArg(scenario) = self.scenario;
         let stage_refs = match (self.tenant, self.project, self.stage) {
             (Some(tenant), Some(project), Some(stage)) => Some(StageRefs { tenant, project, stage }),
             _ => None,
@@ -180,11 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn every_scenario_is_said_by_its_name_and_can_be_done() {
+    fn every_scenario_has_a_name_and_can_be_done() {
         for scenario in Scenario::ALL {
-            let it = order(&[scenario.as_str(), "acme", "game", "main"]).unwrap();
-            assert_eq!(it.scenario, scenario);
-            it.check().unwrap();
+            let named = order(&[scenario.as_str(), "acme", "game", "main"]).unwrap();
+            assert_eq!(named.scenario, scenario);
+            named.check().unwrap();
         }
         order(&["sign-up"]).unwrap().check().unwrap();
         assert!(order(&["stream"]).unwrap().check().is_err());
@@ -192,9 +200,9 @@ mod tests {
 
     #[test]
     fn a_search_needs_its_bound_and_a_bound_its_search() {
-        let it =
+        let search =
             order(&["empty", "a", "b", "c", "--find", "--p99", "2.5", "--arrivals", "constant"]).unwrap();
-        assert_eq!((it.bound, it.arrivals), (Some(Duration::from_micros(2_500)), Arrivals::Constant));
+        assert_eq!((search.bound, search.arrivals), (Some(Duration::from_micros(2_500)), Arrivals::Constant));
         assert!(order(&["empty", "a", "b", "c", "--find"]).is_err());
         assert!(order(&["empty", "a", "b", "c", "--p99", "2"]).is_err());
         assert!(order(&["empty", "a", "b", "c", "--find", "--p99", "-2"]).is_err());

@@ -11,8 +11,8 @@ use crate::{
 
 /// The command line of OMGSERVERS.
 ///
-/// Sign in once per role with `omgctl login`; the token is kept in a file that only you can read,
-/// and the commands of that role use it.
+/// Sign in once per role with `omgctl login`. The commands of that role use the token, which is
+/// kept in a file that only you can read.
 #[derive(Debug, Parser)]
 #[command(name = "omgctl", version, max_term_width = 100)]
 pub struct Cli {

@@ -16,7 +16,7 @@ use omgservers_client::{
 };
 use serde_json::value::RawValue;
 
-use crate::{args::TokenArgs, output::Answer, values};
+use crate::{args::TokenArgs, output::RawAnswer, values};
 
 /// The verb whose command asks for a password.
 const CREATE_TOKEN: &str = "create-token";
@@ -69,8 +69,8 @@ pub(crate) struct Call {
 
 impl Call {
     /// Sends the request.
-    pub(crate) async fn send(&self, client: &Client, token: Option<&str>) -> Result<Answer, Problem> {
-        client.send(self.endpoint, token, &*self.body).await.map(Answer::new)
+    pub(crate) async fn send(&self, client: &Client, token: Option<&str>) -> Result<RawAnswer, Problem> {
+        client.send(self.endpoint, token, &*self.body).await.map(RawAnswer::new)
     }
 }
 

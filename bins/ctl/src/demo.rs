@@ -3,8 +3,8 @@
 mod backend;
 mod docker;
 mod duel;
-mod farewell;
 mod guest;
+mod next_steps;
 mod play;
 mod sample;
 mod steps;
@@ -14,10 +14,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use self::{backend::Backend, docker::Docker, sample::Sample, steps::Steps, studio::Studio};
+use self::{backend::DemoBackend, docker::Docker, sample::Sample, steps::Steps, studio::Studio};
 
-/// Shows the whole way: starts a backend unless one runs, pushes and deploys the sample game
-/// server, and lets four players meet, be matched and play. The backend is left running.
+/// Starts a backend unless one runs, pushes and deploys the sample game server, and lets four
+/// players meet, be matched and play. The backend is left running.
 #[derive(Debug, Parser)]
 #[command(name = "omgservers-demo", version)]
 pub struct Demo {
@@ -42,7 +42,7 @@ pub async fn demonstrate(demo: &Demo) -> anyhow::Result<()> {
     let docker = steps.step("Docker answers", Docker::find()).await?;
     let sample =
         steps.step("The sample game server is built", Sample::prepare(demo.sample.as_deref())).await?;
-    let backend = steps.step("The backend answers", Backend::ensure(demo)).await?;
+    let backend = steps.step("The backend answers", DemoBackend::ensure(demo)).await?;
     steps.note(&backend.how())?;
     let credentials = backend.credentials()?;
 
@@ -63,11 +63,11 @@ pub async fn demonstrate(demo: &Demo) -> anyhow::Result<()> {
     if played.is_err() {
         // The reason is most often in a container. What keeps us from looking there doesn't hide
         // it.
-        if let Err(error) = studio.tell_failures(deployment, steps).await {
+        if let Err(error) = studio.note_failures(deployment, steps).await {
             steps.note(&format!("the deployment can't be looked at: {error:#}"))?;
         }
         steps.note(&format!("see also {}", backend.log.display()))?;
     }
     played?;
-    farewell::tell(demo, &backend, &studio, deployment, steps)
+    next_steps::show(demo, &backend, &studio, deployment, steps)
 }

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 /// An answer as it stands on the wire.
 #[derive(Debug)]
-pub(crate) struct Answer(Box<RawValue>);
+pub(crate) struct RawAnswer(Box<RawValue>);
 
-impl Answer {
+impl RawAnswer {
     pub(crate) fn new(json: Box<RawValue>) -> Self {
         Self(json)
     }
@@ -40,8 +40,8 @@ impl Node {
     fn read(raw: &RawValue) -> Self {
         let json = raw.get();
         let read = match json.chars().next() {
-            Some('{') => serde_json::from_str(json).map(|Fields(it)| {
-                Self::Fields(it.into_iter().map(|(name, value)| (name, Self::read(&value))).collect())
+            Some('{') => serde_json::from_str(json).map(|ObjectFields(fields)| {
+                Self::Fields(fields.into_iter().map(|(name, value)| (name, Self::read(&value))).collect())
             }),
             Some('[') => serde_json::from_str::<Vec<Box<RawValue>>>(json)
                 .map(|it| Self::List(it.iter().map(|it| Self::read(it)).collect())),
@@ -117,7 +117,7 @@ fn table(items: &[Node]) -> Table {
     let mut seen = BTreeSet::new();
     let rows: Vec<&[(String, Node)]> = items
         .iter()
-        .map(|it| match it {
+        .map(|item| match item {
             Node::Fields(fields) => fields.as_slice(),
             _ => &[],
         })
@@ -151,22 +151,22 @@ fn trimmed(table: &Table) -> String {
 }
 
 /// The fields of an object in their order.
-struct Fields(Vec<(String, Box<RawValue>)>);
+struct ObjectFields(Vec<(String, Box<RawValue>)>);
 
-impl<'de> Deserialize<'de> for Fields {
+impl<'de> Deserialize<'de> for ObjectFields {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct FieldsVisitor;
         impl<'de> de::Visitor<'de> for FieldsVisitor {
-            type Value = Fields;
+            type Value = ObjectFields;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<ObjectFields, A::Error> {
                 let mut fields = Vec::new();
                 while let Some(field) = map.next_entry()? {
                     fields.push(field);
                 }
-                Ok(Fields(fields))
+                Ok(ObjectFields(fields))
             }
         }
         deserializer.deserialize_map(FieldsVisitor)
@@ -177,8 +177,8 @@ impl<'de> Deserialize<'de> for Fields {
 mod tests {
     use super::*;
 
-    fn answer(json: &str) -> Answer {
-        Answer::new(RawValue::from_string(json.to_owned()).unwrap())
+    fn answer(json: &str) -> RawAnswer {
+        RawAnswer::new(RawValue::from_string(json.to_owned()).unwrap())
     }
 
     #[test]

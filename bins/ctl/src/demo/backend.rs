@@ -18,7 +18,7 @@ use super::Demo;
 const START: Duration = Duration::from_secs(120);
 
 /// A backend that answers.
-pub(crate) struct Backend {
+pub(crate) struct DemoBackend {
     pub(crate) client: Client,
     pub(crate) log: PathBuf,
     /// Its process, where we know it.
@@ -29,11 +29,11 @@ pub(crate) struct Backend {
 }
 
 /// Passwords of the first users.
-pub(crate) struct Credentials {
+pub(crate) struct FirstPasswords {
     pub(crate) support: String,
 }
 
-impl Backend {
+impl DemoBackend {
     /// Starts a backend unless one answers on the port.
     pub(crate) async fn ensure(demo: &Demo) -> anyhow::Result<Self> {
         let client = Client::new(&format!("http://localhost:{}", demo.port))?;
@@ -70,14 +70,14 @@ impl Backend {
     }
 
     /// What the backend wrote down at its first start.
-    pub(crate) fn credentials(&self) -> anyhow::Result<Credentials> {
+    pub(crate) fn credentials(&self) -> anyhow::Result<FirstPasswords> {
         let shown = self.credentials.display();
         let text = fs::read_to_string(&self.credentials).with_context(|| {
             format!("{shown} can't be read: does the backend on this port use another data directory (--data-dir)?")
         })?;
         let support = password(&text, "support")
             .with_context(|| format!("{shown} has no password of the user support"))?;
-        Ok(Credentials { support })
+        Ok(FirstPasswords { support })
     }
 
     async fn answers(&self, port: u16) -> anyhow::Result<bool> {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_program_is_told_with_what_to_do() {
+    async fn a_missing_program_is_reported_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let demo = Demo {
             server_binary: folder.path().join("omgservers"),
@@ -181,12 +181,12 @@ mod tests {
             port: 1,
             sample: None,
         };
-        let error = Backend::ensure(&demo).await.err().unwrap().to_string();
+        let error = DemoBackend::ensure(&demo).await.err().unwrap().to_string();
         assert!(error.contains("cargo build --release -p omgservers-server"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_backend_that_ends_at_once_is_told_with_its_last_words() {
+    async fn a_backend_that_ends_at_once_is_reported_with_its_last_words() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("omgservers");
@@ -194,9 +194,9 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let data_dir = folder.path().join("data");
         let demo = Demo { server_binary: program, data_dir: data_dir.clone(), port: 1, sample: None };
-        let error = Backend::ensure(&demo).await.err().unwrap().to_string();
-        let said = format!("no database: serve --data-dir {}", data_dir.display());
-        assert!(error.contains("exit status: 3") && error.contains(&said), "{error}");
+        let error = DemoBackend::ensure(&demo).await.err().unwrap().to_string();
+        let reported = format!("no database: serve --data-dir {}", data_dir.display());
+        assert!(error.contains("exit status: 3") && error.contains(&reported), "{error}");
         assert!(data_dir.join("server.pid").is_file());
     }
 }

@@ -24,10 +24,10 @@ impl Docker {
         version.args(["version", "--format", "{{.Server.Version}}"]);
         match run(version, b"", Duration::from_secs(10)).await {
             Ok(_) => Ok(docker),
-            Err(Failure::Missing) => {
+            Err(DockerFailure::Missing) => {
                 bail!("the program `docker` isn't there: install Docker (Debian: docker.io)")
             }
-            Err(Failure::Said(reason)) => {
+            Err(DockerFailure::Reported(reason)) => {
                 bail!(
                     "Docker doesn't answer: start it, or get the right to use it (group docker). It says: {reason}"
                 )
@@ -64,8 +64,8 @@ impl Docker {
     async fn expect(&self, command: Command, stdin: &[u8], what: &str) -> anyhow::Result<()> {
         match run(command, stdin, CALL).await {
             Ok(_) => Ok(()),
-            Err(Failure::Missing) => bail!("the program `docker` isn't there any more"),
-            Err(Failure::Said(reason)) => bail!("{what} failed: {reason}"),
+            Err(DockerFailure::Missing) => bail!("the program `docker` isn't there any more"),
+            Err(DockerFailure::Reported(reason)) => bail!("{what} failed: {reason}"),
         }
     }
 
@@ -76,17 +76,17 @@ impl Docker {
     }
 }
 
-enum Failure {
+enum DockerFailure {
     Missing,
-    Said(String),
+    Reported(String),
 }
 
-async fn run(mut command: Command, stdin: &[u8], most: Duration) -> Result<String, Failure> {
-    let said = |error: std::io::Error| Failure::Said(error.to_string());
+async fn run(mut command: Command, stdin: &[u8], most: Duration) -> Result<String, DockerFailure> {
+    let report = |error: std::io::Error| DockerFailure::Reported(error.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::Missing,
-        _ => said(error),
+        std::io::ErrorKind::NotFound => DockerFailure::Missing,
+        _ => report(error),
     })?;
     let work = async {
         if let Some(mut pipe) = child.stdin.take() {
@@ -96,13 +96,13 @@ async fn run(mut command: Command, stdin: &[u8], most: Duration) -> Result<Strin
         child.wait_with_output().await
     };
     let output = match timeout(most, work).await {
-        Ok(output) => output.map_err(said)?,
-        Err(_) => return Err(Failure::Said(format!("no answer within {} s", most.as_secs()))),
+        Ok(output) => output.map_err(report)?,
+        Err(_) => return Err(DockerFailure::Reported(format!("no answer within {} s", most.as_secs()))),
     };
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
     let error = String::from_utf8_lossy(&output.stderr);
     let last = error.lines().rev().find(|it| !it.trim().is_empty()).unwrap_or("nothing").trim();
-    Err(Failure::Said(last.to_owned()))
+    Err(DockerFailure::Reported(last.to_owned()))
 }

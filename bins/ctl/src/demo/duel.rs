@@ -17,7 +17,7 @@ use tokio::{
 use super::guest::Guest;
 
 /// How long a duel may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a result may be on its way when the connection has ended.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often it says again by UDP what wasn't answered.
@@ -57,7 +57,7 @@ pub(crate) struct Last {
 }
 
 #[derive(Deserialize)]
-struct Ended {
+struct DuelEnd {
     over: Over,
 }
 
@@ -108,7 +108,7 @@ impl Fight {
 
     /// Takes in a message of the mailbox; answers whether it is the result.
     fn ends(&mut self, message: &str) -> anyhow::Result<bool> {
-        let Ok(Ended { over }) = serde_json::from_str(message) else { return Ok(false) };
+        let Ok(DuelEnd { over }) = serde_json::from_str(message) else { return Ok(false) };
         if !over.fought {
             bail!("the match ended before its duel had begun");
         }
@@ -138,7 +138,7 @@ pub(crate) async fn by_room(guest: &mut Guest, style: Style) -> anyhow::Result<F
                 Event::Message(message) if fight.ends(message.get())? => return Ok(fight),
                 Event::DispatcherDisconnected { reason } => {
                     // The match may be over, and its result on the way.
-                    let result = guest.hears("the result", |it| it.get("over").is_some());
+                    let result = guest.receives("the result", |it| it.get("over").is_some());
                     let Ok(result) = timeout(GRACE, result).await else {
                         bail!("{name}'s connection through the dispatcher ended: {reason}")
                     };
@@ -149,7 +149,7 @@ pub(crate) async fn by_room(guest: &mut Guest, style: Style) -> anyhow::Result<F
             }
         }
     };
-    timeout(PATIENCE, fight).await.with_context(|| format!("{name}'s duel didn't come to an end"))?
+    timeout(TIMEOUT, fight).await.with_context(|| format!("{name}'s duel didn't come to an end"))?
 }
 
 /// Fights by UDP: the token first, then each choice until it was heard.
@@ -164,18 +164,18 @@ pub(crate) async fn by_udp(
     socket.connect((direct.address.as_str(), port)).await?;
     let fight = async {
         let mut fight = Fight::default();
-        let mut saying = direct.token.clone();
+        let mut sending = direct.token.clone();
         let mut buffer = vec![0; 2048];
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // A host that refuses it now may not the next time.
-                _ = again.tick() => drop(socket.send(saying.as_bytes()).await),
+                _ = again.tick() => drop(socket.send(sending.as_bytes()).await),
                 received = socket.recv(&mut buffer) => {
                     let datagram = received.ok().and_then(|length| buffer.get(..length)).unwrap_or_default();
                     if let Some(state) = fight.see(&String::from_utf8_lossy(datagram)) {
-                        saying = answer(style, state);
+                        sending = answer(style, state);
                         again.reset_immediately();
                     }
                 }
@@ -187,11 +187,11 @@ pub(crate) async fn by_udp(
             }
         }
     };
-    timeout(PATIENCE, fight).await.with_context(|| format!("{name}'s duel didn't come to an end"))?
+    timeout(TIMEOUT, fight).await.with_context(|| format!("{name}'s duel didn't come to an end"))?
 }
 
 /// The rounds for people, one a line.
-pub(crate) fn tell(fight: &Fight, guests: [&Guest; 2]) -> String {
+pub(crate) fn rounds(fight: &Fight, guests: [&Guest; 2]) -> String {
     let name = |client: Option<ClientId>| {
         guests.iter().find(|it| Some(it.id()) == client).map_or("nobody", |it| it.name)
     };
@@ -256,8 +256,8 @@ mod tests {
         let mut fight = Fight::default();
         assert!(fight.see(&text(2)).is_some());
         assert!(fight.see(&text(2)).is_none() && fight.see(&text(1)).is_none() && fight.see("{}").is_none());
-        let told = line(&fight.states[0], |it| if it == "7".parse().ok() { "Ann" } else { "Bob" });
-        assert_eq!(told.as_deref(), Some("round 1: Ann lunge, Bob wait, touch for Bob; on 2 and 6, 0:1"));
+        let output = line(&fight.states[0], |it| if it == "7".parse().ok() { "Ann" } else { "Bob" });
+        assert_eq!(output.as_deref(), Some("round 1: Ann lunge, Bob wait, touch for Bob; on 2 and 6, 0:1"));
     }
 
     #[test]

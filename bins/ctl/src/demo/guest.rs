@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::studio::Studio;
 
 /// How long players wait for what they expect; the first lobby's image is pulled within.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A player with a name for people.
 pub(crate) struct Guest {
@@ -54,7 +54,7 @@ impl Guest {
     }
 
     /// The first message that is `wanted`.
-    pub(crate) async fn hears(
+    pub(crate) async fn receives(
         &mut self,
         what: &str,
         wanted: impl Fn(&Value) -> bool,
@@ -74,7 +74,7 @@ impl Guest {
         let name = self.name;
         match self.session.next().await? {
             Some(Event::Disconnected { reason }) => bail!("{name} was disconnected ({reason:?})"),
-            Some(Event::MatchmakingFailed(it)) => bail!("{name} wasn't matched: {}", it.detail),
+            Some(Event::MatchmakingFailed(failure)) => bail!("{name} wasn't matched: {}", failure.detail),
             Some(event) => Ok(event),
             None => bail!("{name}'s session ended"),
         }
@@ -94,8 +94,8 @@ impl Guest {
                 }
             }
         };
-        timeout(PATIENCE, search)
+        timeout(TIMEOUT, search)
             .await
-            .with_context(|| format!("{name} waited {} s for {what} in vain", PATIENCE.as_secs()))?
+            .with_context(|| format!("{name} waited {} s for {what} in vain", TIMEOUT.as_secs()))?
     }
 }

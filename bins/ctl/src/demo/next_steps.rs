@@ -2,13 +2,13 @@
 
 use omgservers_client::api::{DeploymentId, Role};
 
-use super::{Demo, backend::Backend, steps::Steps, studio::Studio};
+use super::{Demo, backend::DemoBackend, steps::Steps, studio::Studio};
 use crate::store::{Login, Store};
 
 /// Keeps the logins for `omgctl` in the data directory and tells what to type.
-pub(crate) fn tell(
+pub(crate) fn show(
     demo: &Demo,
-    backend: &Backend,
+    backend: &DemoBackend,
     studio: &Studio,
     deployment: DeploymentId,
     steps: &Steps,

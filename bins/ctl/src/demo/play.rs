@@ -52,10 +52,10 @@ async fn meet(guests: [&mut Guest; 4], steps: &mut Steps) -> anyhow::Result<()> 
             let greets = |it: &Value| it.get("hello").is_some();
             let what = "a greeting";
             tokio::try_join!(
-                ann.hears(what, greets),
-                bob.hears(what, greets),
-                cleo.hears(what, greets),
-                dan.hears(what, greets)
+                ann.receives(what, greets),
+                bob.receives(what, greets),
+                cleo.receives(what, greets),
+                dan.receives(what, greets)
             )
         })
         .await?;
@@ -67,18 +67,18 @@ async fn talk(ann: &mut Guest, bob: &mut Guest, steps: &mut Steps) -> anyhow::Re
     let echo = steps
         .step("Ann says hello, and the lobby echoes it", async {
             ann.session.send("hello")?;
-            ann.hears("an echo", |it| it.get("echo").is_some_and(|it| it == "hello")).await
+            ann.receives("an echo", |it| it.get("echo").is_some_and(|it| it == "hello")).await
         })
         .await?;
     steps.note(&echo)?;
-    let heard = steps
+    let received = steps
         .step("Bob talks to everybody, and Ann hears it", async {
             bob.session.send("all: good evening")?;
-            let said = |it: &Value| it.get("all").is_some_and(|it| it == "good evening");
-            tokio::try_join!(ann.hears("Bob", said), bob.hears("himself", said)).map(|it| it.0)
+            let reported = |it: &Value| it.get("all").is_some_and(|it| it == "good evening");
+            tokio::try_join!(ann.receives("Bob", reported), bob.receives("himself", reported)).map(|it| it.0)
         })
         .await?;
-    steps.note(&heard)
+    steps.note(&received)
 }
 
 async fn over_the_dispatcher(guests: [&mut Guest; 2], steps: &mut Steps) -> anyhow::Result<()> {
@@ -128,13 +128,13 @@ async fn matched(
     Ok((first, [hers, his]))
 }
 
-/// The rounds are told, both are back in a lobby, and the winner's profile has one more win.
+/// Notes the rounds. Both players are back in a lobby, and the winner's profile has one more win.
 async fn back(
     [one, two]: [&mut Guest; 2],
     (fight, other): (Fight, Fight),
     steps: &mut Steps,
 ) -> anyhow::Result<()> {
-    steps.note(&duel::tell(&fight, [&*one, &*two]))?;
+    steps.note(&duel::rounds(&fight, [&*one, &*two]))?;
     if fight.winner != other.winner {
         bail!("{} and {} don't agree who has won", one.name, two.name);
     }
@@ -143,7 +143,7 @@ async fn back(
     let greets = |it: &Value| it.get("hello").is_some();
     let comes_back = async |guest: &mut Guest| {
         guest.assigned(kind).await?;
-        guest.hears("a greeting", greets).await
+        guest.receives("a greeting", greets).await
     };
     let greetings = steps
         .step("Both are back in a lobby, which knows who won", async {

@@ -14,7 +14,7 @@ use omgservers_client::{
     },
 };
 
-use super::{backend::Credentials, steps::Steps};
+use super::{backend::FirstPasswords, steps::Steps};
 
 /// A studio with a version to push an image for.
 pub(crate) struct Studio {
@@ -34,7 +34,7 @@ impl Studio {
     /// Founds it.
     pub(crate) async fn found(
         client: &Client,
-        credentials: &Credentials,
+        credentials: &FirstPasswords,
         steps: &mut Steps,
     ) -> anyhow::Result<Self> {
         let support_token = steps
@@ -89,7 +89,7 @@ impl Studio {
     }
 
     /// Tells what became of the deployment's containers.
-    pub(crate) async fn tell_failures(
+    pub(crate) async fn note_failures(
         &self,
         deployment_id: DeploymentId,
         steps: &Steps,

@@ -11,13 +11,13 @@ use omgservers_client::fake::{FakeBackend, ReceivedRequest, Reply};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What waits for each client. The lobby is as talkative as the sample; of a match only the result
-/// is told, for there are no WebSockets here, and nobody answers by UDP.
+/// What waits for each client. The lobby sends as much as the sample's. A match sends only its
+/// result: there are no WebSockets here, and nobody answers by UDP.
 #[derive(Default)]
 struct Players {
     count: u64,
-    /// Who waits for another one.
-    wish: Option<String>,
+    /// The client that waits for another one.
+    waiting_client: Option<String>,
     waiting: BTreeMap<String, Vec<(u64, &'static str, Value)>>,
 }
 
@@ -28,10 +28,10 @@ impl Players {
         self.waiting.entry(client.to_owned()).or_default().push(entry);
     }
 
-    /// Two who ask play with each other, and the second one wins.
+    /// Two clients that ask play with each other, and the second one wins.
     fn play(&mut self, client: &str, mode: &str) {
-        let Some(other) = self.wish.take() else {
-            self.wish = Some(client.to_owned());
+        let Some(other) = self.waiting_client.take() else {
+            self.waiting_client = Some(client.to_owned());
             return;
         };
         let corner = |client: &str, touches: u8| json!({"client": client, "at": 2, "touches": touches});
@@ -164,11 +164,11 @@ impl Machine {
 const DOCKER: &str = "#!/bin/sh\necho \"$* <$(head -c 6 | tr -d '\\0')\" >> CALLS\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_the_whole_way_and_tells_it() {
+async fn it_goes_the_whole_way_and_reports_it() {
     let machine = Machine::start(DOCKER).await;
     let output = machine.run();
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
 
     let port = machine.port();
     let image = format!("localhost:{port}/omgservers/1/2/universal:4");
@@ -188,19 +188,19 @@ async fn it_goes_the_whole_way_and_tells_it() {
         "runtime 77, udp 127.0.0.1:9",
         "To stop it: ",
     ] {
-        assert!(told.contains(part), "{part} is missing in\n{told}");
+        assert!(printed.contains(part), "{part} is missing in\n{printed}");
     }
-    // Who asks first is open, and the other one wins.
+    // Either client may ask first, and the other one wins.
     for [one, two] in [["Ann", "Bob"], ["Cleo", "Dan"]] {
         let won = |loser: &str, winner: &str| {
             let round = format!(
                 "round 4: {loser} advance, {winner} lunge, touch for {winner}; on 2 and 2, 1:2\n       the winner is {winner}\n"
             );
-            told.contains(&round)
+            printed.contains(&round)
         };
-        assert!(won(one, two) || won(two, one), "no duel of {one} and {two} in\n{told}");
+        assert!(won(one, two) || won(two, one), "no duel of {one} and {two} in\n{printed}");
     }
-    assert!(!told.contains("dev-pw") && !told.contains("s3cret"), "{told}");
+    assert!(!printed.contains("dev-pw") && !printed.contains("s3cret"), "{printed}");
     let ctl = Command::new(env!("CARGO_BIN_EXE_omgctl"))
         .args(["--json", "developer", "create-project", "1"])
         .env("OMGCTL_CONFIG", machine.at("data/omgctl.json"))
@@ -217,7 +217,7 @@ async fn a_second_time_works_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_told_in_a_sentence() {
+async fn what_is_missing_is_reported_in_a_sentence() {
     let refused = |output: Output, sentence: &str| {
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1));

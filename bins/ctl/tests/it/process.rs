@@ -78,7 +78,7 @@ async fn one_signs_in_once_and_then_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_without_a_login_is_told_how_to_get_one() {
+async fn a_role_without_a_login_learns_how_to_get_one() {
     let ctl = Ctl::start(|_| Reply::Close).await;
     assert!(ctl.login("support").status.success());
     let refused = ctl.run(&["developer", "get-tenant-details", "acme"]);
@@ -128,7 +128,7 @@ async fn a_refusal_goes_to_stderr_with_code_and_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_token_is_told_with_what_to_do() {
+async fn an_expired_token_is_reported_with_what_to_do() {
     for expired in [
         Reply::problem(401, "WRONG_CREDENTIALS", "auth.token", "the token isn't valid, or not any more"),
         Reply::Body(401, String::new()),
