@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Closing, Dispatcher, envelope,
-    meters::{Meters, Side},
+    meters::{Meters, RoleMeters},
     peer::{Peer, QueuedFrame},
     queue::Pushed,
     quota::{ClientQuota, Permit},
@@ -29,19 +29,19 @@ pub trait Assignment: Send + Sync {
 
 /// Identity of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Member {
+pub(crate) enum RoomMember {
     Runtime(RuntimeId),
     Player(ClientId, RuntimeId),
 }
 
-impl Member {
+impl RoomMember {
     pub(crate) const fn runtime(self) -> RuntimeId {
         match self {
             Self::Runtime(runtime) | Self::Player(_, runtime) => runtime,
         }
     }
 
-    pub(crate) const fn side(self, meters: &Meters) -> &Side {
+    pub(crate) const fn side(self, meters: &Meters) -> &RoleMeters {
         match self {
             Self::Runtime(_) => &meters.runtimes,
             Self::Player(..) => &meters.players,
@@ -67,7 +67,7 @@ pub struct RoomConnection {
     peer: Arc<Peer>,
     /// Quota in the runtime's queue; unused for a runtime.
     quota: Arc<ClientQuota>,
-    member: Member,
+    member: RoomMember,
 }
 
 impl fmt::Debug for RoomConnection {
@@ -89,7 +89,7 @@ impl RoomConnection {
         room: Arc<Room>,
         peer: Arc<Peer>,
         quota: Arc<ClientQuota>,
-        member: Member,
+        member: RoomMember,
     ) -> Self {
         Self { dispatcher, room, peer, quota, member }
     }
@@ -110,14 +110,14 @@ impl RoomConnection {
     fn receive_frame(&self, kind: FrameKind, bytes: &[u8], text: &str) -> FrameOutcome {
         let meters = &self.dispatcher.meters;
         match (self.member, kind) {
-            (Member::Player(client, _), kind) => {
+            (RoomMember::Player(client, _), kind) => {
                 if self.to_runtime(client, kind, bytes, text) == FrameOutcome::Full {
                     meters.paused();
                     return FrameOutcome::Full;
                 }
             }
-            (Member::Runtime(_), FrameKind::Text) => self.to_players(text),
-            (Member::Runtime(_), FrameKind::Binary) => meters.garbage(),
+            (RoomMember::Runtime(_), FrameKind::Text) => self.to_players(text),
+            (RoomMember::Runtime(_), FrameKind::Binary) => meters.garbage(),
         }
         self.member.side(meters).received.increment(1);
         FrameOutcome::Done
@@ -255,8 +255,8 @@ impl RoomConnection {
     }
 
     /// Returns what the transport writes. For one writer.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing {
+    pub fn outgoing(&self) -> OutgoingFrames {
+        OutgoingFrames {
             dispatcher: Arc::clone(&self.dispatcher),
             peer: Arc::clone(&self.peer),
             member: self.member,
@@ -265,17 +265,17 @@ impl RoomConnection {
 }
 
 /// Frames to a member.
-pub struct Outgoing {
+pub struct OutgoingFrames {
     dispatcher: Arc<Dispatcher>,
     peer: Arc<Peer>,
-    member: Member,
+    member: RoomMember,
 }
 
-impl Outgoing {
+impl OutgoingFrames {
     /// Returns the next frame with its head; `None` when the transport may close.
     pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
-        self.peer.poll_next(cx).map(|it| {
-            it.map(|(bytes, is_message)| {
+        self.peer.poll_next(cx).map(|next| {
+            next.map(|(bytes, is_message)| {
                 if is_message {
                     self.member.side(&self.dispatcher.meters).sent.increment(1);
                 }

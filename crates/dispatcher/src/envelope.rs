@@ -116,12 +116,12 @@ mod tests {
 
     #[test]
     fn envelopes_are_the_contracts_byte_for_byte() {
-        let it = text(id(9), "hello");
-        assert_eq!(payload(&it), br#"{"client_id":"9","encoding":"TXT","message":"hello"}"#);
-        assert_eq!(it.kind(), FrameKind::Text);
-        let it = binary(id(9), b"hello");
-        assert_eq!(payload(&it), br#"{"client_id":"9","encoding":"B64","message":"aGVsbG8="}"#);
-        assert_eq!(it.kind(), FrameKind::Text);
+        let frame = text(id(9), "hello");
+        assert_eq!(payload(&frame), br#"{"client_id":"9","encoding":"TXT","message":"hello"}"#);
+        assert_eq!(frame.kind(), FrameKind::Text);
+        let frame = binary(id(9), b"hello");
+        assert_eq!(payload(&frame), br#"{"client_id":"9","encoding":"B64","message":"aGVsbG8="}"#);
+        assert_eq!(frame.kind(), FrameKind::Text);
         assert_eq!(payload(&binary(id(9), b"")), br#"{"client_id":"9","encoding":"B64","message":""}"#);
     }
 

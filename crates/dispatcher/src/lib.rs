@@ -13,5 +13,5 @@ mod rooms;
 
 pub use bounds::{Bounds, QueueLimit};
 pub use closing::Closing;
-pub use connection::{Assignment, FrameOutcome, Outgoing, RoomConnection};
+pub use connection::{Assignment, FrameOutcome, OutgoingFrames, RoomConnection};
 pub use rooms::{Dispatcher, Stopped};

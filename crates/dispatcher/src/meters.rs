@@ -6,8 +6,8 @@ use crate::Closing;
 
 /// Handles that are looked up once.
 pub(crate) struct Meters {
-    pub(crate) players: Side,
-    pub(crate) runtimes: Side,
+    pub(crate) players: RoleMeters,
+    pub(crate) runtimes: RoleMeters,
     dropped_binary: Counter,
     dropped_waiting: Counter,
     dropped_garbage: Counter,
@@ -17,13 +17,13 @@ pub(crate) struct Meters {
 }
 
 /// Those of one role.
-pub(crate) struct Side {
+pub(crate) struct RoleMeters {
     pub(crate) open: Gauge,
     pub(crate) received: Counter,
     pub(crate) sent: Counter,
 }
 
-impl Side {
+impl RoleMeters {
     fn new(role: &'static str) -> Self {
         Self {
             open: gauge!("omgservers_dispatcher_connections", "role" => role),
@@ -62,8 +62,8 @@ impl Meters {
         let dropped =
             |reason: &'static str| counter!("omgservers_dispatcher_dropped_total", "reason" => reason);
         Self {
-            players: Side::new("player"),
-            runtimes: Side::new("runtime"),
+            players: RoleMeters::new("player"),
+            runtimes: RoleMeters::new("runtime"),
             dropped_binary: dropped("binary"),
             dropped_waiting: dropped("waiting"),
             dropped_garbage: dropped("garbage"),

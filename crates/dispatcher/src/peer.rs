@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     Assignment, Closing,
     bounds::QueueLimit,
-    queue::{Pushed, Queue, QueueItem},
+    queue::{FrameQueue, Pushed, QueueItem},
     quota::{ClientQuota, Permit, notify_all},
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Peer {
 
 #[derive(Default)]
 struct State {
-    queue: Queue<QueuedFrame>,
+    queue: FrameQueue<QueuedFrame>,
     ping: bool,
     /// Answer to the newest ping; older pings need none.
     pong: Option<Bytes>,
@@ -49,7 +49,7 @@ struct State {
 /// Frame in a queue.
 pub(crate) struct QueuedFrame {
     frame: EncodedFrame,
-    /// Type of the sender's frame. An envelope is text whatever it contains.
+    /// Type of the sender's frame. An envelope is text with any content.
     kind: FrameKind,
     _permit: Option<Permit>,
 }
@@ -166,10 +166,10 @@ impl Peer {
     /// Marks that the transport reads no more.
     pub(crate) fn done(&self) {
         self.ended.store(true, Ordering::Release);
-        let mut rest = (Queue::default(), Vec::new());
-        self.change(|it| {
-            it.done = true;
-            rest = (std::mem::take(&mut it.queue), std::mem::take(&mut it.blocked));
+        let mut rest = (FrameQueue::default(), Vec::new());
+        self.change(|state| {
+            state.done = true;
+            rest = (std::mem::take(&mut state.queue), std::mem::take(&mut state.blocked));
         });
         notify_all(rest.1);
     }

@@ -16,7 +16,7 @@ pub(crate) trait QueueItem {
 
 /// Frames in their order, in two lanes. The lanes make the oldest binary frame cheap to find.
 #[derive(Debug)]
-pub(crate) struct Queue<T> {
+pub(crate) struct FrameQueue<T> {
     text: VecDeque<(u64, T)>,
     binary: VecDeque<(u64, T)>,
     bytes: usize,
@@ -37,13 +37,13 @@ pub(crate) enum Pushed {
 /// Capacity that an empty lane keeps, frames. More would be memory that a burst leaves behind.
 const KEPT_CAPACITY: usize = 16;
 
-impl<T> Default for Queue<T> {
+impl<T> Default for FrameQueue<T> {
     fn default() -> Self {
         Self { text: VecDeque::new(), binary: VecDeque::new(), bytes: 0, next: 0 }
     }
 }
 
-impl<T: QueueItem> Queue<T> {
+impl<T: QueueItem> FrameQueue<T> {
     pub(crate) fn len(&self) -> usize {
         self.text.len().saturating_add(self.binary.len())
     }
@@ -130,14 +130,14 @@ mod tests {
         }
     }
 
-    fn drain(queue: &mut Queue<Item>) -> Vec<usize> {
+    fn drain(queue: &mut FrameQueue<Item>) -> Vec<usize> {
         std::iter::from_fn(|| queue.pop()).map(|it| it.0).collect()
     }
 
     #[test]
     fn the_latest_binary_frames_and_all_text_stay() {
         let limit = QueueLimit { frames: 4, bytes: 100 };
-        let mut queue = Queue::default();
+        let mut queue = FrameQueue::default();
         for at in 0..3 {
             assert_eq!(queue.push(Item(at, FrameKind::Binary, 10), limit), Pushed::Queued(0));
         }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn one_frame_fits_however_large_it_is_and_a_burst_leaves_no_memory_behind() {
         let limit = QueueLimit { frames: 1_000, bytes: 1_000 };
-        let mut queue = Queue::default();
+        let mut queue = FrameQueue::default();
         assert_eq!(queue.push(Item(0, FrameKind::Text, 5_000), limit), Pushed::Queued(0));
         assert_eq!(queue.push(Item(1, FrameKind::Text, 1), limit), Pushed::Full(0));
         assert_eq!(drain(&mut queue), [0]);
@@ -172,7 +172,7 @@ mod tests {
             bytes in 1usize..120,
         ) {
             let limit = QueueLimit { frames, bytes };
-            let mut queue = Queue::default();
+            let mut queue = FrameQueue::default();
             let (mut out, mut lost, mut refused) = (Vec::new(), 0, Vec::new());
             for (at, (is_text, size, pop)) in steps.iter().enumerate() {
                 let kind = if *is_text { FrameKind::Text } else { FrameKind::Binary };

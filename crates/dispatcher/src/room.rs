@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::{
     Bounds,
     peer::{Peer, QueuedFrame},
-    queue::{Pushed, Queue, QueueItem},
+    queue::{FrameQueue, Pushed, QueueItem},
     quota::{ClientQuota, notify_all},
 };
 
@@ -27,7 +27,7 @@ const SPARE_QUOTAS: usize = 64;
 #[derive(Default)]
 pub(crate) struct Room {
     members: RwLock<Members>,
-    backlog: Mutex<Backlog>,
+    backlog: Mutex<FrameBacklog>,
 }
 
 #[derive(Default)]
@@ -66,8 +66,8 @@ impl Members {
 
 /// Frames for a runtime that isn't connected, within the limit of one that is.
 #[derive(Default)]
-struct Backlog {
-    queue: Queue<BacklogEntry>,
+struct FrameBacklog {
+    queue: FrameQueue<BacklogEntry>,
     /// Clients whose text is blocked by the full backlog.
     blocked: Vec<Arc<ClientQuota>>,
 }
@@ -84,7 +84,7 @@ impl QueueItem for BacklogEntry {
     }
 }
 
-impl Backlog {
+impl FrameBacklog {
     /// Drops frames that are too old at `now` and returns how many.
     fn expire(&mut self, now: Instant, backlog_time: Duration) -> usize {
         let mut expired: usize = 0;
@@ -100,7 +100,7 @@ impl Backlog {
 }
 
 /// Outcome of a player's frame.
-pub(crate) struct Enqueued {
+pub(crate) struct EnqueuedFrame {
     pub(crate) pushed: Pushed,
     /// Frames that were dropped because the runtime didn't connect in time.
     pub(crate) expired: usize,
@@ -115,7 +115,7 @@ impl Room {
         self.members.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn backlog(&self) -> MutexGuard<'_, Backlog> {
+    fn backlog(&self) -> MutexGuard<'_, FrameBacklog> {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,7 +127,7 @@ impl Room {
         quota: &Arc<ClientQuota>,
         bounds: &Bounds,
         now: Instant,
-    ) -> Enqueued {
+    ) -> EnqueuedFrame {
         let members = self.read();
         let frame = match &members.runtime {
             None => frame,
@@ -136,7 +136,7 @@ impl Room {
                     if matches!(pushed, Pushed::Full(_)) {
                         runtime.notify_later(quota);
                     }
-                    return Enqueued { pushed, expired: 0 };
+                    return EnqueuedFrame { pushed, expired: 0 };
                 }
                 // The runtime is about to leave; its next connection gets the frame.
                 Err(frame) => frame,
@@ -150,7 +150,7 @@ impl Room {
         if matches!(pushed, Pushed::Full(_)) && quota.mark_blocked() {
             backlog.blocked.push(Arc::clone(quota));
         }
-        Enqueued { pushed, expired }
+        EnqueuedFrame { pushed, expired }
     }
 
     /// Drops frames of the backlog that are too old at `now` and returns how many.

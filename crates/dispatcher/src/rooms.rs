@@ -13,15 +13,15 @@ use omgservers_api::{ClientId, RuntimeId, ids::Id};
 use tokio::time::Instant;
 
 use crate::{
-    Assignment, Bounds, Closing, RoomConnection, connection::Member, meters::Meters, peer::Peer,
+    Assignment, Bounds, Closing, RoomConnection, connection::RoomMember, meters::Meters, peer::Peer,
     quota::ClientQuota, room::Room,
 };
 
 /// Rooms of this process. A connection holds its room, so frames take no lock of this.
 pub struct Dispatcher {
-    rooms: Shards<RuntimeId, Arc<Room>>,
+    rooms: ShardedMap<RuntimeId, Arc<Room>>,
     /// Newest connection of each client.
-    newest: Shards<ClientId, Arc<Peer>>,
+    newest: ShardedMap<ClientId, Arc<Peer>>,
     pub(crate) bounds: Bounds,
     pub(crate) meters: Meters,
     stopping: AtomicBool,
@@ -36,8 +36,8 @@ impl Dispatcher {
     /// Creates a dispatcher without rooms. The metrics recorder must be installed before.
     pub fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
-            rooms: Shards::new(),
-            newest: Shards::new(),
+            rooms: ShardedMap::new(),
+            newest: ShardedMap::new(),
             bounds,
             meters: Meters::new(),
             stopping: AtomicBool::new(false),
@@ -72,7 +72,7 @@ impl Dispatcher {
         };
         self.meters.expired(lost);
         self.end(earlier.as_deref(), Closing::Replaced);
-        self.connected(peer, room, ClientQuota::new(self.bounds.client_quota), Member::Runtime(runtime))
+        self.connected(peer, room, ClientQuota::new(self.bounds.client_quota), RoomMember::Runtime(runtime))
     }
 
     /// Connects a player to the room of a runtime, which need not be connected yet. Ends the
@@ -96,7 +96,7 @@ impl Dispatcher {
             (room, quota)
         };
         self.end(earlier.as_deref(), Closing::Replaced);
-        self.connected(peer, room, quota, Member::Player(client, runtime))
+        self.connected(peer, room, quota, RoomMember::Player(client, runtime))
     }
 
     fn connected(
@@ -104,7 +104,7 @@ impl Dispatcher {
         peer: Arc<Peer>,
         room: Arc<Room>,
         quota: Arc<ClientQuota>,
-        member: Member,
+        member: RoomMember,
     ) -> Result<RoomConnection, Stopped> {
         self.open.fetch_add(1, Ordering::AcqRel);
         member.side(&self.meters).open.increment(1);
@@ -140,10 +140,10 @@ impl Dispatcher {
     }
 
     /// Removes a connection from its room. A connection that replaced it stays.
-    pub(crate) fn leave(&self, member: Member, peer: &Arc<Peer>) {
+    pub(crate) fn leave(&self, member: RoomMember, peer: &Arc<Peer>) {
         self.open.fetch_sub(1, Ordering::AcqRel);
         member.side(&self.meters).open.decrement(1);
-        if let Member::Player(client, _) = member {
+        if let RoomMember::Player(client, _) = member {
             let mut newest = self.newest.lock(client);
             if newest.get(&client).is_some_and(|it| Arc::ptr_eq(it, peer)) {
                 newest.remove(&client);
@@ -154,10 +154,10 @@ impl Dispatcher {
         let Some(room) = rooms.get(&runtime) else { return };
         let mut members = room.write();
         match member {
-            Member::Runtime(_) => {
+            RoomMember::Runtime(_) => {
                 members.runtime.take_if(|it| Arc::ptr_eq(it, peer));
             }
-            Member::Player(client, _) => {
+            RoomMember::Player(client, _) => {
                 if members.players.get(&client).is_some_and(|it| Arc::ptr_eq(it, peer)) {
                     members.players.remove(&client);
                     members.forget_quota(client);
@@ -190,27 +190,27 @@ impl Dispatcher {
     }
 }
 
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;
 
 /// Map in shards, each with its own lock.
-struct Shards<K, V>(Vec<Mutex<Map<K, V>>>);
+struct ShardedMap<K, V>(Vec<Mutex<FastMap<K, V>>>);
 
-impl<K: Id + Hash, V> Shards<K, V> {
+impl<K: Id + Hash, V> ShardedMap<K, V> {
     fn new() -> Self {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 
-    fn lock(&self, id: K) -> MutexGuard<'_, Map<K, V>> {
+    fn lock(&self, id: K) -> MutexGuard<'_, FastMap<K, V>> {
         // Ids of one slot are consecutive; the multiplication spreads them.
         let spread = id.get().unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.lock_at(usize::try_from(spread >> (u64::BITS - SHARD_BITS)).unwrap_or(0))
     }
 
     #[expect(clippy::indexing_slicing, reason = "an index has six bits, and there are as many shards")]
-    fn lock_at(&self, index: usize) -> MutexGuard<'_, Map<K, V>> {
+    fn lock_at(&self, index: usize) -> MutexGuard<'_, FastMap<K, V>> {
         self.0[index & (SHARDS - 1)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

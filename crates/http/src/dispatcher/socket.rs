@@ -16,14 +16,14 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use omgservers_dispatcher::{Bounds, Closing, FrameOutcome, Outgoing, RoomConnection};
+use omgservers_dispatcher::{Bounds, Closing, FrameOutcome, OutgoingFrames, RoomConnection};
 use omgservers_ws::{Decoder, Limits, Message};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::{Bound, Times};
 
 /// Frames to the peer as the body of the handshake's answer.
-pub(super) struct Frames(pub(super) Outgoing);
+pub(super) struct Frames(pub(super) OutgoingFrames);
 
 impl MessageBody for Frames {
     type Error = Infallible;
@@ -170,8 +170,8 @@ impl Intake<'_> {
     }
 }
 
-/// Waits until a player's connection has to end: the player has consumed the message about its new
-/// assignment and had time to end the connection itself, or its session is over.
+/// Waits until a player's connection has to end. That is when its session is over, or some time
+/// after the player has consumed the message about its new assignment.
 async fn departure(bound: Option<Bound>, grace: Duration) -> Closing {
     let Some(Bound { mut status, assignment }) = bound else { return pending().await };
     loop {
