@@ -100,9 +100,9 @@ fn ticket(number: u32, skill: f64, region: Option<u32>) -> Ticket {
 fn tickets(count: u32, regions: Option<u32>) -> Vec<Ticket> {
     let mut numbers = Numbers(7);
     (0..count)
-        .map(|it| {
+        .map(|index| {
             let skill = f64::from(numbers.next(3_000));
-            ticket(it, skill, regions.map(|it| numbers.next(it)))
+            ticket(index, skill, regions.map(|it| numbers.next(it)))
         })
         .collect()
 }
@@ -112,9 +112,9 @@ fn far_apart(count: u32) -> Vec<Ticket> {
         .into_iter()
         .zip(0..)
         // An order that isn't the values' own.
-        .map(|(it, number)| Ticket {
+        .map(|(far, number)| Ticket {
             attributes: ticket(0, f64::from(number_of(number, count)), None).attributes,
-            ..it
+            ..far
         })
         .collect()
 }
@@ -164,8 +164,8 @@ fn timed(mode_json: &str, tickets: &[Ticket]) -> Run {
 
 /// A pool without an index: pairs within a difference, first come first served.
 fn naive(tickets: Vec<Ticket>, most: f64) -> Duration {
-    let skill = |it: &Ticket| match it.attributes.get("skill") {
-        Some(Attribute::Number(it)) => *it,
+    let skill = |ticket: &Ticket| match ticket.attributes.get("skill") {
+        Some(Attribute::Number(skill)) => *skill,
         _ => 0.0,
     };
     let start = Instant::now();
@@ -231,9 +231,9 @@ impl Report {
 
 fn number(value: f64) -> String {
     match value {
-        it if it >= 100.0 => format!("{it:.0}"),
-        it if it >= 10.0 => format!("{it:.1}"),
-        it => format!("{it:.2}"),
+        _ if value >= 100.0 => format!("{value:.0}"),
+        _ if value >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
     }
 }
 
@@ -334,13 +334,13 @@ fn held(report: &mut Report) {
 /// So many matches of two players of about the same skill.
 fn with_matches(mode_json: &str, count: u32) -> Pool {
     let mut pool = Pool::new(&mode(mode_json));
-    for it in tickets(count, None) {
+    for waiting in tickets(count, None) {
         let seat = |number: i64| Seat {
-            client: ClientId::from_i64(10_000_000 + 2 * it.id.get() + number).unwrap(),
+            client: ClientId::from_i64(10_000_000 + 2 * waiting.id.get() + number).unwrap(),
             group: 0,
-            attributes: it.attributes.clone(),
+            attributes: waiting.attributes.clone(),
         };
-        let id = MatchId::from_i64(it.id.get()).unwrap();
+        let id = MatchId::from_i64(waiting.id.get()).unwrap();
         let effects = pool.put_match(id, vec![seat(0), seat(1)], Millis(0), &mut new_ids());
         assert!(effects.is_empty(), "nobody waits");
     }
@@ -362,7 +362,7 @@ fn back_fill(report: &mut Report) {
         let what = format!("add a ticket, {count} open matches with room, skill ±100");
         report.line(&what, per(start.elapsed(), more), "µs", None, bar);
     }
-    // One who comes can't give any of the matches what it lacks, and waits.
+    // A new ticket can't give any of the matches what it lacks, and waits.
     let (mut pool, mut ids) = (with_matches(LACKING, 25_000), new_ids());
     let mut took = Duration::ZERO;
     for ticket in tickets(100, None) {
@@ -378,12 +378,12 @@ fn back_fill(report: &mut Report) {
 /// Parties that can't fill any team, with one another.
 fn unfit(report: &mut Report) {
     let mut clients = 1;
-    let party = |it: Ticket| {
+    let party = |single: Ticket| {
         let mut next = || {
             clients += 1;
             ClientId::from_i64(clients).unwrap()
         };
-        Ticket { clients: (0..4).map(|_| next()).collect(), ..it }
+        Ticket { clients: (0..4).map(|_| next()).collect(), ..single }
     };
     let all: Vec<Ticket> = tickets(10_000, Some(1)).into_iter().map(party).collect();
     let run = run(TEAMS, all);

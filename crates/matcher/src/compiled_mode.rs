@@ -7,9 +7,9 @@ use omgservers_api::config::{AfterTimeout, MatchRule, ModeConfig, RangeRule, Tim
 /// A mode as the pool needs it.
 #[derive(Debug)]
 pub(crate) struct CompiledMode {
-    pub(crate) normal: Need,
+    pub(crate) normal: FewestPlayers,
     /// What tickets ask for that accept a smaller match.
-    pub(crate) smaller: Option<Need>,
+    pub(crate) smaller: Option<FewestPlayers>,
     pub(crate) max_players: u32,
     pub(crate) groups: Vec<Group>,
     pub(crate) max_party: u32,
@@ -24,7 +24,7 @@ pub(crate) struct CompiledMode {
 
 /// Fewest players of a match.
 #[derive(Debug, Clone)]
-pub(crate) struct Need {
+pub(crate) struct FewestPlayers {
     pub(crate) players: u32,
     pub(crate) groups: Vec<u32>,
     /// Only for tickets that accept a smaller match.
@@ -79,7 +79,7 @@ impl CompiledMode {
     pub(crate) fn new(config: &ModeConfig) -> Self {
         let rules = config.matchmaking.clone().unwrap_or_default();
         let mut mode = Self {
-            normal: Need::new(config, config.min_players, false),
+            normal: FewestPlayers::new(config, config.min_players, false),
             smaller: None,
             max_players: max_players(config),
             groups: config
@@ -95,22 +95,22 @@ impl CompiledMode {
             expires: None,
         };
         for rule in &rules.rules {
-            let number = |it: &RangeRule| NumberRule {
-                name: it.name.as_str().into(),
-                attribute: it.attribute.clone(),
-                default: it.default,
+            let number = |rule: &RangeRule| NumberRule {
+                name: rule.name.as_str().into(),
+                attribute: rule.attribute.clone(),
+                default: rule.default,
             };
             match rule {
-                MatchRule::Range(it) => mode.ranges.push(number(it)),
-                MatchRule::TeamBalance(it) => mode.balances.push(number(it)),
-                MatchRule::Equal(it) => mode
+                MatchRule::Range(rule) => mode.ranges.push(number(rule)),
+                MatchRule::TeamBalance(rule) => mode.balances.push(number(rule)),
+                MatchRule::Equal(rule) => mode
                     .equals
-                    .push(ValueRule { name: it.name.as_str().into(), attribute: it.attribute.clone() }),
+                    .push(ValueRule { name: rule.name.as_str().into(), attribute: rule.attribute.clone() }),
             }
         }
         let timeout = rules.timeout.as_ref();
         mode.expires = timeout.and_then(expires);
-        mode.smaller = timeout.and_then(|it| it.min_players).map(|it| Need::new(config, it, true));
+        mode.smaller = timeout.and_then(|it| it.min_players).map(|it| FewestPlayers::new(config, it, true));
         mode.stages = stages(&rules.rules, timeout);
         if let Some(expires) = mode.expires {
             mode.stages.retain(|it| it.after == 0 || it.after < expires);
@@ -141,19 +141,20 @@ impl CompiledMode {
         self.stages.get(stage + 1).map(|it| it.after).or(self.expires)
     }
 
-    /// Which stages look for matches in different ways: by the equal rules that are given up, and
-    /// by the greatest difference of the first range (any, where there is none). Each once.
+    /// The stages that search for matches in different ways, each once. They differ by the equal
+    /// rules that are given up, and by the greatest difference of the first range (any, without
+    /// one).
     pub(crate) fn reaches(&self) -> impl Iterator<Item = (&[bool], f64)> {
         let stages = self.stages.iter().enumerate();
-        let first = |at: usize, it: &Stage| {
+        let first = |at: usize, stage: &Stage| {
             let before = self.stages.iter().take(at);
-            !before.into_iter().any(|other| other.level == it.level && same(other.reach(), it.reach()))
+            !before.into_iter().any(|other| other.level == stage.level && same(other.reach(), stage.reach()))
         };
         stages.filter(move |(at, it)| first(*at, it)).map(|(_, it)| (it.free.as_slice(), it.reach()))
     }
 
     /// What a match has to reach: the usual, and what is left of it for those that accept less.
-    pub(crate) fn needs(&self, stage: &Stage) -> impl Iterator<Item = &Need> {
+    pub(crate) fn needs(&self, stage: &Stage) -> impl Iterator<Item = &FewestPlayers> {
         std::iter::once(&self.normal).chain(self.smaller.iter().filter(|_| stage.smaller))
     }
 }
@@ -190,14 +191,14 @@ fn max_party(mode: &ModeConfig) -> u32 {
     party.map_or(seats, |it| it.max_size.min(seats))
 }
 
-impl Need {
+impl FewestPlayers {
     /// With fewer players than all groups together need, what they need is lowered in proportion,
     /// rounded down.
     fn new(mode: &ModeConfig, players: u32, smaller: bool) -> Self {
         let together: u64 = mode.groups.iter().map(|it| u64::from(it.min_players)).sum();
         let lowered = |min: u32| match u64::from(players) {
-            it if smaller && it < together => {
-                u32::try_from(u64::from(min) * it / together.max(1)).unwrap_or(min)
+            players if smaller && players < together => {
+                u32::try_from(u64::from(min) * players / together.max(1)).unwrap_or(min)
             }
             _ => min,
         };
@@ -218,10 +219,10 @@ fn stages(rules: &[MatchRule], timeout: Option<&TimeoutConfig>) -> Vec<Stage> {
     let mut moments = BTreeSet::from([0]);
     for rule in rules {
         match rule {
-            MatchRule::Range(it) | MatchRule::TeamBalance(it) => {
-                moments.extend(it.expansions.iter().map(|it| milliseconds(it.after)));
+            MatchRule::Range(rule) | MatchRule::TeamBalance(rule) => {
+                moments.extend(rule.expansions.iter().map(|it| milliseconds(it.after)));
             }
-            MatchRule::Equal(it) => moments.extend(it.expansion.iter().map(|it| milliseconds(it.after))),
+            MatchRule::Equal(rule) => moments.extend(rule.expansion.iter().map(|it| milliseconds(it.after))),
         }
     }
     moments.extend(timeout.filter(|it| it.then != AfterTimeout::Fail).map(|it| milliseconds(it.after)));
@@ -247,10 +248,10 @@ fn stage(rules: &[MatchRule], timeout: Option<&TimeoutConfig>, after: i64) -> St
     let mut stage = Stage { after, relaxed, smaller: reached(AfterTimeout::StartSmaller), ..NOTHING.clone() };
     for rule in rules {
         match rule {
-            MatchRule::Range(it) => stage.ranges.push(difference(it)),
-            MatchRule::TeamBalance(it) => stage.balances.push(difference(it)),
-            MatchRule::Equal(it) => {
-                let over = it.expansion.as_ref().is_some_and(|it| milliseconds(it.after) <= after);
+            MatchRule::Range(rule) => stage.ranges.push(difference(rule)),
+            MatchRule::TeamBalance(rule) => stage.balances.push(difference(rule)),
+            MatchRule::Equal(rule) => {
+                let over = rule.expansion.as_ref().is_some_and(|it| milliseconds(it.after) <= after);
                 stage.free.push(relaxed || over);
             }
         }

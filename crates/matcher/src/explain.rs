@@ -31,7 +31,7 @@ pub struct Explanation {
     pub missing: String,
     /// How many tickets each rule keeps apart from this one; a ticket counts at every rule that
     /// does.
-    pub rejected_by: Vec<Rejected>,
+    pub rejected_by: Vec<RejectedByRule>,
     /// When rules widen for this ticket the next time; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_expansion: Option<NextExpansion>,
@@ -53,7 +53,7 @@ pub struct PoolSize {
 
 /// Tickets that a rule keeps apart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rejected {
+pub struct RejectedByRule {
     /// The rule.
     pub rule: Arc<str>,
     /// How many tickets.
@@ -88,7 +88,8 @@ pub(crate) fn explain(
     let waited_ms = now.since(asked.ticket.entered).max(0);
     let stage = mode.stage(asked.stage);
     let names = mode.ranges.iter().map(|it| &it.name).chain(mode.equals.iter().map(|it| &it.name));
-    let mut rejected: Vec<Rejected> = names.map(|it| Rejected { rule: Arc::clone(it), tickets: 0 }).collect();
+    let mut rejected: Vec<RejectedByRule> =
+        names.map(|it| RejectedByRule { rule: Arc::clone(it), tickets: 0 }).collect();
     let mut fitting = PoolSize { tickets: 1, players: u64::from(asked.size) };
     for (_, other) in queue.by_position().filter(|it| it.1.ticket.id != asked.ticket.id) {
         let verdicts = verdicts((stage, &asked.values), (mode.stage(other.stage), &other.values));
@@ -152,8 +153,8 @@ fn next_expansion(mode: &CompiledMode, asked: &QueuedTicket, waited: i64) -> Opt
 fn deadline(mode: &CompiledMode, now: &Stage, waited: i64) -> Option<Deadline> {
     let turns = mode.stages.iter().find(|it| (it.relaxed && !now.relaxed) || (it.smaller && !now.smaller));
     let (after, then) = match turns {
-        Some(it) if it.relaxed => (it.after, AfterTimeout::Relax),
-        Some(it) => (it.after, AfterTimeout::StartSmaller),
+        Some(stage) if stage.relaxed => (stage.after, AfterTimeout::Relax),
+        Some(stage) => (stage.after, AfterTimeout::StartSmaller),
         None => (mode.expires?, AfterTimeout::Fail),
     };
     Some(Deadline { in_ms: after.saturating_sub(waited).max(0), then })

@@ -14,7 +14,7 @@ mod ticket_index;
 mod ticket_queue;
 mod values;
 
-pub use explain::{Deadline, Explanation, NextExpansion, PoolSize, Rejected};
+pub use explain::{Deadline, Explanation, NextExpansion, PoolSize, RejectedByRule};
 pub use pool::{MatchIds, Pool};
 pub use rationale::{Allowed, Average, GroupReason, Rationale, RuleReason, TicketReason};
 pub use ticket::{Effect, Millis, Placement, Refusal, Seat, Ticket};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use omgservers_api::ClientId;
 
 use crate::{
-    compiled_mode::{CompiledMode, Need, Stage},
+    compiled_mode::{CompiledMode, FewestPlayers, Stage},
     values::{Part, Values},
 };
 
 /// Somebody in a match.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct OpenMatchMember {
     pub(crate) client: ClientId,
     pub(crate) group: usize,
     pub(crate) values: Arc<Values>,
@@ -20,7 +20,7 @@ pub(crate) struct Member {
 /// What a match asks of those who join: its players' values count, their limits don't.
 #[derive(Debug)]
 pub(crate) struct OpenMatch {
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<OpenMatchMember>,
     /// Players by group.
     pub(crate) counts: Vec<u32>,
     /// Sums by group, and in it by balance.
@@ -32,7 +32,7 @@ pub(crate) struct OpenMatch {
 }
 
 impl OpenMatch {
-    pub(crate) fn new(mode: &CompiledMode, members: Vec<Member>) -> Self {
+    pub(crate) fn new(mode: &CompiledMode, members: Vec<OpenMatchMember>) -> Self {
         let mut open = Self {
             members: Vec::new(),
             counts: vec![0; mode.groups.len()],
@@ -50,7 +50,7 @@ impl OpenMatch {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn join(&mut self, member: Member) {
+    pub(crate) fn join(&mut self, member: OpenMatchMember) {
         if let Some(count) = self.counts.get_mut(member.group) {
             *count += 1;
         }
@@ -85,7 +85,7 @@ impl OpenMatch {
     }
 
     /// Whether it has all the players it needs.
-    pub(crate) fn reaches(&self, need: &Need) -> bool {
+    pub(crate) fn reaches(&self, need: &FewestPlayers) -> bool {
         self.players() >= need.players && self.counts.iter().zip(&need.groups).all(|it| it.0 >= it.1)
     }
 

@@ -1,5 +1,5 @@
-//! Finds the open matches that a ticket may join: by the values that have to be equal, by free
-//! seats, and by where their values begin.
+//! Finds the open matches that a ticket may join. The index has the values that have to be equal,
+//! the free seats, and where the ranges of values begin.
 //!
 //! Values are cut into cells, a quarter as wide as the greatest difference that a ticket allows. A
 //! search meets ten cells at most, and each cell lists its matches by age. So the search reads
@@ -119,7 +119,7 @@ impl PartialEq for Next<'_> {
 }
 impl Eq for Next<'_> {}
 
-/// OpenMatches with as much room as the largest party needs, or more, are all the same.
+/// Matches with as many free seats as the largest party needs, or more, are of one class.
 fn class(mode: &CompiledMode, free_seats: u32) -> u32 {
     free_seats.min(mode.max_party).min(MOST_CLASSES)
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever is within reach lies between the cells that are looked at, and these are few.
+        /// Everything within reach lies between the inspected cells, and these are few.
         #[test]
         fn what_is_within_reach_is_looked_at(
             value in prop_oneof![-1e3..1e3_f64, -1e18..1e18_f64, any::<f64>().prop_filter("finite", |it| it.is_finite())],

@@ -10,10 +10,10 @@ use crate::{
     Effect, Explanation, Millis, Refusal, Seat, Ticket,
     compiled_mode::CompiledMode,
     explain::explain,
-    open_match::{Member, OpenMatch},
+    open_match::{OpenMatch, OpenMatchMember},
     open_matches::OpenMatches,
     ticket_index::TicketIndex,
-    ticket_queue::{Handle, Order, QueuedTicket, TicketQueue},
+    ticket_queue::{Handle, QueueOrder, QueuedTicket, TicketQueue},
     values::Values,
 };
 
@@ -30,7 +30,7 @@ pub struct Pool {
     matches: OpenMatches,
     /// A match without players, which new ones are searched for with.
     blank: OpenMatch,
-    timers: BTreeSet<(Millis, Order, Handle)>,
+    timers: BTreeSet<(Millis, QueueOrder, Handle)>,
     clock: Millis,
     /// How many more matches may form; `None`: any number.
     match_limit: Option<u32>,
@@ -40,12 +40,12 @@ pub struct Pool {
 pub type MatchIds<'a> = dyn FnMut() -> Option<MatchId> + 'a;
 
 /// What a call has changed so far, and where the ids of new matches come from.
-struct Outcome<'a> {
+struct PoolOutcome<'a> {
     effects: Vec<Effect>,
     ids: &'a mut (dyn FnMut() -> Option<MatchId> + 'a),
 }
 
-impl<'a> Outcome<'a> {
+impl<'a> PoolOutcome<'a> {
     fn new(ids: &'a mut MatchIds<'_>) -> Self {
         Self { effects: Vec::new(), ids }
     }
@@ -81,7 +81,7 @@ impl Pool {
     ) -> Result<Vec<Effect>, Refusal> {
         let values = self.values_of(&ticket)?;
         self.queue.check(&ticket)?;
-        let mut out = Outcome::new(ids);
+        let mut out = PoolOutcome::new(ids);
         self.pass_time(now, &mut out);
         let size = u32::try_from(ticket.clients.len()).unwrap_or(u32::MAX);
         let stage = self.mode.stage_at(self.clock.since(ticket.entered));
@@ -144,15 +144,15 @@ impl Pool {
         self.queue.by_position().map(|it| &it.1.ticket)
     }
 
-    /// What time alone changes: expansions and timeouts that are due, each at its own moment and in
-    /// their order, as if the call had come in time.
+    /// Makes the changes of time alone: expansions and timeouts that are due, each at its own
+    /// moment. Their order is as if the call had come in time.
     pub fn advance(&mut self, now: Millis, ids: &mut MatchIds<'_>) -> Vec<Effect> {
-        let mut out = Outcome::new(ids);
+        let mut out = PoolOutcome::new(ids);
         self.pass_time(now, &mut out);
         out.effects
     }
 
-    fn pass_time(&mut self, now: Millis, out: &mut Outcome<'_>) {
+    fn pass_time(&mut self, now: Millis, out: &mut PoolOutcome<'_>) {
         let now = now.max(self.clock);
         while let Some((due, _, handle)) = self.timers.first().copied().filter(|it| it.0 <= now) {
             self.clock = self.clock.max(due);
@@ -176,13 +176,13 @@ impl Pool {
         now: Millis,
         ids: &mut MatchIds<'_>,
     ) -> Vec<Effect> {
-        let mut out = Outcome::new(ids);
+        let mut out = PoolOutcome::new(ids);
         self.pass_time(now, &mut out);
         self.close_match(id);
-        let members = seats.into_iter().map(|it| Member {
-            client: it.client,
-            group: it.group,
-            values: Arc::new(Values::or_default(&self.mode, &it.attributes)),
+        let members = seats.into_iter().map(|seat| OpenMatchMember {
+            client: seat.client,
+            group: seat.group,
+            values: Arc::new(Values::or_default(&self.mode, &seat.attributes)),
         });
         let open = OpenMatch::new(&self.mode, members.collect());
         self.matches.insert(&self.mode, id, open);
@@ -198,7 +198,7 @@ impl Pool {
         now: Millis,
         ids: &mut MatchIds<'_>,
     ) -> Vec<Effect> {
-        let mut out = Outcome::new(ids);
+        let mut out = PoolOutcome::new(ids);
         self.pass_time(now, &mut out);
         let Some(mut open) = self.matches.remove(&self.mode, id) else { return out.effects };
         open.members.retain(|it| it.client != client);
@@ -214,12 +214,12 @@ impl Pool {
     }
 
     /// How many more matches may form, `None` for any number; each one that forms takes one off.
-    /// OpenMatches that are there are filled all the same.
+    /// Open matches are still filled.
     pub fn limit(&mut self, matches: Option<u32>, now: Millis, ids: &mut MatchIds<'_>) -> Vec<Effect> {
-        let mut out = Outcome::new(ids);
+        let mut out = PoolOutcome::new(ids);
         self.pass_time(now, &mut out);
         self.match_limit = matches;
-        let mut order = Order::first();
+        let mut order = QueueOrder::first();
         while self.match_limit != Some(0) {
             let Some((handle, next)) = self.queue.after(order) else { break };
             order = next;

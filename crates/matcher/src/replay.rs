@@ -1,7 +1,7 @@
 //! A recorded log against a rule set, offline: would these rules have been better?
 //!
-//! The log says what came; the pool decides anew, in virtual time. What the players would have done
-//! otherwise nobody knows: a ticket that was taken back is taken back if it still waits then.
+//! The log has what came; the pool decides anew, in virtual time. Nobody knows what the players
+//! would have done otherwise: a cancellation takes effect if its ticket still waits then.
 
 mod log;
 mod report;
@@ -15,7 +15,7 @@ use omgservers_api::{MatchId, TicketId, config::ModeConfig, ids::Id as _};
 
 pub use self::{
     log::{LogEvent, LogLine},
-    report::{Report, RuleSpread, Spread},
+    report::{ReplayReport, RuleSpread, Spread},
 };
 use crate::{Effect, Millis, Placement, Pool, Rationale, Ticket};
 
@@ -59,8 +59,8 @@ pub enum ReplayError {
 ///
 /// # Errors
 /// The first line that isn't one of a log, or a log without tickets for the mode.
-pub fn replay(mode: &ModeConfig, log: impl BufRead, options: Options) -> Result<Report, ReplayError> {
-    let mut run = Run {
+pub fn replay(mode: &ModeConfig, log: impl BufRead, options: Options) -> Result<ReplayReport, ReplayError> {
+    let mut run = ReplayRun {
         pool: Pool::new(mode),
         options,
         seen: BTreeSet::new(),
@@ -68,7 +68,7 @@ pub fn replay(mode: &ModeConfig, log: impl BufRead, options: Options) -> Result<
         matches: BTreeMap::new(),
         closing: BTreeSet::new(),
         waited: Vec::new(),
-        report: Report { mode: mode.name.clone(), ..Report::default() },
+        report: ReplayReport { mode: mode.name.clone(), ..ReplayReport::default() },
     };
     let mut found = BTreeSet::new();
     for (index, line) in log.lines().enumerate() {
@@ -107,7 +107,7 @@ fn read(line: &str) -> Result<LogLine, String> {
     })
 }
 
-struct Run {
+struct ReplayRun {
     pool: Pool,
     options: Options,
     seen: BTreeSet<TicketId>,
@@ -116,10 +116,10 @@ struct Run {
     matches: BTreeMap<MatchId, Rationale>,
     closing: BTreeSet<(Millis, MatchId)>,
     waited: Vec<f64>,
-    report: Report,
+    report: ReplayReport,
 }
 
-impl Run {
+impl ReplayRun {
     fn add(&mut self, ticket: Ticket, now: Millis) {
         // One that comes back, because its match didn't start, is the same one.
         if !self.seen.insert(ticket.id) {
@@ -191,7 +191,7 @@ impl Run {
         self.matches.insert(id, rationale);
     }
 
-    fn end(self) -> Report {
+    fn end(self) -> ReplayReport {
         let mut report = self.report;
         let matches = || self.matches.values();
         report.waiting = u64::try_from(self.pool.len()).unwrap_or(u64::MAX);

@@ -1,8 +1,8 @@
 //! Which waiting tickets go together with a given one.
 //!
-//! The answer is the first one in order of position: the earliest ticket that can be in a match
-//! with the given one, then the earliest that can be with those two, and so on until the match is
-//! full.
+//! The answer is the first one in order of position. First comes the earliest ticket that can be in
+//! a match with the given one, then the earliest that can be with those two. It goes on so until
+//! the match is full.
 
 pub(crate) mod arrange;
 mod compose;
@@ -11,11 +11,11 @@ mod windows;
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    compiled_mode::{CompiledMode, Need, Stage},
+    compiled_mode::{CompiledMode, FewestPlayers, Stage},
     open_match::OpenMatch,
     search::{compose::Composer, windows::Windows},
     ticket_index::{Bucket, TicketIndex},
-    ticket_queue::{Handle, Order, QueuedTicket, TicketQueue},
+    ticket_queue::{Handle, QueueOrder, QueuedTicket, TicketQueue},
     values::{Part, Values},
 };
 
@@ -45,7 +45,7 @@ impl Budget {
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate<'a> {
     pub(crate) handle: Handle,
-    pub(crate) order: Order,
+    pub(crate) order: QueueOrder,
     pub(crate) size: u32,
     pub(crate) stage: &'a Stage,
     pub(crate) values: &'a Arc<Values>,
@@ -56,7 +56,7 @@ pub(crate) struct Candidate<'a> {
 pub(crate) struct Found {
     /// In order of place, with the group of each.
     pub(crate) placed: Vec<(Handle, usize)>,
-    orders: Vec<Order>,
+    orders: Vec<QueueOrder>,
 }
 
 /// How many players have to come, and may.
@@ -64,7 +64,7 @@ pub(crate) struct Found {
 pub(crate) struct Demand<'a> {
     pub(crate) least: u32,
     pub(crate) most: u32,
-    pub(crate) need: &'a Need,
+    pub(crate) need: &'a FewestPlayers,
 }
 
 /// What is looked through.
@@ -104,14 +104,16 @@ impl<'a> Search<'a> {
     /// This ticket alone, if the match has what it needs then.
     pub(crate) fn alone(&self, handle: Handle) -> Option<Found> {
         let waiting = self.queue.get(handle)?;
-        let it = self.candidate(handle, waiting);
-        if !self.base.admits(it.stage, it.values) || self.is_in_base(waiting) {
+        let candidate = self.candidate(handle, waiting);
+        if !self.base.admits(candidate.stage, candidate.values) || self.is_in_base(waiting) {
             return None;
         }
-        self.mode.needs(it.stage).find_map(|need| {
-            let demand =
-                self.demand(need).filter(|demand| demand.least <= it.size && it.size <= demand.most)?;
-            Composer { mode: self.mode, base: self.base, seed: &it, demand: &demand }.found(vec![&it])
+        self.mode.needs(candidate.stage).find_map(|need| {
+            let demand = self
+                .demand(need)
+                .filter(|demand| demand.least <= candidate.size && candidate.size <= demand.most)?;
+            Composer { mode: self.mode, base: self.base, seed: &candidate, demand: &demand }
+                .found(vec![&candidate])
         })
     }
 
@@ -154,8 +156,8 @@ impl<'a> Search<'a> {
         self.mode.needs(stage).filter_map(|it| self.demand(it)).map(|it| it.least).min()
     }
 
-    /// How many players wait, the ticket's own included, who may be with it as far as equal values
-    /// and the first range go; no more than a match has are counted.
+    /// How many waiting players may be with the ticket as far as equal values and the first range
+    /// go. Its own players count, too; the count ends at the size of a match.
     pub(crate) fn near_players(&self, seed: Handle) -> u32 {
         let Some(seed) = self.queue.get(seed) else { return 0 };
         let stage = self.mode.stage(seed.stage);
@@ -209,7 +211,7 @@ impl<'a> Search<'a> {
     }
 
     /// How many players the match that is filled lacks for this need; `None` if it can't have them.
-    pub(crate) fn demand(&self, need: &'a Need) -> Option<Demand<'a>> {
+    pub(crate) fn demand(&self, need: &'a FewestPlayers) -> Option<Demand<'a>> {
         let (mode, base) = (self.mode, self.base);
         let lack = need.groups.iter().zip(&base.counts).map(|it| it.0.saturating_sub(*it.1));
         let free = mode.groups.iter().zip(&base.counts).map(|it| it.0.max.saturating_sub(*it.1));
@@ -340,7 +342,7 @@ impl Found {
 }
 
 /// Whether the first answer comes before the second.
-fn earlier(one: &[Order], other: &[Order]) -> bool {
+fn earlier(one: &[QueueOrder], other: &[QueueOrder]) -> bool {
     let differs = one.iter().zip(other).find(|it| it.0 != it.1);
     differs.map_or(one.len() > other.len(), |it| it.0 < it.1)
 }

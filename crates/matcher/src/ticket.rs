@@ -23,7 +23,7 @@ impl Millis {
     }
 }
 
-/// A wish to be matched: one client, or several that stay together (a party).
+/// A request to be matched: one client, or several that stay together (a party).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ticket {
     /// Which.

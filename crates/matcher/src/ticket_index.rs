@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use crate::{
     compiled_mode::CompiledMode,
-    ticket_queue::{Handle, Order, QueuedTicket},
+    ticket_queue::{Handle, QueueOrder, QueuedTicket},
     values::{Part, Real},
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Bucket {
 }
 
 /// By value, or by size where there is no range.
-type ByValue = BTreeMap<(Real, Order), (Handle, u32)>;
+type ByValue = BTreeMap<(Real, QueueOrder), (Handle, u32)>;
 
 #[derive(Debug, Default)]
 pub(crate) struct TicketIndex {
@@ -48,20 +48,20 @@ impl TicketIndex {
         let key = (sort(mode, waiting), waiting.order());
         for parts in keys(mode, waiting) {
             let Entry::Occupied(mut bucket) = self.buckets.entry(parts) else { continue };
-            let it = bucket.get_mut();
-            it.players -= u64::from(waiting.size);
-            if let Entry::Occupied(mut count) = it.sizes.entry(waiting.size) {
+            let index = bucket.get_mut();
+            index.players -= u64::from(waiting.size);
+            if let Entry::Occupied(mut count) = index.sizes.entry(waiting.size) {
                 *count.get_mut() -= 1;
                 if *count.get() == 0 {
                     count.remove();
                 }
             }
-            if let Some(by_value) = it.stages.get_mut(waiting.stage) {
+            if let Some(by_value) = index.stages.get_mut(waiting.stage) {
                 by_value.remove(&key);
             }
             // One that keeps something is kept for the next ticket; without rules there is always
             // just one.
-            if it.players == 0 && !mode.equals.is_empty() {
+            if index.players == 0 && !mode.equals.is_empty() {
                 bucket.remove();
             }
         }
@@ -90,8 +90,8 @@ impl Bucket {
     /// Handle and size of the tickets of a stage with values between these. A bit more is looked
     /// at, because a difference is rounded otherwise than a sum: the caller looks again.
     pub(crate) fn between(&self, stage: usize, low: f64, high: f64) -> impl Iterator<Item = (Handle, u32)> {
-        let low = (Real(low.next_down()), Order::first());
-        let high = (Real(high.next_up()), Order::last());
+        let low = (Real(low.next_down()), QueueOrder::first());
+        let high = (Real(high.next_up()), QueueOrder::last());
         let by_value = self.stages.get(stage).filter(|_| low <= high);
         by_value.into_iter().flat_map(move |it| it.range(low..=high)).map(|it| *it.1)
     }
@@ -101,9 +101,9 @@ impl Bucket {
         let mut found = Vec::new();
         let Some(by_value) = self.stages.get(stage) else { return found };
         let mut from = Real(0.0);
-        while let Some((_, (_, size))) = by_value.range((from, Order::first())..).next() {
+        while let Some((_, (_, size))) = by_value.range((from, QueueOrder::first())..).next() {
             let class = Real(f64::from(*size));
-            let all = by_value.range((class, Order::first())..=(class, Order::last()));
+            let all = by_value.range((class, QueueOrder::first())..=(class, QueueOrder::last()));
             found.extend(all.map(|it| *it.1).take(most(*size)));
             from = Real(class.0.next_up());
         }

@@ -17,13 +17,13 @@ pub(crate) struct Handle(u32);
 
 /// First come, first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Order {
+pub(crate) struct QueueOrder {
     pub(crate) position: u64,
     /// 0 is before every ticket.
     id: i64,
 }
 
-impl Order {
+impl QueueOrder {
     pub(crate) const fn first() -> Self {
         Self { position: 0, id: 0 }
     }
@@ -43,8 +43,8 @@ pub(crate) struct QueuedTicket {
 }
 
 impl QueuedTicket {
-    pub(crate) fn order(&self) -> Order {
-        Order { position: self.ticket.position, id: self.ticket.id.get() }
+    pub(crate) fn order(&self) -> QueueOrder {
+        QueueOrder { position: self.ticket.position, id: self.ticket.id.get() }
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct TicketQueue {
     free: Vec<u32>,
     by_id: HashMap<TicketId, Handle, FixedState>,
     by_client: HashMap<ClientId, Handle, FixedState>,
-    by_position: BTreeMap<Order, Handle>,
+    by_position: BTreeMap<QueueOrder, Handle>,
     players: u64,
 }
 
@@ -123,7 +123,7 @@ impl TicketQueue {
     }
 
     /// The first one behind this position.
-    pub(crate) fn after(&self, order: Order) -> Option<(Handle, Order)> {
+    pub(crate) fn after(&self, order: QueueOrder) -> Option<(Handle, QueueOrder)> {
         self.by_position.range((Excluded(order), Unbounded)).next().map(|it| (*it.1, *it.0))
     }
 }

@@ -61,7 +61,7 @@ impl Values {
         })
     }
 
-    /// The same for somebody who is in a match already, whatever the rules say now.
+    /// The same for a player that is in a match already, with any rules.
     pub(crate) fn or_default(mode: &CompiledMode, attributes: &Attributes) -> Self {
         let value = |it: &NumberRule| number(it, attributes).unwrap_or(it.default.unwrap_or(0.0));
         Self {
@@ -87,7 +87,7 @@ fn number(rule: &NumberRule, attributes: &Attributes) -> Result<f64, Refusal> {
     let (name, attribute) = (rule.name.to_string(), rule.attribute.clone());
     match (attributes.get(&rule.attribute), rule.default) {
         // Without a negative zero: it is equal to zero and would be ordered before it.
-        (Some(Attribute::Number(it)), _) if it.is_finite() => Ok(it + 0.0),
+        (Some(Attribute::Number(number)), _) if number.is_finite() => Ok(number + 0.0),
         (Some(_), _) => Err(Refusal::NotANumber { rule: name, attribute }),
         (None, Some(default)) => Ok(default + 0.0),
         (None, None) => Err(Refusal::MissingAttribute { rule: name, attribute }),
@@ -97,8 +97,8 @@ fn number(rule: &NumberRule, attributes: &Attributes) -> Result<f64, Refusal> {
 fn part(attribute: Option<&Attribute>) -> Part {
     match attribute {
         None => Part::Absent,
-        Some(Attribute::Number(it)) => Part::Number(Real(it + 0.0)),
-        Some(Attribute::Text(it)) => Part::Text(it.as_str().into()),
-        Some(Attribute::Flag(it)) => Part::Flag(*it),
+        Some(Attribute::Number(number)) => Part::Number(Real(number + 0.0)),
+        Some(Attribute::Text(text)) => Part::Text(text.as_str().into()),
+        Some(Attribute::Flag(flag)) => Part::Flag(*flag),
     }
 }

@@ -6,10 +6,10 @@ use omgservers_api::MatchId;
 
 use crate::{
     Effect, Placement, Pool, Rationale,
-    open_match::{Member, OpenMatch},
-    pool::Outcome,
+    open_match::{OpenMatch, OpenMatchMember},
+    pool::PoolOutcome,
     search::{Found, Search},
-    ticket_queue::{Handle, Order, QueuedTicket},
+    ticket_queue::{Handle, QueueOrder, QueuedTicket},
 };
 
 impl Pool {
@@ -32,7 +32,7 @@ impl Pool {
     }
 
     /// What is due for one ticket: the next stage, or its end.
-    pub(super) fn fire_timer(&mut self, handle: Handle, out: &mut Outcome<'_>) {
+    pub(super) fn fire_timer(&mut self, handle: Handle, out: &mut PoolOutcome<'_>) {
         let Some(mut waiting) = self.take(handle) else { return };
         if waiting.stage + 1 >= self.mode.stages.len() {
             out.effects.push(Effect::Expire { ticket: waiting.ticket });
@@ -43,17 +43,17 @@ impl Pool {
     }
 
     /// Into the queue, and from there into a match if there is one.
-    pub(super) fn put(&mut self, waiting: QueuedTicket, out: &mut Outcome<'_>) {
+    pub(super) fn put(&mut self, waiting: QueuedTicket, out: &mut PoolOutcome<'_>) {
         let handle = self.queue.insert(waiting);
-        if let Some(it) = self.queue.get(handle) {
-            self.index.insert(&self.mode, handle, it);
+        if let Some(ticket) = self.queue.get(handle) {
+            self.index.insert(&self.mode, handle, ticket);
         }
         self.set_timer(handle);
         self.match_up(handle, out);
     }
 
     /// Into the oldest match that the ticket fits into, or else into a new one.
-    fn match_up(&mut self, handle: Handle, out: &mut Outcome<'_>) {
+    fn match_up(&mut self, handle: Handle, out: &mut PoolOutcome<'_>) {
         match self.oldest(handle) {
             Some((id, found)) => {
                 self.fill(id, &found, out);
@@ -65,8 +65,9 @@ impl Pool {
 
     /// The oldest match that a ticket can join, and who joins it then.
     fn oldest(&self, handle: Handle) -> Option<(MatchId, Found)> {
-        let it = self.queue.get(handle)?;
-        let mut joinable = self.matches.joinable(&self.mode, self.mode.stage(it.stage), &it.values, it.size);
+        let ticket = self.queue.get(handle)?;
+        let mut joinable =
+            self.matches.joinable(&self.mode, self.mode.stage(ticket.stage), &ticket.values, ticket.size);
         // Counted once, and only if a match lacks players: for all such matches the same.
         let mut near = None;
         joinable.find_map(|id| Some((id, self.joins(id, handle, &mut near)?)))
@@ -93,7 +94,7 @@ impl Pool {
         search.around(handle)
     }
 
-    pub(super) fn form(&mut self, handle: Handle, out: &mut Outcome<'_>) {
+    pub(super) fn form(&mut self, handle: Handle, out: &mut PoolOutcome<'_>) {
         if self.match_limit == Some(0) {
             return;
         }
@@ -107,7 +108,7 @@ impl Pool {
         self.refill(id, out);
     }
 
-    fn fill(&mut self, id: MatchId, found: &Found, out: &mut Outcome<'_>) {
+    fn fill(&mut self, id: MatchId, found: &Found, out: &mut PoolOutcome<'_>) {
         let Some(open) = self.matches.remove(&self.mode, id) else { return };
         let (placements, rationale) = self.seat(id, open, found);
         out.effects.push(Effect::Fill { match_id: id, placements, rationale });
@@ -119,7 +120,11 @@ impl Pool {
             found.placed.iter().filter_map(|it| Some((self.take(it.0)?, it.1))).collect();
         for (waiting, group) in &joined {
             for client in &waiting.ticket.clients {
-                open.join(Member { client: *client, group: *group, values: Arc::clone(&waiting.values) });
+                open.join(OpenMatchMember {
+                    client: *client,
+                    group: *group,
+                    values: Arc::clone(&waiting.values),
+                });
             }
         }
         let rationale = Rationale::new(&self.mode, pool, &joined, &open, self.clock);
@@ -129,7 +134,7 @@ impl Pool {
     }
 
     /// Gives the free seats of a match to tickets that wait, in order of position.
-    pub(super) fn refill(&mut self, id: MatchId, out: &mut Outcome<'_>) {
+    pub(super) fn refill(&mut self, id: MatchId, out: &mut PoolOutcome<'_>) {
         while let Some(found) = self.first_joins(id) {
             self.fill(id, &found, out);
         }
@@ -142,7 +147,7 @@ impl Pool {
         }
         if base.members.is_empty() {
             // Who could fill it would have formed a match.
-            let mut order = Order::first();
+            let mut order = QueueOrder::first();
             while self.match_limit == Some(0) {
                 let (handle, next) = self.queue.after(order)?;
                 if let Some(found) = self.joins(id, handle, &mut None) {

@@ -10,7 +10,7 @@ use crate::Ticket;
 pub struct LogLine {
     /// Milliseconds, on the clock of [`Ticket::entered`].
     pub at_ms: i64,
-    /// The mode. A ticket that is taken back is known by its id.
+    /// The mode. A cancelled ticket is known by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// What came.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a rule set made of a log.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ReplayReport {
     /// The mode.
     pub mode: String,
     /// Tickets of the log that were taken.
@@ -22,7 +22,7 @@ pub struct Report {
     pub matched: u64,
     /// waited too long,
     pub expired: u64,
-    /// were taken back in time,
+    /// were cancelled in time,
     pub cancelled: u64,
     /// or waited still at the end of the log.
     pub waiting: u64,
@@ -79,7 +79,7 @@ impl Spread {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ReplayReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |of: u64| match self.tickets {
             0 => String::new(),
@@ -102,13 +102,17 @@ impl fmt::Display for Report {
         writeln!(f, "    smaller  {:>9}", self.smaller)?;
         writeln!(f, "  back-filled{:>9}  tickets\n", self.filled)?;
         writeln!(f, "{:34}{:>10}{:>10}{:>10}{:>10}", "", "median", "p90", "p99", "max")?;
-        let row = |f: &mut fmt::Formatter<'_>, what: &str, it: Spread| {
-            writeln!(f, "  {what:32}{:>10.1}{:>10.1}{:>10.1}{:>10.1}", it.median, it.p90, it.p99, it.max)
+        let row = |f: &mut fmt::Formatter<'_>, what: &str, spread: Spread| {
+            writeln!(
+                f,
+                "  {what:32}{:>10.1}{:>10.1}{:>10.1}{:>10.1}",
+                spread.median, spread.p90, spread.p99, spread.max
+            )
         };
         row(f, "waiting time, s", self.waited_ms.scaled(0.001))?;
         row(f, "players of a match", self.players_per_match)?;
-        for it in &self.rules {
-            row(f, &format!("difference by rule {}", it.rule), it.difference)?;
+        for rule in &self.rules {
+            row(f, &format!("difference by rule {}", rule.rule), rule.difference)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ const MOST_STEPS: u32 = 5_000;
 
 /// A ticket's part in a group.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Item<'a> {
+pub(crate) struct GroupItem<'a> {
     pub(crate) size: u32,
     pub(crate) values: &'a [f64],
 }
@@ -19,7 +19,7 @@ pub(crate) struct Item<'a> {
 pub(crate) struct Groups {
     /// Greatest differences of averages, by balance.
     limits: Vec<f64>,
-    groups: Vec<Group>,
+    groups: Vec<OpenGroup>,
     /// The unevenness of numbers that differ by no more than one.
     even: u64,
     steps: u32,
@@ -27,7 +27,7 @@ pub(crate) struct Groups {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Group {
+struct OpenGroup {
     index: usize,
     min: u32,
     max: u32,
@@ -46,7 +46,7 @@ struct Best {
 impl Groups {
     pub(crate) fn new(mode: &CompiledMode, base: &OpenMatch, mins: &[u32], limits: Vec<f64>) -> Self {
         let facts = mode.groups.iter().zip(mins).zip(&base.counts).zip(&base.sums).enumerate();
-        let groups = facts.map(|(index, (((group, min), players), sums))| Group {
+        let groups = facts.map(|(index, (((group, min), players), sums))| OpenGroup {
             index,
             min: *min,
             max: group.max,
@@ -56,10 +56,10 @@ impl Groups {
         Self { limits, groups: groups.collect(), even: 0, steps: MOST_STEPS, best: None }
     }
 
-    /// The group of each ticket. Of all arrangements with the groups' least players and within the
-    /// limits, the most even one, and of these the one with the closest averages; for many tickets
-    /// the best one that was found in time.
-    pub(crate) fn arrange(mut self, items: Vec<Item<'_>>) -> Option<Vec<usize>> {
+    /// The group of each ticket. Arrangements have the groups' least players and are within the
+    /// limits. The most even ones win, and of these the one with the closest averages; for many
+    /// tickets the best one that was found in time.
+    pub(crate) fn arrange(mut self, items: Vec<GroupItem<'_>>) -> Option<Vec<usize>> {
         if self.limits.is_empty() && items.iter().all(|it| it.size == 1) {
             return self.singles(items.len());
         }
@@ -71,7 +71,7 @@ impl Groups {
             (Some(one), Some(other)) => other.0.cmp(&one.0).then(other.1.total_cmp(&one.1)),
             _ => Ordering::Equal,
         });
-        let sorted: Vec<Item<'_>> = order.iter().filter_map(|it| items.get(*it)).copied().collect();
+        let sorted: Vec<GroupItem<'_>> = order.iter().filter_map(|it| items.get(*it)).copied().collect();
         let left = sorted.iter().fold(0_u32, |sum, it| sum.saturating_add(it.size));
         self.even = self.evenly(left);
         self.step(&sorted, left, &mut Vec::with_capacity(sorted.len()));
@@ -99,7 +99,7 @@ impl Groups {
         (groups - rest) * each.saturating_pow(2) + rest * (each + 1).saturating_pow(2)
     }
 
-    fn step(&mut self, items: &[Item<'_>], left: u32, chosen: &mut Vec<usize>) {
+    fn step(&mut self, items: &[GroupItem<'_>], left: u32, chosen: &mut Vec<usize>) {
         self.steps = self.steps.saturating_sub(1);
         let lack =
             self.groups.iter().map(|it| it.min.saturating_sub(it.players)).fold(0, u32::saturating_add);
@@ -132,11 +132,11 @@ impl Groups {
 
     /// Groups with room, the one that comes next first. Of groups that are alike, one is enough.
     fn in_order(&self, size: u32) -> Vec<usize> {
-        let has_free_seats = |it: &&Group| it.max.saturating_sub(it.players) >= size;
-        let mut open: Vec<&Group> = self.groups.iter().filter(has_free_seats).collect();
+        let has_free_seats = |it: &&OpenGroup| it.max.saturating_sub(it.players) >= size;
+        let mut open: Vec<&OpenGroup> = self.groups.iter().filter(has_free_seats).collect();
         open.sort_by(|one, other| {
-            let key = |it: &Group| (it.players >= it.min, it.players);
-            let sum = |it: &Group| it.sums.first().copied().unwrap_or(0.0);
+            let key = |it: &OpenGroup| (it.players >= it.min, it.players);
+            let sum = |it: &OpenGroup| it.sums.first().copied().unwrap_or(0.0);
             key(one).cmp(&key(other)).then(sum(one).total_cmp(&sum(other))).then(one.index.cmp(&other.index))
         });
         open.dedup_by(|one, other| {
@@ -161,7 +161,7 @@ impl Groups {
 
 /// The sum of the differences between the greatest and the least average; `None` if one is beyond
 /// its limit. Empty groups have no average.
-fn differences(groups: &[Group], limits: &[f64]) -> Option<f64> {
+fn differences(groups: &[OpenGroup], limits: &[f64]) -> Option<f64> {
     let mut sum = 0.0;
     for (rule, limit) in limits.iter().enumerate() {
         let difference =

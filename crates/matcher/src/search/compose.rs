@@ -119,7 +119,7 @@ impl<'s, 'a> Composer<'s, 'a> {
         let limits = (0..self.mode.balances.len()).map(|rule| {
             chosen.iter().filter_map(|it| it.stage.balances.get(rule)).copied().fold(f64::INFINITY, f64::min)
         });
-        let items = chosen.iter().map(|it| arrange::Item { size: it.size, values: &it.values.balances });
+        let items = chosen.iter().map(|it| arrange::GroupItem { size: it.size, values: &it.values.balances });
         Groups::new(self.mode, self.base, &self.demand.need.groups, limits.collect()).arrange(items.collect())
     }
 

@@ -1,13 +1,13 @@
 //! Ranges: the largest sets of tickets in which everybody is close enough to everybody.
 //!
-//! A set keeps a range if its spread is within each ticket's own greatest difference. So with D the
-//! least of these, all of it lies in a window of width D, and no ticket in it allows less than D.
-//! All windows for all D are what to look at; within one, any subset will do.
+//! A set keeps a range if its spread is within each ticket's own greatest difference. Let D be the
+//! least of these. Then all of the set lies in a window of width D, and no ticket in it allows less
+//! than D. The search inspects all windows for all D; within one, any subset will do.
 
 use crate::{
     open_match::OpenMatch,
     search::{Candidate, Demand},
-    ticket_queue::Order,
+    ticket_queue::QueueOrder,
 };
 
 /// By range: the least value, the greatest, and what everybody allows.
@@ -55,8 +55,8 @@ impl<'a> Windows<'a> {
             let willing: Vec<_> = sorted.iter().filter(|it| it.1 >= allowed).copied().collect();
             // Players before each of them.
             let mut sums = vec![0_u64];
-            sums.extend(willing.iter().scan(0_u64, |sum, it| {
-                *sum += u64::from(it.2.size);
+            sums.extend(willing.iter().scan(0_u64, |sum, candidate| {
+                *sum += u64::from(candidate.2.size);
                 Some(*sum)
             }));
             let mut end_before = None;
@@ -106,8 +106,8 @@ pub(crate) fn contains(window: &[Side], ticket: &Candidate<'_>) -> bool {
         .all(|((side, value), allowed)| side.low <= *value && *value <= side.high && *allowed >= side.allowed)
 }
 
-/// The first tickets in order of position that fit into one window together with the seed: each is
-/// taken if a window is left that holds all that were. Any of them makes a match if there are
+/// The first tickets in order of position that fit into one window together with the seed. Each is
+/// taken if a window is left that holds all taken ones. Any of them makes a match if there are
 /// enough.
 pub(crate) fn earliest<'c, 'a>(
     windows: &[Window],
@@ -135,6 +135,6 @@ pub(crate) fn earliest<'c, 'a>(
 }
 
 /// Places of these tickets.
-pub(crate) fn orders(chosen: &[&Candidate<'_>]) -> Vec<Order> {
+pub(crate) fn orders(chosen: &[&Candidate<'_>]) -> Vec<QueueOrder> {
     chosen.iter().map(|it| it.order).collect()
 }

@@ -115,10 +115,10 @@ impl PoolFixture {
 
     /// A match that is there; its clients are given with group and attributes.
     pub(crate) fn put(&mut self, number: i64, seats: &[(i64, usize, Value)]) -> Vec<String> {
-        let seat = |it: &(i64, usize, Value)| Seat {
-            client: client(it.0),
-            group: it.1,
-            attributes: serde_json::from_value(it.2.clone()).unwrap(),
+        let seat = |seat: &(i64, usize, Value)| Seat {
+            client: client(seat.0),
+            group: seat.1,
+            attributes: serde_json::from_value(seat.2.clone()).unwrap(),
         };
         let seats = seats.iter().map(seat).collect();
         let ids = &mut counting(&mut self.formed);
@@ -128,12 +128,12 @@ impl PoolFixture {
 
 /// `form 11: 1>0 2>1`: the match, and for each ticket its group.
 pub(crate) fn described(effects: &[Effect]) -> Vec<String> {
-    let who = |it: &[Placement]| {
-        it.iter().map(|it| format!("{}>{}", it.ticket.id, it.group)).collect::<Vec<_>>().join(" ")
+    let who = |placements: &[Placement]| {
+        placements.iter().map(|it| format!("{}>{}", it.ticket.id, it.group)).collect::<Vec<_>>().join(" ")
     };
     effects
         .iter()
-        .map(|it| match it {
+        .map(|placement| match placement {
             Effect::Form { match_id, placements, .. } => format!("form {match_id}: {}", who(placements)),
             Effect::Fill { match_id, placements, .. } => format!("fill {match_id}: {}", who(placements)),
             Effect::Expire { ticket } => format!("expire {}", ticket.id),

@@ -1,4 +1,4 @@
-//! The pool does exactly what the brute-force reference does, whatever happens.
+//! The pool does exactly what the brute-force reference does, in any story.
 use std::collections::BTreeMap;
 
 use omgservers_api::{

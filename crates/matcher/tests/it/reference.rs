@@ -31,7 +31,7 @@ pub(crate) struct Reference {
 
 fn number(rule: &RangeRule, attributes: &Attributes) -> f64 {
     match attributes.get(&rule.attribute) {
-        Some(Attribute::Number(it)) => *it,
+        Some(Attribute::Number(number)) => *number,
         _ => rule.default.unwrap(),
     }
 }
@@ -74,10 +74,12 @@ impl Reference {
         let mut all: Vec<i64> = Vec::new();
         for rule in &rules.rules {
             match rule {
-                MatchRule::Range(it) | MatchRule::TeamBalance(it) => {
-                    all.extend(it.expansions.iter().map(|it| i64::from(it.after) * 1000));
+                MatchRule::Range(rule) | MatchRule::TeamBalance(rule) => {
+                    all.extend(rule.expansions.iter().map(|it| i64::from(it.after) * 1000));
                 }
-                MatchRule::Equal(it) => all.extend(it.expansion.iter().map(|it| i64::from(it.after) * 1000)),
+                MatchRule::Equal(rule) => {
+                    all.extend(rule.expansion.iter().map(|it| i64::from(it.after) * 1000))
+                }
             }
         }
         if let Some(timeout) = &rules.timeout {
@@ -94,9 +96,9 @@ impl Reference {
         end.map(|it| i64::from(it) * 1000)
     }
 
-    fn due(&self, it: &QueuedTicket) -> Option<Millis> {
-        let next = self.offsets().into_iter().find(|after| *after > it.waited);
-        next.map(|after| it.ticket.entered.plus(after))
+    fn due(&self, ticket: &QueuedTicket) -> Option<Millis> {
+        let next = self.offsets().into_iter().find(|after| *after > ticket.waited);
+        next.map(|after| ticket.ticket.entered.plus(after))
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
@@ -148,8 +150,8 @@ impl Reference {
 
     pub(crate) fn limit(&mut self, matches: Option<u32>) {
         self.limit = matches;
-        for it in self.tickets() {
-            self.form(it.id);
+        for ticket in self.tickets() {
+            self.form(ticket.id);
         }
     }
 
@@ -181,8 +183,8 @@ impl Reference {
 
     fn refill(&mut self, key: MatchId) {
         'again: loop {
-            for it in self.tickets() {
-                if let Some(found) = self.joins(&self.matches[&key], it.id) {
+            for ticket in self.tickets() {
+                if let Some(found) = self.joins(&self.matches[&key], ticket.id) {
                     self.seat(false, key, &found);
                     continue 'again;
                 }
@@ -239,34 +241,35 @@ impl Reference {
         set.iter().all(|it| self.is_content(it, seats, set)) && self.arrangements(seats, set).next().is_some()
     }
 
-    fn timed_out(&self, it: &QueuedTicket, then: AfterTimeout) -> bool {
+    fn timed_out(&self, ticket: &QueuedTicket, then: AfterTimeout) -> bool {
         let timeout = self.mode.matchmaking.as_ref().and_then(|it| it.timeout.as_ref());
-        timeout.is_some_and(|timeout| timeout.then == then && i64::from(timeout.after) * 1000 <= it.waited)
+        timeout
+            .is_some_and(|timeout| timeout.then == then && i64::from(timeout.after) * 1000 <= ticket.waited)
     }
 
-    fn limit_of(&self, rule: &RangeRule, it: &QueuedTicket) -> f64 {
+    fn limit_of(&self, rule: &RangeRule, ticket: &QueuedTicket) -> f64 {
         let mut limit = rule.max_difference;
         for expansion in &rule.expansions {
-            if i64::from(expansion.after) * 1000 <= it.waited {
+            if i64::from(expansion.after) * 1000 <= ticket.waited {
                 limit = expansion.max_difference.unwrap_or(f64::INFINITY);
             }
         }
-        if self.timed_out(it, AfterTimeout::Relax) { f64::INFINITY } else { limit }
+        if self.timed_out(ticket, AfterTimeout::Relax) { f64::INFINITY } else { limit }
     }
 
     /// Ranges and equal values, with the limits of this ticket.
-    fn is_content(&self, it: &QueuedTicket, seats: &[Seat], set: &[&QueuedTicket]) -> bool {
+    fn is_content(&self, ticket: &QueuedTicket, seats: &[Seat], set: &[&QueuedTicket]) -> bool {
         let all = || seats.iter().map(|it| &it.attributes).chain(set.iter().map(|it| &it.ticket.attributes));
         let rules = self.mode.matchmaking.clone().unwrap_or_default().rules;
         rules.iter().all(|rule| match rule {
-            MatchRule::Range(rule) => spread(all().map(|it| number(rule, it))) <= self.limit_of(rule, it),
+            MatchRule::Range(rule) => spread(all().map(|it| number(rule, it))) <= self.limit_of(rule, ticket),
             MatchRule::TeamBalance(_) => true,
             MatchRule::Equal(rule) => {
                 let given_up =
-                    rule.expansion.as_ref().is_some_and(|that| i64::from(that.after) * 1000 <= it.waited);
-                let mine = it.ticket.attributes.get(&rule.attribute);
+                    rule.expansion.as_ref().is_some_and(|that| i64::from(that.after) * 1000 <= ticket.waited);
+                let mine = ticket.ticket.attributes.get(&rule.attribute);
                 given_up
-                    || self.timed_out(it, AfterTimeout::Relax)
+                    || self.timed_out(ticket, AfterTimeout::Relax)
                     || all().all(|it| it.get(&rule.attribute) == mine)
             }
         })
@@ -290,13 +293,13 @@ impl Reference {
     }
 
     fn after(seats: &[Seat], set: &[&QueuedTicket], arrangement: &[usize]) -> Vec<Seat> {
-        let joined = set.iter().zip(arrangement).flat_map(|(it, group)| {
+        let joined = set.iter().zip(arrangement).flat_map(|(ticket, group)| {
             let seat = |client: &ClientId| Seat {
                 client: *client,
                 group: *group,
-                attributes: it.ticket.attributes.clone(),
+                attributes: ticket.ticket.attributes.clone(),
             };
-            it.ticket.clients.iter().map(seat).collect::<Vec<_>>()
+            ticket.ticket.clients.iter().map(seat).collect::<Vec<_>>()
         });
         seats.iter().cloned().chain(joined).collect()
     }
