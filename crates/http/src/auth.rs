@@ -20,7 +20,7 @@ use omgservers_api::{
 use omgservers_auth::{Tokens, Verified, VerifiedToken};
 use omgservers_core::Caller;
 
-use crate::{Services, problem::HttpProblem};
+use crate::{HttpServices, problem::HttpProblem};
 
 /// A caller with a bearer token of the role that endpoint `E` is for.
 pub(crate) struct Authenticated<E> {
@@ -75,7 +75,7 @@ pub(crate) fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     Ok(token.trim())
 }
 
-/// Verifies a token that came in whatever way. Errors: `auth.token`, `auth.role`.
+/// Verifies a token from any part of a request. Errors: `auth.token`, `auth.role`.
 pub(crate) fn verify(tokens: &Tokens, token: &str, role: EntrypointRole) -> Result<Caller, Problem> {
     as_role(tokens.verify(token)?, role)
 }
@@ -99,6 +99,8 @@ fn as_role(verified: Verified, role: EntrypointRole) -> Result<Caller, Problem> 
     }
 }
 
-pub(crate) fn services(request: &HttpRequest) -> Result<&web::Data<Services>, Problem> {
-    request.app_data::<web::Data<Services>>().ok_or_else(|| Problem::internal("the services are not mounted"))
+pub(crate) fn services(request: &HttpRequest) -> Result<&web::Data<HttpServices>, Problem> {
+    request
+        .app_data::<web::Data<HttpServices>>()
+        .ok_or_else(|| Problem::internal("the services are not mounted"))
 }

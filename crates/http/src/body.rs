@@ -18,7 +18,7 @@ const MOST_DEPTH: usize = 120;
 pub(crate) struct RawBody(pub(crate) Bytes);
 
 /// A decoded and validated body.
-pub(crate) struct Body<T>(pub(crate) T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
 type Reading<T> = Pin<Box<dyn Future<Output = Result<T, HttpProblem>>>>;
 
@@ -36,7 +36,7 @@ impl FromRequest for RawBody {
     }
 }
 
-impl<T: DeserializeOwned + Validate + 'static> FromRequest for Body<T> {
+impl<T: DeserializeOwned + Validate + 'static> FromRequest for JsonBody<T> {
     type Error = HttpProblem;
     type Future = Reading<Self>;
 

@@ -28,7 +28,7 @@ use crate::{
 
 /// Dependencies of the endpoint. Cheap to clone; one for all HTTP workers.
 #[derive(Clone)]
-pub struct Parts {
+pub struct DispatcherParts {
     /// The rooms.
     pub dispatcher: Arc<Dispatcher>,
     /// Assignments of clients.
@@ -65,7 +65,7 @@ impl Default for Times {
 }
 
 /// Mounts the endpoint.
-pub fn routes(parts: &Parts, config: &mut ServiceConfig) {
+pub fn routes(parts: &DispatcherParts, config: &mut ServiceConfig) {
     let resource = web::resource(PATH)
         .app_data(Data::new(parts.clone()))
         .route(web::get().to(open))
@@ -77,7 +77,7 @@ pub fn routes(parts: &Parts, config: &mut ServiceConfig) {
 async fn open(
     request: HttpRequest,
     payload: web::Payload,
-    parts: Data<Parts>,
+    parts: Data<DispatcherParts>,
 ) -> Result<HttpResponse, HttpProblem> {
     let WsToken { token, protocol } = WsToken::of(&request)?;
     websocket::verify(&request)?;
@@ -97,7 +97,7 @@ async fn open(
     Ok(websocket::accept(&request, protocol, socket::Frames(outgoing)))
 }
 
-impl Parts {
+impl DispatcherParts {
     fn runtime(&self, runtime: RuntimeId, assignment: u64) -> Result<RoomConnection, Problem> {
         let info = self.messaging.runtime(runtime).filter(|it| it.opened == assignment);
         info.ok_or_else(|| codes::WRONG_TOKEN.detail("the runtime isn't open any more"))?;

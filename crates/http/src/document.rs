@@ -203,9 +203,9 @@ fn rooms() -> utoipa::openapi::path::Operation {
 
 /// The endpoints as a page for people.
 pub(crate) fn page() -> String {
-    let row = |it: &Descriptor| {
-        let who = if it.access == EndpointAccess::Bearer { "token" } else { "anonymous" };
-        let (role, path, summary) = (it.role.as_str(), it.path(), it.summary());
+    let row = |endpoint: &Descriptor| {
+        let who = if endpoint.access == EndpointAccess::Bearer { "token" } else { "anonymous" };
+        let (role, path, summary) = (endpoint.role.as_str(), endpoint.path(), endpoint.summary());
         format!("<tr><td>{role}</td><td><code>POST {path}</code></td><td>{who}</td><td>{summary}</td></tr>")
     };
     let mut rows: String = endpoint::all().map(row).collect();

@@ -15,7 +15,7 @@ use omgservers_api::{
 use omgservers_core::Caller;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Api, auth::Authenticated, body::Body, problem, problem::HttpProblem};
+use crate::{Api, auth::Authenticated, body::JsonBody, problem, problem::HttpProblem};
 
 /// Makes a function that mounts the endpoints of a role.
 macro_rules! mount_role {
@@ -62,7 +62,7 @@ where
 {
     route::<E, _, _>(
         config,
-        move |api: Api, authenticated: Authenticated<E>, Body(request): Body<E::Request>| async move {
+        move |api: Api, authenticated: Authenticated<E>, JsonBody(request): JsonBody<E::Request>| async move {
             handler(api, authenticated.caller, request).await.map(Json).map_err(HttpProblem)
         },
     );
@@ -75,7 +75,7 @@ where
     F: Fn(Api, E::Request) -> A + Copy + 'static,
     A: Future<Output = Result<E::Response, Problem>> + 'static,
 {
-    route::<E, _, _>(config, move |api: Api, Body(request): Body<E::Request>| async move {
+    route::<E, _, _>(config, move |api: Api, JsonBody(request): JsonBody<E::Request>| async move {
         handler(api, request).await.map(Json).map_err(HttpProblem)
     });
 }

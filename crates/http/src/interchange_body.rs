@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_what_the_contract_says() {
+    fn what_is_written_is_what_the_contract_defines() {
         let entry = |id: i64, body: &str| Entry {
             id: EntryId::from_i64(id).unwrap(),
             qualifier: "SERVER_OUTGOING_MESSAGE",

@@ -48,11 +48,11 @@ use omgservers_versions::Versions;
 use tokio_util::sync::CancellationToken;
 
 /// What a handler gets.
-pub(crate) type Api = Data<Services>;
+pub(crate) type Api = Data<HttpServices>;
 
 /// What the API stands on. Cheap to clone; one for all HTTP workers.
 #[derive(Clone)]
-pub struct Services {
+pub struct HttpServices {
     /// Users.
     pub accounts: Arc<dyn Accounts>,
     /// Tenants.
@@ -88,17 +88,17 @@ pub struct Services {
     /// Fires when the server is about to stop: answers are held no longer.
     pub draining: CancellationToken,
     /// Rooms of players and their game servers.
-    pub dispatcher: dispatcher::Parts,
+    pub dispatcher: dispatcher::DispatcherParts,
     /// The open player streams.
     pub streams: stream::Streams,
     /// What the background workers do, for `list-workers`.
     pub workers: WorkerRegistry,
 }
 
-impl Services {
+impl HttpServices {
     /// What player streams stand on.
-    fn stream(&self) -> stream::Parts {
-        stream::Parts {
+    fn stream(&self) -> stream::StreamParts {
+        stream::StreamParts {
             tokens: Arc::clone(&self.tokens),
             messaging: Arc::clone(&self.messaging),
             open: self.streams.clone(),
@@ -110,9 +110,9 @@ impl Services {
 
 /// Mounts the API, for one worker. The most frequent paths come first: they are tried in this
 /// order.
-pub fn routes(services: &Services, config: &mut ServiceConfig) {
+pub fn routes(services: &HttpServices, config: &mut ServiceConfig) {
     // All that wait are in one list of their token: each worker has its own.
-    let services = &Services { draining: services.draining.child_token(), ..services.clone() };
+    let services = &HttpServices { draining: services.draining.child_token(), ..services.clone() };
     config
         .app_data(Data::from(Arc::clone(&services.registry)))
         .app_data(Data::from(Arc::clone(&services.registry_tokens)))
@@ -136,8 +136,8 @@ pub enum Anonymous {
     Password,
 }
 
-/// What an endpoint that takes requests without a token asks: those are limited per address,
-/// whatever header they bring. `path` is the one that the router reads: percent-encoded letters are
+/// The kind of an endpoint that takes requests without a token. Such requests are limited per
+/// address, with any headers. `path` is the one that the router reads: percent-encoded letters are
 /// letters in it. `None` for endpoints that need a token.
 pub fn anonymous(path: &str) -> Option<Anonymous> {
     let access = match endpoint::at(path) {

@@ -87,15 +87,15 @@ pub(crate) async fn interchange(
 ) -> Result<HttpResponse, HttpProblem> {
     let request: PlayerInterchangeRequest<'_> = decode(&body.0)?;
     let user = who.caller.user(Role::Player)?;
-    let said = client_messages(&request.outgoing_messages)?;
+    let messages = client_messages(&request.outgoing_messages)?;
     let (client, mut consumed) = (request.client_id, request.consumed_messages.as_slice());
-    if !said.is_empty() {
-        if let Some(ack) = api.messaging.client_send(user, client, &said, consumed)? {
+    if !messages.is_empty() {
+        if let Some(ack) = api.messaging.client_send(user, client, &messages, consumed)? {
             ack.wait().await?;
         }
         consumed = &[];
     }
-    // What was said is done; only the waiting may be broken off.
+    // The messages are safe; only the waiting may be broken off.
     let wait = wait(request.wait).unwrap_or_default();
     let incoming = tokio::select! {
         biased;

@@ -13,8 +13,8 @@ use omgservers_api::{Kind, Problem, problem::codes};
 pub(crate) struct HttpProblem(pub(crate) Problem);
 
 impl From<Problem> for HttpProblem {
-    fn from(it: Problem) -> Self {
-        Self(it)
+    fn from(problem: Problem) -> Self {
+        Self(problem)
     }
 }
 

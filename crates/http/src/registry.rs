@@ -95,21 +95,27 @@ async fn dispatch(asked: &Asked<'_>, payload: web::Payload) -> Result<HttpRespon
         asked.auth.any()?;
         return Ok(HttpResponse::Ok().json(serde_json::json!({})));
     };
-    let place = repository(name)?;
+    let repository = repository(name)?;
     asked.auth.pass(name, needed(method))?;
     match (route, method.as_str()) {
-        (Route::Uploads { .. }, "POST") => uploads::start(asked, &place, payload).await,
-        (Route::Upload { id, .. }, "PATCH") => uploads::append(asked, &place, id, payload).await,
-        (Route::Upload { id, .. }, "PUT") => uploads::finish(asked, &place, id, payload).await,
-        (Route::Upload { id, .. }, "GET") => uploads::show(asked, &place, id).await,
-        (Route::Upload { id, .. }, "DELETE") => uploads::cancel(asked, &place, id).await,
-        (Route::Blob { digest, .. }, "GET" | "HEAD") => blobs::get(asked, &place, digest).await,
-        (Route::Blob { digest, .. }, "DELETE") => blobs::delete(asked, &place, digest).await,
-        (Route::Manifest { reference, .. }, "GET" | "HEAD") => manifests::get(asked, &place, reference).await,
-        (Route::Manifest { reference, .. }, "PUT") => manifests::put(asked, &place, reference, payload).await,
-        (Route::Manifest { reference, .. }, "DELETE") => manifests::delete(asked, &place, reference).await,
-        (Route::Tags { .. }, "GET") => discovery::tags(asked, &place).await,
-        (Route::Referrers { digest, .. }, "GET") => discovery::referrers(asked, &place, digest).await,
+        (Route::Uploads { .. }, "POST") => uploads::start(asked, &repository, payload).await,
+        (Route::Upload { id, .. }, "PATCH") => uploads::append(asked, &repository, id, payload).await,
+        (Route::Upload { id, .. }, "PUT") => uploads::finish(asked, &repository, id, payload).await,
+        (Route::Upload { id, .. }, "GET") => uploads::show(asked, &repository, id).await,
+        (Route::Upload { id, .. }, "DELETE") => uploads::cancel(asked, &repository, id).await,
+        (Route::Blob { digest, .. }, "GET" | "HEAD") => blobs::get(asked, &repository, digest).await,
+        (Route::Blob { digest, .. }, "DELETE") => blobs::delete(asked, &repository, digest).await,
+        (Route::Manifest { reference, .. }, "GET" | "HEAD") => {
+            manifests::get(asked, &repository, reference).await
+        }
+        (Route::Manifest { reference, .. }, "PUT") => {
+            manifests::put(asked, &repository, reference, payload).await
+        }
+        (Route::Manifest { reference, .. }, "DELETE") => {
+            manifests::delete(asked, &repository, reference).await
+        }
+        (Route::Tags { .. }, "GET") => discovery::tags(asked, &repository).await,
+        (Route::Referrers { digest, .. }, "GET") => discovery::referrers(asked, &repository, digest).await,
         _ => Err(Problem::from(problems::UNSUPPORTED).into()),
     }
 }

@@ -29,12 +29,12 @@ use crate::{
     auth::{bearer, verify},
     error_response::request_id,
     problem::{self, HttpProblem},
-    websocket::{self, Incoming},
+    websocket::{self, IncomingMessages},
 };
 
 /// Dependencies of player streams. Cheap to clone; one for all HTTP workers.
 #[derive(Clone)]
-pub struct Parts {
+pub struct StreamParts {
     /// Tokens.
     pub tokens: Arc<Tokens>,
     /// Mailboxes.
@@ -48,7 +48,7 @@ pub struct Parts {
 }
 
 /// Mounts the endpoint.
-pub fn routes(parts: &Parts, config: &mut ServiceConfig) {
+pub fn routes(parts: &StreamParts, config: &mut ServiceConfig) {
     let parts = Data::new(parts.clone());
     let resource = web::resource(PATH)
         .app_data(parts)
@@ -62,12 +62,12 @@ struct Which {
     client_id: ClientId,
 }
 
-/// Opens a stream. Refusals about the token are HTTP answers. Problems with the client come over the
-/// stream, because a browser doesn't show the answer to a failed handshake.
+/// Opens a stream. Refusals about the token are HTTP answers. Problems with the client come over
+/// the stream, because a browser doesn't show the answer to a failed handshake.
 async fn open(
     request: HttpRequest,
     payload: web::Payload,
-    parts: Data<Parts>,
+    parts: Data<StreamParts>,
 ) -> Result<HttpResponse, HttpProblem> {
     let token = token(&request)?;
     let user = verify(&parts.tokens, &token, EntrypointRole::Player)?.user(Role::Player)?;
@@ -79,7 +79,7 @@ async fn open(
     }
     websocket::verify(&request)?;
     let limits = Limits { frame: parts.frame_limit, message: parts.frame_limit };
-    let incoming = Incoming::new(payload.into_inner(), limits);
+    let incoming = IncomingMessages::new(payload.into_inner(), limits);
     let (outgoing, body) = websocket::outgoing();
     let protocol = websocket::offered(&request).any(|it| it == SUB_PROTOCOL).then_some(SUB_PROTOCOL);
     let client = (user, which.client_id);

@@ -6,11 +6,11 @@ use omgservers_api::{
     entrypoint::{CreateTokenRequest, CreateTokenResponse},
 };
 
-use crate::Services;
+use crate::HttpServices;
 
 /// Issues a token for a user of `role`. Errors: `auth.credentials`.
 pub(crate) async fn create(
-    services: &Services,
+    services: &HttpServices,
     role: Role,
     request: &CreateTokenRequest,
 ) -> Result<CreateTokenResponse, Problem> {
@@ -19,6 +19,6 @@ pub(crate) async fn create(
 }
 
 /// Refuses the tokens of a user from now on, without waiting for their end.
-pub(crate) fn revoke(services: &Services, user: UserId) {
+pub(crate) fn revoke(services: &HttpServices, user: UserId) {
     services.tokens.revoke_user(user);
 }

@@ -62,12 +62,12 @@ pub(crate) fn offered(request: &HttpRequest) -> impl Iterator<Item = &str> {
 }
 
 /// Messages of a client.
-pub(crate) struct Incoming {
+pub(crate) struct IncomingMessages {
     payload: Payload,
     decoder: Decoder,
 }
 
-impl Incoming {
+impl IncomingMessages {
     pub(crate) fn new(payload: Payload, limits: Limits) -> Self {
         Self { payload, decoder: Decoder::new(limits) }
     }

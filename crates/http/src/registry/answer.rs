@@ -18,6 +18,9 @@ pub(super) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
+/// The answer of an endpoint.
+pub(super) type Answered = Result<HttpResponse, Refused>;
+
 /// A problem, and where to get what it lacks.
 pub(super) struct Refused {
     pub(super) problem: Problem,
@@ -40,7 +43,7 @@ pub(super) struct OciError {
 
 /// The body of a refusal.
 #[derive(Serialize)]
-struct Body {
+struct OciErrors {
     errors: [OciError; 1],
     request_id: String,
 }
@@ -50,8 +53,8 @@ pub(super) fn errors(problem: &Problem) -> [OciError; 1] {
     [OciError { code: oci_word(problem), message: problem.sentence().to_owned(), detail: None }]
 }
 
-/// An answer with the status of a problem and the id of the request, without a body yet; what
-/// nobody expected goes to the log under the same id.
+/// An answer with the status of a problem and the id of the request, without a body yet. Unexpected
+/// problems go to the log under the same id.
 pub(super) fn refusal(problem: &Problem, request: &HttpRequest, id: &str) -> HttpResponseBuilder {
     let status = StatusCode::from_u16(problem.kind().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (method, path) = (request.method().as_str(), request.path());
@@ -74,7 +77,7 @@ impl Refused {
         if let Some(challenge) = self.challenge {
             response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
-        response.json(Body { errors: errors(&self.problem), request_id })
+        response.json(OciErrors { errors: errors(&self.problem), request_id })
     }
 }
 

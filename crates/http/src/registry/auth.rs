@@ -21,7 +21,7 @@ impl<'a> RegistryAuth<'a> {
         Self { claims, request, config }
     }
 
-    /// Who has any token of ours.
+    /// The claims of any token of ours.
     pub(super) fn any(&self) -> Result<&RegistryClaims, Refused> {
         self.claims("")
     }

@@ -8,14 +8,12 @@ use omgservers_versions::Repository;
 
 use super::{
     Asked,
-    answer::{CONTENT_DIGEST, Refused},
+    answer::{Answered, CONTENT_DIGEST},
 };
 
-type Answered = Result<HttpResponse, Refused>;
-
-pub(super) async fn get(asked: &Asked<'_>, place: &Repository, digest: &str) -> Answered {
+pub(super) async fn get(asked: &Asked<'_>, repository: &Repository, digest: &str) -> Answered {
     let digest: Digest = digest.parse()?;
-    let blob = asked.registry.blob(place, &digest).await?;
+    let blob = asked.registry.blob(repository, &digest).await?;
     let size = blob.size();
     let range = asked.request.headers().get(header::RANGE).and_then(|it| it.to_str().ok());
     let (mut response, part) = match wanted(range, size) {
@@ -45,7 +43,7 @@ pub(super) async fn get(asked: &Asked<'_>, place: &Repository, digest: &str) -> 
     Ok(response.body(SizedStream::new(length, blob.read(part).await?)))
 }
 
-pub(super) async fn delete(asked: &Asked<'_>, place: &Repository, digest: &str) -> Answered {
-    asked.registry.delete_blob(place, &digest.parse()?).await?;
+pub(super) async fn delete(asked: &Asked<'_>, repository: &Repository, digest: &str) -> Answered {
+    asked.registry.delete_blob(repository, &digest.parse()?).await?;
     Ok(HttpResponse::Accepted().finish())
 }

@@ -11,39 +11,40 @@ use serde_json::json;
 
 use super::{
     Asked,
-    answer::{Refused, first, pairs},
+    answer::{Answered, first, pairs},
 };
-
-type Answered = Result<HttpResponse, Refused>;
 
 const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
-pub(super) async fn tags(asked: &Asked<'_>, place: &Repository) -> Answered {
+pub(super) async fn tags(asked: &Asked<'_>, repository: &Repository) -> Answered {
     let query = pairs(asked.request.query_string());
     let count = first(&query, "n")
         .map(|it| it.parse::<usize>().map_err(|_number| Problem::from(problems::PAGE_INVALID)))
         .transpose()?;
-    let page = asked.registry.tags(place, count, first(&query, "last")).await?;
+    let page = asked.registry.tags(repository, count, first(&query, "last")).await?;
     let mut response = HttpResponse::Ok();
     if let Some(last) = page.tags.last().filter(|_| page.more) {
         let count = page.tags.len();
-        response.insert_header((header::LINK, next(&format!("/v2/{place}/tags/list?n={count}&last={last}"))));
+        response.insert_header((
+            header::LINK,
+            next(&format!("/v2/{repository}/tags/list?n={count}&last={last}")),
+        ));
     }
-    Ok(response.json(json!({"name": place.to_string(), "tags": page.tags})))
+    Ok(response.json(json!({"name": repository.to_string(), "tags": page.tags})))
 }
 
-pub(super) async fn referrers(asked: &Asked<'_>, place: &Repository, digest: &str) -> Answered {
+pub(super) async fn referrers(asked: &Asked<'_>, repository: &Repository, digest: &str) -> Answered {
     let subject: Digest = digest.parse()?;
     let query = pairs(asked.request.query_string());
     let kind = first(&query, "artifactType").filter(|it| !it.is_empty());
-    let page = asked.registry.referrers(place, &subject, kind, first(&query, "last")).await?;
+    let page = asked.registry.referrers(repository, &subject, kind, first(&query, "last")).await?;
     let mut response = HttpResponse::Ok();
     if kind.is_some() {
         response.insert_header((FILTERS_APPLIED, "artifactType"));
     }
     if let Some(last) = page.more {
         let kind = kind.map(|it| format!("&artifactType={}", encoded(it))).unwrap_or_default();
-        let url = format!("/v2/{place}/referrers/{subject}?last={last}{kind}");
+        let url = format!("/v2/{repository}/referrers/{subject}?last={last}{kind}");
         response.insert_header((header::LINK, next(&url)));
     }
     Ok(response.content_type(OCI_INDEX).body(page.index.to_string()))

@@ -26,7 +26,7 @@ const MOST_FORM_BYTES: usize = 64 << 10;
 
 /// A problem as both our clients and Docker's read it.
 #[derive(Serialize)]
-struct Body {
+struct TokenErrors {
     errors: [OciError; 1],
     #[serde(flatten)]
     body: ErrorBody,
@@ -57,7 +57,7 @@ fn refused(problem: &Problem, request: &HttpRequest) -> HttpResponse {
     if let Some(pause) = problem.pause() {
         response.insert_header((header::RETRY_AFTER, pause.as_secs().max(1).to_string()));
     }
-    response.json(Body { errors: errors(problem), body: problem.body(&id) })
+    response.json(TokenErrors { errors: errors(problem), body: problem.body(&id) })
 }
 
 /// Docker's way: Basic credentials, the rest in the query.

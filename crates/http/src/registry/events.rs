@@ -1,4 +1,4 @@
-//! Push events of a registry outside. Only who has the secret may send them.
+//! Push events of a registry outside. Only a sender with the secret may send them.
 
 use actix_web::{
     HttpRequest, HttpResponse,

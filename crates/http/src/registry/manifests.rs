@@ -13,15 +13,13 @@ use omgservers_versions::Repository;
 
 use super::{
     Asked,
-    answer::{CONTENT_DIGEST, Refused},
+    answer::{Answered, CONTENT_DIGEST},
 };
-
-type Answered = Result<HttpResponse, Refused>;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
-pub(super) async fn get(asked: &Asked<'_>, place: &Repository, reference: &str) -> Answered {
-    let found = asked.registry.manifest(place, reference).await?;
+pub(super) async fn get(asked: &Asked<'_>, repository: &Repository, reference: &str) -> Answered {
+    let found = asked.registry.manifest(repository, reference).await?;
     let digest = found.digest.to_string();
     Ok(HttpResponse::Ok()
         .content_type(found.media_type)
@@ -32,26 +30,26 @@ pub(super) async fn get(asked: &Asked<'_>, place: &Repository, reference: &str) 
 
 pub(super) async fn put(
     asked: &Asked<'_>,
-    place: &Repository,
+    repository: &Repository,
     reference: &str,
     payload: web::Payload,
 ) -> Answered {
     let kind = asked.request.headers().get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
     let content = read(payload, MOST_MANIFEST_BYTES).await?;
-    let accepted = asked.registry.put_manifest(place, reference, kind, content).await?;
+    let accepted = asked.registry.put_manifest(repository, reference, kind, content).await?;
     let digest = accepted.digest.to_string();
     let mut response = HttpResponse::Created();
     if let Some(subject) = accepted.subject {
         response.insert_header((SUBJECT, subject.to_string()));
     }
     Ok(response
-        .insert_header((header::LOCATION, format!("/v2/{place}/manifests/{digest}")))
+        .insert_header((header::LOCATION, format!("/v2/{repository}/manifests/{digest}")))
         .insert_header((CONTENT_DIGEST, digest))
         .finish())
 }
 
-pub(super) async fn delete(asked: &Asked<'_>, place: &Repository, reference: &str) -> Answered {
-    asked.registry.delete_manifest(place, reference).await?;
+pub(super) async fn delete(asked: &Asked<'_>, repository: &Repository, reference: &str) -> Answered {
+    asked.registry.delete_manifest(repository, reference).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 

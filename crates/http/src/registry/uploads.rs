@@ -13,23 +13,21 @@ use omgservers_versions::Repository;
 
 use super::{
     Asked,
-    answer::{CONTENT_DIGEST, Refused, UPLOAD_ID, first, pairs},
+    answer::{Answered, CONTENT_DIGEST, Refused, UPLOAD_ID, first, pairs},
 };
 
-type Answered = Result<HttpResponse, Refused>;
-
-pub(super) async fn start(asked: &Asked<'_>, place: &Repository, payload: web::Payload) -> Answered {
+pub(super) async fn start(asked: &Asked<'_>, repository: &Repository, payload: web::Payload) -> Answered {
     let query = pairs(asked.request.query_string());
-    if let Some(digest) = mount(asked, place, &query).await? {
-        return Ok(made(place, &digest));
+    if let Some(digest) = mount(asked, repository, &query).await? {
+        return Ok(made(repository, &digest));
     }
     let digest = first(&query, "digest").map(str::parse::<Digest>).transpose()?;
-    let progress = asked.registry.start_upload(place).await?;
+    let progress = asked.registry.start_upload(repository).await?;
     match digest {
-        None => Ok(going_on(HttpResponse::Accepted(), place, &progress)),
+        None => Ok(going_on(HttpResponse::Accepted(), repository, &progress)),
         Some(digest) => {
             let range = first_range(asked)?;
-            close(asked, place, &progress.id, range, &digest, payload).await
+            close(asked, repository, &progress.id, range, &digest, payload).await
         }
     }
 }
@@ -37,7 +35,7 @@ pub(super) async fn start(asked: &Asked<'_>, place: &Repository, payload: web::P
 /// The blob, if another repository gave it.
 async fn mount(
     asked: &Asked<'_>,
-    place: &Repository,
+    target: &Repository,
     query: &[(String, String)],
 ) -> Result<Option<Digest>, Refused> {
     let (Some(digest), Some(from)) = (first(query, "mount"), first(query, "from")) else { return Ok(None) };
@@ -47,25 +45,25 @@ async fn mount(
     if !asked.auth.allows(from, Action::Pull) {
         return Ok(None);
     }
-    Ok(asked.registry.mount(place, &other, &digest).await?.then_some(digest))
+    Ok(asked.registry.mount(target, &other, &digest).await?.then_some(digest))
 }
 
 pub(super) async fn append(
     asked: &Asked<'_>,
-    place: &Repository,
+    repository: &Repository,
     id: &str,
     payload: web::Payload,
 ) -> Answered {
     let range = first_range(asked)?;
-    match asked.registry.append(place, id, range, payload).await? {
-        Appended::Taken(progress) => Ok(going_on(HttpResponse::Accepted(), place, &progress)),
-        Appended::Gap(progress) => Ok(going_on(HttpResponse::RangeNotSatisfiable(), place, &progress)),
+    match asked.registry.append(repository, id, range, payload).await? {
+        Appended::Taken(progress) => Ok(going_on(HttpResponse::Accepted(), repository, &progress)),
+        Appended::Gap(progress) => Ok(going_on(HttpResponse::RangeNotSatisfiable(), repository, &progress)),
     }
 }
 
 pub(super) async fn finish(
     asked: &Asked<'_>,
-    place: &Repository,
+    repository: &Repository,
     id: &str,
     payload: web::Payload,
 ) -> Answered {
@@ -74,34 +72,34 @@ pub(super) async fn finish(
         .ok_or_else(|| problems::DIGEST_INVALID.detail("the parameter `digest` is missing"))?
         .parse::<Digest>()?;
     let range = first_range(asked)?;
-    close(asked, place, id, range, &digest, payload).await
+    close(asked, repository, id, range, &digest, payload).await
 }
 
 async fn close(
     asked: &Asked<'_>,
-    place: &Repository,
+    repository: &Repository,
     id: &str,
     range: Option<Range<u64>>,
     digest: &Digest,
     payload: web::Payload,
 ) -> Answered {
     if length(asked) != Some(0) {
-        let appended = asked.registry.append(place, id, range, payload).await?;
+        let appended = asked.registry.append(repository, id, range, payload).await?;
         if let Appended::Gap(progress) = appended {
-            return Ok(going_on(HttpResponse::RangeNotSatisfiable(), place, &progress));
+            return Ok(going_on(HttpResponse::RangeNotSatisfiable(), repository, &progress));
         }
     }
-    asked.registry.finish_upload(place, id, digest).await?;
-    Ok(made(place, digest))
+    asked.registry.finish_upload(repository, id, digest).await?;
+    Ok(made(repository, digest))
 }
 
-pub(super) async fn show(asked: &Asked<'_>, place: &Repository, id: &str) -> Answered {
-    let progress = asked.registry.upload(place, id).await?;
-    Ok(going_on(HttpResponse::NoContent(), place, &progress))
+pub(super) async fn show(asked: &Asked<'_>, repository: &Repository, id: &str) -> Answered {
+    let progress = asked.registry.upload(repository, id).await?;
+    Ok(going_on(HttpResponse::NoContent(), repository, &progress))
 }
 
-pub(super) async fn cancel(asked: &Asked<'_>, place: &Repository, id: &str) -> Answered {
-    asked.registry.cancel_upload(place, id).await?;
+pub(super) async fn cancel(asked: &Asked<'_>, repository: &Repository, id: &str) -> Answered {
+    asked.registry.cancel_upload(repository, id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -124,20 +122,20 @@ fn length(asked: &Asked<'_>) -> Option<u64> {
 /// How far the upload is, and where it goes on.
 fn going_on(
     mut response: actix_web::HttpResponseBuilder,
-    place: &Repository,
+    repository: &Repository,
     progress: &Progress,
 ) -> HttpResponse {
     let Progress { id, size } = progress;
     response
-        .insert_header((header::LOCATION, format!("/v2/{place}/blobs/uploads/{id}")))
+        .insert_header((header::LOCATION, format!("/v2/{repository}/blobs/uploads/{id}")))
         // The first byte and the last one; clients expect `0-0` before there is any.
         .insert_header((header::RANGE, format!("0-{}", size.saturating_sub(1))))
         .insert_header((UPLOAD_ID, id.as_str()))
         .finish()
 }
 
-fn made(place: &Repository, digest: &Digest) -> HttpResponse {
+fn made(repository: &Repository, digest: &Digest) -> HttpResponse {
     let digest = digest.to_string();
-    let location: (HeaderName, String) = (header::LOCATION, format!("/v2/{place}/blobs/{digest}"));
+    let location: (HeaderName, String) = (header::LOCATION, format!("/v2/{repository}/blobs/{digest}"));
     HttpResponse::Created().insert_header(location).insert_header((CONTENT_DIGEST, digest)).finish()
 }

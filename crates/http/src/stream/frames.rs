@@ -23,8 +23,8 @@ pub(super) fn read(text: &str) -> Result<ClientFrame<'_>, (Option<SenderSeq>, Pr
     })
 }
 
-/// Entries in frames: the one that tells of an assignment and the one that tells of an upgrade never share one.
-/// A client that got both would take the end of its old direct connection for the end of the new one.
+/// Entries in frames: an assignment and an upgrade never share one. A client that got both would
+/// take the end of its old direct connection for the end of the new one.
 pub(super) fn incoming(entries: &[Entry]) -> Vec<String> {
     let mut frames = Vec::new();
     let (mut start, mut last) = (0, None);
@@ -55,14 +55,14 @@ pub(super) fn accepted(highest: Option<SenderSeq>, request: Option<SenderSeq>) -
 /// That a frame was not accepted, or why the stream ends.
 pub(super) fn refused(problem: &Problem, request: Option<SenderSeq>, request_id: &str) -> String {
     #[derive(Serialize)]
-    struct Refusal {
+    struct StreamRefusal {
         error: StreamError,
         #[serde(skip_serializing_if = "Option::is_none")]
         request: Option<SenderSeq>,
     }
     let error = StreamError { status: problem.kind().status(), body: problem.body(request_id) };
     // Strings and numbers always become JSON.
-    serde_json::to_string(&Refusal { error, request }).unwrap_or_default()
+    serde_json::to_string(&StreamRefusal { error, request }).unwrap_or_default()
 }
 
 /// With which code a problem ends the stream; `None` when only one frame is at fault.

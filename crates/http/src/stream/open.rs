@@ -42,7 +42,7 @@ impl Streams {
         self.0.lock().len()
     }
 
-    /// Opens a client's stream; the one that it had is told so.
+    /// Opens a client's stream and cancels its earlier one.
     pub(crate) fn open(&self, client: ClientId) -> Open {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let replaced = CancellationToken::new();
@@ -57,7 +57,7 @@ impl Streams {
 }
 
 impl Inner {
-    /// Nothing panics while it holds this lock; if something did, the map is whole all the same.
+    /// Nothing panics while it holds this lock; if something did, the map would still be whole.
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, (u64, CancellationToken)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,10 +18,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
-use super::{Parts, frames, open::Open};
+use super::{StreamParts, frames, open::Open};
 use crate::{
     interchange::client_messages,
-    websocket::{DISCARD_TIME, Incoming},
+    websocket::{DISCARD_TIME, IncomingMessages},
 };
 
 /// Time between two pings.
@@ -41,8 +41,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One stream.
 pub(super) struct StreamConnection {
-    parts: Data<Parts>,
-    incoming: Incoming,
+    parts: Data<StreamParts>,
+    incoming: IncomingMessages,
     outgoing: mpsc::Sender<Bytes>,
     user: UserId,
     client: ClientId,
@@ -51,7 +51,7 @@ pub(super) struct StreamConnection {
     /// Last entry that was sent.
     sent: Option<EntryId>,
     /// Outcomes of received frames, in their order.
-    outcomes: FuturesOrdered<LocalBoxFuture<'static, Outcome>>,
+    outcomes: FuturesOrdered<LocalBoxFuture<'static, FrameReply>>,
     /// No further frame is read: one was refused, and later ones would overtake it.
     read_closed: bool,
     /// Time of the last message of the client.
@@ -59,7 +59,7 @@ pub(super) struct StreamConnection {
 }
 
 /// Outcome of a frame.
-struct Outcome {
+struct FrameReply {
     request: Option<SenderSeq>,
     /// Highest counter of the frame.
     accepted: Result<Option<SenderSeq>, Problem>,
@@ -75,8 +75,8 @@ enum End {
 
 impl StreamConnection {
     pub(super) fn new(
-        parts: Data<Parts>,
-        (incoming, outgoing): (Incoming, mpsc::Sender<Bytes>),
+        parts: Data<StreamParts>,
+        (incoming, outgoing): (IncomingMessages, mpsc::Sender<Bytes>),
         (user, client): (UserId, ClientId),
         token: String,
         request_id: String,
@@ -108,10 +108,11 @@ impl StreamConnection {
         };
         let closed = self.write(omgservers_ws::close(reason)).await.is_ok();
         if closed && reason.is_some() {
-            // Dropping the sender closes the socket. Unread bytes would reset it and lose the close frame.
+            // Dropping the sender closes the socket. Unread bytes would reset it and lose the close
+            // frame.
             let answer = async {
-                while let Some(Ok(it)) = self.incoming.next().await
-                    && it != Message::Close
+                while let Some(Ok(message)) = self.incoming.next().await
+                    && message != Message::Close
                 {}
             };
             let _in_time = timeout(CLOSE_TIMEOUT, answer).await;
@@ -122,10 +123,10 @@ impl StreamConnection {
     async fn begin(&mut self) -> Result<Open, End> {
         let refusal = match self.parts.messaging.client(self.client) {
             None => CLIENT_NOT_FOUND,
-            Some(it) if it.user != self.user => FOREIGN_CLIENT,
+            Some(owner) if owner.user != self.user => FOREIGN_CLIENT,
             Some(_) => return Ok(self.parts.open.open(self.client)),
         };
-        self.report(Outcome { request: None, accepted: Err(refusal.into()) }).await?;
+        self.report(FrameReply { request: None, accepted: Err(refusal.into()) }).await?;
         Err(End::Gone)
     }
 
@@ -195,18 +196,18 @@ impl StreamConnection {
         self.outcomes.push_back(match taken {
             Ok((commit, highest)) => {
                 let safe = commit.wait();
-                async move { Outcome { request, accepted: safe.await.map(|()| highest) } }.boxed_local()
+                async move { FrameReply { request, accepted: safe.await.map(|()| highest) } }.boxed_local()
             }
             Err(problem) => {
                 self.read_closed |= frames::ends_with(&problem).is_some();
-                ready(Outcome { request, accepted: Err(problem) }).boxed_local()
+                ready(FrameReply { request, accepted: Err(problem) }).boxed_local()
             }
         });
     }
 
     /// Reports the outcome of a frame.
-    async fn report(&mut self, outcome: Outcome) -> Result<(), End> {
-        let Outcome { request, accepted } = outcome;
+    async fn report(&mut self, outcome: FrameReply) -> Result<(), End> {
+        let FrameReply { request, accepted } = outcome;
         let problem = match accepted {
             Ok(highest) => return self.write_text(&frames::accepted(highest, request)).await,
             Err(problem) => problem,
@@ -225,7 +226,7 @@ impl StreamConnection {
             Ok(Some(entries)) => entries,
             Ok(None) => return Err(End::Close(close::OVER, "the session is over")),
             Err(problem) => {
-                self.report(Outcome { request: None, accepted: Err(problem) }).await?;
+                self.report(FrameReply { request: None, accepted: Err(problem) }).await?;
                 return Err(End::Close(close::INTERNAL, "see the error"));
             }
         };
@@ -242,13 +243,13 @@ impl StreamConnection {
             return Err(End::Gone);
         }
         if let Err(problem) = self.parts.tokens.verify(&self.token) {
-            self.report(Outcome { request: None, accepted: Err(problem) }).await?;
+            self.report(FrameReply { request: None, accepted: Err(problem) }).await?;
         }
         self.write(omgservers_ws::ping()).await
     }
 
-    /// Ends the stream because the server stops. Frames that are acknowledged by then are reported, so
-    /// the client needn't repeat them.
+    /// Ends the stream because the server stops. Frames that are acknowledged by then are reported,
+    /// so the client needn't repeat them.
     async fn leave(&mut self) -> Result<(), End> {
         let reported = async {
             while let Some(outcome) = self.outcomes.next().await {
@@ -274,7 +275,7 @@ impl StreamConnection {
         }
         let most = self.parts.frame_limit;
         let problem = codes::TOO_LARGE.detail(format!("a frame must have at most {most} bytes"));
-        match self.report(Outcome { request: None, accepted: Err(problem) }).await {
+        match self.report(FrameReply { request: None, accepted: Err(problem) }).await {
             Ok(()) => {
                 // The rest of the frame is discarded meanwhile.
                 sleep(DISCARD_TIME).await;

@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::fixture::{DispatcherFixture, order, said};
+use crate::fixture::{DispatcherFixture, envelope_of, order};
 
 /// Every refusal is an answer of HTTP with our body.
 fn is_401(refused: &(u16, Value)) {
@@ -45,7 +45,7 @@ async fn the_answer_to_the_handshake_is_what_the_engine_of_the_sdk_wants() {
         "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
         "Sec-WebSocket-Protocol: omgservers",
     ] {
-        // Names in whatever case, values exactly.
+        // Names in any case, values exactly.
         let (name, value) = line.split_once(": ").unwrap();
         let mut found = answer.lines().filter_map(|it| it.split_once(": "));
         let found = found.find(|it| it.0.eq_ignore_ascii_case(name)).map(|it| it.1);
@@ -58,8 +58,8 @@ async fn the_answer_to_the_handshake_is_what_the_engine_of_the_sdk_wants() {
 async fn a_token_comes_in_the_query_as_a_header_or_in_a_sub_protocol() {
     let fixture = DispatcherFixture::new().await;
     let runtime = fixture.runtime().await;
-    let protocol = |it: &tokio_tungstenite::tungstenite::handshake::client::Response| {
-        it.headers().get("Sec-WebSocket-Protocol").map(|it| it.to_str().unwrap().to_owned())
+    let protocol = |response: &tokio_tungstenite::tungstenite::handshake::client::Response| {
+        response.headers().get("Sec-WebSocket-Protocol").map(|it| it.to_str().unwrap().to_owned())
     };
     let (_game, response) = fixture.shake(&fixture.runtime_token(runtime)).await.unwrap();
     assert_eq!(protocol(&response).as_deref(), Some("omgservers"));
@@ -77,7 +77,7 @@ async fn a_token_comes_in_the_query_as_a_header_or_in_a_sub_protocol() {
     assert_eq!(protocol(&response).as_deref(), Some("bearer-token-carrier"));
     let client = fixture.client(runtime).await;
     fixture.player(client).await.send("hello").await;
-    assert_eq!(game.text().await, said(client, "hello"));
+    assert_eq!(game.text().await, envelope_of(client, "hello"));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use omgservers_dispatcher::Bounds;
 use omgservers_http::dispatcher::Times;
 use omgservers_messaging::{Mailbox, Op};
 
-use crate::fixture::{DispatcherFixture, eventually, order, said};
+use crate::fixture::{DispatcherFixture, envelope_of, eventually, order};
 
 const GRACE: Duration = Duration::from_millis(400);
 
@@ -23,7 +23,7 @@ async fn a_player_that_is_moved_keeps_its_connection_silent_until_it_knows() {
     let (mut old, mut new) = (fixture.game(lobby).await, fixture.game(match_).await);
     let mut player = fixture.player(client).await;
     player.send("to the lobby").await;
-    assert_eq!(old.text().await, said(client, "to the lobby"));
+    assert_eq!(old.text().await, envelope_of(client, "to the lobby"));
     fixture.assign(client, match_).await;
     old.send(&order(None, "TXT", "you don't hear this")).await;
     old.send(&order(Some(&[client]), "B64", "eA==")).await;
@@ -66,7 +66,7 @@ async fn who_connects_to_its_new_runtime_is_out_of_the_old_room_at_once() {
     let mut again = fixture.player(client).await;
     assert_eq!(player.closed().await, 1000);
     again.send("here").await;
-    assert_eq!(game.text().await, said(client, "here"));
+    assert_eq!(game.text().await, envelope_of(client, "here"));
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn who_is_kicked_may_fetch_the_reason_before_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn a_stop_says_goodbye_and_is_not_held_up() {
+async fn a_stop_closes_all_connections_and_is_not_held_up() {
     let mut fixture = DispatcherFixture::new().await;
     let lobby = fixture.runtime().await;
     let (client, dead) = (fixture.client(lobby).await, fixture.client(lobby).await);

@@ -6,7 +6,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use futures_util::{SinkExt as _, StreamExt as _};
 use omgservers_api::{ClientId, RuntimeId, dispatcher::PATH, ids::Id as _, interchange::message};
 use omgservers_dispatcher::{Bounds, Dispatcher};
-use omgservers_http::dispatcher::{Parts, Times, routes};
+use omgservers_http::dispatcher::{DispatcherParts, Times, routes};
 use omgservers_messaging::{Bounds as MailboxBounds, Mailbox, Messaging as _, Op};
 use serde_json::Value;
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
@@ -46,7 +46,7 @@ impl DispatcherFixture {
     }
 
     fn start(&mut self) {
-        let parts = Parts {
+        let parts = DispatcherParts {
             dispatcher: Arc::clone(&self.dispatcher),
             messaging: self.mailboxes.mailboxes.clone().unwrap(),
             tokens: Arc::clone(&self.tokens),
@@ -73,14 +73,14 @@ impl DispatcherFixture {
         self.assigned_client(runtime).await
     }
 
-    /// Moves a client and tells it so.
+    /// Moves a client and sends it the assignment.
     pub(crate) async fn assign(&self, client: ClientId, runtime: RuntimeId) {
-        let told = Op::Push {
+        let assignment = Op::Push {
             to: Mailbox::Client(client),
             qualifier: message::RUNTIME_ASSIGNMENT,
             body: "{}".into(),
         };
-        self.apply(vec![Op::Route { client, to: Some(runtime) }, told]).await;
+        self.apply(vec![Op::Route { client, to: Some(runtime) }, assignment]).await;
     }
 
     /// A client fetches all that waits and consumes it.
@@ -119,7 +119,7 @@ impl DispatcherFixture {
         self.shake_with(&format!("?ws_token={token}"), &[("Sec-WebSocket-Protocol", "omgservers")]).await
     }
 
-    /// Shakes hands in whatever way.
+    /// Shakes hands with any query and headers.
     pub(crate) async fn shake_with(
         &self,
         query: &str,
@@ -137,7 +137,7 @@ impl DispatcherFixture {
 }
 
 /// What a runtime gets of a text.
-pub(crate) fn said(client: ClientId, text: &str) -> String {
+pub(crate) fn envelope_of(client: ClientId, text: &str) -> String {
     format!(r#"{{"client_id":"{client}","encoding":"TXT","message":"{text}"}}"#)
 }
 
@@ -192,8 +192,8 @@ impl Socket {
         assert!(came.is_err(), "{came:?}");
     }
 
-    /// The code that the backend closes with, read without answering its pings: an answer to a
-    /// closed socket resets the connection, and the close frame would be lost.
+    /// The code that the backend closes with, read without answering its pings. An answer to a
+    /// closed socket would reset the connection and lose the close frame.
     pub(crate) async fn closed_unanswered(&mut self) -> u16 {
         let mut bytes = Vec::new();
         timeout(LONG, self.0.get_mut().read_to_end(&mut bytes)).await.unwrap().unwrap();

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::fixture::{DispatcherFixture, LONG, order, said};
+use crate::fixture::{DispatcherFixture, LONG, envelope_of, order};
 
 #[tokio::test]
 async fn text_and_binary_go_both_ways() {
@@ -30,7 +30,7 @@ async fn text_and_binary_go_both_ways() {
     let mut game = fixture.game(runtime).await;
     let (mut first, mut second) = (fixture.player(one).await, fixture.player(two).await);
     first.send("héllo \u{1F600}").await;
-    assert_eq!(game.text().await, said(one, "héllo \u{1F600}"));
+    assert_eq!(game.text().await, envelope_of(one, "héllo \u{1F600}"));
     second.send_bytes(&[0, 255, 7]).await;
     assert_eq!(game.text().await, format!(r#"{{"client_id":"{two}","encoding":"B64","message":"AP8H"}}"#));
 
@@ -72,7 +72,7 @@ async fn garbage_of_a_runtime_disturbs_nobody() {
     game.send(&order(None, "TXT", "and now")).await;
     assert_eq!(player.text().await, "and now");
     player.send("still there?").await;
-    assert_eq!(game.text().await, said(one, "still there?"));
+    assert_eq!(game.text().await, envelope_of(one, "still there?"));
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_player_that_breaks_the_protocol_is_cut_and_nobody_else() {
         assert_eq!(socket.closed().await, code);
     }
     player.send("hello").await;
-    assert_eq!(game.text().await, said(good, "hello"));
+    assert_eq!(game.text().await, envelope_of(good, "hello"));
     game.send(&order(None, "TXT", "hello")).await;
     assert_eq!(player.text().await, "hello");
 }
@@ -109,7 +109,7 @@ async fn a_large_message_comes_in_several_frames() {
         let frame = Frame::message(text.clone(), OpCode::Data(opcode), is_final);
         player.0.send(Message::Frame(frame)).await.unwrap();
     }
-    assert_eq!(game.text().await, said(one, &text.repeat(3)));
+    assert_eq!(game.text().await, envelope_of(one, &text.repeat(3)));
 }
 
 /// A slow player: it doesn't read at all.
@@ -141,7 +141,7 @@ async fn who_does_not_read_holds_nobody_up_and_is_cut_when_text_finds_no_room() 
     let (mut game, (count, mut quick)) = timeout(LONG, both).await.unwrap();
     assert_eq!(count, 1_000, "the quick one got everything");
     quick.send("still there").await;
-    assert_eq!(game.text().await, said(two, "still there"));
+    assert_eq!(game.text().await, envelope_of(two, "still there"));
     crate::fixture::eventually("the slow one is out of the room", || fixture.dispatcher.open() == 2).await;
 }
 
@@ -202,8 +202,8 @@ async fn a_runtime_that_stalls_costs_nobody_the_connection_and_no_text() {
     stalls(&sent).await;
     assert!(sent.load(Ordering::SeqCst) < 500, "the one that floods is");
 
-    let (mut numbers, mut heard) = (0, false);
-    while numbers < 500 || !heard {
+    let (mut numbers, mut got_other) = (0, false);
+    while numbers < 500 || !got_other {
         let text = game.text().await;
         match text.strip_prefix(&format!(r#"{{"client_id":"{one}","encoding":"TXT","message":""#)) {
             Some(message) => {
@@ -211,15 +211,15 @@ async fn a_runtime_that_stalls_costs_nobody_the_connection_and_no_text() {
                 numbers += 1;
             }
             None => {
-                assert_eq!(text, said(two, "hear me"));
-                heard = true;
+                assert_eq!(text, envelope_of(two, "hear me"));
+                got_other = true;
             }
         }
     }
     let mut flood = flooding.await.unwrap();
     assert_eq!(flood.text().await, "go on", "nobody was cut");
     flood.send("still here").await;
-    assert_eq!(game.text().await, said(one, "still here"));
+    assert_eq!(game.text().await, envelope_of(one, "still here"));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use omgservers_dispatcher::Bounds;
 use omgservers_http::dispatcher::Times;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::fixture::{DispatcherFixture, eventually, order, said};
+use crate::fixture::{DispatcherFixture, envelope_of, eventually, order};
 
 const SOON: Duration = Duration::from_millis(300);
 
@@ -20,13 +20,13 @@ async fn a_player_may_come_before_its_runtime_and_stays_when_it_goes() {
     player.send("first").await;
     player.is_silent(SOON).await;
     let mut game = fixture.game(runtime).await;
-    assert_eq!(game.text().await, said(one, "first"));
+    assert_eq!(game.text().await, envelope_of(one, "first"));
     drop(game);
     eventually("the runtime is out", || fixture.dispatcher.open() == 1).await;
     player.send("second").await;
     player.is_silent(SOON).await;
     let mut game = fixture.game(runtime).await;
-    assert_eq!(game.text().await, said(one, "second"));
+    assert_eq!(game.text().await, envelope_of(one, "second"));
     game.send(&order(None, "TXT", "back")).await;
     assert_eq!(player.text().await, "back");
 }
@@ -44,7 +44,7 @@ async fn a_second_connection_replaces_the_first_and_the_room_stays() {
     assert_eq!(game.closed().await, 1000);
     eventually("both first ones are out", || fixture.dispatcher.open() == 3).await;
     second.send("hello").await;
-    assert_eq!(later.text().await, said(one, "hello"));
+    assert_eq!(later.text().await, envelope_of(one, "hello"));
     later.send(&order(None, "TXT", "to all")).await;
     assert_eq!((second.text().await, other.text().await), ("to all".to_owned(), "to all".to_owned()));
 }
@@ -67,7 +67,7 @@ async fn quiet_but_living_connections_are_kept_and_dead_ones_are_not() {
     assert!(begun.elapsed() >= 2 * times.max_idle);
     eventually("the dead one is out", || fixture.dispatcher.open() == 2).await;
     quiet.send("still here").await;
-    assert_eq!(game.text().await, said(one, "still here"));
+    assert_eq!(game.text().await, envelope_of(one, "still here"));
     assert_eq!(dead.closed_unanswered().await, 1002);
 }
 
@@ -80,7 +80,7 @@ async fn who_only_sends_is_alive_too() {
     let (mut game, mut player) = (fixture.game(runtime).await, fixture.player(one).await);
     for number in 0..25 {
         player.send(&number.to_string()).await;
-        assert_eq!(game.text().await, said(one, &number.to_string()));
+        assert_eq!(game.text().await, envelope_of(one, &number.to_string()));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

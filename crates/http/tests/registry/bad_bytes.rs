@@ -13,9 +13,9 @@ const EVENTS: &str = "/service/v1/entrypoint/registry/request/handle-events";
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_no_name_has_are_refused_wherever_a_name_is_asked_for() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let owner = fixture.owner(place.universal());
-    let (image, _) = owner.image(&place.version.to_string(), "a layer").await;
+    let path = fixture.version_path().await;
+    let owner = fixture.owner(path.universal());
+    let (image, _) = owner.image(&path.version.to_string(), "a layer").await;
     for bytes in ["%00", "a%00b", "%01", "%7F", "%FF", "%E2%82", "%F0%9F%8E%AE", "%0D%0A", "%22", "%20"] {
         for (method, path, status) in [
             (Method::GET, format!("manifests/{bytes}"), 404),
@@ -38,7 +38,7 @@ async fn bytes_that_no_name_has_are_refused_wherever_a_name_is_asked_for() {
             let sent = owner.request(method.clone(), &path).header("content-type", OCI_IMAGE);
             refused(sent.body("{}").send().await.unwrap(), &method, &path, status).await;
         }
-        let name = format!("/v2/omgservers/{}/{bytes}/universal/tags/list", place.tenant);
+        let name = format!("/v2/omgservers/{}/{bytes}/universal/tags/list", path.tenant);
         let answer = fixture.request(Method::GET, &name).bearer_auth(&owner.token).send().await.unwrap();
         refused(answer, &Method::GET, &name, 400).await;
     }
@@ -62,8 +62,8 @@ async fn refused(answer: Response, method: &Method, path: &str, status: u16) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_with_a_nul_in_what_is_kept_of_it_is_refused() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let owner = fixture.owner(place.universal());
+    let path = fixture.version_path().await;
+    let owner = fixture.owner(path.universal());
     let config = owner.part("{}").await;
     let (mut odd, subject) = (config.clone(), digest(b"missing").to_string());
     odd["mediaType"] = "a/b\0".into();
@@ -77,14 +77,13 @@ async fn a_manifest_with_a_nul_in_what_is_kept_of_it_is_refused() {
         image["subject"] = json!({"mediaType": OCI_IMAGE, "digest": subject, "size": 1});
         image[key] = value;
         let text = image.to_string();
-        for reference in [place.version.to_string(), "test0".to_owned(), digest(text.as_bytes()).to_string()]
-        {
+        for reference in [path.version.to_string(), "test0".to_owned(), digest(text.as_bytes()).to_string()] {
             let (status, word, message) = error(owner.put(&reference, OCI_IMAGE, &text).await).await;
             assert_eq!((status, word.as_str()), (400, "MANIFEST_INVALID"), "{text}: {message}");
         }
     }
     assert_eq!(owner.get("tags/list").await.json::<Value>().await.unwrap()["tags"], json!([]));
-    assert!(fixture.versions.images(place.version).await.unwrap().is_empty());
+    assert!(fixture.versions.images(path.version).await.unwrap().is_empty());
     let referrers: Value = owner.get(&format!("referrers/{subject}")).await.json().await.unwrap();
     assert_eq!(referrers["manifests"], json!([]));
     assert_eq!(fixture.files(), (1, 0), "the configuration");
@@ -93,8 +92,8 @@ async fn a_manifest_with_a_nul_in_what_is_kept_of_it_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_token_service_takes_no_nul_for_a_user() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let (user, password) = fixture.developer(place).await;
+    let path = fixture.version_path().await;
+    let (user, password) = fixture.developer(path).await;
     for user in ["\0".to_owned(), format!("{user}\0"), "support\0".to_owned()] {
         let by_query = fixture.request(Method::GET, TOKEN).basic_auth(&user, Some(&password));
         let form = [("grant_type", "password"), ("username", user.as_str()), ("password", password.as_str())];
@@ -104,7 +103,7 @@ async fn the_token_service_takes_no_nul_for_a_user() {
             assert_eq!(answer.json::<Value>().await.unwrap()["qualifier"], "WRONG_CREDENTIALS");
         }
     }
-    let scope = format!("{TOKEN}?service=%00&scope=repository:{}%00:pull&account=%00", place.universal());
+    let scope = format!("{TOKEN}?service=%00&scope=repository:{}%00:pull&account=%00", path.universal());
     let asked = fixture.request(Method::GET, &scope).basic_auth(user, Some(&password)).send().await.unwrap();
     assert_eq!(asked.status(), 200);
     let token = asked.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
@@ -114,9 +113,9 @@ async fn the_token_service_takes_no_nul_for_a_user() {
 #[tokio::test(flavor = "multi_thread")]
 async fn push_events_with_odd_bytes_are_left_out() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let name = place.universal().to_string();
-    let (tag, image) = (place.version.to_string(), digest(b"an image").to_string());
+    let path = fixture.version_path().await;
+    let name = path.universal().to_string();
+    let (tag, image) = (path.version.to_string(), digest(b"an image").to_string());
     let event = |repository: &str, tag: &str, digest: &str| json!({"action": "push", "target": {"repository": repository, "tag": tag, "digest": digest}});
     let events = [
         event(&format!("{name}\0"), &tag, &image),
@@ -127,7 +126,7 @@ async fn push_events_with_odd_bytes_are_left_out() {
     ];
     let sent = fixture.request(Method::POST, EVENTS).bearer_auth(crate::fixture::SECRET);
     assert_eq!(sent.json(&json!({"events": events})).send().await.unwrap().status(), 204);
-    assert!(fixture.versions.images(place.version).await.unwrap().is_empty());
+    assert!(fixture.versions.images(path.version).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-//! What the conformance suite of the OCI distribution specification 1.1 asks of a registry: its
-//! four workflows, check by check, with the tags, references and orders of the suite. The suite
+//! The four workflows of the conformance suite of the OCI distribution specification 1.1. They have
+//! the suite's checks, tags, references and orders. The suite
 //! itself is a Go program; `docs/registry.md` says how to run it.
 
 use omgservers_api::roles::ImageQualifier;
@@ -159,8 +159,8 @@ async fn workflow_push_of_blobs_in_chunks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_push_by_mount() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let (from, to) = (place.universal(), place.of(ImageQualifier::Match));
+    let path = fixture.version_path().await;
+    let (from, to) = (path.universal(), path.of(ImageQualifier::Match));
     let blob = fixture.owner(from).blob(b"blob a").await;
     let mut owner = fixture.owner(to);
     owner.token = fixture.token(&[from, to], "pull,push,delete");
@@ -296,8 +296,8 @@ async fn delete_twice(owner: &Client<'_>, path: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_content_management() {
     let fixture = RegistryFixture::new().await;
-    let place: Repository = fixture.version_path().await.universal();
-    let owner = fixture.owner(place);
+    let repository: Repository = fixture.version_path().await.universal();
+    let owner = fixture.owner(repository);
     let manifest = image(&owner, "management").await;
     let (digest, _) = owner.manifest("tagtest0", OCI_IMAGE, &manifest).await;
     assert_eq!(tags(&owner, "one tag before anything is deleted", "").await.len(), 1);

@@ -88,7 +88,7 @@ fn name(fixture: &RegistryFixture, repository: Repository, tag: impl ToString) -
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_login_keeps_a_token_and_a_wrong_one_says_why() {
+async fn a_login_keeps_a_token_and_a_wrong_one_reports_why() {
     let fixture = RegistryFixture::new().await;
     let (user, password) = fixture.developer(fixture.version_path().await).await;
     let docker = Docker::new();
@@ -104,16 +104,16 @@ async fn a_login_keeps_a_token_and_a_wrong_one_says_why() {
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn an_image_is_pushed_mounted_and_pulled() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
+    let path = fixture.version_path().await;
     let docker = Docker::new();
-    docker.login(&fixture, &fixture.developer(place).await).await;
-    let image = name(&fixture, place.universal(), place.version);
+    docker.login(&fixture, &fixture.developer(path).await).await;
+    let image = name(&fixture, path.universal(), path.version);
     docker.import(&image, b"a game server").await;
     let pushed = docker.ok(&["push", &image]).await;
-    let attached = fixture.versions.images(place.version).await.unwrap();
+    let attached = fixture.versions.images(path.version).await.unwrap();
     assert!(pushed.contains(&attached[0].digest), "{pushed}");
 
-    let second = name(&fixture, place.of(ImageQualifier::Lobby), place.version);
+    let second = name(&fixture, path.of(ImageQualifier::Lobby), path.version);
     docker.ok(&["tag", &image, &second]).await;
     docker.images.lock().unwrap().push(second.clone());
     let mounted = docker.ok(&["push", &second]).await;
@@ -127,7 +127,7 @@ async fn an_image_is_pushed_mounted_and_pulled() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_push_to_where_one_may_not_push_says_why() {
+async fn a_push_to_where_one_may_not_push_reports_why() {
     let fixture = RegistryFixture::new().await;
     let (mine, foreign) = (fixture.version_path().await, fixture.version_path().await);
     let docker = Docker::new();
@@ -150,8 +150,8 @@ async fn a_push_to_where_one_may_not_push_says_why() {
     docker.import(&elsewhere, b"a stray").await;
     let refused = docker.fails(&["push", &elsewhere]).await;
     assert!(refused.contains("omgservers/<tenant id>/<project id>"), "{refused}");
-    for place in [mine, foreign] {
-        assert!(fixture.versions.images(place.version).await.unwrap().is_empty());
+    for path in [mine, foreign] {
+        assert!(fixture.versions.images(path.version).await.unwrap().is_empty());
     }
 
     // Support may look and not touch.
@@ -175,22 +175,22 @@ async fn a_push_to_where_one_may_not_push_says_why() {
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_tag_is_pushed_again() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
+    let path = fixture.version_path().await;
     let docker = Docker::new();
-    docker.login(&fixture, &fixture.developer(place).await).await;
-    let image = name(&fixture, place.universal(), place.version);
+    docker.login(&fixture, &fixture.developer(path).await).await;
+    let image = name(&fixture, path.universal(), path.version);
     let mut digests = Vec::new();
     for content in ["first", "second"] {
         docker.import(&image, content.as_bytes()).await;
         docker.ok(&["push", &image]).await;
-        let images = fixture.versions.images(place.version).await.unwrap();
+        let images = fixture.versions.images(path.version).await.unwrap();
         assert_eq!(images.len(), 1);
         digests.push(images[0].digest.clone());
     }
     assert_ne!(digests[0], digests[1]);
-    let head = fixture.owner(place.universal()).head(&format!("manifests/{}", place.version)).await;
+    let head = fixture.owner(path.universal()).head(&format!("manifests/{}", path.version)).await;
     assert_eq!(header(head.headers(), "docker-content-digest"), digests[1]);
-    let old = format!("{}/{}@{}", fixture.host, place.universal(), digests[0]);
+    let old = format!("{}/{}@{}", fixture.host, path.universal(), digests[0]);
     docker.images.lock().unwrap().push(old.clone());
     docker.ok(&["pull", &old]).await;
 }
@@ -213,10 +213,10 @@ fn memory() -> (u64, u64) {
 async fn a_large_layer_goes_through_little_memory() {
     const SIZE: u64 = 64 << 20;
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
+    let path = fixture.version_path().await;
     let docker = Docker::new();
-    docker.login(&fixture, &fixture.developer(place).await).await;
-    let image = name(&fixture, place.universal(), place.version);
+    docker.login(&fixture, &fixture.developer(path).await).await;
+    let image = name(&fixture, path.universal(), path.version);
     let dir = tempfile::tempdir().unwrap();
     let mut random = std::fs::File::open("/dev/urandom").unwrap().take(SIZE);
     std::io::copy(&mut random, &mut std::fs::File::create(dir.path().join("file")).unwrap()).unwrap();
@@ -234,22 +234,22 @@ async fn a_large_layer_goes_through_little_memory() {
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_host_without_a_login_pulls_with_a_token_of_the_backend() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
+    let path = fixture.version_path().await;
     let docker = Docker::new();
-    docker.login(&fixture, &fixture.developer(place).await).await;
-    let image = name(&fixture, place.universal(), place.version);
+    docker.login(&fixture, &fixture.developer(path).await).await;
+    let image = name(&fixture, path.universal(), path.version);
     docker.import(&image, b"a game server of its own").await;
     docker.ok(&["push", &image]).await;
     docker.ok(&["rmi", &image]).await;
-    let digest = fixture.versions.images(place.version).await.unwrap().remove(0).digest;
-    let repository = format!("{}/{}", fixture.host, place.universal());
+    let digest = fixture.versions.images(path.version).await.unwrap().remove(0).digest;
+    let repository = format!("{}/{}", fixture.host, path.universal());
     docker.images.lock().unwrap().push(format!("{repository}@{digest}"));
 
-    let token = fixture.docker.pull_token(&place.universal().to_string()).unwrap();
+    let token = fixture.docker.pull_token(&path.universal().to_string()).unwrap();
     let pulled = create_image(&repository, &digest, &token).await;
     assert!(pulled.contains("Status: Downloaded newer image"), "{pulled}");
     docker.ok(&["rmi", &format!("{repository}@{digest}")]).await;
-    let other = fixture.docker.pull_token(&place.of(ImageQualifier::Match).to_string()).unwrap();
+    let other = fixture.docker.pull_token(&path.of(ImageQualifier::Match).to_string()).unwrap();
     let refused = create_image(&repository, &digest, &other).await;
     assert!(!refused.contains("Downloaded"), "{refused}");
     let anonymous = fixture.request(reqwest::Method::GET, "/v2/").send().await.unwrap();

@@ -133,17 +133,17 @@ impl RegistryFixture {
     /// A developer who may push to the project.
     pub(crate) async fn developer(&self, path: VersionPath) -> (UserId, String) {
         let (id, password) = self.user(Role::Developer).await;
-        let held = [ProjectPermission::VersionManager];
-        self.projects.grant(&SYSTEM, path.tenant, path.project, &id.into(), &held).await.unwrap();
+        let permissions = [ProjectPermission::VersionManager];
+        self.projects.grant(&SYSTEM, path.tenant, path.project, &id.into(), &permissions).await.unwrap();
         (id, password)
     }
 
     /// A token for these actions, e.g. `pull,push`, with each of the repositories.
     pub(crate) fn token(&self, repositories: &[Repository], actions: &str) -> String {
         let actions: Vec<String> = actions.split(',').map(str::to_owned).collect();
-        let one = |it: &Repository| Access {
+        let one = |repository: &Repository| Access {
             r#type: "repository".to_owned(),
-            name: it.to_string(),
+            name: repository.to_string(),
             actions: actions.clone(),
         };
         self.tokens.registry("test", &repositories.iter().map(one).collect::<Vec<_>>()).unwrap()

@@ -49,8 +49,8 @@ async fn parts_of_a_blob_are_read_by_range() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_answered_in_the_words_of_the_specification() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let owner = fixture.owner(place.universal());
+    let path = fixture.version_path().await;
+    let owner = fixture.owner(path.universal());
     let unknown = digest(b"unknown");
     assert_eq!(owner.head(&format!("blobs/{unknown}")).await.status(), 404);
     assert_eq!(owner.head("manifests/nothing").await.status(), 404);
@@ -76,10 +76,10 @@ async fn what_is_not_there_is_answered_in_the_words_of_the_specification() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_no_token_is_told_where_to_get_one() {
+async fn a_client_without_a_token_learns_where_to_get_one() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let name = place.universal();
+    let path = fixture.version_path().await;
+    let name = path.universal();
     for path in ["/v2/", "/v2"] {
         let answer = fixture.request(Method::GET, path).send().await.unwrap();
         let challenge = header(answer.headers(), "www-authenticate");
@@ -101,9 +101,9 @@ async fn who_has_no_token_is_told_where_to_get_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_opens_what_it_names_and_nothing_else() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
+    let path = fixture.version_path().await;
     let other = fixture.version_path().await;
-    let repository = place.universal();
+    let repository = path.universal();
     let digest = fixture.owner(repository).blob(b"mine").await;
     let blob = format!("blobs/{digest}");
     let mut client = fixture.owner(repository);
@@ -128,7 +128,7 @@ async fn a_token_opens_what_it_names_and_nothing_else() {
         }
     }
     // Tokens of other kinds open nothing.
-    let (developer, _) = fixture.developer(place).await;
+    let (developer, _) = fixture.developer(path).await;
     for token in [
         fixture.tokens.user(developer, omgservers_api::Role::Developer).unwrap(),
         fixture.tokens.registry_refresh(developer).unwrap(),

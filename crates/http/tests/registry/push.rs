@@ -122,15 +122,15 @@ async fn a_blob_may_be_known_by_sha512() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_after_a_restart() {
     let mut fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
+    let path = fixture.version_path().await;
     let location = {
-        let owner = fixture.owner(place.universal());
+        let owner = fixture.owner(path.universal());
         let location = owner.start().await;
         assert_eq!(owner.chunk(&location, 0, b"before ").await.status(), 202);
         location
     };
     fixture.restart().await;
-    let owner = fixture.owner(place.universal());
+    let owner = fixture.owner(path.universal());
     let status = owner.at(Method::GET, &location).send().await.unwrap();
     assert_eq!((status.status().as_u16(), header(status.headers(), "range")), (204, "0-6".to_owned()));
     assert_eq!(owner.chunk(&location, 7, b"and after").await.status(), 202);
@@ -176,9 +176,9 @@ async fn an_upload_can_be_cancelled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_belongs_to_its_repository() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let owner = fixture.owner(place.universal());
-    let other = fixture.owner(place.of(ImageQualifier::Lobby));
+    let path = fixture.version_path().await;
+    let owner = fixture.owner(path.universal());
+    let other = fixture.owner(path.of(ImageQualifier::Lobby));
     let location = owner.start().await.replace("/universal/", "/lobby/");
     let stolen = other.at(Method::PATCH, &location).body("mine").send().await.unwrap();
     assert_eq!(error(stolen).await.1, "BLOB_UPLOAD_UNKNOWN");
@@ -204,8 +204,8 @@ async fn a_blob_larger_than_allowed_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_mounted_from_a_repository_that_the_token_may_pull() {
     let fixture = RegistryFixture::new().await;
-    let place = fixture.version_path().await;
-    let (from, to) = (place.of(ImageQualifier::Lobby), place.of(ImageQualifier::Match));
+    let path = fixture.version_path().await;
+    let (from, to) = (path.of(ImageQualifier::Lobby), path.of(ImageQualifier::Match));
     let digest = fixture.owner(from).blob(b"shared").await;
     let path = format!("blobs/uploads/?mount={digest}&from={from}");
 

@@ -14,7 +14,7 @@ const TOKEN: &str = "/service/v1/entrypoint/docker/request/create-token";
 const EVENTS: &str = "/service/v1/entrypoint/registry/request/handle-events";
 
 impl RegistryFixture {
-    async fn ask(&self, user: impl ToString, password: &str, query: &str) -> Response {
+    async fn log_in(&self, user: impl ToString, password: &str, query: &str) -> Response {
         let request = self.request(Method::GET, &format!("{TOKEN}?service=registry&{query}"));
         request.basic_auth(user.to_string(), Some(password)).send().await.unwrap()
     }
@@ -41,14 +41,14 @@ fn access(path: VersionPath, actions: &[&str]) -> Vec<Access> {
 async fn a_login_answers_in_the_shape_that_clients_expect() {
     let fixture = RegistryFixture::new().await;
     let (user, password) = fixture.developer(fixture.version_path().await).await;
-    let answer = fixture.ask(user, &password, "client_id=docker&offline_token=true").await;
+    let answer = fixture.log_in(user, &password, "client_id=docker&offline_token=true").await;
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["token"], body["access_token"]);
     assert_eq!(body["expires_in"].as_u64(), Some(LIFE.as_secs()));
     assert!(body["issued_at"].as_str().unwrap().ends_with('Z'));
     assert_eq!(fixture.tokens.verify_refresh(body["refresh_token"].as_str().unwrap()).unwrap(), user);
-    let without: Value = fixture.ask(user, &password, "client_id=docker").await.json().await.unwrap();
+    let without: Value = fixture.log_in(user, &password, "client_id=docker").await.json().await.unwrap();
     assert_eq!(without["refresh_token"], Value::Null);
 }
 
@@ -62,11 +62,11 @@ async fn wrong_credentials_are_refused_in_both_languages() {
     let nonsense =
         fixture.request(Method::GET, TOKEN).header("authorization", "Basic ???").send().await.unwrap();
     for refused in [
-        fixture.ask(user, "wrong", "").await,
-        fixture.ask("nobody", &password, "").await,
-        fixture.ask("-1", &password, "").await,
-        fixture.ask(player, &player_password, "").await,
-        fixture.ask(admin, &admin_password, "").await,
+        fixture.log_in(user, "wrong", "").await,
+        fixture.log_in("nobody", &password, "").await,
+        fixture.log_in("-1", &password, "").await,
+        fixture.log_in(player, &player_password, "").await,
+        fixture.log_in(admin, &admin_password, "").await,
         fixture
             .post(&[("grant_type", "password"), ("username", &user.to_string()), ("password", "wrong")])
             .await,
@@ -87,8 +87,12 @@ async fn only_what_is_asked_for_is_granted_and_only_where_it_is_held() {
     let path = fixture.version_path().await;
     let (sibling, stranger) = (fixture.version_path_in(path.tenant).await, fixture.version_path().await);
     let (user, password) = fixture.developer(path).await;
-    let held = [ProjectPermission::ProjectViewer, ProjectPermission::StageManager];
-    fixture.projects.grant(&SYSTEM, sibling.tenant, sibling.project, &user.into(), &held).await.unwrap();
+    let permissions = [ProjectPermission::ProjectViewer, ProjectPermission::StageManager];
+    fixture
+        .projects
+        .grant(&SYSTEM, sibling.tenant, sibling.project, &user.into(), &permissions)
+        .await
+        .unwrap();
     let name = path.universal().to_string();
     for (query, actions) in [
         (format!("scope=repository:{name}:push,pull"), &["pull", "push"][..]),
@@ -104,7 +108,7 @@ async fn only_what_is_asked_for_is_granted_and_only_where_it_is_held() {
         ("scope=registry:catalog:*".to_owned(), &[]),
         (String::new(), &[]),
     ] {
-        let answer = fixture.ask(user, &password, &query).await;
+        let answer = fixture.log_in(user, &password, &query).await;
         assert_eq!(fixture.access(answer).await, access(path, actions), "{query}");
     }
 }
@@ -116,9 +120,16 @@ async fn support_and_the_service_pull_everywhere_and_push_nowhere() {
     for role in [Role::Support, Role::Service] {
         let (user, password) = fixture.user(role).await;
         let scope = format!("scope=repository:{}:pull,push,delete", path.universal());
-        assert_eq!(fixture.access(fixture.ask(user, &password, &scope).await).await, access(path, &["pull"]));
+        assert_eq!(
+            fixture.access(fixture.log_in(user, &password, &scope).await).await,
+            access(path, &["pull"])
+        );
         let scope = format!("scope=repository:omgservers/{}/1/universal:pull", path.tenant);
-        assert_eq!(fixture.access(fixture.ask(user, &password, &scope).await).await, [], "no such project");
+        assert_eq!(
+            fixture.access(fixture.log_in(user, &password, &scope).await).await,
+            [],
+            "no such project"
+        );
     }
 }
 
@@ -127,7 +138,7 @@ async fn a_refresh_token_is_redeemed_again_and_again_with_the_permissions_of_the
     let fixture = RegistryFixture::new().await;
     let path = fixture.version_path().await;
     let (user, password) = fixture.developer(path).await;
-    let login: Value = fixture.ask(user, &password, "offline_token=true").await.json().await.unwrap();
+    let login: Value = fixture.log_in(user, &password, "offline_token=true").await.json().await.unwrap();
     let refresh = login["refresh_token"].as_str().unwrap();
     let scope = format!("repository:{}:pull,push", path.universal());
     let form = [
@@ -144,8 +155,8 @@ async fn a_refresh_token_is_redeemed_again_and_again_with_the_permissions_of_the
         assert_eq!(fixture.tokens.verify_registry(token).unwrap().access, access(path, &["pull", "push"]));
         assert_eq!(body["scope"], format!("repository:{}:pull,push", path.universal()));
     }
-    let held = [ProjectPermission::VersionManager];
-    fixture.projects.revoke(&SYSTEM, path.tenant, path.project, &user.into(), &held).await.unwrap();
+    let permissions = [ProjectPermission::VersionManager];
+    fixture.projects.revoke(&SYSTEM, path.tenant, path.project, &user.into(), &permissions).await.unwrap();
     assert_eq!(fixture.access(fixture.post(&form).await).await, []);
     fixture.accounts.delete(&SYSTEM, Role::Developer, &user.into()).await.unwrap();
     assert_eq!(fixture.post(&form).await.status(), 401);

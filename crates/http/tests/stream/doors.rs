@@ -61,7 +61,7 @@ async fn what_is_no_handshake_is_answered_as_any_bad_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_or_unknown_client_is_told_so_and_the_owner_notices_nothing() {
+async fn a_foreign_or_unknown_client_is_refused_and_the_owner_notices_nothing() {
     let fixture = StreamFixture::new().await;
     let client = fixture.client().await;
     let mut own = fixture.stream(client).await;

@@ -6,7 +6,7 @@ use omgservers_api::{interchange::message, stream::close};
 use omgservers_messaging::{Mailbox, Op};
 use serde_json::json;
 
-use crate::fixture::{StreamFixture, eventually, push, says};
+use crate::fixture::{StreamFixture, eventually, frame_of, push};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_stream_takes_the_place_of_the_first() {
@@ -19,12 +19,12 @@ async fn a_second_stream_takes_the_place_of_the_first() {
     assert_eq!(first.closed().await, close::REPLACED);
     assert_eq!(second.entries(1).await[0].1, r#"{"message":1}"#);
     eventually("the first is gone", || fixture.streams.count() == 1).await;
-    second.send(&says(0, &["still here"], 1)).await;
+    second.send(&frame_of(0, &["still here"], 1)).await;
     assert_eq!(second.frame().await["accepted"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_over_tells_its_reason_and_then_that_it_is_over() {
+async fn a_session_that_is_over_sends_its_reason_and_then_that_it_is_over() {
     let fixture = StreamFixture::new().await;
     let client = fixture.client().await;
     let mut stream = fixture.stream(client).await;
@@ -50,14 +50,14 @@ async fn a_client_that_is_forgotten_ends_its_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_tells_what_is_durable_and_sends_its_clients_away_at_once() {
+async fn a_server_that_stops_reports_what_is_durable_and_sends_its_clients_away_at_once() {
     let mut fixture = StreamFixture::new().await;
     let (client, _) = fixture.pair().await;
     let mut streams = vec![fixture.stream(client).await];
     for _ in 0..5 {
         streams.push(fixture.stream(fixture.client().await).await);
     }
-    streams[0].send(&says(0, &["a"], 1)).await;
+    streams[0].send(&frame_of(0, &["a"], 1)).await;
     assert_eq!(streams[0].frame().await, json!({"accepted": 0, "request": 1}));
     let begun = Instant::now();
     let closing = async {

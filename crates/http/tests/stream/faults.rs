@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{
     },
 };
 
-use crate::fixture::{LIMIT, StreamFixture, says};
+use crate::fixture::{LIMIT, StreamFixture, frame_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_frame_is_refused_by_its_number_and_the_next_one_is_taken() {
@@ -44,9 +44,9 @@ async fn a_bad_frame_is_refused_by_its_number_and_the_next_one_is_taken() {
     for text in ["{}", "[]", "", "null"] {
         stream.send_text(text).await;
     }
-    stream.send(&says(0, &["fine"], 11)).await;
+    stream.send(&frame_of(0, &["fine"], 11)).await;
     assert_eq!(stream.frame().await, json!({"accepted": 0, "request": 11}));
-    assert_eq!(fixture.heard(runtime).await, ["fine"]);
+    assert_eq!(fixture.received(runtime).await, ["fine"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn answers_come_in_the_order_of_the_frames_also_when_some_are_bad() {
         let frame = if number % 3 == 2 {
             json!({"request": number, "outgoing_messages": 1})
         } else {
-            says(number, &["x"], number)
+            frame_of(number, &["x"], number)
         };
         stream.send(&frame).await;
     }
@@ -88,14 +88,14 @@ async fn a_frame_that_is_too_large_is_refused_after_what_came_before_it() {
     let (client, runtime) = fixture.pair().await;
     let fits = "x".repeat(LIMIT - 200);
     let mut stream = fixture.stream(client).await;
-    stream.send(&says(0, &[&fits], 1)).await;
+    stream.send(&frame_of(0, &[&fits], 1)).await;
     stream.send_text(&"x".repeat(LIMIT + 1)).await;
     assert_eq!(stream.frame().await, json!({"accepted": 0, "request": 1}));
     let frame = stream.frame().await;
     assert_eq!(frame["error"]["status"], 413, "{frame}");
     assert!(frame["error"]["detail"].as_str().unwrap().contains("100000"), "{frame}");
     assert_eq!(stream.closed().await, close::TOO_LARGE);
-    assert_eq!(fixture.heard(runtime).await, [fits]);
+    assert_eq!(fixture.received(runtime).await, [fits]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,12 +115,12 @@ async fn when_a_mailbox_is_full_nothing_overtakes_what_was_refused() {
     let (client, runtime) = fixture.pair().await;
     let mut stream = fixture.stream(client).await;
     for (first, texts, number) in [(0, vec!["a"], 1), (1, vec!["b", "c"], 2), (3, vec!["d"], 3)] {
-        stream.send(&says(first, &texts, number)).await;
+        stream.send(&frame_of(first, &texts, number)).await;
     }
     assert_eq!(stream.frame().await, json!({"accepted": 0, "request": 1}));
     let frame = stream.frame().await;
     assert_eq!((&frame["request"], &frame["error"]["code"]), (&2.into(), &"messaging.mailbox_full".into()));
     assert_eq!(frame["error"]["status"], 429);
     assert_eq!(stream.closed().await, close::TRY_LATER);
-    assert_eq!(fixture.heard(runtime).await, ["a"], "the third frame had room, but it was not its turn");
+    assert_eq!(fixture.received(runtime).await, ["a"], "the third frame had room, but it was not its turn");
 }

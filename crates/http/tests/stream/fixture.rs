@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use omgservers_api::{ClientId, EntryId, Role, RuntimeId, interchange::message, stream::PATH};
-use omgservers_http::stream::{Parts, Streams, routes};
+use omgservers_http::stream::{StreamParts, Streams, routes};
 use omgservers_messaging::{Bounds, Entry, Mailbox, Messaging as _, Op, To};
 use omgservers_testkit::protocol::assert_valid;
 use serde_json::{Value, json, value::RawValue};
@@ -63,7 +63,7 @@ impl StreamFixture {
 
     fn start(&mut self) {
         self.draining = CancellationToken::new();
-        let parts = Parts {
+        let parts = StreamParts {
             tokens: Arc::clone(&self.tokens),
             messaging: self.mailboxes.mailboxes.clone().unwrap(),
             open: self.streams.clone(),
@@ -116,8 +116,8 @@ impl StreamFixture {
         received.unwrap().unwrap_or_default()
     }
 
-    /// What a runtime was told by clients, as JSON.
-    pub(crate) async fn heard(&self, runtime: RuntimeId) -> Vec<Value> {
+    /// The clients' messages in a runtime's mailbox, as JSON.
+    pub(crate) async fn received(&self, runtime: RuntimeId) -> Vec<Value> {
         let entries = self.messaging().runtime_receive(runtime, Duration::ZERO).await.unwrap();
         let message = |it: &Entry| serde_json::from_str::<Value>(&it.body).unwrap()["message"].clone();
         entries.iter().map(message).collect()
@@ -133,7 +133,7 @@ impl StreamFixture {
         self.shake(&query, Some(&self.token()), &[]).await.unwrap().0
     }
 
-    /// Shakes hands in whatever way.
+    /// Shakes hands with any query and token.
     pub(crate) async fn shake(
         &self,
         query: &str,
@@ -163,9 +163,9 @@ pub(crate) fn push(client: ClientId, qualifier: &'static str, body: &str) -> Op 
 }
 
 /// A frame that says these texts, with counters from `first` on.
-pub(crate) fn says(first: u64, texts: &[&str], request: u64) -> Value {
-    let say = |(text, id): (&&str, u64)| json!({"id": id, "qualifier": message::CLIENT_OUTGOING, "body": {"data": text}});
-    let messages: Vec<Value> = texts.iter().zip(first..).map(say).collect();
+pub(crate) fn frame_of(first: u64, texts: &[&str], request: u64) -> Value {
+    let message_of = |(text, id): (&&str, u64)| json!({"id": id, "qualifier": message::CLIENT_OUTGOING, "body": {"data": text}});
+    let messages: Vec<Value> = texts.iter().zip(first..).map(message_of).collect();
     json!({"outgoing_messages": messages, "request": request})
 }
 

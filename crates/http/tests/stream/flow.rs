@@ -6,7 +6,7 @@ use omgservers_api::interchange::message;
 use omgservers_messaging::{Bounds, Mailbox, Messaging as _, Op};
 use serde_json::{Value, json};
 
-use crate::fixture::{StreamFixture, eventually, push, says};
+use crate::fixture::{StreamFixture, eventually, frame_of, push};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_is_what_the_interchange_answers_in_its_order_and_byte_for_byte() {
@@ -28,18 +28,18 @@ async fn what_comes_is_what_the_interchange_answers_in_its_order_and_byte_for_by
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_said_reaches_the_runtime_in_order_and_is_accepted() {
+async fn what_is_sent_reaches_the_runtime_in_order_and_is_accepted() {
     let fixture = StreamFixture::new().await;
     let (client, runtime) = fixture.pair().await;
     let mut stream = fixture.stream(client).await;
     for (first, texts, request) in [(0, vec!["a", "b"], 10), (2, vec!["c"], 11), (3, vec!["d", "e", "f"], 12)]
     {
-        stream.send(&says(first, &texts, request)).await;
+        stream.send(&frame_of(first, &texts, request)).await;
     }
     for (accepted, request) in [(1, 10), (2, 11), (5, 12)] {
         assert_eq!(stream.frame().await, json!({"accepted": accepted, "request": request}));
     }
-    assert_eq!(fixture.heard(runtime).await, ["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(fixture.received(runtime).await, ["a", "b", "c", "d", "e", "f"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,11 +50,11 @@ async fn a_frame_is_accepted_when_it_is_durable_and_others_are_taken_meanwhile()
     let sql = fixture.sql().await;
     sql.batch_execute("begin; lock table messaging.entry in access exclusive mode").await.unwrap();
     for number in 0..3 {
-        stream.send(&says(number, &["x"], number)).await;
+        stream.send(&frame_of(number, &["x"], number)).await;
     }
     // They are in the runtime's mailbox, though the database stands still: none waited for the one
     // before it.
-    while fixture.heard(runtime).await.len() < 3 {
+    while fixture.received(runtime).await.len() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stream.is_silent().await;
@@ -69,13 +69,13 @@ async fn a_repeated_frame_is_accepted_again_and_delivered_once() {
     let fixture = StreamFixture::new().await;
     let (client, runtime) = fixture.pair().await;
     let mut stream = fixture.stream(client).await;
-    for frame in [says(0, &["a", "b"], 1), says(0, &["a", "b"], 2), says(1, &["b", "c"], 3)] {
+    for frame in [frame_of(0, &["a", "b"], 1), frame_of(0, &["a", "b"], 2), frame_of(1, &["b", "c"], 3)] {
         stream.send(&frame).await;
     }
     for (accepted, request) in [(1, 1), (1, 2), (2, 3)] {
         assert_eq!(stream.frame().await, json!({"accepted": accepted, "request": request}));
     }
-    assert_eq!(fixture.heard(runtime).await, ["a", "b", "c"]);
+    assert_eq!(fixture.received(runtime).await, ["a", "b", "c"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,15 +137,15 @@ async fn an_assignment_and_an_upgrade_never_share_a_frame() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_said_before_there_is_a_runtime_waits_for_it() {
+async fn what_is_sent_before_there_is_a_runtime_waits_for_it() {
     let fixture = StreamFixture::new().await;
     let client = fixture.client().await;
     let mut stream = fixture.stream(client).await;
-    stream.send(&says(0, &["early"], 1)).await;
+    stream.send(&frame_of(0, &["early"], 1)).await;
     assert_eq!(stream.frame().await["accepted"], 0);
     let (_, runtime) = fixture.pair().await;
     fixture.apply(vec![Op::Route { client, to: Some(runtime) }]).await;
-    assert_eq!(fixture.heard(runtime).await, ["early"]);
+    assert_eq!(fixture.received(runtime).await, ["early"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,14 +168,14 @@ async fn what_was_accepted_survives_a_kill_and_what_was_not_is_taken_once_when_i
     fixture.respond(runtime, client, "1").await;
     let mut stream = fixture.stream(client).await;
     stream.entries(1).await;
-    stream.send(&says(0, &["a"], 1)).await;
+    stream.send(&frame_of(0, &["a"], 1)).await;
     assert_eq!(stream.frame().await["accepted"], 0);
-    stream.send(&says(1, &["b"], 2)).await;
+    stream.send(&frame_of(1, &["b"], 2)).await;
     fixture.crash().await;
     let mut stream = fixture.stream(client).await;
     assert_eq!(stream.entries(1).await[0].1, r#"{"message":1}"#);
-    stream.send(&says(0, &["a", "b"], 3)).await;
+    stream.send(&frame_of(0, &["a", "b"], 3)).await;
     assert_eq!(stream.frame().await, json!({"accepted": 1, "request": 3}));
-    assert_eq!(fixture.heard(runtime).await, ["a", "b"]);
+    assert_eq!(fixture.received(runtime).await, ["a", "b"]);
     fixture.apply(vec![Op::Close(Mailbox::Client(client))]).await;
 }

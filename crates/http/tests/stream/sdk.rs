@@ -1,4 +1,4 @@
-//! Our own client over streams: nothing is lost and nothing comes twice, whatever happens to the
+//! Our own client over streams: nothing is lost and nothing comes twice, with any fault of the
 //! connection.
 
 use std::{sync::Arc, time::Duration};
@@ -31,7 +31,7 @@ fn session(fixture: &StreamFixture, wire: &Wire, client: ClientId) -> Session {
     player.resume(client).with_retry(QUICK)
 }
 
-/// A runtime that says everything back, in order; numbers once, whatever happens to it.
+/// A runtime that sends everything back, in order; numbers once, also after a restart.
 async fn echo(mailboxes: Arc<Mailboxes>, runtime: RuntimeId) {
     let mut consumed = Vec::new();
     // The mailboxes may be gone: the process crashes.
@@ -39,9 +39,9 @@ async fn echo(mailboxes: Arc<Mailboxes>, runtime: RuntimeId) {
         && let Ok(entries) = mailboxes.runtime_receive(runtime, LONG).await
     {
         for entry in &entries {
-            let said: ToClient<'_> = serde_json::from_str(&entry.body).unwrap();
-            let seq = said.message.get().parse().ok().map(SenderSeq);
-            let Ok((commit, _)) = mailboxes.runtime_send(runtime, seq, To::One(said.client_id), said.message)
+            let sent: ToClient<'_> = serde_json::from_str(&entry.body).unwrap();
+            let seq = sent.message.get().parse().ok().map(SenderSeq);
+            let Ok((commit, _)) = mailboxes.runtime_send(runtime, seq, To::One(sent.client_id), sent.message)
             else {
                 return;
             };
@@ -104,15 +104,15 @@ async fn connections_that_break_lose_nothing_and_double_nothing() {
             wire.cut();
         }
     };
-    let heard = async {
-        let mut heard = Vec::new();
-        while heard.len() < 500 {
-            heard.push(message(&mut session).await);
+    let received = async {
+        let mut received = Vec::new();
+        while received.len() < 500 {
+            received.push(message(&mut session).await);
         }
-        heard
+        received
     };
-    let (heard, ()) = tokio::join!(heard, cuts);
-    assert_eq!(heard, (0..500).map(|it| it.to_string()).collect::<Vec<_>>());
+    let (received, ()) = tokio::join!(received, cuts);
+    assert_eq!(received, (0..500).map(|it| it.to_string()).collect::<Vec<_>>());
     let more = timeout(Duration::from_millis(300), session.next()).await;
     assert!(more.is_err(), "{more:?}");
     echo.abort();
@@ -124,22 +124,22 @@ async fn a_session_survives_stops_and_kills_of_the_server() {
     let (client, runtime) = fixture.pair().await;
     let wire = Wire::to(&fixture.host).await;
     let mut session = session(&fixture, &wire, client);
-    let (mut said, mut heard) = (0, Vec::new());
+    let (mut sent, mut received) = (0, Vec::new());
     // The echo doesn't know any more what it said just before a kill, and may say it again.
-    let hear = async |session: &mut Session, heard: &mut Vec<String>| {
+    let receive = async |session: &mut Session, received: &mut Vec<String>| {
         let message = message(session).await;
-        if !heard.contains(&message) {
-            heard.push(message);
+        if !received.contains(&message) {
+            received.push(message);
         }
     };
     for round in 0..4 {
         let echo = tokio::spawn(echo(fixture.mailboxes.clone().unwrap(), runtime));
         for _ in 0..10 {
-            session.send(&said).unwrap();
-            said += 1;
+            session.send(&sent).unwrap();
+            sent += 1;
         }
-        while heard.len() + 5 < said {
-            hear(&mut session, &mut heard).await;
+        while received.len() + 5 < sent {
+            receive(&mut session, &mut received).await;
         }
         echo.abort();
         let _ended = echo.await;
@@ -151,15 +151,15 @@ async fn a_session_survives_stops_and_kills_of_the_server() {
         wire.lead(Some(&fixture.host));
     }
     let echo = tokio::spawn(echo(fixture.mailboxes.clone().unwrap(), runtime));
-    while heard.len() < said {
-        hear(&mut session, &mut heard).await;
+    while received.len() < sent {
+        receive(&mut session, &mut received).await;
     }
-    assert_eq!(heard, (0..said).map(|it| it.to_string()).collect::<Vec<_>>());
+    assert_eq!(received, (0..sent).map(|it| it.to_string()).collect::<Vec<_>>());
     echo.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exchange_returns_when_what_was_said_is_durable() {
+async fn an_exchange_returns_when_what_was_sent_is_durable() {
     let fixture = StreamFixture::new().await;
     let (client, runtime) = fixture.pair().await;
     let wire = Wire::to(&fixture.host).await;
@@ -168,14 +168,14 @@ async fn an_exchange_returns_when_what_was_said_is_durable() {
     sql.batch_execute("begin; lock table messaging.entry in access exclusive mode").await.unwrap();
     session.send("x").unwrap();
     assert!(timeout(Duration::from_millis(300), session.exchange(Duration::ZERO)).await.is_err());
-    assert_eq!(fixture.heard(runtime).await, ["x"], "the stream went on when the exchange was dropped");
+    assert_eq!(fixture.received(runtime).await, ["x"], "the stream went on when the exchange was dropped");
     sql.batch_execute("rollback").await.unwrap();
     timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
-    assert_eq!(fixture.heard(runtime).await, ["x"]);
+    assert_eq!(fixture.received(runtime).await, ["x"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_message_is_told_and_does_not_hold_up_the_others() {
+async fn a_refused_message_is_reported_and_does_not_hold_up_the_others() {
     let fixture = StreamFixture::new().await;
     let (client, runtime) = fixture.pair().await;
     let wire = Wire::to(&fixture.host).await;
@@ -188,9 +188,9 @@ async fn a_refused_message_is_told_and_does_not_hold_up_the_others() {
     assert_eq!(problem.kind(), omgservers_api::Kind::TooLarge, "{problem:?}");
     session.send("last").unwrap();
     timeout(LONG, session.exchange(Duration::ZERO)).await.unwrap().unwrap();
-    let heard = fixture.heard(runtime).await;
-    assert_eq!((&heard[0], heard.last().unwrap()), (&"first".into(), &"last".into()));
-    assert!(heard.iter().all(|it| it.as_str().unwrap().len() < 100));
+    let received = fixture.received(runtime).await;
+    assert_eq!((&received[0], received.last().unwrap()), (&"first".into(), &"last".into()));
+    assert!(received.iter().all(|it| it.as_str().unwrap().len() < 100));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,14 +201,14 @@ async fn a_session_that_is_over_ends_after_its_reason() {
     let mut session = session(&fixture, &wire, client);
     let reason = push(client, message::DISCONNECTION_REASON, r#"{"reason":"CLIENT_KICKED"}"#);
     fixture.apply(vec![reason, Op::Close(Mailbox::Client(client))]).await;
-    let told = timeout(LONG, session.next()).await.unwrap().unwrap();
-    assert!(matches!(told, Some(Event::Disconnected { .. })), "{told:?}");
+    let event = timeout(LONG, session.next()).await.unwrap().unwrap();
+    assert!(matches!(event, Some(Event::Disconnected { .. })), "{event:?}");
     assert!(session.next().await.unwrap().is_none());
     eventually("the stream ended", || fixture.streams.count() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_plays_the_same_session_elsewhere_is_told_to_the_first() {
+async fn a_second_player_of_the_same_session_is_reported_to_the_first() {
     let fixture = StreamFixture::new().await;
     let (client, runtime) = fixture.pair().await;
     let wire = Wire::to(&fixture.host).await;
@@ -219,7 +219,7 @@ async fn who_plays_the_same_session_elsewhere_is_told_to_the_first() {
     second.exchange(Duration::ZERO).await.unwrap();
     let replaced = timeout(LONG, first.next()).await.unwrap().unwrap_err();
     assert!(replaced.is(REPLACED), "{replaced:?}");
-    assert_eq!(fixture.heard(runtime).await, ["mine"]);
+    assert_eq!(fixture.received(runtime).await, ["mine"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
