@@ -1,10 +1,10 @@
 //! Hours of ordinary load, and whether memory, descriptors and tables stay as they are: `make soak
 //! MINUTES=60`.
 //!
-//! Players come to a lobby in a real container, half of them by streams and half by polling, say
-//! numbered messages, hear their echo, leave and are followed by others. A line a minute shows what
-//! the server takes. In the end the last quarter of the time is compared with the second one: what
-//! grew has a leak.
+//! Players come to a lobby in a real container, half of them by streams and half by polling. They
+//! send numbered messages, receive their echo, leave and are followed by others. A line a minute
+//! shows what the server takes. In the end the last quarter of the time is compared with the second
+//! one: what grew has a leak.
 #![expect(clippy::print_stdout, reason = "a program for the command line")]
 
 use std::{
@@ -140,18 +140,18 @@ async fn watch(backend: &Backend, counts: &Counts, minutes: u32) -> anyhow::Resu
     println!("minute  messages  sessions  memory MiB  descriptors  entries MiB  dead rows  mailboxes MiB");
     for minute in 1..=minutes {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let it = sample(backend).await?;
+        let now = sample(backend).await?;
         println!(
             "{minute:6}  {:8}  {:8}  {:10.1}  {:11}  {:11.2}  {:9}  {:13.2}",
             counts.echoed.load(Ordering::Relaxed),
             counts.sessions.load(Ordering::Relaxed),
-            it.memory,
-            it.descriptors,
-            it.entries,
-            it.dead,
-            it.mailboxes,
+            now.memory,
+            now.descriptors,
+            now.entries,
+            now.dead,
+            now.mailboxes,
         );
-        samples.push(it);
+        samples.push(now);
     }
     Ok(samples)
 }
@@ -185,16 +185,16 @@ fn judge(samples: &[Sample]) -> anyhow::Result<()> {
         return Ok(());
     }
     type Read = fn(&Sample) -> f64;
-    let figures: [(&str, Read); 4] = [
+    let measurements: [(&str, Read); 4] = [
         ("memory", |it| it.memory),
         ("descriptors", |it| it.descriptors),
         ("entries", |it| it.entries),
         ("mailboxes", |it| it.mailboxes),
     ];
     let mut grown = Vec::new();
-    for (name, read) in figures {
-        let mean = |it: &[Sample]| {
-            it.iter().map(read).sum::<f64>() / f64::from(u32::try_from(it.len()).unwrap_or(1))
+    for (name, read) in measurements {
+        let mean = |samples: &[Sample]| {
+            samples.iter().map(read).sum::<f64>() / f64::from(u32::try_from(samples.len()).unwrap_or(1))
         };
         let early = mean(samples.get(quarter..2 * quarter).unwrap_or_default());
         let late = mean(samples.get(samples.len() - quarter..).unwrap_or_default());

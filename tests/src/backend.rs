@@ -98,7 +98,7 @@ impl Backend {
         self.child = Some(command.spawn().unwrap());
     }
 
-    /// How the process has ended; `None` while it runs, and when that was told before.
+    /// How the process has ended; `None` while it runs, and after the first such answer.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.as_mut()?.try_wait().unwrap()?;
         self.child = None;
@@ -206,8 +206,8 @@ pub fn open_folder() -> std::fs::Permissions {
 }
 
 impl Backend {
-    /// Prints what a developer needs to find out why a test failed: which game servers run, the end
-    /// of the log, and where all of it is kept.
+    /// Prints what a developer needs to find out why a test failed. That is the running game
+    /// servers, the end of the log, and the path of the whole log.
     fn explain(&self) {
         for runtime in self.idle_runtimes() {
             eprintln!("--- {} {} runs in container {}", runtime.qualifier, runtime.id, runtime.container);

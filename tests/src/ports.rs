@@ -5,8 +5,8 @@ use std::{
     net::TcpListener,
 };
 
-/// Below the ports that Linux gives to outgoing connections, which begin at 32,768: no connection
-/// takes a port between its reservation and the start of the server that listens on it.
+/// Below the ports that Linux gives to outgoing connections, which begin at 32,768. So no
+/// connection takes a port between its reservation and the start of the server that listens on it.
 const PORTS: std::ops::Range<u16> = 18_000..32_000;
 
 /// A port of the machine that no other test reserves for as long as this lives.

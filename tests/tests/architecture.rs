@@ -26,7 +26,7 @@ pub(crate) const LINE: &[&str] = &[
 ];
 
 /// What every domain crate stands on.
-const GROUND: &[&str] = &["omgservers-api", "omgservers-core", "omgservers-auth", "omgservers-matcher"];
+const FOUNDATION: &[&str] = &["omgservers-api", "omgservers-core", "omgservers-auth", "omgservers-matcher"];
 
 /// The other crates of ours and which crates of ours they may use; `line` stands for all domain
 /// crates.
@@ -117,9 +117,9 @@ fn packages() -> Vec<Package> {
         Command::new(env!("CARGO")).args(["metadata", "--format-version=1", "--no-deps"]).output().unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |it: &serde_json::Value| it.as_str().unwrap().to_owned();
-    let package = |it: &serde_json::Value| Package {
-        name: text(&it["name"]),
-        uses: it["dependencies"]
+    let package = |package: &serde_json::Value| Package {
+        name: text(&package["name"]),
+        uses: package["dependencies"]
             .as_array()
             .unwrap()
             .iter()
@@ -139,13 +139,13 @@ fn a_crate_depends_only_on_what_the_tables_allow() {
     let mut wrong = Vec::new();
     for package in packages() {
         let name = package.name.as_str();
-        let place = LINE.iter().position(|it| *it == name);
+        let position = LINE.iter().position(|it| *it == name);
         let other = OTHERS.iter().find(|it| it.0 == name).map(|it| it.1);
-        assert!(place.is_some() || other.is_some(), "say in the tables what `{name}` may use");
+        assert!(position.is_some() || other.is_some(), "say in the tables what `{name}` may use");
         for used in package.uses.iter().filter(|it| it.starts_with("omgservers-")) {
-            let left = place.is_some_and(|place| LINE[..place].contains(&used.as_str()));
-            let ground = place.is_some() && GROUND.contains(&used.as_str());
-            if !left && !ground && !other.is_some_and(|list| allows(list, used)) {
+            let left = position.is_some_and(|position| LINE[..position].contains(&used.as_str()));
+            let foundation = position.is_some() && FOUNDATION.contains(&used.as_str());
+            if !left && !foundation && !other.is_some_and(|list| allows(list, used)) {
                 wrong.push(format!("{name} -> {used}"));
             }
         }

@@ -132,7 +132,7 @@ fn every_metric_has_the_prefix_one_kind_and_a_meaning() {
 }
 
 #[test]
-fn the_checked_in_reference_of_metrics_is_what_the_source_says() {
+fn the_checked_in_reference_of_metrics_is_what_the_source_has() {
     let mut page = HEAD.to_owned();
     for (name, metric) in metrics() {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();

@@ -178,7 +178,7 @@ impl bb8::ManageConnection for Connector {
         Ok(())
     }
 
-    fn has_broken(&self, it: &mut Connected) -> bool {
-        it.client.is_closed()
+    fn has_broken(&self, connected: &mut Connected) -> bool {
+        connected.client.is_closed()
     }
 }

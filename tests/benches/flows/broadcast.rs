@@ -8,9 +8,9 @@ use omgservers_tests::Backend;
 
 use crate::{
     fixture::{COMMANDS, Commands, FlowFixture, Guest, Server},
-    net::{Answers, Frames, Peer, Table, Tally, Wire, ask, connect, head, text, upgrade},
-    relay::{Delivery, SAID, list},
-    report::{Bar, Figure},
+    net::{Answers, Counts, Frames, Peer, Table, Wire, connect, head, text, upgrade, write_request},
+    relay::{Delivery, PAYLOAD, list},
+    report::{Bar, Measurement},
     rounds::{Rounds, Side},
 };
 
@@ -18,7 +18,7 @@ const PLAYERS: u32 = 200;
 /// Messages of one exchange of the game server.
 const AT_ONCE: u32 = 10;
 /// Messages that may be on the way to each player.
-const ON_THE_WAY: u32 = 400;
+const IN_FLIGHT: u32 = 400;
 /// Messages that a player consumes with one frame.
 const CONSUMED: usize = 100;
 
@@ -29,7 +29,7 @@ struct Listener {
 }
 
 impl Peer for Listener {
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
         const ID: &[u8] = br#"{"id":""#;
         let mut frames = Frames::new(input);
         while let Some(frame) = frames.next(output)? {
@@ -39,7 +39,7 @@ impl Peer for Listener {
                 let id = id.split(|it| *it == b'"').next().unwrap_or_default();
                 self.consumed.push(std::str::from_utf8(id)?.to_owned());
             }
-            tally.complete_many(self.consumed.len() - before);
+            counts.complete_many(self.consumed.len() - before);
             if self.consumed.len() >= CONSUMED {
                 self.frame.clear();
                 self.frame.push_str("{\"consumed_messages\":");
@@ -57,38 +57,38 @@ impl Peer for Listener {
 struct Caster {
     head: String,
     seq: u64,
-    said: u32,
+    sent: u32,
     asked: bool,
 }
 
 impl Peer for Caster {
-    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        (tally.busy, self.said) = (1, 0);
-        self.after(output, tally)
+    fn begin(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        (counts.busy, self.sent) = (1, 0);
+        self.after(output, counts)
     }
 
-    fn after(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        let on_the_way = self.said - tally.all / PLAYERS;
-        if !tally.goes_on(Instant::now()) {
-            // What was said has to arrive.
-            tally.busy = usize::from(self.asked || self.said * PLAYERS > tally.all);
-        } else if !self.asked && on_the_way + AT_ONCE <= ON_THE_WAY {
+    fn after(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        let in_flight = self.sent - counts.all / PLAYERS;
+        if !counts.goes_on(Instant::now()) {
+            // Every sent message has to arrive.
+            counts.busy = usize::from(self.asked || self.sent * PLAYERS > counts.all);
+        } else if !self.asked && in_flight + AT_ONCE <= IN_FLIGHT {
             let mut body = String::from("{\"outgoing_commands\":[");
             for index in 0..AT_ONCE {
                 self.seq += 1;
                 let (comma, seq) = (if index > 0 { "," } else { "" }, self.seq);
                 body += &format!(
-                    r#"{comma}{{"id":{seq},"qualifier":"BROADCAST_MESSAGE","body":{{"message":"{SAID}"}}}}"#
+                    r#"{comma}{{"id":{seq},"qualifier":"BROADCAST_MESSAGE","body":{{"message":"{PAYLOAD}"}}}}"#
                 );
             }
             body += "],\"consumed_commands\":[]}";
-            ask(output, &self.head, &body);
-            (self.asked, self.said) = (true, self.said + AT_ONCE);
+            write_request(output, &self.head, &body);
+            (self.asked, self.sent) = (true, self.sent + AT_ONCE);
         }
         Ok(())
     }
 
-    fn hear(&mut self, input: &[u8], _: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], _: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<usize> {
         let mut answers = Answers::new(input);
         while let Some(body) = answers.next()? {
             let came: Commands<'_> = serde_json::from_slice(body)?;
@@ -109,7 +109,7 @@ fn seat(stage: &FlowFixture, server: &Server) -> anyhow::Result<Table<Box<dyn Pe
         table.seat(stream(stage, &guest)?, Box::new(listener))?;
     }
     let head = head(address, COMMANDS, &server.token);
-    let caster = Caster { head, seq: server.seq, said: 0, asked: false };
+    let caster = Caster { head, seq: server.seq, sent: 0, asked: false };
     table.seat(Wire::new(connect(address)?, Vec::new())?, Box::new(caster))?;
     Ok(table)
 }
@@ -120,11 +120,11 @@ pub(crate) fn stream(stage: &FlowFixture, Guest { token, client }: &Guest) -> an
     upgrade(stage.address, &target, &format!("authorization: Bearer {token}\r\n"))
 }
 
-pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result<Vec<Measurement>> {
     let stage = FlowFixture::open(backend, &Delivery::Ephemeral.config()).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
-    let it = tokio::task::block_in_place(|| {
+    let sample = tokio::task::block_in_place(|| {
         let mut table = seat(&stage, &server)?;
         server.drain()?;
         let all = usize::try_from(PLAYERS)? + 1;
@@ -133,9 +133,9 @@ pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result
     })?;
     stage.close().await;
     Ok(vec![
-        Figure::new("broadcast", "Deliveries of broadcasts to 200 streams", "per s")
-            .absolute(it.per_second, Bar::None),
-        Figure::new("broadcast_per_core", "The same, for a second of a core in the server", "per s")
-            .absolute(1e6 / it.cpu, Bar::AtLeast(300_000.0)),
+        Measurement::new("broadcast", "Deliveries of broadcasts to 200 streams", "per s")
+            .absolute(sample.per_second, Bar::None),
+        Measurement::new("broadcast_per_core", "The same, for a second of a core in the server", "per s")
+            .absolute(1e6 / sample.cpu, Bar::AtLeast(300_000.0)),
     ])
 }

@@ -13,7 +13,7 @@ use omgservers_api::{
 use omgservers_tests::{Backend, Game, Studio};
 
 use crate::{
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::median,
 };
 
@@ -24,7 +24,7 @@ const MEASURED: usize = 50;
 /// Requests at the same time while the others are made.
 const AT_ONCE: usize = 32;
 /// The longest that a lobby may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// After this much time nothing of the other deploys is left to do.
 const IDLE: Duration = Duration::from_secs(3);
 
@@ -33,7 +33,7 @@ struct Deploys {
     version: VersionId,
 }
 
-pub(crate) async fn measure(backend: &Backend) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(backend: &Backend) -> anyhow::Result<Vec<Measurement>> {
     let studio = Studio::open(backend).await;
     let version = studio.push_game(backend, Game::IdleRuntime, r#"{"modes":[]}"#).await;
     let deploys = Deploys { studio, version };
@@ -52,7 +52,7 @@ pub(crate) async fn measure(backend: &Backend) -> anyhow::Result<Vec<Figure>> {
     deploys.studio.close().await;
     eprintln!("a deploy until its lobby is wanted: {alone:.2} ms alone, {beside:.2} ms beside {OTHERS}");
     Ok(vec![
-        Figure::new(
+        Measurement::new(
             "deploy_beside_10000",
             "Deploy until its lobby is wanted, beside 10,000 deployments",
             "ms",
@@ -93,7 +93,7 @@ impl Deploys {
             let begun = Instant::now();
             let id = self.studio.developer.deploy_version(&request).await?.deployment_id;
             while self.studio.details(id).await.lobby_refs.is_empty() {
-                ensure!(begun.elapsed() < PATIENCE, "deployment {id} gets no lobby");
+                ensure!(begun.elapsed() < TIMEOUT, "deployment {id} gets no lobby");
             }
             times.push(begun.elapsed().as_secs_f64() * 1e3);
         }

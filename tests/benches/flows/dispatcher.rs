@@ -10,9 +10,9 @@ use serde_json::json;
 use crate::{
     baseline::ROOM,
     fixture::{FlowFixture, Guest, Server},
-    net::{Frames, Peer, Table, Tally, text, upgrade},
+    net::{Counts, Frames, Peer, Table, text, upgrade},
     process::Baseline,
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::{Compared, Rounds, Side},
 };
 
@@ -21,53 +21,53 @@ const PLAYERS: [usize; 3] = [1, 100, 500];
 pub(crate) const ENDPOINT: &str = "/dispatcher/v1/entrypoint/websocket/endpoint";
 const CONFIG: &str =
     r#"{"modes":[],"deployment":{"min_lobbies":1,"lobby":{"max_assignments":1000,"cpu_limit":10}}}"#;
-/// What is said.
-const SAID: &str = "x 12.5 y 88.1 heading 271.0 fire 0 jump 1 weapon 3 at 1700000000";
+/// The text of a frame.
+const PAYLOAD: &str = "x 12.5 y 88.1 heading 271.0 fire 0 jump 1 weapon 3 at 1700000000";
 /// What a game server gets and sends, around the client's id.
-const LETTER: (&str, &str) = (r#"{"client_id":""#, r#"","encoding":"TXT","message":"#);
+const ENVELOPE: (&str, &str) = (r#"{"client_id":""#, r#"","encoding":"TXT","message":"#);
 const ORDER: (&str, &str) = (r#"{"clients":[""#, r#""],"encoding":"TXT","message":"#);
 
 /// Says something and waits for it to come back.
 struct Player {
-    says: Vec<u8>,
-    hears: Vec<u8>,
+    sends: Vec<u8>,
+    expects: Vec<u8>,
     begun: Instant,
 }
 
 impl Peer for Player {
-    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        tally.busy += 1;
+    fn begin(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        counts.busy += 1;
         self.begun = Instant::now();
-        text(output, &self.says);
+        text(output, &self.sends);
         Ok(())
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
         let mut frames = Frames::new(input);
         while let Some(frame) = frames.next(output)? {
-            ensure!(frame == self.hears, "{}", String::from_utf8_lossy(frame));
-            if tally.complete(self.begun) {
+            ensure!(frame == self.expects, "{}", String::from_utf8_lossy(frame));
+            if counts.complete(self.begun) {
                 self.begun = Instant::now();
-                text(output, &self.says);
+                text(output, &self.sends);
             } else {
-                tally.busy -= 1;
+                counts.busy -= 1;
             }
         }
         Ok(frames.taken)
     }
 }
 
-/// A game server that sends everything back to who has said it.
+/// A game server that sends everything back to its sender.
 struct Echo(Vec<u8>);
 
 impl Peer for Echo {
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<usize> {
         let mut frames = Frames::new(input);
         while let Some(frame) = frames.next(output)? {
-            let rest = frame.strip_prefix(LETTER.0.as_bytes()).context("no letter")?;
+            let rest = frame.strip_prefix(ENVELOPE.0.as_bytes()).context("no letter")?;
             let end = memchr::memchr(b'"', rest).context("no client")?;
             let (client, rest) = rest.split_at(end);
-            let message = rest.strip_prefix(LETTER.1.as_bytes()).context("no message")?;
+            let message = rest.strip_prefix(ENVELOPE.1.as_bytes()).context("no message")?;
             self.0.clear();
             for part in [ORDER.0.as_bytes(), client, ORDER.1.as_bytes(), message] {
                 self.0.extend_from_slice(part);
@@ -89,8 +89,8 @@ fn ours(stage: &FlowFixture, server: &mut Server, guests: &mut [Guest]) -> anyho
     for guests in guests.chunks_mut(250) {
         for token in stage.invite(server, guests)? {
             let player = Player {
-                says: SAID.as_bytes().to_vec(),
-                hears: SAID.as_bytes().to_vec(),
+                sends: PAYLOAD.as_bytes().to_vec(),
+                expects: PAYLOAD.as_bytes().to_vec(),
                 begun: Instant::now(),
             };
             table.seat(upgrade(stage.address, ENDPOINT, &header(&token))?, Box::new(player))?;
@@ -106,8 +106,8 @@ fn theirs(baseline: &Baseline, guests: &[Guest]) -> anyhow::Result<Room> {
     let mut table = Room::new()?;
     let runtime = upgrade(baseline.address, ROOM, "")?;
     for Guest { client, .. } in guests {
-        let around = |it: (&str, &str)| format!("{}{client}{}{}}}", it.0, it.1, json!(SAID)).into_bytes();
-        let player = Player { says: around(LETTER), hears: around(ORDER), begun: Instant::now() };
+        let around = |it: (&str, &str)| format!("{}{client}{}{}}}", it.0, it.1, json!(PAYLOAD)).into_bytes();
+        let player = Player { sends: around(ENVELOPE), expects: around(ORDER), begun: Instant::now() };
         let wire = upgrade(baseline.address, &format!("{ROOM}?client={client}"), "")?;
         table.seat(wire, Box::new(player))?;
     }
@@ -119,7 +119,7 @@ pub(crate) async fn measure(
     backend: &Backend,
     baseline: &Baseline,
     rounds: Rounds,
-) -> anyhow::Result<Vec<Figure>> {
+) -> anyhow::Result<Vec<Measurement>> {
     let stage = FlowFixture::open(backend, CONFIG).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
@@ -135,7 +135,7 @@ pub(crate) async fn measure(
         each.collect::<anyhow::Result<Vec<_>>>()
     })?;
     stage.close().await;
-    Ok(compared.iter().zip(NAMES).flat_map(|(it, names)| figures(it, names)).collect())
+    Ok(compared.iter().zip(NAMES).flat_map(|(it, names)| measurements(it, names)).collect())
 }
 
 /// Keys and names of what is measured, for each number of players.
@@ -157,18 +157,18 @@ const NAMES: [[(&str, &str); 3]; 3] = [
     ],
 ];
 
-fn figures(it: &Compared, names: [(&'static str, &'static str); 3]) -> Vec<Figure> {
+fn measurements(compared: &Compared, names: [(&'static str, &'static str); 3]) -> Vec<Measurement> {
     let what = "bare actix relay";
     let [throughput, p99, cpu] = names;
     vec![
-        Figure::new(throughput.0, throughput.1, "per s")
-            .compared(it.ours.per_second, what, it.baseline.per_second)
-            .ratio(it.throughput, Bar::AtLeast(0.7)),
-        Figure::new(p99.0, p99.1, "µs")
-            .compared(it.ours.p99, what, it.baseline.p99)
-            .ratio(it.p99, Bar::AtMost(2.0)),
-        Figure::new(cpu.0, cpu.1, "µs")
-            .compared(it.ours.cpu, what, it.baseline.cpu)
-            .ratio(it.ours.cpu / it.baseline.cpu, Bar::None),
+        Measurement::new(throughput.0, throughput.1, "per s")
+            .compared(compared.ours.per_second, what, compared.baseline.per_second)
+            .ratio(compared.throughput, Bar::AtLeast(0.7)),
+        Measurement::new(p99.0, p99.1, "µs")
+            .compared(compared.ours.p99, what, compared.baseline.p99)
+            .ratio(compared.p99, Bar::AtMost(2.0)),
+        Measurement::new(cpu.0, cpu.1, "µs")
+            .compared(compared.ours.cpu, what, compared.baseline.cpu)
+            .ratio(compared.ours.cpu / compared.baseline.cpu, Bar::None),
     ]
 }

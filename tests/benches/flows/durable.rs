@@ -16,9 +16,9 @@ use crate::{
     fixture::{COMMANDS, Commands, FlowFixture, INTERCHANGE, Server, WAIT},
     load::Outcome,
     metrics::commits,
-    net::{Answers, Peer, Table, Tally, Wire, ask, connect, head},
-    relay::{Delivery, SAID},
-    report::{Bar, Figure},
+    net::{Answers, Counts, Peer, Table, Wire, connect, head, write_request},
+    relay::{Delivery, PAYLOAD},
+    report::{Bar, Measurement},
     rounds::{Rounds, Side, median},
 };
 
@@ -38,7 +38,7 @@ struct Player {
 }
 
 impl Player {
-    fn ask(&mut self, output: &mut Vec<u8>) {
+    fn write_request(&mut self, output: &mut Vec<u8>) {
         let Self { client, body, .. } = self;
         body.clear();
         body.extend([r#"{"client_id":""#, client, r#"","outgoing_messages":["#]);
@@ -46,37 +46,37 @@ impl Player {
             self.seq += 1;
             let (comma, seq) = (if index > 0 { "," } else { "" }, self.seq);
             body.push_str(&format!(
-                r#"{comma}{{"id":{seq},"qualifier":"CLIENT_OUTGOING_MESSAGE","body":{{"data":"{SAID}"}}}}"#
+                r#"{comma}{{"id":{seq},"qualifier":"CLIENT_OUTGOING_MESSAGE","body":{{"data":"{PAYLOAD}"}}}}"#
             ));
         }
         body.push_str("],\"consumed_messages\":[]}");
-        ask(output, &self.head, body);
+        write_request(output, &self.head, body);
     }
 }
 
 impl Peer for Player {
-    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        tally.busy += 1;
-        self.ask(output);
+    fn begin(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        counts.busy += 1;
+        self.write_request(output);
         Ok(())
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
         let mut answers = Answers::new(input);
         while answers.next()?.is_some() {
-            if tally.goes_on(Instant::now()) {
-                self.ask(output);
+            if counts.goes_on(Instant::now()) {
+                self.write_request(output);
             } else {
-                tally.busy -= 1;
+                counts.busy -= 1;
             }
         }
         Ok(answers.taken)
     }
 }
 
-/// A game server that takes everything in, tick by tick. One that asks at once consumes most of it
-/// before it is written, and then it never is: PostgreSQL would have far less to do than in the
-/// baseline.
+/// A game server that receives everything, tick by tick. Without ticks it would consume most
+/// messages before they are written, and then they never are. PostgreSQL would have far less to do
+/// than in the baseline.
 struct Consumer {
     head: String,
     /// When it asks next, unless it has asked.
@@ -102,22 +102,22 @@ impl Consumer {
 }
 
 impl Peer for Consumer {
-    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        self.after(output, tally)
+    fn begin(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        self.after(output, counts)
     }
 
-    fn after(&mut self, output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+    fn after(&mut self, output: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<()> {
         if self.due.take_if(|it| Instant::now() >= *it).is_some() {
-            ask(output, &self.head, &self.body);
+            write_request(output, &self.head, &self.body);
         }
         Ok(())
     }
 
-    fn hear(&mut self, input: &[u8], _: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], _: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
         let mut answers = Answers::new(input);
         while let Some(body) = answers.next()? {
             let came: Commands<'_> = serde_json::from_slice(body)?;
-            tally.complete_many(came.incoming_commands.len());
+            counts.complete_many(came.incoming_commands.len());
             self.prepare(came.incoming_commands.iter().map(|it| it.id));
             self.due = Some(Instant::now() + TICK);
         }
@@ -141,37 +141,37 @@ fn seat(stage: &FlowFixture, server: &Server) -> anyhow::Result<Table<Box<dyn Pe
 /// Writes the same rows for so long: each transaction puts some in and takes those of the last one
 /// out.
 async fn write(session: &Session, rows: usize, time: Duration) -> anyhow::Result<Outcome> {
-    let body: Arc<str> = format!(r#"{{"client_id":"{}","message":"{SAID}"}}"#, u64::MAX / 3).into();
+    let body: Arc<str> = format!(r#"{{"client_id":"{}","message":"{PAYLOAD}"}}"#, u64::MAX / 3).into();
     let (mailbox, start) = (u64::MAX >> 2, Instant::now());
     let mailbox = i64::try_from(mailbox)?;
     let (mut next, mut last, mut commits) = (0_i64, Vec::new(), 0_u32);
     while start.elapsed() < time {
-        let mut it = Rows::default();
-        std::mem::take(&mut last).into_iter().for_each(|id| it.delete(mailbox, id));
+        let mut statement = Rows::default();
+        std::mem::take(&mut last).into_iter().for_each(|id| statement.delete(mailbox, id));
         for _ in 0..rows {
-            it.insert(mailbox, next, 20, &body);
+            statement.insert(mailbox, next, 20, &body);
             last.push(next);
             next += 1;
         }
-        session.write(&it).await?;
+        session.write(&statement).await?;
         commits += 1;
     }
-    let mut it = Rows::default();
-    last.into_iter().for_each(|id| it.delete(mailbox, id));
-    session.write(&it).await?;
+    let mut statement = Rows::default();
+    last.into_iter().for_each(|id| statement.delete(mailbox, id));
+    session.write(&statement).await?;
     let took = start.elapsed();
     let all = u32::try_from(next)?;
     let each = took / commits.max(1);
     Ok(Outcome { per_second: f64::from(all) / took.as_secs_f64(), p50: each, p99: each, all })
 }
 
-pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result<Vec<Measurement>> {
     let stage = FlowFixture::open(backend, &Delivery::Durable.config()).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
     let session = Session::open(&baseline::config(&backend.data_dir().join("pg/run"))).await?;
     let (rows, mut per_message) = (Cell::new(GUESS), Vec::new());
-    let it = tokio::task::block_in_place(|| {
+    let compared = tokio::task::block_in_place(|| {
         let mut table = seat(&stage, &server)?;
         server.drain()?;
         let ours = |time: Duration| -> anyhow::Result<Outcome> {
@@ -196,14 +196,22 @@ pub(crate) async fn measure(backend: &Backend, rounds: Rounds) -> anyhow::Result
     })?;
     stage.close().await;
     Ok(vec![
-        Figure::new("durable_batches", "Durable messages to a game server, 10 in a request", "per s")
-            .compared(it.ours.per_second, "PostgreSQL, same rows and commits", it.baseline.per_second)
-            .ratio(it.throughput, Bar::AtLeast(0.5)),
-        Figure::new("durable_batches_cpu", "The same, time of a core in the server for a message", "µs")
-            .absolute(it.ours.cpu, Bar::None),
+        Measurement::new("durable_batches", "Durable messages to a game server, 10 in a request", "per s")
+            .compared(
+                compared.ours.per_second,
+                "PostgreSQL, same rows and commits",
+                compared.baseline.per_second,
+            )
+            .ratio(compared.throughput, Bar::AtLeast(0.5)),
+        Measurement::new("durable_batches_cpu", "The same, time of a core in the server for a message", "µs")
+            .absolute(compared.ours.cpu, Bar::None),
         // What is consumed before it was written is neither put in nor taken out: ours may write
         // less than the baseline.
-        Figure::new("durable_batches_rows", "The same, rows written for a message (baseline: 2)", "rows")
-            .absolute(median(per_message), Bar::None),
+        Measurement::new(
+            "durable_batches_rows",
+            "The same, rows written for a message (baseline: 2)",
+            "rows",
+        )
+        .absolute(median(per_message), Bar::None),
     ])
 }

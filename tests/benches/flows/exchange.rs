@@ -10,7 +10,7 @@ use crate::{
     load::{self, Script, request},
     lobby::{Entrant, Game},
     process::Baseline,
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::{Rounds, Side},
 };
 
@@ -40,7 +40,7 @@ pub(crate) async fn measure(
     game: &Game,
     baseline: &Baseline,
     rounds: Rounds,
-) -> anyhow::Result<Vec<Figure>> {
+) -> anyhow::Result<Vec<Measurement>> {
     let mut entrants = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         let mut entrant = game.sign_up().await?;
@@ -56,18 +56,19 @@ pub(crate) async fn measure(
     };
     let ours = Side { process: backend.process(), load: load(address, ours) };
     let theirs = Side { process: baseline.id(), load: load(baseline.address, theirs) };
-    let it = tokio::task::spawn_blocking(move || rounds.compare("empty interchange", ours, theirs)).await??;
+    let compared =
+        tokio::task::spawn_blocking(move || rounds.compare("empty interchange", ours, theirs)).await??;
     let what = "bare actix-web";
     Ok(vec![
-        Figure::new("exchange_throughput", "Empty interchange, 64 connections", "per s")
-            .compared(it.ours.per_second, what, it.baseline.per_second)
-            .ratio(it.throughput, Bar::AtLeast(0.6)),
-        Figure::new("exchange_p99", "Empty interchange, 64 connections, p99", "µs")
-            .compared(it.ours.p99, what, it.baseline.p99)
-            .ratio(it.p99, Bar::AtMost(3.0)),
-        Figure::new("exchange_cpu", "Empty interchange, time of a core in the server", "µs")
-            .compared(it.ours.cpu, what, it.baseline.cpu)
-            .ratio(it.ours.cpu / it.baseline.cpu, Bar::None),
+        Measurement::new("exchange_throughput", "Empty interchange, 64 connections", "per s")
+            .compared(compared.ours.per_second, what, compared.baseline.per_second)
+            .ratio(compared.throughput, Bar::AtLeast(0.6)),
+        Measurement::new("exchange_p99", "Empty interchange, 64 connections, p99", "µs")
+            .compared(compared.ours.p99, what, compared.baseline.p99)
+            .ratio(compared.p99, Bar::AtMost(3.0)),
+        Measurement::new("exchange_cpu", "Empty interchange, time of a core in the server", "µs")
+            .compared(compared.ours.cpu, what, compared.baseline.cpu)
+            .ratio(compared.ours.cpu / compared.baseline.cpu, Bar::None),
     ])
 }
 

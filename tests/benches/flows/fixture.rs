@@ -14,7 +14,7 @@ use serde_json::{json, value::RawValue};
 
 use crate::{
     load::{Script, request},
-    net::{Ask, finish},
+    net::{PreparedRequest, finish},
 };
 
 const PLAYER: &str = "/service/v1/entrypoint/player/request";
@@ -22,7 +22,7 @@ pub(crate) const RUNTIME: &str = "/service/v1/entrypoint/runtime/request";
 pub(crate) const INTERCHANGE: &str = "/service/v1/entrypoint/player/request/interchange";
 pub(crate) const COMMANDS: &str = "/service/v1/entrypoint/runtime/request/interchange";
 /// The longest that a container may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections by which players come.
 const AT_ONCE: usize = 32;
 /// Milliseconds that a request waits for something to come.
@@ -56,24 +56,24 @@ impl FlowFixture {
             if found.len() >= count {
                 return found.iter().map(|it| Server::start(self.address, it)).collect();
             }
-            ensure!(begun.elapsed() < PATIENCE, "{} of {count} containers: {}", found.len(), backend.log());
+            ensure!(begun.elapsed() < TIMEOUT, "{} of {count} containers: {}", found.len(), backend.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
     /// New players, all of whom are in a lobby.
     pub(crate) fn guests(&self, count: usize) -> anyhow::Result<Vec<Guest>> {
-        let place =
+        let stage_body =
             json!({"tenant": self.studio.tenant, "project": self.studio.project, "stage": self.studio.stage});
         let mut arrivals: Vec<_> =
-            (0..count).map(|_| Arrival::new(self.address, place.to_string())).collect();
+            (0..count).map(|_| Arrival::new(self.address, stage_body.to_string())).collect();
         finish(self.address, &mut arrivals, AT_ONCE)?;
         let mut guests: Vec<_> = arrivals.into_iter().map(|it| it.guest).collect();
         self.fetch(&mut guests, "RUNTIME_ASSIGNMENT_MESSAGE")?;
         Ok(guests)
     }
 
-    /// Waits until every one was told this, and consumes all that comes. The bodies.
+    /// Waits until every guest got this message, and consumes all that comes. Returns the bodies.
     pub(crate) fn fetch(&self, guests: &mut [Guest], wanted: &'static str) -> anyhow::Result<Vec<String>> {
         let mut fetches: Vec<_> = guests.iter_mut().map(|it| Fetch::new(self.address, it, wanted)).collect();
         finish(self.address, &mut fetches, AT_ONCE)?;
@@ -85,12 +85,12 @@ impl FlowFixture {
         let body = |it: &Guest| json!({"client_id": it.client, "protocol": "DISPATCHER"}).to_string();
         let commands: Vec<_> = guests.iter().map(|it| ("UPGRADE_CONNECTION", body(it))).collect();
         server.exchange(&commands, 0)?;
-        let told = self.fetch(guests, "CONNECTION_UPGRADE_MESSAGE")?;
+        let upgrades = self.fetch(guests, "CONNECTION_UPGRADE_MESSAGE")?;
         let token = |body: &String| -> anyhow::Result<String> {
-            let it: ConnectionUpgrade = serde_json::from_str(body)?;
-            Ok(it.web_socket_config.ws_token)
+            let upgrade: ConnectionUpgrade = serde_json::from_str(body)?;
+            Ok(upgrade.web_socket_config.ws_token)
         };
-        told.iter().map(token).collect()
+        upgrades.iter().map(token).collect()
     }
 
     /// Deletes everything.
@@ -103,7 +103,7 @@ impl FlowFixture {
 pub(crate) struct Server {
     pub(crate) token: String,
     ws_token: String,
-    ask: Ask,
+    prepared: PreparedRequest,
     pub(crate) seq: u64,
     consumed: Vec<String>,
 }
@@ -132,17 +132,17 @@ pub(crate) struct Messages<'a> {
 }
 
 impl Server {
-    pub(crate) fn start(address: SocketAddr, it: &IdleRuntime) -> anyhow::Result<Self> {
+    pub(crate) fn start(address: SocketAddr, runtime: &IdleRuntime) -> anyhow::Result<Self> {
         #[derive(Deserialize)]
         struct Made {
             api_token: String,
             ws_token: String,
         }
-        let body = json!({"runtime_id": it.id, "password": it.password}).to_string();
-        let made = Ask::new(address, &format!("{RUNTIME}/create-token"), "")?.send(&body)?;
+        let body = json!({"runtime_id": runtime.id, "password": runtime.password}).to_string();
+        let made = PreparedRequest::new(address, &format!("{RUNTIME}/create-token"), "")?.send(&body)?;
         let Made { api_token, ws_token } = serde_json::from_slice(&made)?;
-        let ask = Ask::new(address, COMMANDS, &api_token)?;
-        let mut server = Self { token: api_token, ws_token, ask, seq: 0, consumed: Vec::new() };
+        let prepared = PreparedRequest::new(address, COMMANDS, &api_token)?;
+        let mut server = Self { token: api_token, ws_token, prepared, seq: 0, consumed: Vec::new() };
         server.exchange(&[], 0)?;
         Ok(server)
     }
@@ -160,7 +160,7 @@ impl Server {
         wait: u32,
     ) -> anyhow::Result<Vec<(String, String)>> {
         let body = self.body(commands, wait);
-        let answer = self.ask.send(&body)?;
+        let answer = self.prepared.send(&body)?;
         let answer: Commands<'_> = serde_json::from_slice(&answer)?;
         if let Some(rejected) = answer.rejected_commands {
             anyhow::bail!("rejected: {rejected}");
@@ -198,7 +198,7 @@ pub(crate) struct Guest {
 /// Makes a user, a token, and a client.
 struct Arrival {
     address: SocketAddr,
-    place: String,
+    stage_body: String,
     next: Vec<u8>,
     guest: Guest,
 }
@@ -212,9 +212,9 @@ struct Arrived {
 }
 
 impl Arrival {
-    fn new(address: SocketAddr, place: String) -> Self {
+    fn new(address: SocketAddr, stage_body: String) -> Self {
         let next = request(address, &format!("{PLAYER}/create-user"), None, "{}");
-        Self { address, place, next, guest: Guest::default() }
+        Self { address, stage_body, next, guest: Guest::default() }
     }
 }
 
@@ -224,22 +224,22 @@ impl Script for Arrival {
     }
 
     fn answered(&mut self, body: &[u8]) -> anyhow::Result<bool> {
-        let it: Arrived = serde_json::from_slice(body)?;
-        if let (Some(user), Some(password)) = (it.user_id, it.password) {
+        let answer: Arrived = serde_json::from_slice(body)?;
+        if let (Some(user), Some(password)) = (answer.user_id, answer.password) {
             let body = json!({"user_id": user, "password": password}).to_string();
             self.next = request(self.address, &format!("{PLAYER}/create-token"), None, &body);
         }
-        if let Some(token) = it.raw_token {
+        if let Some(token) = answer.raw_token {
             let path = format!("{PLAYER}/create-client");
-            self.next = request(self.address, &path, Some(&token), &self.place);
+            self.next = request(self.address, &path, Some(&token), &self.stage_body);
             self.guest.token = token;
         }
-        self.guest.client = it.client_id.unwrap_or_default();
+        self.guest.client = answer.client_id.unwrap_or_default();
         Ok(!self.guest.client.is_empty())
     }
 }
 
-/// Fetches until something was told, and consumes all that came.
+/// Fetches until the wanted message came, and consumes all that came.
 struct Fetch<'a> {
     address: SocketAddr,
     guest: &'a Guest,
@@ -251,11 +251,11 @@ struct Fetch<'a> {
 impl<'a> Fetch<'a> {
     fn new(address: SocketAddr, guest: &'a mut Guest, wanted: &'static str) -> Self {
         let mut fetch = Self { address, guest, wanted, next: Vec::new(), found: None };
-        fetch.ask(&[]);
+        fetch.write_request(&[]);
         fetch
     }
 
-    fn ask(&mut self, consumed: &[&str]) {
+    fn write_request(&mut self, consumed: &[&str]) {
         let wait = if self.found.is_none() { WAIT } else { 0 };
         let body = json!({
             "client_id": self.guest.client, "outgoing_messages": [], "consumed_messages": consumed, "wait": wait,
@@ -270,12 +270,12 @@ impl Script for Fetch<'_> {
     }
 
     fn answered(&mut self, body: &[u8]) -> anyhow::Result<bool> {
-        let it: Messages<'_> = serde_json::from_slice(body)?;
-        let all = it.incoming_messages;
+        let answer: Messages<'_> = serde_json::from_slice(body)?;
+        let all = answer.incoming_messages;
         let found = all.iter().find(|it| it.qualifier == self.wanted);
         let done = self.found.is_some() && all.is_empty();
         self.found = self.found.take().or_else(|| found.map(|it| it.body.get().to_owned()));
-        self.ask(&all.iter().map(|it| it.id).collect::<Vec<_>>());
+        self.write_request(&all.iter().map(|it| it.id).collect::<Vec<_>>());
         Ok(done)
     }
 }

@@ -80,8 +80,8 @@ async fn network() -> HttpResponse {
 
 async fn list(all: Data<Containers>) -> Json<Value> {
     let all = all.lock();
-    let it = |(name, it): (&String, &Container)| json!({"Id": name, "Labels": it.labels, "State": "running"});
-    Json(all.iter().map(it).collect())
+    let listed = |(name, container): (&String, &Container)| json!({"Id": name, "Labels": container.labels, "State": "running"});
+    Json(all.iter().map(listed).collect())
 }
 
 #[derive(Deserialize)]
@@ -98,8 +98,8 @@ async fn create(all: Data<Containers>, named: Query<Named>, body: Json<Container
 
 async fn inspect(all: Data<Containers>, path: Path<Named>) -> HttpResponse {
     match all.lock().get(&path.name) {
-        Some(it) => HttpResponse::Ok()
-            .json(json!({"Id": path.name, "State": {"Status": "running"}, "Config": {"Env": it.env}})),
+        Some(container) => HttpResponse::Ok()
+            .json(json!({"Id": path.name, "State": {"Status": "running"}, "Config": {"Env": container.env}})),
         None => HttpResponse::NotFound().json(json!({"message": "no such container"})),
     }
 }
@@ -109,7 +109,7 @@ async fn remove(all: Data<Containers>, path: Path<Named>) -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 
-/// What its game server is told.
+/// The environment of a game server.
 #[derive(Serialize, Deserialize)]
 struct Running {
     name: String,
@@ -117,8 +117,9 @@ struct Running {
 }
 
 async fn running(all: Data<Containers>) -> Json<Vec<Running>> {
-    let variables = |it: &Container| {
-        it.env
+    let variables = |container: &Container| {
+        container
+            .env
             .iter()
             .filter_map(|it| it.split_once('='))
             .map(|it| (it.0.to_owned(), it.1.to_owned()))
@@ -154,11 +155,11 @@ impl Host {
     }
 }
 
-fn idle_runtime(it: Running) -> Option<IdleRuntime> {
+fn idle_runtime(running: Running) -> Option<IdleRuntime> {
     Some(IdleRuntime {
-        id: it.variables.get(RUNTIME_ID)?.parse().ok()?,
-        password: it.variables.get(PASSWORD)?.clone(),
-        qualifier: it.variables.get(RUNTIME_QUALIFIER)?.parse().ok()?,
-        container: it.name,
+        id: running.variables.get(RUNTIME_ID)?.parse().ok()?,
+        password: running.variables.get(PASSWORD)?.clone(),
+        qualifier: running.variables.get(RUNTIME_QUALIFIER)?.parse().ok()?,
+        container: running.name,
     })
 }

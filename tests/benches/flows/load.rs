@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 /// Before the counted time begins.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
 /// A server that is silent for so long is broken.
-const SILENCE: Duration = Duration::from_secs(10);
+const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// What one connection asks.
 pub(crate) trait Script {
@@ -75,22 +75,22 @@ pub(crate) fn run<S: Script>(
     }
     let (mut times, mut all) = (Vec::with_capacity(1 << 20), 0_u32);
     loop {
-        poll.poll(&mut events, Some(SILENCE))?;
-        ensure!(!events.is_empty(), "no answer for {SILENCE:?}");
+        poll.poll(&mut events, Some(MAX_IDLE))?;
+        ensure!(!events.is_empty(), "no answer for {MAX_IDLE:?}");
         if Instant::now() >= until {
             return outcome(times, time, all);
         }
         for event in &events {
-            let Some(it) = connections.get_mut(event.token().0) else { continue };
-            let Some(complete) = it.receive().with_context(|| address.to_string())? else { continue };
+            let Some(connection) = connections.get_mut(event.token().0) else { continue };
+            let Some(complete) = connection.receive().with_context(|| address.to_string())? else { continue };
             if complete {
                 let now = Instant::now();
                 all += 1;
                 if now >= from {
-                    times.push(u32::try_from((now - it.begun).as_nanos()).unwrap_or(u32::MAX));
+                    times.push(u32::try_from((now - connection.begun).as_nanos()).unwrap_or(u32::MAX));
                 }
             }
-            it.send(complete)?;
+            connection.send(complete)?;
         }
     }
 }

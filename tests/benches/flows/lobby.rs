@@ -13,7 +13,7 @@ use omgservers_client::{Event, Player, Session, Transport};
 use omgservers_tests::{Backend, Docker, Studio, eventually, run};
 
 use crate::{
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::{median, percentile},
 };
 
@@ -23,7 +23,7 @@ const FIRST: usize = 7;
 const LATER: usize = 100;
 const TIMES: usize = 3;
 /// The longest that anything here may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A version of the sample game whose image is on the host.
 pub(crate) struct Game {
@@ -43,7 +43,7 @@ pub(crate) struct Entrant {
 impl Game {
     /// Pushes and deploys it.
     pub(crate) async fn push(backend: &Backend, studio: Studio) -> Self {
-        // One lobby for all: what is told is not the start of a second one.
+        // One lobby for all: the time is not the start of a second one.
         let config = r#"{"modes":[],"deployment":{"lobby":{"max_assignments":1000}}}"#;
         let version = studio.push(backend, config).await;
         let image = format!(
@@ -102,7 +102,7 @@ impl Game {
 }
 
 impl Entrant {
-    /// Fetches until the lobby is told.
+    /// Fetches until the assignment to a lobby comes.
     pub(crate) async fn until_assigned(&mut self) -> anyhow::Result<()> {
         let start = Instant::now();
         loop {
@@ -110,12 +110,12 @@ impl Entrant {
             if events.iter().any(|it| matches!(it, Event::Assigned { .. })) {
                 return Ok(());
             }
-            ensure!(start.elapsed() < PATIENCE, "no lobby");
+            ensure!(start.elapsed() < TIMEOUT, "no lobby");
         }
     }
 }
 
-pub(crate) async fn measure(backend: &Backend, game: &Game) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(backend: &Backend, game: &Game) -> anyhow::Result<Vec<Measurement>> {
     // The first brings the image to the host.
     game.time().await?;
     game.clear(backend, game.deployment).await?;
@@ -146,12 +146,12 @@ pub(crate) async fn measure(backend: &Backend, game: &Game) -> anyhow::Result<Ve
     let (ours, theirs) = (median(ours), median(theirs));
     let what = "docker run";
     Ok(vec![
-        Figure::new("first_lobby", "First player of a deployment to its lobby", "ms")
+        Measurement::new("first_lobby", "First player of a deployment to its lobby", "ms")
             .compared(ours, what, theirs)
             .ratio(ratio, Bar::AtMost(1.5)),
-        Figure::new("next_lobby_p50", "Player to a lobby that is up, median", "ms")
+        Measurement::new("next_lobby_p50", "Player to a lobby that is up, median", "ms")
             .absolute(median(p50), Bar::AtMost(20.0)),
-        Figure::new("next_lobby_p99", "Player to a lobby that is up, p99 of 100", "ms")
+        Measurement::new("next_lobby_p99", "Player to a lobby that is up, p99 of 100", "ms")
             .absolute(median(p99), Bar::AtMost(20.0)),
     ])
 }
@@ -171,7 +171,7 @@ fn docker_run(image: &str) -> anyhow::Result<f64> {
     command.arg(image).stdin(Stdio::null()).stdout(Stdio::piped());
     let waiting = std::thread::spawn(move || -> std::io::Result<Instant> {
         let (mut connection, _) = listener.accept()?;
-        connection.set_read_timeout(Some(PATIENCE))?;
+        connection.set_read_timeout(Some(TIMEOUT))?;
         let mut request = [0; 4096];
         let mut filled = 0;
         loop {
@@ -186,7 +186,7 @@ fn docker_run(image: &str) -> anyhow::Result<f64> {
     let output = command.spawn()?.wait_with_output()?;
     ensure!(output.status.success(), "docker run failed");
     let container = String::from_utf8(output.stdout)?.trim().to_owned();
-    while !waiting.is_finished() && start.elapsed() < PATIENCE {
+    while !waiting.is_finished() && start.elapsed() < TIMEOUT {
         std::thread::sleep(Duration::from_millis(5));
     }
     run(&mut docker.command(&["rm", "--force", &container]));

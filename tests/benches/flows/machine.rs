@@ -22,8 +22,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Looks at the machine and at the server's PostgreSQL.
-    pub(crate) async fn look(socket: &Path) -> anyhow::Result<Self> {
+    /// Inspects the machine and the server's PostgreSQL.
+    pub(crate) async fn inspect(socket: &Path) -> anyhow::Result<Self> {
         let field = |file: &str, name: &str| {
             let text = std::fs::read_to_string(file).unwrap_or_default();
             let line = text.lines().find(|it| it.starts_with(name)).unwrap_or_default();
@@ -31,16 +31,16 @@ impl Machine {
         };
         let kilobytes: u64 =
             field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
-        let said =
+        let output_of =
             |program: &str, arguments: &[&str]| run(Command::new(program).args(arguments)).trim().to_owned();
         Ok(Self {
             cpu: field("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory: format!("{} MiB", kilobytes / 1024),
-            kernel: said("uname", &["-sr"]),
-            rustc: said("rustc", &["--version"]),
+            kernel: output_of("uname", &["-sr"]),
+            rustc: output_of("rustc", &["--version"]),
             postgresql: postgresql(socket).await?,
-            docker: said("docker", &["version", "--format", "{{.Server.Version}}"]),
+            docker: output_of("docker", &["version", "--format", "{{.Server.Version}}"]),
         })
     }
 }

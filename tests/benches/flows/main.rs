@@ -1,10 +1,10 @@
 //! Figures of whole flows, as ratios against baselines that are measured in the same run: `make
 //! bench`.
 //!
-//! The server is the release binary as a child process, the baselines are child processes of this
-//! program, and the load comes from one thread of this process, which plays the game servers, too.
-//! Rounds alternate, and what counts is the median of the ratios of neighbouring rounds: a machine
-//! that is busy with something else is so for both.
+//! The server is the release binary as a child process; the baselines are child processes of this
+//! program. The load comes from one thread of this process, which plays the game servers, too.
+//! Rounds alternate, and the result is the median of the ratios of neighbouring rounds. Other load
+//! of the machine hits both alike.
 #![expect(clippy::print_stdout, reason = "a program for the command line")]
 
 mod baseline;
@@ -131,7 +131,7 @@ async fn measure(cli: &Cli) -> anyhow::Result<Report> {
     anyhow::ensure!(server.exists(), "build the server first: cargo build --release --bin omgservers");
     let mut backend = backend(&[]).await;
     let socket = backend.data_dir().join("pg/run");
-    let mut report = Report::new(Machine::look(&socket).await?);
+    let mut report = Report::new(Machine::inspect(&socket).await?);
     {
         let baseline = process::Served::baseline(&socket)?;
         if wanted(Flow::SignUp) {

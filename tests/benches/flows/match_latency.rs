@@ -1,4 +1,4 @@
-//! From the last ticket that a match needs to all of its players being told.
+//! From the last ticket that a match needs to the assignments of all of its players.
 
 use omgservers_tests::Backend;
 
@@ -6,13 +6,13 @@ use crate::{
     host::Host,
     matches::{Arena, Part, Polling},
     net::{Wire, connect},
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::percentile,
 };
 
 const MATCHES: usize = 250;
 
-pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Vec<Measurement>> {
     let mut arena = Arena::open(backend, host, MATCHES, 2).await?;
     let times = tokio::task::block_in_place(|| {
         let guests = arena.stage.guests(2 * MATCHES)?;
@@ -37,8 +37,8 @@ pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Ve
     let (p50, p99) = (percentile(times.clone(), 50), percentile(times.clone(), 99));
     eprintln!("{MATCHES} matches, one after the other: p50 {p50:.1} ms, p99 {p99:.1} ms");
     Ok(vec![
-        Figure::new("match_latency_p50", "Last needed ticket to both players told, warm match", "ms")
+        Measurement::new("match_latency_p50", "Last needed ticket to both players told, warm match", "ms")
             .absolute(p50, Bar::AtMost(10.0)),
-        Figure::new("match_latency_p99", "The same, p99 of 250", "ms").absolute(p99, Bar::AtMost(50.0)),
+        Measurement::new("match_latency_p99", "The same, p99 of 250", "ms").absolute(p99, Bar::AtMost(50.0)),
     ])
 }

@@ -1,5 +1,5 @@
 //! What flows of matches share: a backend whose game servers are simulated, with matches that are
-//! warm, and players who wait to be told theirs.
+//! warm, and players that wait for their assignments.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -18,11 +18,11 @@ use crate::{
     fixture::{COMMANDS, Commands, FlowFixture, Guest, RUNTIME, Server, WAIT},
     host::Host,
     load::{Script, request},
-    net::{Answers, Frames, Peer, Table, Tally, Wire, ask, connect, finish, head},
+    net::{Answers, Counts, Frames, Peer, Table, Wire, connect, finish, head, write_request},
 };
 
 /// How long the matches may take to get warm.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 const AT_ONCE: usize = 16;
 
 /// A stage with warm matches of `size` players each, and its lobby.
@@ -59,14 +59,14 @@ impl Arena {
             new.retain(|it| seen.insert(it.id));
             let (lobbies, new): (Vec<_>, Vec<_>) =
                 new.into_iter().partition(|it| it.qualifier == RuntimeQualifier::Lobby);
-            if let Some(it) = lobbies.first() {
-                lobby = Some(Server::start(address, it)?);
+            if let Some(runtime) = lobbies.first() {
+                lobby = Some(Server::start(address, runtime)?);
             }
             // At once: a match whose game server doesn't poll in time is given up.
             let mut polls: Vec<_> = new.iter().map(|it| Poll::new(address, it)).collect();
             tokio::task::block_in_place(|| finish(address, &mut polls, AT_ONCE))?;
             tokens.extend(polls.into_iter().map(|it| it.token));
-            ensure!(begun.elapsed() < PATIENCE, "{} of {matches}: {}", tokens.len(), backend.log());
+            ensure!(begun.elapsed() < TIMEOUT, "{} of {matches}: {}", tokens.len(), backend.log());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         eprintln!("{matches} matches were started in {:.1?}", begun.elapsed());
@@ -74,19 +74,19 @@ impl Arena {
     }
 
     /// A table with the streams of players, and behind them the lobby.
-    pub(crate) fn seat(&mut self, guests: &[Guest], wishes: usize) -> anyhow::Result<Table<Part>> {
+    pub(crate) fn seat(&mut self, guests: &[Guest], at_once: usize) -> anyhow::Result<Table<Part>> {
         let mut table = Table::new()?;
         let address = self.stage.address;
         for guest in guests {
-            let told = Told { begun: Instant::now(), waits: false };
-            table.seat(stream(&self.stage, guest)?, Part::Player(told))?;
+            let player = WaitingPlayer { begun: Instant::now(), waits: false };
+            table.seat(stream(&self.stage, guest)?, Part::Player(player))?;
         }
         self.lobby.drain()?;
         let lobby = Lobby {
             head: head(address, COMMANDS, &self.lobby.token),
             seq: self.lobby.seq,
-            wishes: guests.iter().map(|it| it.client.clone()).collect(),
-            at_once: wishes,
+            unmatched: guests.iter().map(|it| it.client.clone()).collect(),
+            at_once,
             asked: false,
         };
         table.seat(Wire::new(connect(address)?, Vec::new())?, Part::Lobby(lobby))?;
@@ -107,8 +107,8 @@ struct Polled {
 }
 
 impl Poll {
-    fn new(address: SocketAddr, it: &IdleRuntime) -> Self {
-        let body = json!({"runtime_id": it.id, "password": it.password}).to_string();
+    fn new(address: SocketAddr, runtime: &IdleRuntime) -> Self {
+        let body = json!({"runtime_id": runtime.id, "password": runtime.password}).to_string();
         let next = request(address, &format!("{RUNTIME}/create-token"), None, &body);
         Self { address, token: String::new(), next }
     }
@@ -120,8 +120,8 @@ impl Script for Poll {
     }
 
     fn answered(&mut self, body: &[u8]) -> anyhow::Result<bool> {
-        let it: Polled = serde_json::from_slice(body)?;
-        let Some(token) = it.api_token else { return Ok(true) };
+        let polled: Polled = serde_json::from_slice(body)?;
+        let Some(token) = polled.api_token else { return Ok(true) };
         let body = r#"{"outgoing_commands":[],"consumed_commands":[]}"#;
         self.next = request(self.address, COMMANDS, Some(&token), body);
         self.token = token;
@@ -129,45 +129,45 @@ impl Script for Poll {
     }
 }
 
-/// Who is at the table.
+/// A peer at the table.
 pub(crate) enum Part {
-    Player(Told),
+    Player(WaitingPlayer),
     Lobby(Lobby),
     Match(Polling),
 }
 
 impl Peer for Part {
-    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+    fn begin(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
         match self {
-            Self::Player(it) => it.begin(output, tally),
-            Self::Lobby(it) => it.begin(output, tally),
-            Self::Match(it) => it.begin(output, tally),
+            Self::Player(player) => player.begin(output, counts),
+            Self::Lobby(lobby) => lobby.begin(output, counts),
+            Self::Match(game) => game.begin(output, counts),
         }
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
         match self {
-            Self::Player(it) => it.hear(input, output, tally),
-            Self::Lobby(it) => it.hear(input, output, tally),
-            Self::Match(it) => it.hear(input, output, tally),
+            Self::Player(player) => player.receive(input, output, counts),
+            Self::Lobby(lobby) => lobby.receive(input, output, counts),
+            Self::Match(game) => game.receive(input, output, counts),
         }
     }
 }
 
-/// A player who waits to be told its match.
-pub(crate) struct Told {
+/// A player that waits for its assignment to a match.
+pub(crate) struct WaitingPlayer {
     begun: Instant,
     waits: bool,
 }
 
-impl Peer for Told {
-    fn begin(&mut self, _: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        tally.busy += 1;
+impl Peer for WaitingPlayer {
+    fn begin(&mut self, _: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        counts.busy += 1;
         (self.begun, self.waits) = (Instant::now(), true);
         Ok(())
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
         let mut frames = Frames::new(input);
         while let Some(frame) = frames.next(output)? {
             ensure!(
@@ -177,8 +177,8 @@ impl Peer for Told {
             );
             if self.waits && memchr::memmem::find(frame, br#""runtime_qualifier":"MATCH""#).is_some() {
                 self.waits = false;
-                tally.busy -= 1;
-                tally.complete(self.begun);
+                counts.busy -= 1;
+                counts.complete(self.begun);
             }
         }
         Ok(frames.taken)
@@ -189,16 +189,16 @@ impl Peer for Told {
 pub(crate) struct Lobby {
     head: String,
     seq: u64,
-    wishes: VecDeque<String>,
+    unmatched: VecDeque<String>,
     at_once: usize,
     asked: bool,
 }
 
 impl Lobby {
-    fn ask(&mut self, output: &mut Vec<u8>, consumed: &[&str]) {
+    fn write_request(&mut self, output: &mut Vec<u8>, consumed: &[&str]) {
         let mut body = String::from("{\"outgoing_commands\":[");
         for index in 0..self.at_once {
-            let Some(client) = self.wishes.pop_front() else { break };
+            let Some(client) = self.unmatched.pop_front() else { break };
             self.seq += 1;
             let (comma, seq) = (if index > 0 { "," } else { "" }, self.seq);
             body += &format!(
@@ -206,28 +206,28 @@ impl Lobby {
             );
         }
         body += &format!("],\"consumed_commands\":{}}}", json!(consumed));
-        ask(output, &self.head, &body);
+        write_request(output, &self.head, &body);
     }
 }
 
 impl Peer for Lobby {
-    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
+    fn begin(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
         ensure!(!self.asked, "the last request isn't answered yet");
-        (self.asked, tally.busy) = (true, tally.busy + 1);
-        self.ask(output, &[]);
+        (self.asked, counts.busy) = (true, counts.busy + 1);
+        self.write_request(output, &[]);
         Ok(())
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
         let mut answers = Answers::new(input);
         while let Some(body) = answers.next()? {
             let came: Commands<'_> = serde_json::from_slice(body)?;
             if let Some(rejected) = came.rejected_commands {
                 anyhow::bail!("rejected: {rejected}");
             }
-            (self.asked, tally.busy) = (false, tally.busy - 1);
+            (self.asked, counts.busy) = (false, counts.busy - 1);
         }
-        let _nothing_to_say = output;
+        let _nothing_to_send = output;
         Ok(answers.taken)
     }
 }
@@ -243,26 +243,26 @@ impl Polling {
         Self { head: head(address, COMMANDS, token), asked: false }
     }
 
-    fn ask(&mut self, output: &mut Vec<u8>, consumed: &[&str]) {
+    fn write_request(&mut self, output: &mut Vec<u8>, consumed: &[&str]) {
         let body = json!({"outgoing_commands": [], "consumed_commands": consumed, "wait": WAIT}).to_string();
-        ask(output, &self.head, &body);
+        write_request(output, &self.head, &body);
     }
 }
 
 impl Peer for Polling {
-    fn begin(&mut self, output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+    fn begin(&mut self, output: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<()> {
         if !std::mem::replace(&mut self.asked, true) {
-            self.ask(output, &[]);
+            self.write_request(output, &[]);
         }
         Ok(())
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<usize> {
         let mut answers = Answers::new(input);
         while let Some(body) = answers.next()? {
             let came: Commands<'_> = serde_json::from_slice(body)?;
             let ids: Vec<_> = came.incoming_commands.iter().map(|it| it.id).collect();
-            self.ask(output, &ids);
+            self.write_request(output, &ids);
         }
         Ok(answers.taken)
     }

@@ -10,16 +10,16 @@ use crate::{
     broadcast::stream,
     dispatcher::ENDPOINT,
     fixture::{FlowFixture, Server},
-    net::{Frames, Peer, Table, Tally, upgrade},
+    net::{Counts, Frames, Peer, Table, upgrade},
     process::{field, megabytes},
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
 };
 
 const SOCKETS: usize = 20_000;
 const MAILBOXES: usize = 100_000;
 /// Files that a process has open besides.
 const OTHER_FILES: usize = 300;
-/// Those who come before the game server takes them in.
+/// Players that come before the game server takes them in.
 const AT_ONCE: usize = 5_000;
 /// Tokens for rooms are good for a minute.
 const INVITED_AT_ONCE: usize = 1_000;
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
 struct Quiet;
 
 impl Peer for Quiet {
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<usize> {
         let mut frames = Frames::new(input);
         while frames.next(output)?.is_some() {}
         Ok(frames.taken)
@@ -58,9 +58,9 @@ fn resident(backend: &Backend) -> anyhow::Result<f64> {
     Ok(megabytes(backend.process(), "status", "VmRSS")? * 1_048_576.0)
 }
 
-/// Memory of a WebSocket that nothing passes through, with the server's process alone counted: what
-/// the kernel has for a socket is told, and not part of it.
-pub(crate) async fn sockets(backend: &Backend, kind: Kind) -> anyhow::Result<Vec<Figure>> {
+/// Memory of a WebSocket that nothing passes through. Only the server's process counts: the
+/// kernel's part of a socket is reported, and not included.
+pub(crate) async fn sockets(backend: &Backend, kind: Kind) -> anyhow::Result<Vec<Measurement>> {
     let (stage, mut server) = open(backend).await?;
     let (count, each) = tokio::task::block_in_place(|| {
         let limit: usize = field("/proc/self/limits", "Max open files")?
@@ -81,15 +81,17 @@ pub(crate) async fn sockets(backend: &Backend, kind: Kind) -> anyhow::Result<Vec
                 if kind == Kind::Dispatcher { stage.invite(&mut server, guests)? } else { Vec::new() };
             for (index, guest) in guests.iter().enumerate() {
                 let wire = match invited.get(index) {
-                    Some(it) => upgrade(stage.address, ENDPOINT, &format!("authorization: Bearer {it}\r\n"))?,
+                    Some(token) => {
+                        upgrade(stage.address, ENDPOINT, &format!("authorization: Bearer {token}\r\n"))?
+                    }
                     None => stream(&stage, guest)?,
                 };
                 table.seat(wire, Quiet)?;
             }
-            table.look()?;
+            table.receive_waiting()?;
         }
         let after = resident(backend)?;
-        table.look()?;
+        table.receive_waiting()?;
         let count = f64::from(u32::try_from(most)?);
         let kernel = (kernel_pages()? - kernel) * 4096.0 / count / 2.0;
         let each = (after - before) / count;
@@ -103,15 +105,15 @@ pub(crate) async fn sockets(backend: &Backend, kind: Kind) -> anyhow::Result<Vec
         Kind::Dispatcher => ("idle_sockets_dispatcher", "An idle WebSocket of the dispatcher"),
         Kind::Stream => ("idle_sockets_stream", "An idle player stream"),
     };
-    let (held, held_name) = match kind {
+    let (open, open_name) = match kind {
         Kind::Dispatcher => {
             ("idle_sockets_dispatcher_held", "Idle WebSockets of the dispatcher that were held")
         }
         Kind::Stream => ("idle_sockets_stream_held", "Idle player streams that were held"),
     };
     Ok(vec![
-        Figure::new(key, name, "bytes").absolute(each, Bar::AtMost(20_000.0)),
-        Figure::new(held, held_name, "").absolute(count, Bar::None),
+        Measurement::new(key, name, "bytes").absolute(each, Bar::AtMost(20_000.0)),
+        Measurement::new(open, open_name, "").absolute(count, Bar::None),
     ])
 }
 
@@ -123,7 +125,7 @@ fn kernel_pages() -> anyhow::Result<f64> {
 }
 
 /// Memory of the whole server with so many sessions whose mailboxes are empty.
-pub(crate) async fn mailboxes(backend: &Backend) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn mailboxes(backend: &Backend) -> anyhow::Result<Vec<Measurement>> {
     let (stage, mut server) = open(backend).await?;
     let (before, after) = tokio::task::block_in_place(|| {
         let before = resident(backend)?;
@@ -137,8 +139,8 @@ pub(crate) async fn mailboxes(backend: &Backend) -> anyhow::Result<Vec<Figure>> 
     eprintln!("{MAILBOXES} sessions: {:.0} MB before, {:.0} MB with them", before / 1e6, after / 1e6);
     stage.close().await;
     Ok(vec![
-        Figure::new("mailbox_memory", "Memory (RSS) with 100,000 sessions without messages", "MB")
+        Measurement::new("mailbox_memory", "Memory (RSS) with 100,000 sessions without messages", "MB")
             .absolute(after / 1e6, Bar::AtMost(600.0)),
-        Figure::new("mailbox_memory_each", "The same, each session", "bytes").absolute(each, Bar::None),
+        Measurement::new("mailbox_memory_each", "The same, each session", "bytes").absolute(each, Bar::None),
     ])
 }

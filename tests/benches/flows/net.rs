@@ -7,8 +7,8 @@ mod wire;
 mod ws;
 
 pub(crate) use self::{
-    http::{Answers, Ask, ask, finish, head},
-    table::{Peer, Table, Tally},
+    http::{Answers, PreparedRequest, finish, head, write_request},
+    table::{Counts, Peer, Table},
     wire::{Wire, connect},
     ws::{Frames, text, upgrade},
 };

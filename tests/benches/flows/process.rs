@@ -71,7 +71,7 @@ pub(crate) fn cpu_time(process: u32) -> anyhow::Result<Duration> {
     // The second field is a name in brackets, which may have spaces.
     let (_, fields) = stat.rsplit_once(") ").context("stat")?;
     let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
-    // Linux counts hundredths of a second for programs, whatever its own clock is.
+    // Linux counts hundredths of a second for programs, with any clock of its own.
     Ok(Duration::from_millis(ticks.saturating_mul(10)))
 }
 

@@ -11,15 +11,15 @@ use crate::{
     fixture::{COMMANDS, Commands, FlowFixture, INTERCHANGE, Messages, Server, WAIT},
     load::Outcome,
     metrics::{Commits, commits},
-    net::{Answers, Peer, Table, Tally, Wire, ask, connect, head},
+    net::{Answers, Counts, Peer, Table, Wire, connect, head, write_request},
     process::Baseline,
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::{Rounds, Side, median},
 };
 
 const PLAYERS: usize = 64;
-/// What is said.
-pub(crate) const SAID: &str =
+/// The body of a message.
+pub(crate) const PAYLOAD: &str =
     "move 12.5 88.1 heading 271.0 fire 0 jump 1 weapon 3 seed 99120391 at 1700000000123";
 
 /// Whether messages are durable.
@@ -55,22 +55,22 @@ impl Player {
         Self { head, client, seq: 0, consumed, begun: Instant::now(), body }
     }
 
-    fn ask(&mut self, output: &mut Vec<u8>, says: bool) {
+    fn write_request(&mut self, output: &mut Vec<u8>, sends: bool) {
         self.body.clear();
         let Self { client, body, .. } = self;
         body.extend([r#"{"client_id":""#, client, r#"","outgoing_messages":["#]);
-        if says {
+        if sends {
             self.begun = Instant::now();
             self.seq += 1;
             let seq = self.seq;
             *body += &format!(
-                r#"{{"id":{seq},"qualifier":"CLIENT_OUTGOING_MESSAGE","body":{{"data":"{SAID}"}}}}"#
+                r#"{{"id":{seq},"qualifier":"CLIENT_OUTGOING_MESSAGE","body":{{"data":"{PAYLOAD}"}}}}"#
             );
         }
         *body += "],\"consumed_messages\":";
         list(body, &self.consumed);
         *body += &format!(",\"wait\":{WAIT}}}");
-        ask(output, &self.head, body);
+        write_request(output, &self.head, body);
     }
 }
 
@@ -84,13 +84,13 @@ pub(crate) fn list(body: &mut String, ids: &[String]) {
 }
 
 impl Peer for Player {
-    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        tally.busy += 1;
-        self.ask(output, true);
+    fn begin(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        counts.busy += 1;
+        self.write_request(output, true);
         Ok(())
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
         let mut answers = Answers::new(input);
         while let Some(body) = answers.next()? {
             let answer: Messages<'_> = serde_json::from_slice(body)?;
@@ -98,11 +98,11 @@ impl Peer for Player {
             self.consumed.clear();
             self.consumed.extend(came.iter().map(|it| it.id.to_owned()));
             if !came.iter().any(|it| it.qualifier == "SERVER_OUTGOING_MESSAGE") {
-                self.ask(output, false);
-            } else if tally.complete(self.begun) {
-                self.ask(output, true);
+                self.write_request(output, false);
+            } else if counts.complete(self.begun) {
+                self.write_request(output, true);
             } else {
-                tally.busy -= 1;
+                counts.busy -= 1;
             }
         }
         Ok(answers.taken)
@@ -123,44 +123,44 @@ impl Echo {
         Self { head, seq, asked: false, body: String::new() }
     }
 
-    fn ask(&mut self, output: &mut Vec<u8>, came: &Commands<'_>) -> anyhow::Result<()> {
+    fn write_request(&mut self, output: &mut Vec<u8>, came: &Commands<'_>) -> anyhow::Result<()> {
         let body = &mut self.body;
         body.clear();
         *body += "{\"outgoing_commands\":[";
-        let said = came.incoming_commands.iter().filter(|it| it.qualifier == "HANDLE_MESSAGE");
-        for (index, it) in said.enumerate() {
+        let sent = came.incoming_commands.iter().filter(|it| it.qualifier == "HANDLE_MESSAGE");
+        for (index, command) in sent.enumerate() {
             self.seq += 1;
             let comma = if index > 0 { "," } else { "" };
             // What came has the fields of what goes.
-            let (seq, fields) = (self.seq, it.body);
+            let (seq, fields) = (self.seq, command.body);
             *body += &format!(r#"{comma}{{"id":{seq},"qualifier":"RESPOND_CLIENT","body":{fields}}}"#);
         }
         *body += "],\"consumed_commands\":[";
-        for (index, it) in came.incoming_commands.iter().enumerate() {
-            body.extend([if index > 0 { ",\"" } else { "\"" }, it.id, "\""]);
+        for (index, command) in came.incoming_commands.iter().enumerate() {
+            body.extend([if index > 0 { ",\"" } else { "\"" }, command.id, "\""]);
         }
         *body += &format!("],\"wait\":{WAIT}}}");
-        ask(output, &self.head, body);
+        write_request(output, &self.head, body);
         Ok(())
     }
 }
 
 impl Peer for Echo {
-    fn begin(&mut self, output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+    fn begin(&mut self, output: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<()> {
         if std::mem::replace(&mut self.asked, true) {
             return Ok(());
         }
-        self.ask(output, &Commands { incoming_commands: Vec::new(), rejected_commands: None })
+        self.write_request(output, &Commands { incoming_commands: Vec::new(), rejected_commands: None })
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<usize> {
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<usize> {
         let mut answers = Answers::new(input);
         while let Some(body) = answers.next()? {
             let came: Commands<'_> = serde_json::from_slice(body)?;
             if let Some(rejected) = came.rejected_commands {
                 anyhow::bail!("rejected: {rejected}");
             }
-            self.ask(output, &came)?;
+            self.write_request(output, &came)?;
         }
         Ok(answers.taken)
     }
@@ -198,7 +198,7 @@ pub(crate) async fn measure(
     baseline: &Baseline,
     rounds: Rounds,
     delivery: Delivery,
-) -> anyhow::Result<Vec<Figure>> {
+) -> anyhow::Result<Vec<Measurement>> {
     let stage = FlowFixture::open(backend, &delivery.config()).await;
     let servers = stage.servers(backend, RuntimeQualifier::Lobby, 1).await?;
     let mut server = servers.into_iter().next().context("no lobby")?;
@@ -220,49 +220,56 @@ pub(crate) async fn measure(
         rounds.compare(&format!("{delivery:?} round trips"), ours, theirs)
     })?;
     stage.close().await;
-    let it = compared;
     Ok(match delivery {
         Delivery::Durable => vec![
-            Figure::new("relay_http_throughput", "Durable round trips by interchange, 64 players", "per s")
-                .compared(it.ours.per_second, "bare relay, same commits", it.baseline.per_second)
-                .ratio(it.throughput, Bar::AtLeast(0.5)),
+            Measurement::new(
+                "relay_http_throughput",
+                "Durable round trips by interchange, 64 players",
+                "per s",
+            )
+            .compared(compared.ours.per_second, "bare relay, same commits", compared.baseline.per_second)
+            .ratio(compared.throughput, Bar::AtLeast(0.5)),
             in_commits(&written),
-            Figure::new("relay_http_cpu", "Durable round trip, time of a core in the server", "µs")
-                .compared(it.ours.cpu, "bare relay, same commits", it.baseline.cpu)
-                .ratio(it.ours.cpu / it.baseline.cpu, Bar::None),
+            Measurement::new("relay_http_cpu", "Durable round trip, time of a core in the server", "µs")
+                .compared(compared.ours.cpu, "bare relay, same commits", compared.baseline.cpu)
+                .ratio(compared.ours.cpu / compared.baseline.cpu, Bar::None),
         ],
         Delivery::Ephemeral => vec![
-            Figure::new("relay_ephemeral_throughput", "Ephemeral round trips, 64 players", "per s")
-                .compared(it.ours.per_second, "bare relay", it.baseline.per_second)
-                .ratio(it.throughput, Bar::AtLeast(0.75)),
-            Figure::new("relay_ephemeral_p99", "Ephemeral round trips, 64 players, p99", "µs")
-                .compared(it.ours.p99, "bare relay", it.baseline.p99)
-                .ratio(it.p99, Bar::None),
-            Figure::new("relay_ephemeral_cpu", "Ephemeral round trip, time of a core in the server", "µs")
-                .compared(it.ours.cpu, "bare relay", it.baseline.cpu)
-                .ratio(it.ours.cpu / it.baseline.cpu, Bar::None),
+            Measurement::new("relay_ephemeral_throughput", "Ephemeral round trips, 64 players", "per s")
+                .compared(compared.ours.per_second, "bare relay", compared.baseline.per_second)
+                .ratio(compared.throughput, Bar::AtLeast(0.75)),
+            Measurement::new("relay_ephemeral_p99", "Ephemeral round trips, 64 players, p99", "µs")
+                .compared(compared.ours.p99, "bare relay", compared.baseline.p99)
+                .ratio(compared.p99, Bar::None),
+            Measurement::new(
+                "relay_ephemeral_cpu",
+                "Ephemeral round trip, time of a core in the server",
+                "µs",
+            )
+            .compared(compared.ours.cpu, "bare relay", compared.baseline.cpu)
+            .ratio(compared.ours.cpu / compared.baseline.cpu, Bar::None),
         ],
     })
 }
 
 /// The 99th percentile against the time of a commit in the same round. The first round warmed up.
-fn in_commits(written: &[(Commits, Outcome)]) -> Figure {
+fn in_commits(written: &[(Commits, Outcome)]) -> Measurement {
     let written = written.get(1..).unwrap_or_default();
     let p99 = |it: &(Commits, Outcome)| it.1.p99.as_secs_f64() * 1e6;
     let commit = |it: &(Commits, Outcome)| it.0.mean() * 1e6;
-    for it in written {
-        let per_message = it.0.rows / f64::from(it.1.all.max(1));
+    for batch in written {
+        let per_message = batch.0.rows / f64::from(batch.1.all.max(1));
         eprintln!(
             "  {:.0} commits of {:.0} µs and {:.1} rows, {per_message:.2} rows for each round trip; p50 {:.0} µs, p99 {:.0} µs",
-            it.0.count,
-            commit(it),
-            it.0.rows / it.0.count,
-            it.1.p50.as_secs_f64() * 1e6,
-            p99(it)
+            batch.0.count,
+            commit(batch),
+            batch.0.rows / batch.0.count,
+            batch.1.p50.as_secs_f64() * 1e6,
+            p99(batch)
         );
     }
     let ratio = median(written.iter().map(|it| p99(it) / commit(it)));
-    Figure::new("relay_http_p99", "Durable round trips by interchange, 64 players, p99", "µs")
+    Measurement::new("relay_http_p99", "Durable round trips by interchange, 64 players, p99", "µs")
         .compared(median(written.iter().map(p99)), "a commit", median(written.iter().map(commit)))
         .ratio(ratio, Bar::AtMost(4.0))
 }

@@ -26,7 +26,7 @@ impl Bar {
 
 /// One line of the table.
 #[derive(Debug)]
-pub(crate) struct Figure {
+pub(crate) struct Measurement {
     key: &'static str,
     name: &'static str,
     unit: &'static str,
@@ -37,7 +37,7 @@ pub(crate) struct Figure {
     bar: Bar,
 }
 
-impl Figure {
+impl Measurement {
     /// `key` is its name for programs.
     pub(crate) fn new(key: &'static str, name: &'static str, unit: &'static str) -> Self {
         Self { key, name, unit, ours: f64::NAN, baseline: None, ratio: None, bar: Bar::None }
@@ -65,8 +65,8 @@ impl Figure {
     fn row(&self) -> [String; 6] {
         let unit = if self.ratio.is_some() { "" } else { self.unit };
         let bar = match self.bar {
-            Bar::AtLeast(it) => format!("≥ {it} {unit}").trim().to_owned(),
-            Bar::AtMost(it) => format!("≤ {it} {unit}").trim().to_owned(),
+            Bar::AtLeast(bar) => format!("≥ {bar} {unit}").trim().to_owned(),
+            Bar::AtMost(bar) => format!("≤ {bar} {unit}").trim().to_owned(),
             Bar::None => String::new(),
         };
         let met = match (self.bar, self.is_met()) {
@@ -86,8 +86,8 @@ impl Figure {
 
     fn json(&self) -> Value {
         let (at_least, at_most) = match self.bar {
-            Bar::AtLeast(it) => (Some(it), None),
-            Bar::AtMost(it) => (None, Some(it)),
+            Bar::AtLeast(bar) => (Some(bar), None),
+            Bar::AtMost(bar) => (None, Some(bar)),
             Bar::None => (None, None),
         };
         json!({
@@ -107,9 +107,9 @@ impl Figure {
 /// Three digits that matter, and all before the point.
 fn number(value: f64) -> String {
     match value {
-        it if it >= 100.0 => format!("{it:.0}"),
-        it if it >= 10.0 => format!("{it:.1}"),
-        it => format!("{it:.2}"),
+        _ if value >= 100.0 => format!("{value:.0}"),
+        _ if value >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
     }
 }
 
@@ -117,27 +117,28 @@ fn number(value: f64) -> String {
 #[derive(Debug)]
 pub(crate) struct Report {
     machine: Machine,
-    figures: Vec<Figure>,
+    measurements: Vec<Measurement>,
 }
 
 impl Report {
     pub(crate) fn new(machine: Machine) -> Self {
-        Self { machine, figures: Vec::new() }
+        Self { machine, measurements: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, figures: Vec<Figure>) {
-        self.figures.extend(figures);
+    pub(crate) fn add(&mut self, measurements: Vec<Measurement>) {
+        self.measurements.extend(measurements);
     }
 
     /// Whether every bar is met.
     pub(crate) fn is_met(&self) -> bool {
-        self.figures.iter().all(Figure::is_met)
+        self.measurements.iter().all(Measurement::is_met)
     }
 
     /// For people: a table that is aligned as text and valid Markdown.
     pub(crate) fn markdown(&self) -> String {
         let head = ["Flow", "Ours", "Baseline", "Ratio", "Bar", "Met"].map(str::to_owned);
-        let rows: Vec<_> = std::iter::once(head).chain(self.figures.iter().map(Figure::row)).collect();
+        let rows: Vec<_> =
+            std::iter::once(head).chain(self.measurements.iter().map(Measurement::row)).collect();
         let mut widths = [3; 6];
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -153,16 +154,22 @@ impl Report {
         let rule = widths.map(|it| "-".repeat(it));
         let end_of_head = table.find('\n').map_or(0, |it| it + 1);
         table.insert_str(end_of_head, &line(&rule));
-        let it = &self.machine;
+        let machine = &self.machine;
         format!(
             "Measured on: {}, {} cores, {}, {}, {}, PostgreSQL {}, Docker {}.\n\n{table}",
-            it.cpu, it.cores, it.memory, it.kernel, it.rustc, it.postgresql, it.docker
+            machine.cpu,
+            machine.cores,
+            machine.memory,
+            machine.kernel,
+            machine.rustc,
+            machine.postgresql,
+            machine.docker
         )
     }
 
     /// For programs.
     pub(crate) fn json(&self) -> String {
-        let figures: Vec<_> = self.figures.iter().map(Figure::json).collect();
-        json!({"machine": self.machine, "figures": figures, "met": self.is_met()}).to_string()
+        let measurements: Vec<_> = self.measurements.iter().map(Measurement::json).collect();
+        json!({"machine": self.machine, "figures": measurements, "met": self.is_met()}).to_string()
     }
 }

@@ -89,9 +89,12 @@ impl Rounds {
         (side.load)(Duration::from_secs(1))?;
         let mut samples = Vec::with_capacity(self.count);
         for round in 1..=self.count {
-            let it = self.round(&mut side)?;
-            eprintln!("{what}, round {round}: {:.0} per s; µs of a core {:.2}", it.per_second, it.cpu);
-            samples.push(it);
+            let sample = self.round(&mut side)?;
+            eprintln!(
+                "{what}, round {round}: {:.0} per s; µs of a core {:.2}",
+                sample.per_second, sample.cpu
+            );
+            samples.push(sample);
         }
         let of = |read: &dyn Fn(&Sample) -> f64| median(samples.iter().map(read));
         Ok(Sample {
@@ -107,14 +110,14 @@ impl Rounds {
         side: &mut Side<impl FnMut(Duration) -> anyhow::Result<Outcome>>,
     ) -> anyhow::Result<Sample> {
         let before = process::cpu_time(side.process)?;
-        let it = (side.load)(self.time)?;
+        let sample = (side.load)(self.time)?;
         let cpu = process::cpu_time(side.process)?.saturating_sub(before);
         let micros = |it: Duration| it.as_secs_f64() * 1e6;
         Ok(Sample {
-            per_second: it.per_second,
-            p50: micros(it.p50),
-            p99: micros(it.p99),
-            cpu: micros(cpu) / f64::from(it.all.max(1)),
+            per_second: sample.per_second,
+            p50: micros(sample.p50),
+            p99: micros(sample.p99),
+            cpu: micros(cpu) / f64::from(sample.all.max(1)),
         })
     }
 }

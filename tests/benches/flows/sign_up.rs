@@ -10,7 +10,7 @@ use crate::{
     baseline::INSERT,
     load::{self, Script, request},
     process::Baseline,
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::{Rounds, Side},
 };
 
@@ -72,7 +72,7 @@ pub(crate) async fn measure(
     backend: &Backend,
     baseline: &Baseline,
     rounds: Rounds,
-) -> anyhow::Result<Vec<Figure>> {
+) -> anyhow::Result<Vec<Measurement>> {
     let address = backend.address();
     let ours = move |time| {
         let create = || request(address, CREATE_USER, None, "{}");
@@ -86,14 +86,14 @@ pub(crate) async fn measure(
     };
     let ours = Side { process: backend.process(), load: ours };
     let theirs = Side { process: baseline.id(), load: inserts };
-    let it = tokio::task::spawn_blocking(move || rounds.compare("sign-up", ours, theirs)).await??;
+    let compared = tokio::task::spawn_blocking(move || rounds.compare("sign-up", ours, theirs)).await??;
     let what = "one durable insert per request";
     Ok(vec![
-        Figure::new("sign_up_throughput", "Pairs of sign-up and token, 32 connections", "per s")
-            .compared(it.ours.per_second, what, it.baseline.per_second)
-            .ratio(it.throughput, Bar::AtLeast(0.6)),
-        Figure::new("sign_up_p99", "Pairs of sign-up and token, 32 connections, p99", "µs")
-            .compared(it.ours.p99, what, it.baseline.p99)
-            .ratio(it.p99, Bar::None),
+        Measurement::new("sign_up_throughput", "Pairs of sign-up and token, 32 connections", "per s")
+            .compared(compared.ours.per_second, what, compared.baseline.per_second)
+            .ratio(compared.throughput, Bar::AtLeast(0.6)),
+        Measurement::new("sign_up_p99", "Pairs of sign-up and token, 32 connections, p99", "µs")
+            .compared(compared.ours.p99, what, compared.baseline.p99)
+            .ratio(compared.p99, Bar::None),
     ])
 }

@@ -6,7 +6,7 @@ use omgservers_tests::Backend;
 
 use crate::{
     process::megabytes,
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::median,
 };
 
@@ -14,7 +14,7 @@ const STARTS: usize = 5;
 /// After this much time nothing of the start is left to do.
 const IDLE: Duration = Duration::from_secs(3);
 
-pub(crate) async fn measure(backend: &mut Backend) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(backend: &mut Backend) -> anyhow::Result<Vec<Measurement>> {
     let loaded = megabytes(backend.process(), "status", "VmRSS")?;
     let (mut times, mut rss, mut pss) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=STARTS {
@@ -28,11 +28,12 @@ pub(crate) async fn measure(backend: &mut Backend) -> anyhow::Result<Vec<Figure>
         eprintln!("start {round}: {:.2?} s, {:.1?} MiB", times.last(), rss.last());
     }
     Ok(vec![
-        Figure::new("start", "Start over existing data, with PostgreSQL, to /readyz", "s")
+        Measurement::new("start", "Start over existing data, with PostgreSQL, to /readyz", "s")
             .absolute(median(times), Bar::AtMost(2.0)),
-        Figure::new("idle_memory", "Memory (RSS) of the server when idle", "MiB")
+        Measurement::new("idle_memory", "Memory (RSS) of the server when idle", "MiB")
             .absolute(median(rss), Bar::AtMost(60.0)),
-        Figure::new("idle_memory_pss", "The same (PSS)", "MiB").absolute(median(pss), Bar::None),
-        Figure::new("loaded_memory", "Memory (RSS) after all other flows", "MiB").absolute(loaded, Bar::None),
+        Measurement::new("idle_memory_pss", "The same (PSS)", "MiB").absolute(median(pss), Bar::None),
+        Measurement::new("loaded_memory", "Memory (RSS) after all other flows", "MiB")
+            .absolute(loaded, Bar::None),
     ])
 }

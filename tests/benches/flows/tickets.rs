@@ -6,7 +6,7 @@ use omgservers_tests::Backend;
 use crate::{
     host::Host,
     matches::Arena,
-    report::{Bar, Figure},
+    report::{Bar, Measurement},
     rounds::median,
 };
 
@@ -14,7 +14,7 @@ const PLAYERS: usize = 10_000;
 const SIZE: usize = 10;
 const TIMES: usize = 3;
 
-pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Vec<Figure>> {
+pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Vec<Measurement>> {
     let mut seconds = Vec::new();
     for time in 1..=TIMES {
         let mut arena = Arena::open(backend, host, PLAYERS / SIZE, SIZE).await?;
@@ -29,7 +29,7 @@ pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Ve
         arena.stage.close().await;
     }
     Ok(vec![
-        Figure::new(
+        Measurement::new(
             "tickets",
             "10,000 tickets asked at once, 1,000 warm matches of ten, until all are told",
             "s",

@@ -1,5 +1,5 @@
-//! Stays until it is told to stop. Who runs it reads the credentials from the container's
-//! environment and speaks to the backend in its place.
+//! Runs until SIGTERM. A test reads the credentials from the container's environment and plays the
+//! game server in its place.
 
 use std::process::ExitCode;
 

@@ -72,8 +72,8 @@ fn check_readers(texts: &[&str], listed: &[(&str, &str)]) {
         let lines = source.text.lines().enumerate();
         let code = lines.filter(|(_, line)| !line.trim_start().starts_with("//"));
         for (number, line) in code.filter(|(_, line)| texts.iter().any(|text| line.contains(text))) {
-            let place = format!("{}:{}: {}", source.path, number + 1, line.trim());
-            used.entry(source.krate.clone()).or_default().push(place);
+            let finding = format!("{}:{}: {}", source.path, number + 1, line.trim());
+            used.entry(source.krate.clone()).or_default().push(finding);
         }
     }
     let surplus: Vec<&str> =

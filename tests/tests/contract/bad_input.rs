@@ -114,18 +114,18 @@ async fn names_with_metacharacters_are_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_player_can_not_touch_anothers_client_nor_send_what_only_the_backend_sends() {
     let fixture = ContractFixture::start().await;
-    let it = Studio::open(&fixture).await;
-    let (player, client) = it.player(&fixture).await;
-    let (other, theirs) = it.player(&fixture).await;
+    let studio = Studio::open(&fixture).await;
+    let (player, client) = studio.player(&fixture).await;
+    let (other, theirs) = studio.player(&fixture).await;
     let exchange = |id: &Value, outgoing: Value| json!({"client_id": id, "outgoing_messages": outgoing, "consumed_messages": []});
     let hello = || json!([{"id": 0, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": "hello"}}]);
-    let ask = async |id: &Value, outgoing| {
+    let post = async |id: &Value, outgoing| {
         fixture.post("player", "interchange", Some(&player), exchange(id, outgoing)).await
     };
     let before = fixture.rows().await;
-    let (status, answer) = ask(&json!("42"), hello()).await;
+    let (status, answer) = post(&json!("42"), hello()).await;
     assert_error(status, &answer, 404, "OBJECT_NOT_FOUND");
-    let (status, answer) = ask(&theirs, hello()).await;
+    let (status, answer) = post(&theirs, hello()).await;
     assert_error(status, &answer, 400, "WRONG_CLIENT_ID");
     for verb in ["get-ticket-details", "cancel-matchmaking"] {
         let (status, answer) =
@@ -136,7 +136,7 @@ async fn a_player_can_not_touch_anothers_client_nor_send_what_only_the_backend_s
     let theirs = fixture.ok("player", "interchange", Some(&other), exchange(&theirs, json!([]))).await;
     assert_eq!(theirs["incoming_messages"][0]["qualifier"], "SERVER_WELCOME_MESSAGE");
     let welcome = json!([{"id": 0, "qualifier": "SERVER_WELCOME_MESSAGE", "body": {}}]);
-    let (status, answer) = ask(&client, welcome).await;
+    let (status, answer) = post(&client, welcome).await;
     assert_error(status, &answer, 400, "WRONG_CLIENT_MESSAGE_BODY_TYPE");
     // A good one before a bad one isn't taken either.
     for bad in [
@@ -147,7 +147,7 @@ async fn a_player_can_not_touch_anothers_client_nor_send_what_only_the_backend_s
     ] {
         let mut outgoing = hello();
         outgoing.as_array_mut().unwrap().push(bad);
-        let (status, answer) = ask(&client, outgoing).await;
+        let (status, answer) = post(&client, outgoing).await;
         assert_error(status, &answer, 400, "WRONG_REQUEST");
     }
     assert_eq!(fixture.rows().await, before);

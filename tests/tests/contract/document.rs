@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::fixture::ContractFixture;
 
 #[test]
-fn the_checked_in_openapi_document_is_what_the_code_says() {
+fn the_checked_in_openapi_document_is_what_the_code_generates() {
     let file = omgservers_tests::root().join("deploy/openapi.json");
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         std::fs::write(&file, openapi()).unwrap();

@@ -55,7 +55,7 @@ impl ContractFixture {
         Self { running: Some(running), url, metrics, http: reqwest::Client::new(), database, data }
     }
 
-    /// Issues tokens with the server's own keys, in whatever way.
+    /// Issues tokens with the server's own keys and any settings.
     pub(crate) fn tokens(&self, config: TokenConfig) -> Tokens {
         let keys = Keys::load_or_create(&self.data.path().join("data/keys")).unwrap();
         Tokens::new(Arc::new(keys), Arc::new(SystemClock::default()), config)

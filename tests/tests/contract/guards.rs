@@ -41,7 +41,7 @@ async fn every_endpoint_that_needs_a_token_refuses_the_anonymous_the_forged_and_
     fixture.stop().await;
 }
 
-/// Tokens that are signed with the server's own keys and are no good all the same, for any role.
+/// Tokens that are signed with the server's own keys and still are no good, for any role.
 fn worthless(fixture: &ContractFixture) -> Vec<(String, String)> {
     let ours = fixture.tokens(TokenConfig::default());
     let nobody = "42".parse().unwrap();
@@ -130,7 +130,7 @@ fn forged(token: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roles_create_token_takes_users_of_that_role_only_and_tells_nothing() {
+async fn a_roles_create_token_takes_users_of_that_role_only_and_reveals_nothing() {
     let fixture = ContractFixture::start().await;
     let player = fixture.ok("player", "create-user", None, json!({})).await;
     let mut answers = Vec::new();

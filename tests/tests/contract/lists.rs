@@ -26,15 +26,15 @@ fn commands(count: usize) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_entries_are_taken_and_one_more_is_refused() {
     let fixture = ContractFixture::start().await;
-    let it = Studio::open(&fixture).await;
-    let (player, client) = it.player(&fixture).await;
-    let runtime = fixture.tokens(Default::default()).runtime(it.runtime().parse().unwrap()).unwrap();
-    let (_, user) = it.developer(&fixture).await;
-    let said = |outgoing, consumed| json!({"client_id": client, "outgoing_messages": outgoing, "consumed_messages": consumed});
+    let studio = Studio::open(&fixture).await;
+    let (player, client) = studio.player(&fixture).await;
+    let runtime = fixture.tokens(Default::default()).runtime(studio.runtime().parse().unwrap()).unwrap();
+    let (_, user) = studio.developer(&fixture).await;
+    let sent = |outgoing, consumed| json!({"client_id": client, "outgoing_messages": outgoing, "consumed_messages": consumed});
     let wanted = |outgoing, consumed| json!({"outgoing_commands": outgoing, "consumed_commands": consumed});
     let permissions = |name: &str, count| {
         let list = vec!["TENANT_VIEWER"; count];
-        json!({"tenant": it.tenant, "user_id": user, name: list})
+        json!({"tenant": studio.tenant, "user_id": user, name: list})
     };
     let none = Vec::<Value>::new;
     let calls = |count| {
@@ -44,14 +44,14 @@ async fn ten_thousand_entries_are_taken_and_one_more_is_refused() {
                 "interchange",
                 &player,
                 "outgoing_messages",
-                said(json!(messages(count)), json!(none())),
+                sent(json!(messages(count)), json!(none())),
             ),
             (
                 "player",
                 "interchange",
                 &player,
                 "consumed_messages",
-                said(json!(none()), json!(consumed(count))),
+                sent(json!(none()), json!(consumed(count))),
             ),
             (
                 "runtime",
@@ -70,14 +70,14 @@ async fn ten_thousand_entries_are_taken_and_one_more_is_refused() {
             (
                 "support",
                 "create-tenant-permissions",
-                &it.support,
+                &studio.support,
                 "permissions_to_create",
                 permissions("permissions_to_create", count),
             ),
             (
                 "support",
                 "delete-tenant-permissions",
-                &it.support,
+                &studio.support,
                 "permissions_to_delete",
                 permissions("permissions_to_delete", count),
             ),
@@ -114,10 +114,10 @@ async fn ten_thousand_entries_are_taken_and_one_more_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_no_machine_could_run_is_refused_by_its_field() {
     let fixture = ContractFixture::start().await;
-    let it = Studio::open(&fixture).await;
-    let (token, user) = it.developer(&fixture).await;
-    it.grant(&fixture, &user, "project", "VERSION_MANAGER").await;
-    it.grant(&fixture, &user, "stage", "DEPLOYMENT_MANAGER").await;
+    let studio = Studio::open(&fixture).await;
+    let (token, user) = studio.developer(&fixture).await;
+    studio.grant(&fixture, &user, "project", "VERSION_MANAGER").await;
+    studio.grant(&fixture, &user, "stage", "DEPLOYMENT_MANAGER").await;
     let mode = |more: &str| {
         let text = format!(
             r#"{{"name":"m","min_players":1,"max_players":2,"groups":[{{"name":"g","min_players":1,"max_players":2}}],{more}}}"#
@@ -134,7 +134,7 @@ async fn a_configuration_that_no_machine_could_run_is_refused_by_its_field() {
         (json!({"lobby": {"memory_limit": 5}}), "lobby.memory_limit"),
         (json!({"match": {"memory_limit": most}}), "match.memory_limit"),
     ] {
-        let mut body = it.place();
+        let mut body = studio.stage_body();
         body["config"] = json!({"modes": [], "deployment": deployment});
         refused(&fixture, "create-version", &token, &body, &format!("`config.deployment.{field}`")).await;
         // The same beside the version.
@@ -145,7 +145,7 @@ async fn a_configuration_that_no_machine_could_run_is_refused_by_its_field() {
         (format!(r#""min_matches":{most}"#), "modes[0].min_matches"),
         (format!(r#""max_matches":{most}"#), "modes[0].max_matches"),
     ] {
-        let mut body = it.place();
+        let mut body = studio.stage_body();
         body["config"] = json!({"modes": [mode(&more)]});
         refused(&fixture, "create-version", &token, &body, &format!("`config.{field}`")).await;
     }

@@ -8,7 +8,7 @@
 mod bad_input;
 mod document;
 mod fixture;
-mod gates;
+mod guards;
 mod guide;
 mod lists;
 mod protocol;

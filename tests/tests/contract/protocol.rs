@@ -9,7 +9,7 @@ fn document() -> String {
 }
 
 #[test]
-fn the_checked_in_schemas_are_what_the_code_says() {
+fn the_checked_in_schemas_are_what_the_code_generates() {
     let file = omgservers_tests::root().join("docs/schemas/protocol.json");
     if std::env::var_os("UPDATE_GENERATED").is_some() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();

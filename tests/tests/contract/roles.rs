@@ -19,15 +19,15 @@ struct Call {
 
 /// Each call that needs a permission, in an order in which nothing is deleted before the calls that
 /// need it.
-fn calls(it: &Studio) -> Vec<Call> {
+fn calls(studio: &Studio) -> Vec<Call> {
     // One body for all: the server ignores fields that it doesn't know.
-    let mut body = it.place();
+    let mut body = studio.stage_body();
     for (field, value) in [
-        ("project_id", it.project.clone()),
-        ("stage_id", it.stage.clone()),
-        ("deployment_id", it.deployment.clone()),
-        ("lobby_id", it.details["lobby_refs"][0]["lobby_id"].clone()),
-        ("matchmaker_id", it.details["matchmaker_refs"][0]["matchmaker_id"].clone()),
+        ("project_id", studio.project.clone()),
+        ("stage_id", studio.stage.clone()),
+        ("deployment_id", studio.deployment.clone()),
+        ("lobby_id", studio.details["lobby_refs"][0]["lobby_id"].clone()),
+        ("matchmaker_id", studio.details["matchmaker_refs"][0]["matchmaker_id"].clone()),
         ("alias", json!("x")),
         ("client_id", json!("42")),
         ("match_id", json!("42")),
@@ -68,28 +68,28 @@ const EVERYTHING: [(&str, &str); 7] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn each_call_needs_its_permission_and_every_other_one_does_not_open_it() {
     let fixture = ContractFixture::start().await;
-    let it = Studio::open(&fixture).await;
-    let calls = calls(&it);
+    let studio = Studio::open(&fixture).await;
+    let calls = calls(&studio);
     let unguarded = EntrypointRole::Developer.endpoints().iter().filter(|it| it.permission.is_none());
     assert_eq!(unguarded.map(|it| it.verb).collect::<Vec<_>>(), ["create-token"]);
 
     // Everybody gets all the other permissions first: later there is no stage to give them in.
     let mut developers = Vec::new();
     for call in &calls {
-        let (token, user) = it.developer(&fixture).await;
+        let (token, user) = studio.developer(&fixture).await;
         for (level, other) in
             EVERYTHING.iter().filter(|other| **other != (call.permission.level, call.permission.name))
         {
-            it.grant(&fixture, &user, level, other).await;
+            studio.grant(&fixture, &user, level, other).await;
         }
         developers.push((token, user));
     }
     for (call, (token, user)) in calls.iter().zip(developers) {
-        let ask = async || fixture.post("developer", call.verb, Some(&token), call.body.clone()).await;
-        let (status, answer) = ask().await;
+        let post = async || fixture.post("developer", call.verb, Some(&token), call.body.clone()).await;
+        let (status, answer) = post().await;
         assert_error(status, &answer, 403, "PERMISSION_NOT_FOUND");
-        it.grant(&fixture, &user, call.permission.level, call.permission.name).await;
-        let (status, answer) = ask().await;
+        studio.grant(&fixture, &user, call.permission.level, call.permission.name).await;
+        let (status, answer) = post().await;
         assert_eq!(status, call.status, "{} with {}: {answer}", call.verb, call.permission.name);
         assert!(answer.get("deleted").is_none_or(|it| *it == true), "{}: {answer}", call.verb);
     }
@@ -99,13 +99,13 @@ async fn each_call_needs_its_permission_and_every_other_one_does_not_open_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_without_an_image_is_refused_before_anybody_is_asked_for_a_permission() {
     let fixture = ContractFixture::start().await;
-    let it = Studio::open(&fixture).await;
-    let (token, user) = it.developer(&fixture).await;
-    it.grant(&fixture, &user, "project", "VERSION_MANAGER").await;
-    let mut body = it.place();
+    let studio = Studio::open(&fixture).await;
+    let (token, user) = studio.developer(&fixture).await;
+    studio.grant(&fixture, &user, "project", "VERSION_MANAGER").await;
+    let mut body = studio.stage_body();
     body["config"] = json!({"modes": []});
     let made = fixture.ok("developer", "create-version", Some(&token), body).await;
-    let mut body = it.place();
+    let mut body = studio.stage_body();
     body["version_id"] = made["version_id"].clone();
     let (status, answer) = fixture.post("developer", "deploy-version", Some(&token), body).await;
     assert_error(status, &answer, 409, "WRONG_VERSION_STATE");
@@ -115,16 +115,16 @@ async fn a_version_without_an_image_is_refused_before_anybody_is_asked_for_a_per
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_developers_token_is_worth_nothing_at_once() {
     let fixture = ContractFixture::start().await;
-    let it = Studio::open(&fixture).await;
-    let (token, user) = it.developer(&fixture).await;
-    it.grant(&fixture, &user, "tenant", "TENANT_VIEWER").await;
-    fixture.ok("developer", "get-tenant-details", Some(&token), json!({"tenant": it.tenant})).await;
-    fixture.ok("support", "delete-developer", Some(&it.support), json!({"user_id": user})).await;
+    let studio = Studio::open(&fixture).await;
+    let (token, user) = studio.developer(&fixture).await;
+    studio.grant(&fixture, &user, "tenant", "TENANT_VIEWER").await;
+    fixture.ok("developer", "get-tenant-details", Some(&token), json!({"tenant": studio.tenant})).await;
+    fixture.ok("support", "delete-developer", Some(&studio.support), json!({"user_id": user})).await;
     let (status, answer) =
-        fixture.post("developer", "get-tenant-details", Some(&token), json!({"tenant": it.tenant})).await;
+        fixture.post("developer", "get-tenant-details", Some(&token), json!({"tenant": studio.tenant})).await;
     assert_error(status, &answer, 401, "WRONG_CREDENTIALS");
     let admin = json!({"user": "admin"});
-    let deleted = fixture.ok("support", "delete-developer", Some(&it.support), admin).await;
+    let deleted = fixture.ok("support", "delete-developer", Some(&studio.support), admin).await;
     assert_eq!(deleted["deleted"], false, "support deletes developers only");
     fixture.stop().await;
 }

@@ -1,5 +1,5 @@
-//! What the document allows is sent to a real server, and every answer is checked against its
-//! schema: no 500, no status that the document doesn't declare, no value outside of its type.
+//! The test sends what the document allows to a real server, and checks every answer against its
+//! schema. No answer is a 500, has an undeclared status, or a value outside of its type.
 //!
 //! schemathesis generates the requests, well-formed ones and malformed ones, with a fixed seed. Its
 //! copy of the document knows the ids of entities that exist, so that requests get past the

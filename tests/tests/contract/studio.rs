@@ -21,7 +21,7 @@ impl Studio {
         let support = fixture.token("support").await;
         let tenant = fixture.ok("support", "create-tenant", Some(&support), json!({})).await["id"].clone();
         let made = fixture.ok("support", "create-project", Some(&support), json!({"tenant": tenant})).await;
-        let mut it = Self {
+        let mut studio = Self {
             support,
             tenant,
             project: made["project_id"].clone(),
@@ -30,8 +30,8 @@ impl Studio {
             deployment: json!(null),
             details: json!(null),
         };
-        it.deploy(fixture).await;
-        it
+        studio.deploy(fixture).await;
+        studio
     }
 
     async fn deploy(&mut self, fixture: &ContractFixture) {
@@ -53,7 +53,7 @@ impl Studio {
         let repository =
             format!("omgservers/{}/{}/universal", tenant.as_str().unwrap(), project.as_str().unwrap());
         fixture.push(&owner, &repository, &self.version).await;
-        self.deployment = asked("deploy-version", self.place()).await["deployment_id"].clone();
+        self.deployment = asked("deploy-version", self.stage_body()).await["deployment_id"].clone();
         let of_deployment = json!({"tenant": tenant, "deployment_id": self.deployment});
         asked("create-matchmaker-request", of_deployment.clone()).await;
         eventually("a lobby and a matchmaker", async || {
@@ -68,7 +68,7 @@ impl Studio {
     }
 
     /// The whole path of its stage, and its version.
-    pub(crate) fn place(&self) -> Value {
+    pub(crate) fn stage_body(&self) -> Value {
         json!({"tenant": self.tenant, "project": self.project, "stage": self.stage, "version_id": self.version})
     }
 
@@ -97,7 +97,7 @@ impl Studio {
     /// A player with a session: a token, and the client.
     pub(crate) async fn player(&self, fixture: &ContractFixture) -> (String, Value) {
         let token = fixture.token("player").await;
-        let answer = fixture.ok("player", "create-client", Some(&token), self.place()).await;
+        let answer = fixture.ok("player", "create-client", Some(&token), self.stage_body()).await;
         (token, answer["client_id"].clone())
     }
 }

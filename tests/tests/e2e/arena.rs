@@ -51,15 +51,15 @@ async fn socket(direct: &DirectConnection) -> UdpSocket {
 }
 
 /// The state of the bout that comes within so long.
-async fn state(socket: &UdpSocket, patience: Duration) -> Option<Value> {
+async fn state(socket: &UdpSocket, limit: Duration) -> Option<Value> {
     let mut buffer = [0; 2048];
     // A datagram that is refused is as good as lost.
-    let length = timeout(patience, socket.recv(&mut buffer)).await.ok()?.ok()?;
+    let length = timeout(limit, socket.recv(&mut buffer)).await.ok()?.ok()?;
     serde_json::from_slice(&buffer[..length]).ok()
 }
 
 /// Says something by UDP until the state is as wanted.
-async fn say_until(socket: &UdpSocket, text: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+async fn send_until(socket: &UdpSocket, text: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let begun = Instant::now();
     loop {
         let _lost = socket.send(text.as_bytes()).await;
@@ -81,7 +81,7 @@ async fn a_match_lets_in_by_udp_who_has_a_token_for_it_and_shows_the_bout_over_t
     let (red, blue) = (socket(&mine).await, socket(&theirs).await);
     // The bout begins when both have shown their tokens.
     let begun = |it: &Value| it["round"] == 1;
-    tokio::join!(say_until(&red, &mine.token, begun), say_until(&blue, &theirs.token, begun));
+    tokio::join!(send_until(&red, &mine.token, begun), send_until(&blue, &theirs.token, begun));
 
     // Nobody else gets in: not without a token, not with one that was used.
     let stranger = socket(&mine).await;
@@ -96,11 +96,11 @@ async fn a_match_lets_in_by_udp_who_has_a_token_for_it_and_shows_the_bout_over_t
     assert_eq!((&again.address, &again.ports), (&mine.address, &mine.ports));
     assert_ne!(again.token, mine.token);
     let moved = socket(&again).await;
-    say_until(&moved, &again.token, |it| it["round"].is_u64()).await;
+    send_until(&moved, &again.token, |it| it["round"].is_u64()).await;
     let chosen = |round: u64| json!({"round": round, "move": "advance"}).to_string();
-    let round = say_until(&moved, "", |it| it["round"].is_u64()).await["round"].as_u64().unwrap();
+    let round = send_until(&moved, "", |it| it["round"].is_u64()).await["round"].as_u64().unwrap();
     blue.send(chosen(round).as_bytes()).await.unwrap();
-    say_until(&moved, &chosen(round), |it| it["round"].as_u64() > Some(round)).await;
+    send_until(&moved, &chosen(round), |it| it["round"].as_u64() > Some(round)).await;
 
     let [(mut ann, _), (mut bob, _)] = matched(&studio, "duel").await;
     for player in [&mut ann, &mut bob] {

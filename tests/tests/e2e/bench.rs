@@ -29,8 +29,8 @@ async fn stage() -> (Backend, Studio) {
 fn bench(url: &str, scenario: &str, studio: Option<&Studio>, more: &[&str]) -> Output {
     let mut command = Command::new(binary("omgservers-ctl", "omgctl"));
     command.args(["bench", scenario]);
-    if let Some(it) = studio {
-        command.args([it.tenant.to_string(), it.project.to_string(), it.stage.to_string()]);
+    if let Some(studio) = studio {
+        command.args([studio.tenant.to_string(), studio.project.to_string(), studio.stage.to_string()]);
     }
     command.args(["--url", url]).args(more).output().unwrap()
 }
@@ -55,15 +55,15 @@ fn series<'a>(report: &'a Value, name: &str) -> &'a Value {
 
 /// Everything that was begun was done, each in a time above zero.
 fn complete(report: &Value, name: &str, least: u64) {
-    let it = series(report, name);
-    let begun = it["begun"].as_u64().unwrap();
-    assert!(begun >= least, "{name}: {it}");
+    let series = series(report, name);
+    let begun = series["begun"].as_u64().unwrap();
+    assert!(begun >= least, "{name}: {series}");
     assert_eq!(
-        (it["failed"].as_u64(), it["latency"]["count"].as_u64()),
+        (series["failed"].as_u64(), series["latency"]["count"].as_u64()),
         (Some(0), Some(begun)),
-        "{name}: {it}"
+        "{name}: {series}"
     );
-    assert!(it["latency"]["p50_us"].as_u64() > Some(0), "{name}: {it}");
+    assert!(series["latency"]["p50_us"].as_u64() > Some(0), "{name}: {series}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,18 +122,18 @@ async fn the_capacity_is_found_step_by_step_and_drawn() {
         ["--find", "--p99", "200", "--rate", "400", "--seconds", "1", "--warm-up", "0", "--players", "8"];
     let args = [&args[..], &["--svg", svg.to_str().unwrap()]].concat();
     let output = tokio::task::block_in_place(|| bench(&backend.url(), "empty", Some(&studio), &args));
-    let (told, error) =
+    let (printed, error) =
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{error}");
-    assert!(told.contains("interchanges per second with a p99 of at most 200.00 ms"), "{told}");
-    assert!(told.contains("holds") && told.contains("too"), "{told}");
+    assert!(printed.contains("interchanges per second with a p99 of at most 200.00 ms"), "{printed}");
+    assert!(printed.contains("holds") && printed.contains("too"), "{printed}");
     assert!(error.lines().filter(|it| it.contains('%')).count() >= 3, "a line for each step: {error}");
     assert!(std::fs::read_to_string(svg).unwrap().contains("Latency over rate"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_bench_that_cant_be_done_says_why_and_loads_nobody() {
+async fn a_bench_that_cant_be_done_reports_why_and_loads_nobody() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
     let refused = |url: &str, scenario: &str, studio: Option<&Studio>, more: &[&str], sentence: &str| {
@@ -148,8 +148,8 @@ async fn a_bench_that_cant_be_done_says_why_and_loads_nobody() {
     refused(&backend.url(), "stream", Some(&studio), &["--players", "1"], "the session can't be begun");
     let limited =
         bench(&backend.url(), "sign-up", None, &["--rate", "2000", "--seconds", "3", "--warm-up", "0"]);
-    let told = String::from_utf8(limited.stdout).unwrap();
-    assert!(told.contains("OMGSERVERS__LIMITS__ENABLED=false"), "{told}");
+    let output = String::from_utf8(limited.stdout).unwrap();
+    assert!(output.contains("OMGSERVERS__LIMITS__ENABLED=false"), "{output}");
 }
 
 /// Names of series in what Prometheus would read.
@@ -178,7 +178,7 @@ fn asked(board: &Value) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn the_board_that_is_checked_in_asks_for_what_the_backend_tells_and_shows_all_of_it() {
+async fn the_board_that_is_checked_in_reads_what_the_backend_measures_and_shows_all_of_it() {
     let board = std::fs::read_to_string(root().join("deploy/grafana.json")).unwrap();
     let asked = asked(&serde_json::from_str(&board).unwrap());
     let log = tempfile::tempdir().unwrap();

@@ -50,8 +50,8 @@ async fn the_demonstration_goes_the_whole_way_and_leaves_a_backend_that_can_be_s
     let port = reserved.number;
     let left = Left(folder.path().join("data"));
     let output = demonstrate(&left.0, port).await;
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     for part in [
         "All are in a lobby, which runs in a container",
         "Ann and Bob ask for a duel, and are matched",
@@ -60,11 +60,11 @@ async fn the_demonstration_goes_the_whole_way_and_leaves_a_backend_that_can_be_s
         "They fight by UDP",
         "To stop it: kill $(cat ",
     ] {
-        assert!(told.contains(part), "{part} is missing in\n{told}");
+        assert!(printed.contains(part), "{part} is missing in\n{printed}");
     }
-    assert_eq!(told.matches("the winner is").count(), 2, "{told}");
-    assert_eq!(told.matches("Both are back in a lobby, which knows who won").count(), 2, "{told}");
-    assert!(!told.contains("FAILED"), "{told}");
+    assert_eq!(printed.matches("the winner is").count(), 2, "{printed}");
+    assert_eq!(printed.matches("Both are back in a lobby, which knows who won").count(), 2, "{printed}");
+    assert!(!printed.contains("FAILED"), "{printed}");
 
     // What it says afterwards is true.
     let health = reqwest::get(format!("http://127.0.0.1:{port}/healthz")).await.unwrap();

@@ -21,7 +21,7 @@ use crate::flows::wait_for;
 const CONFIG: &str = r#"{"modes":[],"deployment":{"lobby":{"max_assignments":1,"cpu_limit":20,"memory_limit":64,"ports":[
     {"name":"game","protocol":"UDP","port":7777},{"name":"chat","protocol":"TCP","port":7777}]}}}"#;
 /// For an answer that must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// For one that must not: what comes, comes within milliseconds.
 const A_WHILE: Duration = Duration::from_millis(500);
 
@@ -47,16 +47,16 @@ async fn udp(direct: &DirectConnection) -> UdpSocket {
 }
 
 /// What comes back for a datagram.
-async fn ask(socket: &UdpSocket, datagram: &str, patience: Duration) -> Option<String> {
+async fn request(socket: &UdpSocket, datagram: &str, limit: Duration) -> Option<String> {
     let mut buffer = [0; 2048];
     socket.send(datagram.as_bytes()).await.unwrap();
-    let length = timeout(patience, socket.recv(&mut buffer)).await.ok()?.unwrap();
+    let length = timeout(limit, socket.recv(&mut buffer)).await.ok()?.unwrap();
     Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_player_with_a_token_of_its_own_speaks_to_its_lobby_directly_and_nobody_else_does() {
+async fn a_player_with_a_token_of_its_own_sends_to_its_lobby_directly_and_nobody_else_does() {
     let backend = Backend::with(&[("OMGSERVERS__TOKENS__CONNECT_SECONDS", "10")]).await;
     let studio = Studio::open(&backend).await;
     let version = studio.push(&backend, CONFIG).await;
@@ -69,12 +69,12 @@ async fn a_player_with_a_token_of_its_own_speaks_to_its_lobby_directly_and_nobod
 
     let socket = udp(&mine).await;
     let welcome = format!("welcome {}", one.client_id());
-    assert_eq!(ask(&socket, &mine.token, PATIENCE).await, Some(welcome.clone()));
-    assert_eq!(ask(&socket, "jump", PATIENCE).await.as_deref(), Some("jump"));
+    assert_eq!(request(&socket, &mine.token, TIMEOUT).await, Some(welcome.clone()));
+    assert_eq!(request(&socket, "jump", TIMEOUT).await.as_deref(), Some("jump"));
 
     let stranger = udp(&mine).await;
     for (what, datagram) in [("no token", "jump"), ("one for another runtime", theirs.token.as_str())] {
-        assert_eq!(ask(&stranger, datagram, A_WHILE).await, None, "{what}");
+        assert_eq!(request(&stranger, datagram, A_WHILE).await, None, "{what}");
     }
 
     let chat = port(&mine, "chat");
@@ -82,9 +82,9 @@ async fn a_player_with_a_token_of_its_own_speaks_to_its_lobby_directly_and_nobod
     let mut stream = TcpStream::connect((mine.address.as_str(), chat.port)).await.unwrap();
     stream.write_all(format!("{}\nhello\n", mine.token).as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
-    let mut heard = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut heard)).await.unwrap().unwrap();
-    assert_eq!(heard, format!("{welcome}\nhello\n"));
+    let mut received = String::new();
+    timeout(TIMEOUT, stream.read_to_string(&mut received)).await.unwrap().unwrap();
+    assert_eq!(received, format!("{welcome}\nhello\n"));
 
     // Developers see it too.
     let details = studio.details(deployment).await;
@@ -92,14 +92,16 @@ async fn a_player_with_a_token_of_its_own_speaks_to_its_lobby_directly_and_nobod
     assert_eq!(shown.address.as_deref(), Some("localhost"));
 
     // The connection goes on when the token has expired; nobody gets in with it any more.
-    eventually("the token expires", async || ask(&udp(&mine).await, &mine.token, A_WHILE).await.is_none())
-        .await;
-    assert_eq!(ask(&socket, "still here", PATIENCE).await.as_deref(), Some("still here"));
+    eventually("the token expires", async || {
+        request(&udp(&mine).await, &mine.token, A_WHILE).await.is_none()
+    })
+    .await;
+    assert_eq!(request(&socket, "still here", TIMEOUT).await.as_deref(), Some("still here"));
 
     // But with another token of the same assignment.
     let again = one.refresh_connect_token().await.unwrap();
     assert_eq!((&again.address, &again.ports), (&mine.address, &mine.ports));
-    assert_eq!(ask(&udp(&again).await, &again.token, PATIENCE).await, Some(welcome));
+    assert_eq!(request(&udp(&again).await, &again.token, TIMEOUT).await, Some(welcome));
     let foreign = two.player().refresh_connect_token(one.client_id()).await.unwrap_err();
     assert_eq!(foreign.qualifier(), "WRONG_CLIENT_ID");
     let unknown = two.player().refresh_connect_token(ClientId::from_i64(77).unwrap()).await.unwrap_err();
@@ -122,7 +124,7 @@ async fn after_a_restart_of_the_backend_ports_are_known_and_tokens_are_good() {
     let after = direct(&mut two).await;
     assert_eq!(before.ports, after.ports, "the same lobby");
     let welcome = format!("welcome {}", two.client_id());
-    assert_eq!(ask(&udp(&after).await, &after.token, PATIENCE).await, Some(welcome));
+    assert_eq!(request(&udp(&after).await, &after.token, TIMEOUT).await, Some(welcome));
 }
 
 #[tokio::test(flavor = "multi_thread")]

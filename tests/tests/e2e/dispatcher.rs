@@ -26,7 +26,7 @@ pub(crate) struct Poller<'a> {
     token: String,
     pub(crate) client: Value,
     consumed: Vec<Value>,
-    said: u64,
+    sent: u64,
 }
 
 impl<'a> Poller<'a> {
@@ -34,9 +34,10 @@ impl<'a> Poller<'a> {
         let user = post(backend, "player", "create-user", None, json!({})).await;
         let answer = post(backend, "player", "create-token", None, user).await;
         let token = text(&answer["raw_token"]).to_owned();
-        let place = json!({"tenant": studio.tenant, "project": studio.project, "stage": studio.stage});
-        let client = post(backend, "player", "create-client", Some(&token), place).await["client_id"].clone();
-        Self { backend, token, client, consumed: Vec::new(), said: 0 }
+        let stage_body = json!({"tenant": studio.tenant, "project": studio.project, "stage": studio.stage});
+        let client =
+            post(backend, "player", "create-client", Some(&token), stage_body).await["client_id"].clone();
+        Self { backend, token, client, consumed: Vec::new(), sent: 0 }
     }
 
     async fn poll(&mut self, outgoing: Value) -> Vec<Value> {
@@ -52,10 +53,10 @@ impl<'a> Poller<'a> {
         incoming
     }
 
-    pub(crate) async fn say(&mut self, data: &str) {
+    pub(crate) async fn send(&mut self, data: &str) {
         let message =
-            json!([{"id": self.said, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": data}}]);
-        self.said += 1;
+            json!([{"id": self.sent, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": data}}]);
+        self.sent += 1;
         self.poll(message).await;
         // What came with it is answered again.
         self.consumed.clear();
@@ -75,7 +76,7 @@ impl<'a> Poller<'a> {
 
     /// Asks the lobby for the way to the room.
     pub(crate) async fn upgrade(&mut self) -> String {
-        self.say("upgrade").await;
+        self.send("upgrade").await;
         let body = self.wait_for("CONNECTION_UPGRADE_MESSAGE").await;
         assert_eq!((&body["client_id"], text(&body["protocol"])), (&self.client, "DISPATCHER"));
         text(&body["web_socket_config"]["ws_token"]).to_owned()
@@ -169,7 +170,7 @@ async fn a_lobby_upgrades_its_players_and_frames_go_both_ways() {
 
         // A kick: the token is void, the connection is silent and ends when the player knows.
         let token = two.upgrade().await;
-        two.say("kick me").await;
+        two.send("kick me").await;
         let kicked = async || {
             game.send(Message::text(r#"{"encoding":"TXT","message":"who hears me"}"#)).await.is_ok()
                 && metric(&backend, "omgservers_dispatcher_dropped_total{reason=\"moved\"}").await > 0
@@ -228,7 +229,7 @@ async fn a_lobby_that_dies_takes_no_connection_of_its_players_with_it() {
     let first = player.wait_for("RUNTIME_ASSIGNMENT_MESSAGE").await["runtime_id"].clone();
     let game = connect(&backend, &runtime_token(&backend).await).await.unwrap();
     let mut old = connect(&backend, &player.upgrade().await).await.unwrap();
-    player.say("crash").await;
+    player.send("crash").await;
     drop(game);
     let second = player.wait_for("RUNTIME_ASSIGNMENT_MESSAGE").await["runtime_id"].clone();
     assert_ne!(first, second);

@@ -99,7 +99,7 @@ async fn a_registry_outside_takes_our_tokens_and_its_events_attach_images() {
     docker.push(Game::Sample, &image);
     assert!(outside.has(&repository), "{}", outside.log());
 
-    // The push was told to the backend, or the version would have no image to deploy.
+    // The backend got the event of the push, or the version would have no image to deploy.
     let request = DeployVersionRequest {
         tenant: studio.tenant.into(),
         project: studio.project.into(),
@@ -110,7 +110,7 @@ async fn a_registry_outside_takes_our_tokens_and_its_events_attach_images() {
     let deployed = async || studio.developer.deploy_version(&request).await.is_ok();
     eventually("the image is attached", deployed).await;
 
-    // Nobody else gets at it: not another studio, and not who has no login.
+    // Nobody else gets at it: not another studio, and no client without a login.
     let theirs = Docker::new();
     theirs.login(&address, &stranger.user.to_string(), &stranger.password);
     for docker in [theirs, Docker::new()] {

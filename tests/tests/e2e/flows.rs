@@ -90,17 +90,18 @@ async fn the_specifications_guide_works_word_for_word() {
     let user = post(&backend, "player", "create-user", None, json!({})).await;
     let answer = post(&backend, "player", "create-token", None, user.clone()).await;
     let player = text(&answer["raw_token"]).to_owned();
-    let place = json!({"tenant": "acme", "project": "dash", "stage": project["stage_id"]});
-    let client = post(&backend, "player", "create-client", Some(&player), place).await["client_id"].clone();
+    let stage_body = json!({"tenant": "acme", "project": "dash", "stage": project["stage_id"]});
+    let client =
+        post(&backend, "player", "create-client", Some(&player), stage_body).await["client_id"].clone();
     let mut consumed: Vec<Value> = Vec::new();
     let mut seen: Vec<Value> = Vec::new();
-    let mut said = json!([{"id": 0, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": "{\"n\": 12345678901234567890}"}}]);
+    let mut sent = json!([{"id": 0, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": "{\"n\": 12345678901234567890}"}}]);
     let end = tokio::time::Instant::now() + DEADLINE;
     while !seen.iter().any(|it| it["body"]["message"]["echo"].is_string()) {
         assert!(tokio::time::Instant::now() < end, "{seen:#?}");
-        let exchange = json!({"client_id": client, "outgoing_messages": said, "consumed_messages": consumed});
+        let exchange = json!({"client_id": client, "outgoing_messages": sent, "consumed_messages": consumed});
         let answer = post(&backend, "player", "interchange", Some(&player), exchange).await;
-        said = json!([]);
+        sent = json!([]);
         let incoming = answer["incoming_messages"].as_array().unwrap().clone();
         consumed = incoming.iter().map(|it| it["id"].clone()).collect();
         seen.extend(incoming);
@@ -134,17 +135,17 @@ async fn two_players_meet_and_a_deleted_tenant_takes_everything_with_it() {
     wait_for(&mut two, |it| matches!(it, Event::Assigned { .. })).await;
     one.send("all: hello").unwrap();
     one.exchange(Duration::ZERO).await.unwrap();
-    let heard =
+    let received =
         wait_for(&mut two, |it| matches!(it, Event::Message(raw) if raw.get().contains("\"all\""))).await;
-    assert!(format!("{heard:?}").contains("hello"));
+    assert!(format!("{received:?}").contains("hello"));
     let details = studio.details(deployment).await;
     assert_eq!((details.lobby_refs.len(), details.runtimes.len()), (1, 1), "both are in one lobby");
     assert_eq!(details.runtimes[0].clients, 2);
     assert_eq!(backend.containers().len(), 1);
 
     studio.close().await;
-    let told = wait_for(&mut one, |it| matches!(it, Event::Disconnected { .. })).await;
-    assert!(format!("{told:?}").contains("InternalFailure"), "{told:?}");
+    let ended = wait_for(&mut one, |it| matches!(it, Event::Disconnected { .. })).await;
+    assert!(format!("{ended:?}").contains("InternalFailure"), "{ended:?}");
     eventually("the container goes with its tenant", async || backend.containers().is_empty()).await;
 }
 

@@ -20,19 +20,19 @@ const CONFIG: &str = r#"{"modes":[{"name":"duel","min_players":2,"max_players":2
 
 /// The game server's side of the room of the only runtime of a kind.
 async fn game(backend: &Backend, kind: RuntimeQualifier) -> Socket {
-    let it = backend.idle_runtimes().into_iter().find(|it| it.qualifier == kind).unwrap();
-    let credentials = json!({"runtime_id": it.id, "password": it.password});
+    let runtime = backend.idle_runtimes().into_iter().find(|it| it.qualifier == kind).unwrap();
+    let credentials = json!({"runtime_id": runtime.id, "password": runtime.password});
     let answer = post(backend, "runtime", "create-token", None, credentials).await;
     connect(backend, text(&answer["ws_token"])).await.unwrap()
 }
 
-async fn say(socket: &mut Socket, text: &str) {
+async fn send(socket: &mut Socket, text: &str) {
     socket.send(Message::text(text)).await.unwrap();
 }
 
 /// Says something to everybody in the room.
-async fn tell(game: &mut Socket, text: &str) {
-    say(game, &json!({"encoding": "TXT", "message": text}).to_string()).await;
+async fn broadcast(game: &mut Socket, text: &str) {
+    send(game, &json!({"encoding": "TXT", "message": text}).to_string()).await;
 }
 
 /// Whether a connection is there: it answers pings, and nothing else comes.
@@ -50,7 +50,7 @@ async fn is_silent(socket: &mut Socket) {
     assert_eq!(timeout(Duration::from_secs(60), pong).await.unwrap(), "there");
 }
 
-fn said(player: &Poller<'_>, message: &str) -> Option<Message> {
+fn from_player(player: &Poller<'_>, message: &str) -> Option<Message> {
     let client = text(&player.client);
     Some(Message::text(format!(r#"{{"client_id":"{client}","encoding":"TXT","message":"{message}"}}"#)))
 }
@@ -72,27 +72,27 @@ async fn an_open_room_is_handed_over_from_lobby_to_match_and_back() {
     assert_eq!(assigned(&mut two, "LOBBY").await, home);
     let mut lobby = game(&backend, RuntimeQualifier::Lobby).await;
     let mut old = connect(&backend, &one.upgrade().await).await.unwrap();
-    say(&mut old, "in the lobby").await;
-    assert_eq!(next(&mut lobby).await, said(&one, "in the lobby"));
+    send(&mut old, "in the lobby").await;
+    assert_eq!(next(&mut lobby).await, from_player(&one, "in the lobby"));
     let unused = one.upgrade().await;
 
-    one.say("match: duel").await;
-    two.say("match: duel").await;
+    one.send("match: duel").await;
+    two.send("match: duel").await;
     let played = assigned(&mut one, "MATCH").await;
     assert_eq!(assigned(&mut two, "MATCH").await, played);
     assert_eq!(connect(&backend, &unused).await.unwrap_err(), 401, "a token for the lobby is void");
     // It hasn't consumed the news yet: its connection is there, and nothing goes over it any more.
-    tell(&mut lobby, "you don't hear this").await;
-    say(&mut old, "nor do you").await;
+    broadcast(&mut lobby, "you don't hear this").await;
+    send(&mut old, "nor do you").await;
     is_silent(&mut old).await;
 
     let mut arena = game(&backend, RuntimeQualifier::Match).await;
     let mut hers = connect(&backend, &one.upgrade().await).await.unwrap();
     assert_eq!(closed(&mut old).await, 1000, "the new connection takes its place");
     let mut his = connect(&backend, &two.upgrade().await).await.unwrap();
-    say(&mut hers, "en garde").await;
-    assert_eq!(next(&mut arena).await, said(&one, "en garde"));
-    tell(&mut arena, "fight").await;
+    send(&mut hers, "en garde").await;
+    assert_eq!(next(&mut arena).await, from_player(&one, "en garde"));
+    broadcast(&mut arena, "fight").await;
     for socket in [&mut hers, &mut his] {
         assert_eq!(next(socket).await, Some(Message::text("fight")));
     }
@@ -100,16 +100,16 @@ async fn an_open_room_is_handed_over_from_lobby_to_match_and_back() {
     // Kicked out of the match: the token is void, the connection silent, and the lobby's room is
     // open again.
     let unused = one.upgrade().await;
-    one.say("kick me").await;
+    one.send("kick me").await;
     assert_eq!(assigned(&mut one, "LOBBY").await, home);
     assert_eq!(connect(&backend, &unused).await.unwrap_err(), 401, "a token for the match is void");
-    tell(&mut arena, "who is left?").await;
+    broadcast(&mut arena, "who is left?").await;
     assert_eq!(next(&mut his).await, Some(Message::text("who is left?")));
     is_silent(&mut hers).await;
     let mut back = connect(&backend, &one.upgrade().await).await.unwrap();
     assert_eq!(closed(&mut hers).await, 1000);
-    tell(&mut lobby, "welcome back").await;
+    broadcast(&mut lobby, "welcome back").await;
     assert_eq!(next(&mut back).await, Some(Message::text("welcome back")));
-    say(&mut back, "here I am").await;
-    assert_eq!(next(&mut lobby).await, said(&one, "here I am"), "the lobby heard nothing in between");
+    send(&mut back, "here I am").await;
+    assert_eq!(next(&mut lobby).await, from_player(&one, "here I am"), "the lobby heard nothing in between");
 }

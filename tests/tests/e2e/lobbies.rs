@@ -58,7 +58,7 @@ async fn an_image_that_can_not_be_started_is_seen_with_its_reason_and_a_better_o
     assert!(failure.reason.contains("/forgotten"), "what Docker says of it: {failure:?}");
     assert_eq!((failure.out_of_memory, failure.log_tail.as_str()), (false, ""), "{failure:?}");
     assert!(backend.containers().is_empty(), "nothing of it runs");
-    // The developer mends it; who comes then plays.
+    // The developer mends it; the next players play.
     let version = studio.push(&backend, config).await;
     studio.deploy(version).await;
     wait_for(&mut studio.player().await, assigned).await;

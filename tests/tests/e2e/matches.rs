@@ -110,7 +110,7 @@ async fn players_of_a_match_that_crashes_or_ends_go_on_in_a_lobby() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_match_is_filled_until_it_says_stop() {
+async fn a_match_is_filled_until_it_sends_stop() {
     let mode = version(
         r#"{"name":"open","min_players":1,"max_players":4,
             "groups":[{"name":"all","min_players":1,"max_players":4}]}"#,
@@ -136,7 +136,7 @@ async fn a_match_is_filled_until_it_says_stop() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_wish_that_can_not_be_fulfilled_is_answered() {
+async fn a_request_that_can_not_be_fulfilled_is_answered() {
     let backend = Backend::start().await;
     let studio = Studio::open(&backend).await;
     let deployment = studio.deploy(studio.push(&backend, &duel()).await).await;
@@ -189,7 +189,7 @@ async fn a_restart_keeps_tickets_and_matches() {
         player.send("all: still there?").unwrap();
         receives(player, "still there?").await;
     }
-    // The third one still waits: the next one who comes plays with it.
+    // The third one still waits: the next player plays with it.
     let mut fourth = in_lobby(&studio).await;
     fourth.send("match: duel").unwrap();
     let next = arrives(&mut players[2], RuntimeQualifier::Match).await;

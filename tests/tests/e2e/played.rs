@@ -25,8 +25,8 @@ pub(crate) struct PlayedFixture {
 /// A game server that the test plays.
 pub(crate) struct Played {
     pub(crate) runtime: Runtime,
-    /// What the backend has told it, in order.
-    pub(crate) heard: Vec<Command>,
+    /// The commands that the backend has sent, in order.
+    pub(crate) received: Vec<Command>,
 }
 
 impl PlayedFixture {
@@ -48,10 +48,11 @@ impl PlayedFixture {
         let begun = Instant::now();
         loop {
             let all = self.backend.idle_runtimes();
-            if let Some(it) = all.into_iter().find(|it| it.qualifier == kind && !self.known.contains(&it.id))
+            if let Some(found) =
+                all.into_iter().find(|it| it.qualifier == kind && !self.known.contains(&it.id))
             {
-                self.known.insert(it.id);
-                return Played { runtime: it.runtime(self.backend.client()), heard: Vec::new() };
+                self.known.insert(found.id);
+                return Played { runtime: found.runtime(self.backend.client()), received: Vec::new() };
             }
             assert!(begun.elapsed() < DEADLINE, "deployment {}: no {kind:?} starts", self.deployment);
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -81,22 +82,22 @@ impl Played {
     /// and code.
     pub(crate) async fn exchange(&mut self) -> Vec<(Option<SenderSeq>, String)> {
         let exchanged = self.runtime.exchange(MOMENT).await.unwrap();
-        self.heard.extend(exchanged.commands);
+        self.received.extend(exchanged.commands);
         exchanged.rejected.into_iter().map(|it| (it.seq, it.command.code)).collect()
     }
 
-    /// Polls until it was told something; what it has heard before counts, once.
+    /// Polls until a command comes; earlier ones count, once.
     pub(crate) async fn receives(&mut self, what: &str, wanted: impl Fn(&Command) -> bool) -> Command {
         let begun = Instant::now();
         loop {
-            if let Some(at) = self.heard.iter().position(&wanted) {
-                return self.heard.remove(at);
+            if let Some(at) = self.received.iter().position(&wanted) {
+                return self.received.remove(at);
             }
             assert!(
                 begun.elapsed() < DEADLINE,
                 "runtime {}: {what}; it has received {:?}",
                 self.id(),
-                self.heard
+                self.received
             );
             assert_eq!(self.exchange().await, [], "runtime {}: a command is refused", self.id());
         }
@@ -118,7 +119,7 @@ impl Played {
     }
 
     /// Asks for a match for a player.
-    pub(crate) async fn asks(&mut self, player: &Session, mode: &str) {
+    pub(crate) async fn requests_match(&mut self, player: &Session, mode: &str) {
         self.runtime.request_matchmaking(player.client_id(), mode).unwrap();
         assert_eq!(
             self.exchange().await,
@@ -130,7 +131,7 @@ impl Played {
     }
 }
 
-/// Waits until a player is told that its wish has failed.
+/// Waits until a player gets the failure of its ticket.
 pub(crate) async fn fails(player: &mut Session, why: omgservers_api::interchange::MatchmakingFailureReason) {
     wait_for(player, |it| matches!(it, Event::MatchmakingFailed(failure) if failure.reason == why)).await;
 }

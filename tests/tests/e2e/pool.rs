@@ -1,6 +1,6 @@
-//! A configured pool of two hosts, and what the operator says of each. One is the Docker of this
-//! machine, the other answers every question and has no images: a game server that is placed there
-//! shows by the question for its image.
+//! A configured pool of two hosts, with the operator's settings of each. One is the Docker of this
+//! machine. The other answers every request and has no images: a request for an image shows that a
+//! game server is placed there.
 
 use std::sync::{
     Arc,
@@ -58,15 +58,15 @@ async fn answer(stream: UnixStream, images: Arc<AtomicUsize>) {
         }
         let path = request.split(' ').nth(1).unwrap_or_default();
         let (status, body) = match path {
-            it if it.contains("/events") => {
+            _ if path.contains("/events") => {
                 let head =
                     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
                 let _sent = stream.write_all(head.as_bytes()).await;
                 return std::future::pending().await;
             }
-            it if it.ends_with("/_ping") => ("200 OK", "OK"),
-            it if it.contains("/containers/json") || it.contains("/networks") => ("200 OK", "[]"),
-            it if it.contains("/images/") => {
+            _ if path.ends_with("/_ping") => ("200 OK", "OK"),
+            _ if path.contains("/containers/json") || path.contains("/networks") => ("200 OK", "[]"),
+            _ if path.contains("/images/") => {
                 images.fetch_add(1, Ordering::SeqCst);
                 ("404 Not Found", r#"{"message":"no such image"}"#)
             }
@@ -119,8 +119,8 @@ async fn cordoned_and_draining_hosts_of_the_configuration_take_nothing_and_keep_
     backend.set(STATES[0], "draining");
     backend.launch().await;
     player.send("still here?").unwrap();
-    let heard = |it: &Event| matches!(it, Event::Message(raw) if raw.get().contains("still here?"));
-    wait_for(&mut player, heard).await;
+    let received = |it: &Event| matches!(it, Event::Message(raw) if raw.get().contains("still here?"));
+    wait_for(&mut player, received).await;
     assert_eq!(backend.containers(), running, "what runs on a draining host goes on");
     let second = studio.deploy(version).await;
     let mut newcomer = studio.player().await;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::flows::{post, text};
 
 /// Sends `POST <url>` once. The error says what a client without repeats would have died of.
-async fn ask(http: &reqwest::Client, url: &str, token: &str, body: &Value) -> Result<Value, String> {
+async fn request(http: &reqwest::Client, url: &str, token: &str, body: &Value) -> Result<Value, String> {
     let answer = http.post(url).bearer_auth(token).json(body).send().await.map_err(|it| format!("{it:?}"))?;
     let status = answer.status();
     let answer: Value = answer.json().await.map_err(|it| format!("{status}: {it:?}"))?;
@@ -37,12 +37,12 @@ pub(crate) struct Server {
 
 impl Server {
     /// Signs in with the credentials of the container.
-    pub(crate) async fn of(backend: &Backend, it: &IdleRuntime) -> Self {
-        let credentials = json!({"runtime_id": it.id, "password": it.password});
+    pub(crate) async fn of(backend: &Backend, runtime: &IdleRuntime) -> Self {
+        let credentials = json!({"runtime_id": runtime.id, "password": runtime.password});
         let answer = post(backend, "runtime", "create-token", None, credentials).await;
         assert!(answer["ws_token"].is_string(), "{answer}");
         Self {
-            id: it.id,
+            id: runtime.id,
             http: reqwest::Client::new(),
             url: format!("{}/service/v1/entrypoint/runtime/request/interchange", backend.url()),
             token: text(&answer["api_token"]).to_owned(),
@@ -53,7 +53,7 @@ impl Server {
 
     /// One request as it is.
     pub(crate) async fn send(&self, body: Value) -> Result<Value, String> {
-        ask(&self.http, &self.url, &self.token, &body).await
+        request(&self.http, &self.url, &self.token, &body).await
     }
 
     /// Sends commands, and consumes what came before.
@@ -93,9 +93,10 @@ impl Server {
             match answer {
                 Ok(answer) => {
                     let incoming = answer["incoming_commands"].as_array().unwrap().iter();
-                    let said = incoming.filter(|it| it["qualifier"] == "HANDLE_MESSAGE");
-                    outgoing
-                        .extend(said.map(|it| json!({"qualifier": "RESPOND_CLIENT", "body": it["body"]})));
+                    let messages = incoming.filter(|it| it["qualifier"] == "HANDLE_MESSAGE");
+                    outgoing.extend(
+                        messages.map(|it| json!({"qualifier": "RESPOND_CLIENT", "body": it["body"]})),
+                    );
                 }
                 Err(failure) => failures.push(failure),
             }
@@ -125,8 +126,8 @@ impl Player {
     }
 
     async fn again(backend: &Backend, studio: &Studio, token: &str) -> Self {
-        let place = json!({"tenant": studio.tenant, "project": studio.project, "stage": studio.stage});
-        let answer = post(backend, "player", "create-client", Some(token), place).await;
+        let stage_body = json!({"tenant": studio.tenant, "project": studio.project, "stage": studio.stage});
+        let answer = post(backend, "player", "create-client", Some(token), stage_body).await;
         Self {
             http: reqwest::Client::new(),
             url: format!("{}/service/v1/entrypoint/player/request/interchange", backend.url()),
@@ -148,7 +149,7 @@ impl Player {
         let body = json!({
             "client_id": self.client, "outgoing_messages": outgoing, "consumed_messages": self.consumed, "wait": wait,
         });
-        let answer = ask(&self.http, &self.url, &self.token, &body).await?;
+        let answer = request(&self.http, &self.url, &self.token, &body).await?;
         assert_valid("PlayerInterchangeResponse", &answer);
         let incoming = answer["incoming_messages"].as_array().unwrap();
         self.consumed = incoming.iter().map(|it| it["id"].clone()).collect();
@@ -156,7 +157,7 @@ impl Player {
         Ok(())
     }
 
-    pub(crate) async fn say(&mut self, id: u32, data: &str) {
+    pub(crate) async fn send_message(&mut self, id: u32, data: &str) {
         let message = json!([{"id": id, "qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": data}}]);
         self.exchange(message, 0).await.unwrap();
     }
@@ -175,10 +176,10 @@ impl Player {
     }
 
     /// What its game server has said so far, in order, each once.
-    pub(crate) fn heard(&self) -> Vec<&Value> {
+    pub(crate) fn received(&self) -> Vec<&Value> {
         let mut ids = std::collections::HashSet::new();
-        let said = self.seen.iter().filter(|it| it["qualifier"] == "SERVER_OUTGOING_MESSAGE");
-        said.filter(|it| ids.insert(text(&it["id"]))).map(|it| &it["body"]["message"]).collect()
+        let messages = self.seen.iter().filter(|it| it["qualifier"] == "SERVER_OUTGOING_MESSAGE");
+        messages.filter(|it| ids.insert(text(&it["id"]))).map(|it| &it["body"]["message"]).collect()
     }
 
     /// Polls as the Defold SDK does, until told to stop. Returns what failed: one failed request

@@ -17,36 +17,36 @@ const MODES: &str = r#"{"modes":[
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
-    let mut it = PlayedFixture::new(&[("OMGSERVERS__MATCHES__MAX_TICKETS", "2")], MODES).await;
-    let (mut lobby, mut players) = it.in_lobby(3).await;
+async fn every_request_of_a_lobby_is_answered_and_its_player_gets_the_outcome() {
+    let mut fixture = PlayedFixture::new(&[("OMGSERVERS__MATCHES__MAX_TICKETS", "2")], MODES).await;
+    let (mut lobby, mut players) = fixture.in_lobby(3).await;
 
     // A queue that is full.
-    lobby.asks(&players[0], "many").await;
-    lobby.asks(&players[1], "many").await;
+    lobby.requests_match(&players[0], "many").await;
+    lobby.requests_match(&players[1], "many").await;
     let third = lobby.runtime.request_matchmaking(players[2].client_id(), "many").unwrap();
     assert_eq!(lobby.exchange().await, [(Some(third), "matchmaking.queue_full".to_owned())]);
     fails(&mut players[2], Why::QueueFull).await;
 
     // A second wish of the same client takes the place of the first, and there is room again.
     let first = players[0].ticket().await.unwrap();
-    lobby.asks(&players[0], "trio").await;
+    lobby.requests_match(&players[0], "trio").await;
     fails(&mut players[0], Why::Replaced).await;
     let second = players[0].ticket().await.unwrap();
     assert_eq!((first.mode.as_str(), second.mode.as_str()), ("many", "trio"));
-    let said = "a second request to be matched replaces the first";
-    let log = it.backend.log();
-    let line = log.lines().find(|it| it.contains(said)).expect("the log says so");
+    let message = "a second request to be matched replaces the first";
+    let log = fixture.backend.log();
+    let line = log.lines().find(|it| it.contains(message)).expect("the log says so");
     for id in [players[0].client_id().to_string(), first.id.to_string(), second.id.to_string()] {
         assert!(line.contains(&id), "{id} is missing in {line}");
     }
-    lobby.asks(&players[2], "many").await;
+    lobby.requests_match(&players[2], "many").await;
 
     // What a lobby can't ask for.
     let stop = lobby.runtime.stop_matchmaking().unwrap();
     assert_eq!(lobby.exchange().await, [(Some(stop), "matchmaking.not_for_lobbies".to_owned())]);
 
-    // Somebody has gone: the others hear it all the same.
+    // One player has gone: the others still receive it.
     let gone = players.remove(2);
     lobby.runtime.kick(gone.client_id()).unwrap();
     lobby.misses(&gone).await;
@@ -63,10 +63,10 @@ async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
     receives(&mut players[0], "you are").await;
     receives(&mut players[1], "who is there?").await;
 
-    // The same over bare HTTP: whatever isn't carried out is named, and stops nothing.
-    let server = it.backend.idle_runtimes().remove(0);
+    // The same over bare HTTP: the answer names each rejected command, and the others go on.
+    let server = fixture.backend.idle_runtimes().remove(0);
     let credentials = json!({"runtime_id": server.id, "password": server.password});
-    let token = post(&it.backend, "runtime", "create-token", None, credentials).await;
+    let token = post(&fixture.backend, "runtime", "create-token", None, credentials).await;
     let (here, gone) = (players[0].client_id(), gone.client_id());
     let commands = json!([
         {"qualifier": "DANCE", "body": {}},
@@ -75,7 +75,8 @@ async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
         {"qualifier": "KICK_CLIENT", "body": {"client_id": gone}},
     ]);
     let body = json!({"outgoing_commands": commands, "consumed_commands": []});
-    let answer = post(&it.backend, "runtime", "interchange", Some(text(&token["api_token"])), body).await;
+    let answer =
+        post(&fixture.backend, "runtime", "interchange", Some(text(&token["api_token"])), body).await;
     let rejected = answer["rejected_commands"].as_array().unwrap();
     let codes: Vec<_> =
         rejected.iter().map(|it| (&it["index"], text(&it["qualifier"]), text(&it["code"]))).collect();
@@ -90,27 +91,28 @@ async fn whatever_a_lobby_asks_for_is_answered_to_it_and_told_to_the_player() {
 }
 
 /// How many connections the server has, this one included.
-async fn connections(it: &PlayedFixture) -> f64 {
-    let metrics = reqwest::get(format!("{}/metrics", it.backend.url())).await.unwrap().text().await.unwrap();
+async fn connections(fixture: &PlayedFixture) -> f64 {
+    let metrics =
+        reqwest::get(format!("{}/metrics", fixture.backend.url())).await.unwrap().text().await.unwrap();
     let line = metrics.lines().find_map(|it| it.strip_prefix("omgservers_http_connections ")).unwrap();
     line.parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_wish_whose_request_was_broken_off_is_not_carried_out_again_when_it_is_repeated() {
-    let mut it = PlayedFixture::new(&[], MODES).await;
-    let (_lobby, mut players) = it.in_lobby(1).await;
-    let lobby = Server::of(&it.backend, &it.backend.idle_runtimes().remove(0)).await;
+async fn a_request_that_was_broken_off_is_not_carried_out_again_when_it_is_repeated() {
+    let mut fixture = PlayedFixture::new(&[], MODES).await;
+    let (_lobby, mut players) = fixture.in_lobby(1).await;
+    let lobby = Server::of(&fixture.backend, &fixture.backend.idle_runtimes().remove(0)).await;
     let body = json!({"client_id": players[0].client_id(), "mode": "many"});
-    let wish = json!({"id": 1_u64 << 52, "qualifier": "REQUEST_MATCHMAKING", "body": body});
-    let request = json!({"outgoing_commands": [wish], "consumed_commands": []});
+    let request = json!({"id": 1_u64 << 52, "qualifier": "REQUEST_MATCHMAKING", "body": body});
+    let request = json!({"outgoing_commands": [request], "consumed_commands": []});
 
     // The ticket can't be written for a while, and the lobby doesn't wait for that.
-    let (mut sql, other) = (it.backend.sql().await, it.backend.sql().await);
+    let (mut sql, other) = (fixture.backend.sql().await, fixture.backend.sql().await);
     let lock = sql.transaction().await.unwrap();
     lock.batch_execute("lock table matchmaking.ticket in access exclusive mode").await.unwrap();
-    let before = connections(&it).await + 1.0;
+    let before = connections(&fixture).await + 1.0;
     {
         let asking = lobby.send(request.clone());
         let blocked = eventually("it waits for the lock", async || {
@@ -122,7 +124,7 @@ async fn a_wish_whose_request_was_broken_off_is_not_carried_out_again_when_it_is
             () = blocked => {}
         }
     }
-    eventually("the server notices", async || connections(&it).await < before).await;
+    eventually("the server notices", async || connections(&fixture).await < before).await;
     lock.commit().await.unwrap();
     eventually("there is a ticket", async || players[0].ticket().await.is_ok()).await;
     assert!(players[0].cancel_matchmaking().await.unwrap());

@@ -27,7 +27,7 @@ async fn playing(backend: &Backend) -> (Studio, omgservers_client::Session) {
 }
 
 /// A game whose lobby the test plays, without an SDK that would repeat what fails.
-async fn standing_in(backend: &Backend) -> (Studio, Server) {
+async fn played_lobby(backend: &Backend) -> (Studio, Server) {
     let studio = Studio::open(backend).await;
     let config = r#"{"modes":[],"deployment":{"min_lobbies":1}}"#;
     let version = studio.push_game(backend, Game::IdleRuntime, config).await;
@@ -63,7 +63,7 @@ async fn all_poll(pollers: &[Arc<AtomicU32>]) {
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_game_servers() {
     let mut backend = Backend::activated(&[]).await;
-    let (studio, server) = standing_in(&backend).await;
+    let (studio, server) = played_lobby(&backend).await;
     let before = backend.containers();
     let stop = Arc::new(AtomicBool::new(false));
     let (mut pollers, mut rounds) = (Vec::new(), Vec::new());
@@ -73,20 +73,20 @@ async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_g
         count
     };
     pollers.push(tokio::spawn(server.echo(count(), Arc::clone(&stop))));
-    let mut speaker = Player::join(&backend, &studio).await;
+    let mut sender = Player::join(&backend, &studio).await;
     for _ in 0..8 {
         let player = Player::join(&backend, &studio).await;
         pollers.push(tokio::spawn(player.poll(count(), Arc::clone(&stop))));
     }
-    let first = speaker.receives("RUNTIME_ASSIGNMENT_MESSAGE", |_| true).await;
+    let first = sender.receives("RUNTIME_ASSIGNMENT_MESSAGE", |_| true).await;
     for round in 0..2 {
         all_poll(&rounds).await;
         backend.stop();
         backend.launch().await;
         // The game server answers as before.
         let data = format!("back again {round}");
-        speaker.say(round, &data).await;
-        speaker.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == *data).await;
+        sender.send_message(round, &data).await;
+        sender.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == *data).await;
     }
     all_poll(&rounds).await;
     stop.store(true, Ordering::Relaxed);
@@ -94,7 +94,7 @@ async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_g
         let failures = poller.await.unwrap();
         assert!(failures.is_empty(), "{} failed: {failures:?}", failures.len());
     }
-    let assigned = speaker.seen.iter().filter(|it| it["qualifier"] == "RUNTIME_ASSIGNMENT_MESSAGE");
+    let assigned = sender.seen.iter().filter(|it| it["qualifier"] == "RUNTIME_ASSIGNMENT_MESSAGE");
     assert!(assigned.map(|it| &it["body"]).all(|it| it["runtime_id"] == first["runtime_id"]));
     assert_eq!(backend.containers(), before, "the lobby didn't notice");
 }
@@ -103,16 +103,16 @@ async fn a_planned_restart_under_a_held_socket_fails_no_request_of_players_and_g
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn what_a_game_server_was_acknowledged_before_a_kill_reaches_its_players_afterwards() {
     let mut backend = Backend::start().await;
-    let (studio, mut server) = standing_in(&backend).await;
+    let (studio, mut server) = played_lobby(&backend).await;
     let (mut one, mut two) = (Player::join(&backend, &studio).await, Player::join(&backend, &studio).await);
     for player in [&one, &two] {
         server.receives("ADD_CLIENT", |it| it["client_id"] == player.client).await;
     }
     // Nobody fetches anything until after the kill.
     let commands: Vec<Value> = (0..50)
-        .map(|it| match it % 2 {
-            0 => json!({"id": it, "qualifier": "RESPOND_CLIENT", "body": {"client_id": one.client, "message": it}}),
-            _ => json!({"id": it, "qualifier": "BROADCAST_MESSAGE", "body": {"message": it}}),
+        .map(|number| match number % 2 {
+            0 => json!({"id": number, "qualifier": "RESPOND_CLIENT", "body": {"client_id": one.client, "message": number}}),
+            _ => json!({"id": number, "qualifier": "BROADCAST_MESSAGE", "body": {"message": number}}),
         })
         .collect();
     let answer = server.exchange(json!(commands)).await;
@@ -127,10 +127,10 @@ async fn what_a_game_server_was_acknowledged_before_a_kill_reaches_its_players_a
     let mut expected: Vec<Value> = (0..50).map(|it| json!(it)).collect();
     expected.push(json!("end"));
     one.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
-    assert_eq!(one.heard(), expected.iter().collect::<Vec<_>>());
+    assert_eq!(one.received(), expected.iter().collect::<Vec<_>>());
     two.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
     expected.retain(|it| it.as_u64().is_none_or(|it| it % 2 == 1));
-    assert_eq!(two.heard(), expected.iter().collect::<Vec<_>>());
+    assert_eq!(two.received(), expected.iter().collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
-//! The rule language over HTTP: parties, attributes, what widens and what times out; why a ticket
-//! waits and why a match is as it is; and other rules tried on what was recorded. The test plays
-//! the lobby; matches needn't start for it.
+//! The rule language over HTTP: parties, attributes, expansions and timeouts. Tickets and matches
+//! explain themselves, and a replay tries other rules on the recorded log. The test plays the
+//! lobby; matches needn't start for it.
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
@@ -39,11 +39,11 @@ fn version(ranked: &str) -> String {
     )
 }
 
-/// A wish with attributes, perhaps for a party.
-async fn ask(lobby: &mut Played, players: &[&Session], mode: &str, mmr: f64, region: &str) {
+/// A ticket request with attributes, perhaps for a party.
+async fn request_match(lobby: &mut Played, players: &[&Session], mode: &str, mmr: f64, region: &str) {
     let clients: Vec<_> = players.iter().map(|it| it.client_id()).collect();
-    let wish = lobby.runtime.matchmaking(clients[0], mode).party(clients[1..].iter().copied());
-    wish.number("mmr", mmr).text("region", region).request().unwrap();
+    let request = lobby.runtime.matchmaking(clients[0], mode).party(clients[1..].iter().copied());
+    request.number("mmr", mmr).text("region", region).request().unwrap();
     assert_eq!(lobby.exchange().await, [], "the wish is refused");
 }
 
@@ -80,19 +80,19 @@ fn rejected(why: &Value) -> BTreeMap<String, u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn rules_decide_who_plays_with_whom_and_say_why() {
+async fn rules_decide_who_plays_with_whom_and_explain_why() {
     let folder = tempfile::Builder::new().prefix("omg").tempdir().unwrap();
     let log = folder.path().join("tickets");
     let setting = [("OMGSERVERS__MATCHES__TICKET_LOG", log.to_str().unwrap())];
-    let mut it = PlayedFixture::new(&setting, &version(RANKED)).await;
-    let (mut lobby, mut players) = it.in_lobby(5).await;
+    let mut fixture = PlayedFixture::new(&setting, &version(RANKED)).await;
+    let (mut lobby, mut players) = fixture.in_lobby(5).await;
 
-    // A party of two, one who is near, one who is far, and one who is elsewhere.
-    ask(&mut lobby, &[&players[0], &players[1]], "ranked", 1500.0, "eu").await;
-    ask(&mut lobby, &[&players[2]], "ranked", 1500.0, "eu").await;
-    ask(&mut lobby, &[&players[3]], "ranked", 1900.0, "eu").await;
-    ask(&mut lobby, &[&players[4]], "ranked", 1500.0, "us").await;
-    let ticket = it.ticket(&players[1]).await;
+    // A party of two, a player near to it, one far from it, and one in another region.
+    request_match(&mut lobby, &[&players[0], &players[1]], "ranked", 1500.0, "eu").await;
+    request_match(&mut lobby, &[&players[2]], "ranked", 1500.0, "eu").await;
+    request_match(&mut lobby, &[&players[3]], "ranked", 1900.0, "eu").await;
+    request_match(&mut lobby, &[&players[4]], "ranked", 1500.0, "us").await;
+    let ticket = fixture.ticket(&players[1]).await;
     assert_eq!((ticket.state.as_str(), ticket.clients.len()), ("waiting", 2));
     let why = ticket.explanation.expect("it says why it waits");
     assert_eq!((&why["pool"]["tickets"], &why["pool"]["players"]), (&4.into(), &5.into()), "{why}");
@@ -106,7 +106,7 @@ async fn rules_decide_who_plays_with_whom_and_say_why() {
     );
     assert_eq!(why["deadline"]["then"], "relax", "{why}");
     assert!(why["deadline"]["in_ms"].as_u64().is_some_and(|it| it > 60_000 && it <= 90_000), "{why}");
-    let why = it.ticket(&players[4]).await.explanation.expect("it says why it waits");
+    let why = fixture.ticket(&players[4]).await.explanation.expect("it says why it waits");
     assert_eq!(
         rejected(&why),
         [("region".to_owned(), 3), ("skill".to_owned(), 1)].into(),
@@ -115,7 +115,7 @@ async fn rules_decide_who_plays_with_whom_and_say_why() {
 
     // Their rule widens. The party stays together, and teams are as strong as each other as they
     // have to be.
-    let found = it.found(&players[3]).await;
+    let found = fixture.found(&players[3]).await;
     assert_eq!((found.mode.as_str(), found.state.as_str(), found.players.len()), ("ranked", "starting", 4));
     let group = |player: &Session| {
         let here = found.players.iter().find(|it| it.client_id == player.client_id());
@@ -130,8 +130,8 @@ async fn rules_decide_who_plays_with_whom_and_say_why() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|it| {
-            (it["rule"].as_str().unwrap(), (it["difference"].as_f64().unwrap(), it["allowed"].as_f64()))
+        .map(|rule| {
+            (rule["rule"].as_str().unwrap(), (rule["difference"].as_f64().unwrap(), rule["allowed"].as_f64()))
         })
         .collect();
     assert_eq!(reached["skill"], (400.0, Some(500.0)), "{why}");
@@ -139,44 +139,44 @@ async fn rules_decide_who_plays_with_whom_and_say_why() {
     assert_eq!(reached["region"].0, 0.0, "{why}");
     let waited = why["tickets"].as_array().unwrap().iter().map(|it| it["waited_ms"].as_i64().unwrap());
     assert!(waited.clone().count() == 3 && waited.max() >= Some(5000), "{why}");
-    assert_eq!(it.ticket(&players[4]).await.state, "waiting", "who is elsewhere waits on");
+    assert_eq!(fixture.ticket(&players[4]).await.state, "waiting", "who is elsewhere waits on");
     assert!(players[4].cancel_matchmaking().await.unwrap());
     fails(&mut players[4], Why::Cancelled).await;
 
-    times_out(&mut it, &mut lobby).await;
+    times_out(&mut fixture, &mut lobby).await;
     drop(lobby);
-    replays(&it, &log, folder.path());
+    replays(&fixture, &log, folder.path());
 }
 
-/// The three things that can become of who waits too long.
-async fn times_out(it: &mut PlayedFixture, lobby: &mut Played) {
+/// The three outcomes of a ticket that waits too long.
+async fn times_out(fixture: &mut PlayedFixture, lobby: &mut Played) {
     let mut players = Vec::new();
     for _ in 0..3 {
-        let mut player = it.studio.player().await;
+        let mut player = fixture.studio.player().await;
         lobby.welcome(&mut player).await;
         players.push(player);
     }
-    ask(lobby, &[&players[0]], "impatient", 0.0, "eu").await;
+    request_match(lobby, &[&players[0]], "impatient", 0.0, "eu").await;
     fails(&mut players[0], Why::Timeout).await;
 
-    ask(lobby, &[&players[0]], "relaxed", 0.0, "eu").await;
-    ask(lobby, &[&players[1]], "relaxed", 9999.0, "eu").await;
-    let relaxed = it.found(&players[0]).await;
+    request_match(lobby, &[&players[0]], "relaxed", 0.0, "eu").await;
+    request_match(lobby, &[&players[1]], "relaxed", 9999.0, "eu").await;
+    let relaxed = fixture.found(&players[0]).await;
     assert_eq!(relaxed.players.len(), 2);
     let skill = &relaxed.rationale[0]["rules"][0];
     assert_eq!((&skill["difference"], &skill["allowed"]), (&9999.0.into(), &Value::Null), "{skill}");
 
     // A second wish takes the place of the first: their match of two doesn't begin.
-    ask(lobby, &[&players[1]], "royale", 0.0, "eu").await;
+    request_match(lobby, &[&players[1]], "royale", 0.0, "eu").await;
     fails(&mut players[1], Why::Replaced).await;
-    ask(lobby, &[&players[2]], "royale", 0.0, "eu").await;
-    let smaller = it.found(&players[2]).await;
+    request_match(lobby, &[&players[2]], "royale", 0.0, "eu").await;
+    let smaller = fixture.found(&players[2]).await;
     assert_eq!((smaller.players.len(), &smaller.rationale[0]["smaller"]), (2, &true.into()));
 }
 
 /// What was recorded, with the same rules and with others.
-fn replays(it: &PlayedFixture, log: &Path, folder: &Path) {
-    let log = log.join(format!("{}.jsonl", it.deployment));
+fn replays(played: &PlayedFixture, log: &Path, folder: &Path) {
+    let log = log.join(format!("{}.jsonl", played.deployment));
     let replay = |name: &str, ranked: &str| -> Value {
         let config = folder.join(name);
         std::fs::write(&config, version(ranked)).unwrap();
@@ -189,8 +189,8 @@ fn replays(it: &PlayedFixture, log: &Path, folder: &Path) {
         |it: &Value| ["tickets", "matched", "cancelled", "matches"].map(|name| it[name].as_u64().unwrap());
     assert_eq!(counts(&same), [4, 3, 1, 1], "what happened: {same}");
     assert!(same["waited_ms"]["max"].as_f64().is_some_and(|it| it >= 5000.0), "{same}");
-    let skill = |it: &Value| {
-        let rules = it["rules"].as_array().unwrap();
+    let skill = |ticket: &Value| {
+        let rules = ticket["rules"].as_array().unwrap();
         rules.iter().find(|it| it["rule"] == "skill").map(|it| it["max"].as_f64().unwrap())
     };
     assert_eq!(skill(&same), Some(400.0), "{same}");

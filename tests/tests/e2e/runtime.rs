@@ -25,13 +25,13 @@ async fn lobby() -> (Backend, Studio, VersionId, Server) {
 }
 
 async fn only_its_password_opens(backend: &Backend) {
-    let it = backend.idle_runtimes().remove(0);
+    let runtime = backend.idle_runtimes().remove(0);
     // A player's credentials are none of a runtime's.
     let player = post(backend, "player", "create-user", None, json!({})).await;
     let url = format!("{}/service/v1/entrypoint/runtime/request/create-token", backend.url());
     for credentials in [
-        json!({"runtime_id": it.id, "password": "wrong"}),
-        json!({"runtime_id": "42", "password": it.password}),
+        json!({"runtime_id": runtime.id, "password": "wrong"}),
+        json!({"runtime_id": "42", "password": runtime.password}),
         json!({"runtime_id": player["user_id"], "password": player["password"]}),
     ] {
         let answer = reqwest::Client::new().post(&url).json(&credentials).send().await.unwrap();
@@ -54,7 +54,7 @@ fn rejected(answer: &Value) -> Vec<(u64, &str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_may_not() {
+async fn a_lobby_gets_its_players_and_sends_to_them_and_learns_what_it_may_not() {
     let (backend, studio, _, mut lobby) = lobby().await;
     only_its_password_opens(&backend).await;
 
@@ -74,7 +74,7 @@ async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_ma
 
     let mut one = Player::join(&backend, &studio).await;
     let mut two = Player::join(&backend, &studio).await;
-    one.say(0, "hello").await;
+    one.send_message(0, "hello").await;
     for client in [&one.client, &two.client] {
         let added = lobby.receives("ADD_CLIENT", is(client)).await;
         assert!(added["user_id"].is_string() && added["profile"] == json!({}), "{added}");
@@ -119,11 +119,11 @@ async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_ma
     one.receives("SERVER_OUTGOING_MESSAGE", last).await;
     let number = json!({"n": 12_345_678_901_234_567_890_u64});
     assert_eq!(
-        one.heard(),
+        one.received(),
         [&number, &json!("clients"), &json!("client"), &json!("one"), &json!("all"), &json!("last")]
     );
     two.receives("SERVER_OUTGOING_MESSAGE", last).await;
-    assert_eq!(two.heard(), ["clients", "client", "all", "last"]);
+    assert_eq!(two.received(), ["clients", "client", "all", "last"]);
     let upgrade = two.receives("CONNECTION_UPGRADE_MESSAGE", |_| true).await;
     assert!(upgrade["web_socket_config"]["ws_token"].is_string(), "{upgrade}");
 
@@ -132,7 +132,7 @@ async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_ma
     let third = one.rejoin(&backend, &studio).await;
     assert_eq!(lobby.receives("ADD_CLIENT", is(&third.client)).await["profile"], json!({"level": 7}));
 
-    // A kick ends the session, and the lobby is told.
+    // A kick ends the session, and the lobby gets DELETE_CLIENT.
     let answer = lobby.exchange(json!([{"qualifier": "KICK_CLIENT", "body": {"client_id": b}}])).await;
     assert!(rejected(&answer).is_empty(), "{answer}");
     assert_eq!(two.receives("DISCONNECTION_REASON_MESSAGE", |_| true).await["reason"], "CLIENT_KICKED");
@@ -141,7 +141,7 @@ async fn a_lobby_is_told_of_its_players_and_speaks_to_them_and_learns_what_it_ma
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_runtime_has_no_say_over_clients_of_another_one_and_a_repeat_is_not_carried_out_twice() {
+async fn a_runtime_has_no_power_over_clients_of_another_one_and_a_repeat_is_not_carried_out_twice() {
     let (backend, studio, version, mut lobby) = lobby().await;
     let mut player = Player::join(&backend, &studio).await;
     lobby.receives("ADD_CLIENT", is(&player.client)).await;
@@ -162,7 +162,7 @@ async fn a_runtime_has_no_say_over_clients_of_another_one_and_a_repeat_is_not_ca
     ]);
     let answer = other.exchange(foreign).await;
     let not_here = |index| (index, "matchmaking.client_not_here");
-    // A broadcast reaches everybody who is there: nobody.
+    // A broadcast reaches all present clients: none.
     assert_eq!(rejected(&answer), [0, 1, 3, 4, 5, 6, 7].map(not_here));
 
     // The same request twice, as after an answer that was lost.
@@ -175,7 +175,7 @@ async fn a_runtime_has_no_say_over_clients_of_another_one_and_a_repeat_is_not_ca
     }
     lobby.exchange(json!([{"id": 2, "qualifier": "BROADCAST_MESSAGE", "body": {"message": "end"}}])).await;
     player.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "end").await;
-    assert_eq!(player.heard(), ["once", "and for all", "end"]);
+    assert_eq!(player.received(), ["once", "and for all", "end"]);
     assert!(!player.seen.iter().any(|it| it["qualifier"] == "DISCONNECTION_REASON_MESSAGE"));
 }
 
@@ -195,26 +195,27 @@ async fn ten_thousand_messages_of_one_request_reach_the_lobby_in_order() {
     lobby.exchange(json!([])).await;
     player.exchange(messages(10_000), 0).await.unwrap();
     lobby.receives("HANDLE_MESSAGE", |it| it["message"] == 9_999).await;
-    let heard = lobby.seen.iter().filter(|it| it["qualifier"] == "HANDLE_MESSAGE");
-    let heard: Vec<u64> = heard.map(|it| it["body"]["message"].as_u64().unwrap()).collect();
-    assert_eq!(heard, (0..10_000).collect::<Vec<_>>());
+    let received = lobby.seen.iter().filter(|it| it["qualifier"] == "HANDLE_MESSAGE");
+    let received: Vec<u64> = received.map(|it| it["body"]["message"].as_u64().unwrap()).collect();
+    assert_eq!(received, (0..10_000).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
-async fn a_match_is_told_of_its_players_takes_an_empty_lua_table_and_sends_a_player_back_to_the_lobby() {
+async fn a_match_gets_its_players_takes_an_empty_lua_table_and_sends_a_player_back_to_the_lobby() {
     let (backend, studio, _, mut lobby) = lobby().await;
     let mut player = Player::join(&backend, &studio).await;
     let client = player.client.clone();
     lobby.receives("ADD_CLIENT", is(&client)).await;
-    let wish = json!([{"qualifier": "REQUEST_MATCHMAKING", "body": {"client_id": client, "mode": "duel"}}]);
-    assert!(rejected(&lobby.exchange(wish).await).is_empty());
+    let request =
+        json!([{"qualifier": "REQUEST_MATCHMAKING", "body": {"client_id": client, "mode": "duel"}}]);
+    assert!(rejected(&lobby.exchange(request).await).is_empty());
 
     let found = idle_runtimes(&backend, "MATCH", 1).await.remove(0);
-    let mut it = Server::of(&backend, &found).await;
-    let init = it.receives("INIT_RUNTIME", |_| true).await["runtime_config"].clone();
+    let mut server = Server::of(&backend, &found).await;
+    let init = server.receives("INIT_RUNTIME", |_| true).await["runtime_config"].clone();
     assert_eq!((&init["match_config"]["mode"], &init["lobby_config"]), (&json!("duel"), &json!(null)));
-    let added = it.receives("ADD_MATCH_CLIENT", is(&client)).await;
+    let added = server.receives("ADD_MATCH_CLIENT", is(&client)).await;
     assert_eq!((&added["group_name"], &added["profile"]), (&json!("all"), &json!({})));
     lobby.receives("DELETE_CLIENT", is(&client)).await;
 
@@ -224,13 +225,13 @@ async fn a_match_is_told_of_its_players_takes_an_empty_lua_table_and_sends_a_pla
         {"qualifier": "STOP_MATCHMAKING"},
         {"qualifier": "RESPOND_CLIENT", "body": {"client_id": client, "message": "begin"}},
     ]);
-    assert!(rejected(&it.exchange(commands).await).is_empty());
+    assert!(rejected(&server.exchange(commands).await).is_empty());
     player.receives("SERVER_OUTGOING_MESSAGE", |it| it["message"] == "begin").await;
 
     lobby.seen.clear();
     let kick = json!([{"qualifier": "KICK_CLIENT", "body": {"client_id": client}}]);
-    assert!(rejected(&it.exchange(kick).await).is_empty());
-    it.receives("DELETE_CLIENT", is(&client)).await;
+    assert!(rejected(&server.exchange(kick).await).is_empty());
+    server.receives("DELETE_CLIENT", is(&client)).await;
     lobby.receives("ADD_CLIENT", is(&client)).await;
     let in_lobby = |it: &Value| it["runtime_qualifier"] == "LOBBY";
     player.receives("RUNTIME_ASSIGNMENT_MESSAGE", in_lobby).await;

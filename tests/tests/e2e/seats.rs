@@ -37,25 +37,30 @@ impl PlayedFixture {
     }
 }
 
-fn clients(it: &MatchDetails) -> Vec<ClientId> {
-    it.players.iter().map(|it| it.client_id).collect()
+fn clients(details: &MatchDetails) -> Vec<ClientId> {
+    details.players.iter().map(|it| it.client_id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free() {
-    let mut it = PlayedFixture::new(&[("OMGSERVERS__MATCHES__START_TIMEOUT_SECONDS", "10")], MODES).await;
+    let mut fixture =
+        PlayedFixture::new(&[("OMGSERVERS__MATCHES__START_TIMEOUT_SECONDS", "10")], MODES).await;
 
     // A match is kept warm, before anybody comes, and whoever asks first gets into it at once.
-    let mut warm = it.next(Match).await;
-    let (mut lobby, mut players) = it.in_lobby(4).await;
+    let mut warm = fixture.next(Match).await;
+    let (mut lobby, mut players) = fixture.in_lobby(4).await;
     warm.receives("it is told what it is", |it| matches!(it, Command::Init { .. })).await;
-    lobby.asks(&players[3], "warm").await;
+    lobby.requests_match(&players[3], "warm").await;
     warm.welcome(&mut players[3]).await;
     lobby.misses(&players[3]).await;
     // Another one takes its place.
-    it.next(Match).await.receives("it is told what it is", |it| matches!(it, Command::Init { .. })).await;
-    assert_eq!(it.match_of(warm.id()).await.map(|it| clients(&it)), Some(vec![players[3].client_id()]));
+    fixture
+        .next(Match)
+        .await
+        .receives("it is told what it is", |it| matches!(it, Command::Init { .. }))
+        .await;
+    assert_eq!(fixture.match_of(warm.id()).await.map(|it| clients(&it)), Some(vec![players[3].client_id()]));
 
     // A match can't ask for players to be matched.
     let asked = warm.runtime.request_matchmaking(players[3].client_id(), "duel").unwrap();
@@ -65,17 +70,17 @@ async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free()
     // Two are matched, and their match doesn't start: they are matched again, on the tickets that
     // they have.
     for player in &players[..2] {
-        lobby.asks(player, "duel").await;
+        lobby.requests_match(player, "duel").await;
     }
     let tickets = [players[0].ticket().await.unwrap(), players[1].ticket().await.unwrap()];
     assert_eq!(tickets[0].state, "starting");
-    let dead = it.starting("duel").await;
+    let dead = fixture.starting("duel").await;
     // A third one waits behind them.
-    lobby.asks(&players[2], "duel").await;
-    eventually("the match is given up", async || it.match_of(dead).await.is_none()).await;
-    let again = it.starting("duel").await;
+    lobby.requests_match(&players[2], "duel").await;
+    eventually("the match is given up", async || fixture.match_of(dead).await.is_none()).await;
+    let again = fixture.starting("duel").await;
     let mut duel = loop {
-        let next = it.next(Match).await;
+        let next = fixture.next(Match).await;
         if next.id() == again {
             break next;
         }
@@ -91,17 +96,17 @@ async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free()
     lobby.misses(&players[1]).await;
     assert_eq!(players[2].ticket().await.unwrap().state, "waiting");
 
-    // The seat of somebody who is kicked goes to the next one at once, in the group that has become
+    // The seat of a kicked player goes to the next one at once, in the group that has become
     // free.
-    let group = |it: &MatchDetails, client: ClientId| {
-        it.players.iter().find(|it| it.client_id == client).map(|it| it.group_name.clone())
+    let group = |details: &MatchDetails, client: ClientId| {
+        details.players.iter().find(|it| it.client_id == client).map(|it| it.group_name.clone())
     };
-    let before = it.match_of(duel.id()).await.unwrap();
+    let before = fixture.match_of(duel.id()).await.unwrap();
     duel.runtime.kick(players[0].client_id()).unwrap();
     duel.misses(&players[0]).await;
     duel.welcome(&mut players[2]).await;
     lobby.welcome(&mut players[0]).await;
-    let after = it.match_of(duel.id()).await.unwrap();
+    let after = fixture.match_of(duel.id()).await.unwrap();
     assert_eq!(group(&after, players[2].client_id()), group(&before, players[0].client_id()));
     assert_eq!(clients(&after).len(), 2);
     assert_eq!(after.rationale.len(), 2, "why the two, and why the one who joined: {:?}", after.rationale);
@@ -113,8 +118,8 @@ impl PlayedFixture {
         let begun = std::time::Instant::now();
         loop {
             let details = self.studio.details(self.deployment).await;
-            if let Some(it) = details.match_refs.iter().find(|it| it.mode == mode && it.players == 2) {
-                return it.runtime_id;
+            if let Some(found) = details.match_refs.iter().find(|it| it.mode == mode && it.players == 2) {
+                return found.runtime_id;
             }
             assert!(
                 begun.elapsed() < DEADLINE,

@@ -28,14 +28,14 @@ async fn studio(backend: &Backend) -> Studio {
 
 /// What the lobby has said back to a session: so many numbers, in the order in which they came.
 async fn echoes(session: &mut Session, count: u64) -> Vec<u64> {
-    let mut heard = Vec::new();
-    while heard.len() < usize::try_from(count).unwrap() {
+    let mut received = Vec::new();
+    while received.len() < usize::try_from(count).unwrap() {
         let echo = |it: &Event| matches!(it, Event::Message(raw) if raw.get().contains("\"echo\""));
         let Event::Message(raw) = wait_for(session, echo).await else { unreachable!() };
         let value: serde_json::Value = serde_json::from_str(raw.get()).unwrap();
-        heard.push(value["echo"].as_u64().unwrap());
+        received.push(value["echo"].as_u64().unwrap());
     }
-    heard
+    received
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,22 +81,22 @@ async fn stops_and_kills_of_the_backend_lose_nothing_and_change_no_order() {
     let players = sessions.into_iter().map(|mut session| {
         let received = Arc::clone(&received);
         let sender = session.sender();
-        let speaks = tokio::spawn(async move {
+        let sending = tokio::spawn(async move {
             for number in 0..300_u64 {
                 sender.send(&number).unwrap();
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
         tokio::spawn(async move {
-            // A receiver doesn't wait for the commit: what was heard just before a kill may be said
-            // again.
-            let (mut heard, mut seen) = (Vec::new(), HashSet::new());
-            while heard.len() < 300 {
-                heard.extend(echoes(&mut session, 1).await.into_iter().filter(|it| seen.insert(*it)));
+            // A receiver doesn't wait for the commit: a message that came just before a kill may
+            // come again.
+            let (mut echoed, mut seen) = (Vec::new(), HashSet::new());
+            while echoed.len() < 300 {
+                echoed.extend(echoes(&mut session, 1).await.into_iter().filter(|it| seen.insert(*it)));
                 received.fetch_add(1, Ordering::SeqCst);
             }
-            speaks.await.unwrap();
-            heard
+            sending.await.unwrap();
+            echoed
         })
     });
     let players: Vec<_> = players.collect();

@@ -110,7 +110,7 @@ impl Session {
 #[derive(Default)]
 pub(super) struct Journal {
     open: Mutex<(Rows, Arc<Commit>)>,
-    bell: Notify,
+    doorbell: Notify,
 }
 
 /// A commit that is waited for.
@@ -139,7 +139,7 @@ impl Journal {
         rows.for_each(|it| open.0.insert(it.0, it.1, it.2, it.3));
         let commit = Arc::clone(&open.1);
         drop(open);
-        self.bell.notify_one();
+        self.doorbell.notify_one();
         commit
     }
 
@@ -152,7 +152,7 @@ impl Journal {
     /// Writes for ever.
     pub(super) async fn run(&self, session: Session) -> Result<(), Error> {
         loop {
-            self.bell.notified().await;
+            self.doorbell.notified().await;
             let (rows, commit) =
                 std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
             session.write(&rows).await?;

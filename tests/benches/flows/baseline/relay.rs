@@ -1,6 +1,6 @@
-//! The interchange without any rule: the same JSON in and out, a queue in memory for each receiver,
-//! and, where it is durable, the same rows in a group commit before anything is acknowledged. One
-//! game server, whoever asks.
+//! The interchange without any rule: the same JSON in and out, and a queue in memory for each
+//! receiver. The durable one commits the same rows in groups before it acknowledges anything. It
+//! has one game server for all callers.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -103,9 +103,9 @@ async fn player(relay: Data<Relay>, body: Bytes) -> Result<HttpResponse, actix_w
     let request: Request<'_> = serde_json::from_slice(&body)?;
     let client: i64 = request.client_id.parse().map_err(actix_web::error::ErrorBadRequest)?;
     let mut bodies = Vec::with_capacity(request.outgoing.len());
-    for it in &request.outgoing {
-        let said: FromPlayer<'_> = serde_json::from_str(it.body.get())?;
-        let body = format!(r#"{{"client_id":"{client}","message":{}}}"#, said.data.get());
+    for message in &request.outgoing {
+        let sent: FromPlayer<'_> = serde_json::from_str(message.body.get())?;
+        let body = format!(r#"{{"client_id":"{client}","message":{}}}"#, sent.data.get());
         bodies.push((SERVER, HANDLE_MESSAGE, body.into()));
     }
     relay.exchange("incoming_messages", client, &request, bodies).await
@@ -114,17 +114,17 @@ async fn player(relay: Data<Relay>, body: Bytes) -> Result<HttpResponse, actix_w
 async fn runtime(relay: Data<Relay>, body: Bytes) -> Result<HttpResponse, actix_web::Error> {
     let request: Request<'_> = serde_json::from_slice(&body)?;
     let mut bodies = Vec::with_capacity(request.outgoing.len());
-    for it in &request.outgoing {
-        let said: ToPlayer<'_> = serde_json::from_str(it.body.get())?;
-        let client = said.client_id.parse().map_err(actix_web::error::ErrorBadRequest)?;
-        let body = format!(r#"{{"message":{}}}"#, said.message.get());
+    for message in &request.outgoing {
+        let sent: ToPlayer<'_> = serde_json::from_str(message.body.get())?;
+        let client = sent.client_id.parse().map_err(actix_web::error::ErrorBadRequest)?;
+        let body = format!(r#"{{"message":{}}}"#, sent.message.get());
         bodies.push((client, SERVER_OUTGOING, body.into()));
     }
     relay.exchange("incoming_commands", SERVER, &request, bodies).await
 }
 
 /// To whom, what it is, and its fields.
-type Said = (i64, (i16, &'static str), Arc<str>);
+type SentEntry = (i64, (i16, &'static str), Arc<str>);
 
 impl Relay {
     pub(super) fn durable(journal: Arc<Journal>) -> Self {
@@ -136,19 +136,19 @@ impl Relay {
         name: &str,
         me: i64,
         request: &Request<'_>,
-        said: Vec<Said>,
+        sent: Vec<SentEntry>,
     ) -> Result<HttpResponse, actix_web::Error> {
         let mine = self.mailbox(me);
         self.consume(me, &mine, &request.consumed);
-        if !said.is_empty()
-            && let Some(commit) = self.deliver(said)
+        if !sent.is_empty()
+            && let Some(commit) = self.deliver(sent)
         {
             commit.wait().await;
         }
         let until = Instant::now() + Duration::from_millis(request.wait);
         let entries = loop {
             let arrived = mine.arrived.notified();
-            let entries = mine.look();
+            let entries = mine.waiting();
             if !entries.is_empty() || timeout_at(until, arrived).await.is_err() {
                 break entries;
             }
@@ -178,11 +178,11 @@ impl Relay {
         }
     }
 
-    fn deliver(&self, said: Vec<Said>) -> Option<Arc<Commit>> {
-        let first = self.next.fetch_add(i64::try_from(said.len()).unwrap_or(0), Ordering::Relaxed);
-        let rows = said.iter().zip(first..).map(|((to, (number, _), body), id)| (*to, id, *number, body));
+    fn deliver(&self, sent: Vec<SentEntry>) -> Option<Arc<Commit>> {
+        let first = self.next.fetch_add(i64::try_from(sent.len()).unwrap_or(0), Ordering::Relaxed);
+        let rows = sent.iter().zip(first..).map(|((to, (number, _), body), id)| (*to, id, *number, body));
         let commit = self.journal.as_ref().map(|it| it.insert(rows));
-        for ((to, (_, qualifier), body), id) in said.into_iter().zip(first..) {
+        for ((to, (_, qualifier), body), id) in sent.into_iter().zip(first..) {
             let mailbox = self.mailbox(to);
             let entry = Entry { id, qualifier, body };
             mailbox.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(entry);
@@ -193,7 +193,7 @@ impl Relay {
 }
 
 impl Mailbox {
-    fn look(&self) -> Vec<Entry> {
+    fn waiting(&self) -> Vec<Entry> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).iter().take(1000).cloned().collect()
     }
 }

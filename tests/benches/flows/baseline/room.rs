@@ -1,5 +1,5 @@
-//! A room of WebSockets without any rule: what a player says goes to the game server as it is, and
-//! what that one says goes as it is to the player whose id stands at a fixed place.
+//! A room of WebSockets without any rule. A player's frames go to the game server as they are. The
+//! game server's frames go as they are to the player whose id stands at a fixed offset.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ pub(crate) const ROOM: &str = "/room";
 /// Where the player's id begins in a frame of the game server.
 const ID: usize = r#"{"clients":[""#.len();
 
-/// Who is there.
+/// The open connections.
 #[derive(Default)]
 pub(super) struct Room {
     runtime: RwLock<Option<Session>>,

@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use super::wire::connect;
 use crate::load::Script;
 
-/// The head of a request up to the length of its body, which [`Ask::send`] writes.
+/// The head of a request up to the length of its body, which [`PreparedRequest::send`] writes.
 pub(crate) fn head(host: SocketAddr, path: &str, token: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
@@ -19,7 +19,7 @@ pub(crate) fn head(host: SocketAddr, path: &str, token: &str) -> String {
 }
 
 /// Writes a request: a head of [`head`], and a body.
-pub(crate) fn ask(output: &mut Vec<u8>, head: &str, body: &str) {
+pub(crate) fn write_request(output: &mut Vec<u8>, head: &str, body: &str) {
     output.extend_from_slice(head.as_bytes());
     // Writing into memory doesn't fail.
     let _infallible = write!(output, "{}\r\n\r\n{body}", body.len());
@@ -55,12 +55,12 @@ impl<'a> Answers<'a> {
 }
 
 /// A connection that blocks, for what isn't measured.
-pub(crate) struct Ask {
+pub(crate) struct PreparedRequest {
     stream: TcpStream,
     head: String,
 }
 
-impl Ask {
+impl PreparedRequest {
     pub(crate) fn new(address: SocketAddr, path: &str, token: &str) -> anyhow::Result<Self> {
         let stream = connect(address)?;
         Ok(Self { stream, head: head(address, path, token) })
@@ -69,7 +69,7 @@ impl Ask {
     /// Sends a body, answers the body of the answer.
     pub(crate) fn send(&mut self, body: &str) -> anyhow::Result<Vec<u8>> {
         let mut request = Vec::new();
-        ask(&mut request, &self.head, body);
+        write_request(&mut request, &self.head, body);
         self.stream.write_all(&request)?;
         let (mut input, mut room) = (Vec::new(), [0; 64 * 1024]);
         loop {

@@ -9,42 +9,42 @@ use super::wire::Wire;
 use crate::load::{Outcome, WARM_UP, outcome};
 
 /// A server that is silent for so long is broken. Longer than what a request may wait.
-const SILENCE: Duration = Duration::from_secs(40);
+const MAX_IDLE: Duration = Duration::from_secs(40);
 
 /// One of those who play.
 pub(crate) trait Peer {
-    /// A round begins: writes what is said first.
-    fn begin(&mut self, _: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+    /// A round begins: writes what is sent first.
+    fn begin(&mut self, _: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<()> {
         Ok(())
     }
 
     /// For the one who sits last: something may have happened to the others. Writes what is to be
     /// sent.
-    fn after(&mut self, _: &mut Vec<u8>, _: &mut Tally) -> anyhow::Result<()> {
+    fn after(&mut self, _: &mut Vec<u8>, _: &mut Counts) -> anyhow::Result<()> {
         Ok(())
     }
 
     /// Takes what is complete at the begin of `input`, and answers how many bytes that was. Writes
     /// to `output` what is to be sent.
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize>;
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize>;
 }
 
 impl<P: Peer + ?Sized> Peer for Box<P> {
-    fn begin(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        (**self).begin(output, tally)
+    fn begin(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        (**self).begin(output, counts)
     }
 
-    fn after(&mut self, output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<()> {
-        (**self).after(output, tally)
+    fn after(&mut self, output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<()> {
+        (**self).after(output, counts)
     }
 
-    fn hear(&mut self, input: &[u8], output: &mut Vec<u8>, tally: &mut Tally) -> anyhow::Result<usize> {
-        (**self).hear(input, output, tally)
+    fn receive(&mut self, input: &[u8], output: &mut Vec<u8>, counts: &mut Counts) -> anyhow::Result<usize> {
+        (**self).receive(input, output, counts)
     }
 }
 
 /// What is counted in a round.
-pub(crate) struct Tally {
+pub(crate) struct Counts {
     /// The time that counts.
     from: Instant,
     until: Instant,
@@ -55,7 +55,7 @@ pub(crate) struct Tally {
     pub(crate) busy: usize,
 }
 
-impl Tally {
+impl Counts {
     fn new(warm_up: Duration, time: Duration) -> Self {
         let from = Instant::now() + warm_up;
         Self { from, until: from + time, times: Vec::with_capacity(1 << 16), all: 0, busy: 0 }
@@ -108,48 +108,48 @@ impl<P: Peer> Table<P> {
     /// Plays until `time` has passed and nothing is under way any more; the first `begin` of those
     /// who sit here begin. Blocks. The connections stay.
     pub(crate) fn round(&mut self, begin: usize, time: Duration) -> anyhow::Result<Outcome> {
-        let mut tally = Tally::new(WARM_UP, time);
-        self.play(0..begin, &mut tally, |tally| tally.busy == 0 && Instant::now() >= tally.until)?;
-        outcome(tally.times, time, tally.all)
+        let mut counts = Counts::new(WARM_UP, time);
+        self.play(0..begin, &mut counts, |counts| counts.busy == 0 && Instant::now() >= counts.until)?;
+        outcome(counts.times, time, counts.all)
     }
 
     /// Lets these begin, and plays until nothing is under way any more. The longest time of a unit.
     /// Blocks.
     pub(crate) fn turn(&mut self, begin: impl IntoIterator<Item = usize>) -> anyhow::Result<Duration> {
-        let mut tally = Tally::new(Duration::ZERO, SILENCE * 10);
-        self.play(begin, &mut tally, |tally| tally.busy == 0)?;
-        Ok(Duration::from_nanos(tally.times.iter().max().copied().unwrap_or(0).into()))
+        let mut counts = Counts::new(Duration::ZERO, MAX_IDLE * 10);
+        self.play(begin, &mut counts, |counts| counts.busy == 0)?;
+        Ok(Duration::from_nanos(counts.times.iter().max().copied().unwrap_or(0).into()))
     }
 
     fn play(
         &mut self,
         begin: impl IntoIterator<Item = usize>,
-        tally: &mut Tally,
-        over: impl Fn(&Tally) -> bool,
+        counts: &mut Counts,
+        over: impl Fn(&Counts) -> bool,
     ) -> anyhow::Result<()> {
         for index in begin {
             let Some((wire, peer)) = self.peers.get_mut(index) else { continue };
             let (_, output) = wire.both();
-            peer.begin(output, tally)?;
+            peer.begin(output, counts)?;
             wire.flush()?;
         }
         let mut events = Events::with_capacity(1024);
-        while !over(tally) {
-            self.poll.poll(&mut events, Some(SILENCE))?;
-            ensure!(!events.is_empty(), "no answer for {SILENCE:?}, {} units under way", tally.busy);
+        while !over(counts) {
+            self.poll.poll(&mut events, Some(MAX_IDLE))?;
+            ensure!(!events.is_empty(), "no answer for {MAX_IDLE:?}, {} units under way", counts.busy);
             for event in &events {
-                self.hear(event.token().0, tally)?;
+                self.receive(event.token().0, counts)?;
             }
             let Some((wire, last)) = self.peers.last_mut() else { continue };
-            last.after(wire.both().1, tally)?;
+            last.after(wire.both().1, counts)?;
             wire.flush()?;
         }
         Ok(())
     }
 
     /// Takes what has come, without waiting for more. Pings are answered by it.
-    pub(crate) fn look(&mut self) -> anyhow::Result<()> {
-        let mut tally = Tally::new(Duration::ZERO, Duration::ZERO);
+    pub(crate) fn receive_waiting(&mut self) -> anyhow::Result<()> {
+        let mut counts = Counts::new(Duration::ZERO, Duration::ZERO);
         let mut events = Events::with_capacity(1024);
         loop {
             self.poll.poll(&mut events, Some(Duration::ZERO))?;
@@ -157,17 +157,17 @@ impl<P: Peer> Table<P> {
                 return Ok(());
             }
             for event in &events {
-                self.hear(event.token().0, &mut tally)?;
+                self.receive(event.token().0, &mut counts)?;
             }
         }
     }
 
-    fn hear(&mut self, index: usize, tally: &mut Tally) -> anyhow::Result<()> {
+    fn receive(&mut self, index: usize, counts: &mut Counts) -> anyhow::Result<()> {
         let Some((wire, peer)) = self.peers.get_mut(index) else { return Ok(()) };
         wire.fill(&mut self.room).with_context(|| format!("peer {index}"))?;
         let (input, output) = wire.both();
         if !input.is_empty() {
-            let taken = peer.hear(input, output, tally).with_context(|| format!("peer {index}"))?;
+            let taken = peer.receive(input, output, counts).with_context(|| format!("peer {index}"))?;
             wire.done(taken);
         }
         wire.flush()

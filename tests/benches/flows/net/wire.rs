@@ -9,13 +9,13 @@ use std::{
 use anyhow::{Context as _, bail};
 
 /// A server that is silent for so long is broken.
-const SILENCE: Duration = Duration::from_secs(30);
+const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// A connection for a handshake, which blocks.
 pub(crate) fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
     let stream = TcpStream::connect(address).with_context(|| address.to_string())?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(SILENCE))?;
+    stream.set_read_timeout(Some(MAX_IDLE))?;
     Ok(stream)
 }
 

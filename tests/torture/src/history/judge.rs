@@ -136,8 +136,8 @@ impl Judge {
         self.messages.missing()
     }
 
-    /// Everything that must not have happened, if nothing more is to come: what was noticed on the
-    /// way, in its order, and then what is still missing.
+    /// Everything that must not have happened, if nothing more is to come. First what was noticed
+    /// on the way, in its order, and then what is still missing.
     pub fn verdict(&self) -> Vec<Violation> {
         let mut all = self.violations.clone();
         all.extend(self.messages.losses());

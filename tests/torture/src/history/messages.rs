@@ -83,25 +83,25 @@ impl Messages {
             let sentence = format!("{from} learned that its message {number} was taken, which it never sent");
             return Some(Violation::new(Kind::Phantom, sentence));
         };
-        if it.taken.is_some() {
+        if message.taken.is_some() {
             return None;
         }
-        it.taken = Some(at);
+        message.taken = Some(at);
         self.taken += 1;
-        match it.to {
+        match message.to {
             To::Members => {
                 let received = |client: &u64| {
                     let receiver = self.receivers.get(&Actor::Client(*client));
                     let sender = receiver.and_then(|it| it.senders.get(&from));
                     sender.is_some_and(|it| it.numbers.contains_key(&number))
                 };
-                it.owed = surely.iter().copied().filter(|it| !received(it)).collect();
-                it.owed.sort_unstable();
+                message.owed = surely.iter().copied().filter(|it| !received(it)).collect();
+                message.owed.sort_unstable();
             }
-            To::Clients(_) if !surely.is_empty() => it.owed.retain(|it| surely.contains(it)),
+            To::Clients(_) if !surely.is_empty() => message.owed.retain(|it| surely.contains(it)),
             To::Clients(_) | To::Runtime => {}
         }
-        if it.is_owed() {
+        if message.is_owed() {
             self.open.insert((from, number));
         }
         None

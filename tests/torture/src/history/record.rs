@@ -70,8 +70,8 @@ pub enum To {
     Members,
 }
 
-/// Something that somebody noticed. Numbers of messages are the sender's own and grow; those of
-/// profiles grow for each user, and 0 is the profile of a user for whom none was set.
+/// Something that somebody noticed. Numbers of messages are the sender's own and grow. Those of
+/// profiles grow for each user; 0 is the profile of a user without any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Record {

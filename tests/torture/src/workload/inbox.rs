@@ -65,7 +65,7 @@ fn read(workload: &Workload, card: &Card, incoming: &Incoming, fresh: bool) -> O
                 workload.odd(format!("client {client} got {body}"));
                 return None;
             };
-            Some(card.assigned(entry, number(incoming.runtime_id), incoming.runtime_qualifier))
+            Some(card.assigned(entry, number(assignment.runtime_id), assignment.runtime_qualifier))
         }
         message::MATCHMAKING_FAILURE if fresh => {
             card.has_ticket.store(false, Ordering::Release);
