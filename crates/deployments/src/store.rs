@@ -194,8 +194,8 @@ pub(crate) async fn unlist(conn: &mut Conn, stage: StageId, id: DeploymentId) ->
 }
 
 /// Takes several deployments off their stages' lists.
-pub(crate) async fn unlist_all(conn: &mut Conn, places: &[(StageId, DeploymentId)]) -> Result<(), Problem> {
-    let (stages, ids): (Vec<StageId>, Vec<DeploymentId>) = places.iter().copied().unzip();
+pub(crate) async fn unlist_all(conn: &mut Conn, listings: &[(StageId, DeploymentId)]) -> Result<(), Problem> {
+    let (stages, ids): (Vec<StageId>, Vec<DeploymentId>) = listings.iter().copied().unzip();
     // An id is in the list of one stage only; the stages lead to the primary key.
     let gone = listed::table.filter(listed::stage_id.eq_any(stages).and(listed::id.eq_any(ids)));
     diesel::delete(gone).execute(conn).await?;
@@ -265,7 +265,7 @@ pub(crate) async fn of_version(
 }
 
 /// The next `limit` places in the lists of stages, in their order.
-pub(crate) async fn places(
+pub(crate) async fn listings(
     conn: &mut Conn,
     after: Option<(StageId, DeploymentId)>,
     limit: i64,

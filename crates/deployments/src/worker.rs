@@ -60,13 +60,13 @@ impl SweepOrphans {
 
     /// Unlists the deployments that are gone: their deletion broke off between its two
     /// transactions. Readers of a list only notice one that is the newest.
-    async fn sweep_places(&self, db: &Db) -> Result<usize, Problem> {
-        let page = |after| async move { store::places(&mut *db.read().await?, after, PAGE).await };
-        let exist = |places: Vec<(StageId, DeploymentId)>| async move {
-            let ids: Vec<DeploymentId> = places.iter().map(|it| it.1).collect();
+    async fn sweep_listings(&self, db: &Db) -> Result<usize, Problem> {
+        let page = |after| async move { store::listings(&mut *db.read().await?, after, PAGE).await };
+        let exist = |listings: Vec<(StageId, DeploymentId)>| async move {
+            let ids: Vec<DeploymentId> = listings.iter().map(|it| it.1).collect();
             let exist = self.deployments.exist(&ids).await?;
             let answer = |id: &DeploymentId| exist.get(id).copied().unwrap_or(Existence::Unknown);
-            Ok(places.into_iter().map(|it| (it, answer(&it.1))).collect())
+            Ok(listings.into_iter().map(|it| (it, answer(&it.1))).collect())
         };
         let delete = |gone: Vec<(StageId, DeploymentId)>| async move {
             db.write(async |conn| store::unlist_all(conn, &gone).await).await?;
@@ -88,8 +88,8 @@ impl SweepOrphans {
             let deleted = home.write(async |conn| store::delete_all(conn, &ids).await).await?;
             all.extend(deleted);
         }
-        let places: Vec<_> = listed.iter().map(|it| (it.stage_id, it.id)).collect();
-        db.write(async |conn| store::unlist_all(conn, &places).await).await?;
+        let listings: Vec<_> = listed.iter().map(|it| (it.stage_id, it.id)).collect();
+        db.write(async |conn| store::unlist_all(conn, &listings).await).await?;
         let mut of_stage: BTreeMap<StageId, Vec<DeploymentId>> = BTreeMap::new();
         for row in listed.iter().filter(|it| all.contains(&it.id)) {
             of_stage.entry(row.stage_id).or_default().push(row.id);
@@ -147,7 +147,7 @@ impl Worker for SweepOrphans {
         for (_, db) in self.deployments.shards.all() {
             for part in [
                 self.finish_unlisted(db).await,
-                self.sweep_places(db).await,
+                self.sweep_listings(db).await,
                 self.sweep_stages(db).await,
                 self.sweep_versions(db).await,
             ] {
