@@ -19,7 +19,7 @@ use omgservers_tenants::Tenants;
 use omgservers_versions::Versions;
 
 /// How long a step on a simulated host is waited for: they take no time, or hang.
-const PATIENCE: Duration = Duration::from_millis(3);
+const STEP_TIMEOUT: Duration = Duration::from_millis(3);
 
 /// How soon a worker that fails runs again, as the server does it.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -122,7 +122,7 @@ impl Backend {
         };
         let settings = ServiceSettings {
             password_cost: 4,
-            runtimes: RuntimesConfig { inline: Some(PATIENCE), ..RuntimesConfig::default() },
+            runtimes: RuntimesConfig { inline: Some(STEP_TIMEOUT), ..RuntimesConfig::default() },
             pool: environment.pool.clone(),
             ..ServiceSettings::default()
         };

@@ -81,7 +81,7 @@ impl Simulation {
             if left {
                 let taken = self.taken.get(&client);
                 let behind = self.behind.entry(client).or_default();
-                for number in session.all_said().filter(|it| taken.is_none_or(|all| !all.contains(it))) {
+                for number in session.all_sent().filter(|it| taken.is_none_or(|all| !all.contains(it))) {
                     behind.entry(number).or_insert(former);
                 }
             }

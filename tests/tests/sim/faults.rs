@@ -26,7 +26,7 @@ pub(crate) enum Trouble {
     Once(Fault),
     /// It fails, and so do all that follow: the process is about to end.
     AndAllAfter(Fault),
-    /// Who waits for it is cancelled.
+    /// The waiting caller is cancelled.
     Cancel,
 }
 

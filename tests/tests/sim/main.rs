@@ -1,4 +1,4 @@
-//! The seeded simulation: the whole system in one process, on a real PostgreSQL, with simulated
+//! The seeded simulation: the whole system in one process, on a real PostgreSQL. It has simulated
 //! Docker hosts, a clock that is moved by hand, players and game servers that misbehave, and faults
 //! at every border.
 //!

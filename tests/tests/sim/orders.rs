@@ -59,9 +59,10 @@ impl What {
 
     fn clients(&self) -> &[ClientId] {
         match self {
-            Self::Respond(it, _) | Self::Kick(it) | Self::SetProfile(it, ..) | Self::Cancel(it) => {
-                std::slice::from_ref(it)
-            }
+            Self::Respond(client, _)
+            | Self::Kick(client)
+            | Self::SetProfile(client, ..)
+            | Self::Cancel(client) => std::slice::from_ref(client),
             Self::Request(all, _) => all,
             Self::Broadcast | Self::Stop => &[],
         }
@@ -75,14 +76,14 @@ impl Server {
         self.unanswered.push(Order { seq, what, body, sent: 0, tried: None, first: Vec::new() });
     }
 
-    fn saying(&mut self) -> (u64, String) {
+    fn next_message(&mut self) -> (u64, String) {
         self.next_number += 1;
         (self.next_number, format!(r#"{{"from":"{}","number":{}}}"#, self.attempt, self.next_number))
     }
 
     pub(crate) fn respond(&mut self, client: ClientId) {
-        let (number, saying) = self.saying();
-        let body = format!(r#"{{"client_id":"{client}","message":{saying}}}"#);
+        let (number, message) = self.next_message();
+        let body = format!(r#"{{"client_id":"{client}","message":{message}}}"#);
         self.order(What::Respond(client, number), body);
     }
 
@@ -113,8 +114,8 @@ impl Server {
                 self.order(What::SetProfile(client, user, value), body);
             }
             17..=19 => {
-                let (_, saying) = self.saying();
-                self.order(What::Broadcast, format!(r#"{{"message":{saying}}}"#));
+                let (_, message) = self.next_message();
+                self.order(What::Broadcast, format!(r#"{{"message":{message}}}"#));
             }
             _ => self.respond(client),
         }
@@ -184,7 +185,7 @@ impl Simulation {
                 match &order.what {
                     What::Kick(_) if is_lobby => session.kicked = true,
                     What::Kick(_) => drop(session.kicked_from.insert(server.attempt.runtime)),
-                    What::Request(..) => *session.wished.entry(mode).or_default() += 1,
+                    What::Request(..) => *session.requested.entry(mode).or_default() += 1,
                     _ => {}
                 }
                 if order.sent == 1 {
@@ -216,7 +217,7 @@ impl Simulation {
                 (&order.what, kind),
                 (What::Request(..), RuntimeQualifier::Match) | (What::Stop, RuntimeQualifier::Lobby)
             );
-            // Who asks again hears only that it has asked before.
+            // The answer to a repeated request only says that it is a repetition.
             if misplaced && order.sent == 1 {
                 return Err(format!("game server {from}: command {index} of {orders:?} was accepted"));
             }
@@ -228,8 +229,8 @@ impl Simulation {
 
     /// What was carried out can be seen.
     fn carried_out(&mut self, order: &Order, from: Attempt) {
-        // A command that can't be carried out is answered so once: who asks again hears that it
-        // asked before.
+        // The backend rejects a command that can't be carried out once. The answer to a repetition
+        // only says that it is one.
         let sure: BTreeSet<ClientId> = order
             .first
             .iter()
@@ -268,11 +269,11 @@ impl Simulation {
         let sessions = self.players.iter().filter_map(|it| it.session.as_ref());
         let unmoved = sessions.filter(|it| it.client == client).all(|it| it.moves == moves);
         unmoved
-            && info.is_some_and(|it| {
-                !it.closed
-                    && it.route == Some(with.runtime)
+            && info.is_some_and(|info| {
+                !info.closed
+                    && info.route == Some(with.runtime)
                     && !self.doomed_stage
-                    && !self.doomed_deployments.contains(&it.deployment)
+                    && !self.doomed_deployments.contains(&info.deployment)
             })
     }
 }

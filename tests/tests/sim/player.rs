@@ -49,7 +49,7 @@ pub(crate) struct Session {
     to_consume: Vec<EntryId>,
     seen: BTreeSet<EntryId>,
     last: Option<EntryId>,
-    /// The runtimes that it was told of.
+    /// The runtimes of its assignments.
     pub(crate) assigned: Vec<RuntimeId>,
     /// The runtimes that it really was with.
     pub(crate) routes: BTreeSet<RuntimeId>,
@@ -59,31 +59,31 @@ pub(crate) struct Session {
     /// Matches' runtimes that may have sent it away.
     pub(crate) kicked_from: BTreeSet<RuntimeId>,
     /// How often somebody asked, for each mode, to match it.
-    pub(crate) wished: BTreeMap<&'static str, u64>,
-    /// How many wishes for a mode had ended when the last one was asked for that was acknowledged.
+    pub(crate) requested: BTreeMap<&'static str, u64>,
+    /// How many requests for a mode had ended before the last acknowledged one.
     pub(crate) owed: BTreeMap<&'static str, u64>,
-    /// The wishes for each mode that have ended.
+    /// The requests for each mode that have ended.
     ended: BTreeMap<String, u64>,
-    /// What game servers said to it: the last number of each.
-    said: BTreeMap<String, u64>,
-    /// What game servers were promised that it hears.
+    /// The last number of each game server's messages.
+    received: BTreeMap<String, u64>,
+    /// The numbers that the backend has acknowledged to game servers.
     pub(crate) promised: BTreeMap<String, u64>,
     pub(crate) reason: Option<Reason>,
     /// Its mailbox is gone.
     pub(crate) lost: bool,
-    /// It never speaks again.
+    /// It never sends again.
     pub(crate) silent: bool,
     pub(crate) kicked: bool,
 }
 
-/// What players hear from game servers.
+/// What players receive from game servers.
 #[derive(serde::Deserialize)]
-struct Said {
-    message: Saying,
+struct FromGame {
+    message: GameMessage,
 }
 
 #[derive(serde::Deserialize)]
-struct Saying {
+struct GameMessage {
     from: String,
     number: u64,
 }
@@ -108,10 +108,10 @@ impl Session {
             route: None,
             moves: 0,
             kicked_from: BTreeSet::new(),
-            wished: BTreeMap::new(),
+            requested: BTreeMap::new(),
             owed: BTreeMap::new(),
             ended: BTreeMap::new(),
-            said: BTreeMap::new(),
+            received: BTreeMap::new(),
             promised: BTreeMap::new(),
             reason: None,
             lost: false,
@@ -125,51 +125,54 @@ impl Session {
         self.reason.is_some() || self.lost
     }
 
-    /// Whether a message with this number was said.
-    pub(crate) fn has_said(&self, seq: u64) -> bool {
+    /// Whether it has sent a message with this number.
+    pub(crate) fn has_sent(&self, seq: u64) -> bool {
         seq < self.next_seq
     }
 
-    /// Everything that was said.
-    pub(crate) fn all_said(&self) -> std::ops::Range<u64> {
+    /// The numbers of all its messages.
+    pub(crate) fn all_sent(&self) -> std::ops::Range<u64> {
         0..self.next_seq
     }
 
-    /// How many wishes for a mode have ended.
+    /// How many requests for a mode have ended.
     pub(crate) fn ended(&self, mode: &str) -> u64 {
         self.ended.get(mode).copied().unwrap_or(0)
     }
 
-    /// A wish has ended. Nobody hears of an end that never was asked for.
-    fn end_wish(&mut self, mode: &str) -> Verdict {
+    /// A request has ended. No end comes without a request.
+    fn end_request(&mut self, mode: &str) -> Verdict {
         let ended = self.ended.entry(mode.to_owned()).or_default();
         *ended += 1;
-        let wished = self.wished.get(mode).copied().unwrap_or(0);
-        if *ended > wished {
-            return Err(format!("client {}: {ended} wishes for {mode} have ended of {wished}", self.client));
+        let requested = self.requested.get(mode).copied().unwrap_or(0);
+        if *ended > requested {
+            return Err(format!(
+                "client {}: {ended} requests for {mode} have ended of {requested}",
+                self.client
+            ));
         }
         Ok(())
     }
 
-    /// What was said and not acknowledged yet.
+    /// The messages that aren't acknowledged yet.
     pub(crate) fn unacknowledged(&self) -> impl Iterator<Item = u64> {
         self.unacknowledged.iter().copied()
     }
 
-    /// Whether everything that was said is acknowledged and everything that was promised heard.
-    pub(crate) fn check_heard(&self) -> Verdict {
+    /// Whether all sent messages are acknowledged and all promised ones received.
+    pub(crate) fn check_promises(&self) -> Verdict {
         if !self.unacknowledged.is_empty() {
             return Err(format!("client {} still has messages without an answer", self.client));
         }
         for (from, number) in &self.promised {
-            if self.said.get(from).is_none_or(|it| it < number) {
-                return Err(format!("client {} never heard {number} of game server {from}", self.client));
+            if self.received.get(from).is_none_or(|it| it < number) {
+                return Err(format!("client {} never received {number} of game server {from}", self.client));
             }
         }
         Ok(())
     }
 
-    fn hear(&mut self, entry: &Entry) -> Verdict {
+    fn receive(&mut self, entry: &Entry) -> Verdict {
         let client = self.client;
         self.to_consume.push(entry.id);
         if !self.seen.insert(entry.id) {
@@ -206,24 +209,24 @@ impl Session {
                 if is_match != config.match_config.is_some() || is_match == config.lobby_config.is_some() {
                     return Err(format!("client {client} was assigned to {config:?}"));
                 }
-                if let Some(it) = &config.match_config {
-                    self.end_wish(&it.mode)?;
+                if let Some(match_config) = &config.match_config {
+                    self.end_request(&match_config.mode)?;
                 }
             }
             message::MATCHMAKING_FAILURE => {
                 let body: MatchmakingFailure = serde_json::from_str(&entry.body).map_err(wrong)?;
-                // Told again, after the backend was killed before it noted that it had told it.
+                // It comes again after a kill between the message and the backend's note of it.
                 if body.detail == "the request ended while the backend was away" {
-                    *self.wished.entry(modes::static_name(&body.mode)).or_default() += 1;
+                    *self.requested.entry(modes::static_name(&body.mode)).or_default() += 1;
                 }
-                self.end_wish(&body.mode)?;
+                self.end_request(&body.mode)?;
             }
             message::SERVER_OUTGOING => {
-                let Said { message: Saying { from, number } } =
+                let FromGame { message: GameMessage { from, number } } =
                     serde_json::from_str(&entry.body).map_err(wrong)?;
-                let before = self.said.insert(from.clone(), number);
+                let before = self.received.insert(from.clone(), number);
                 if before.is_some_and(|it| it >= number) {
-                    return Err(format!("client {client} heard {number} of {from} after {before:?}"));
+                    return Err(format!("client {client} received {number} of {from} after {before:?}"));
                 }
             }
             message::DISCONNECTION_REASON => {
@@ -275,14 +278,14 @@ impl Simulation {
         Ok(())
     }
 
-    /// A player exchanges: says so many new messages, and repeats what wasn't acknowledged.
+    /// A player exchanges: sends so many new messages, and repeats what wasn't acknowledged.
     pub(crate) async fn exchange(&mut self, index: usize, fresh: u64, call_mode: CallMode) -> Verdict {
-        let (said, work) = self.exchanging(index, fresh);
+        let (sent, work) = self.exchanging(index, fresh);
         let answer = Self::call(&self.script, call_mode, work).await;
-        self.answered(index, &said, &answer)
+        self.answered(index, &sent, &answer)
     }
 
-    /// The call with which a player with a session exchanges, and what it says.
+    /// The call with which a player with a session exchanges, and the messages that it sends.
     pub(crate) fn exchanging(
         &mut self,
         index: usize,
@@ -296,14 +299,14 @@ impl Simulation {
         session.last_try = now;
         session.unacknowledged.extend(session.next_seq..session.next_seq + fresh);
         session.next_seq += fresh;
-        let (client, said) = (session.client, session.unacknowledged.clone());
-        let (says, consumed) = (said.clone(), session.to_consume.clone());
+        let (client, sent) = (session.client, session.unacknowledged.clone());
+        let (numbers, consumed) = (sent.clone(), session.to_consume.clone());
         let work = async move {
             let raw = |it: &u64| RawValue::from_string(it.to_string()).unwrap();
-            let data: Vec<Box<RawValue>> = says.iter().map(raw).collect();
+            let data: Vec<Box<RawValue>> = numbers.iter().map(raw).collect();
             let message = |(seq, data): (&u64, _)| ClientMessage { seq: Some(SenderSeq(*seq)), data };
             let messages: Vec<ClientMessage<'_>> =
-                says.iter().zip(data.iter().map(|it| &**it)).map(message).collect();
+                numbers.iter().zip(data.iter().map(|it| &**it)).map(message).collect();
             // As the HTTP API does it: the messages are safe before the player receives anything.
             let mut consumed = consumed.as_slice();
             if !messages.is_empty() {
@@ -315,14 +318,14 @@ impl Simulation {
             let received = messaging.client_receive(user, client, None, consumed, Duration::ZERO).await?;
             Ok(received.unwrap_or_default())
         };
-        (said, work)
+        (sent, work)
     }
 
     /// What comes of it.
     pub(crate) fn answered(
         &mut self,
         index: usize,
-        said: &[u64],
+        sent: &[u64],
         answer: &Option<Result<Vec<Entry>, Problem>>,
     ) -> Verdict {
         let Some(session) = &mut self.players[index].session else { return Ok(()) };
@@ -332,15 +335,15 @@ impl Simulation {
                 session.to_consume.clear();
                 for entry in entries {
                     assert_entry("IncomingMessage", entry.id, entry.qualifier, &entry.body);
-                    session.hear(entry)?;
+                    session.receive(entry)?;
                 }
                 if session.reason.is_none() {
-                    session.acknowledged = said.last().copied().or(session.acknowledged);
+                    session.acknowledged = sent.last().copied().or(session.acknowledged);
                     session.unacknowledged.clear();
                 }
-                let (end, heard) = (session.reason, entries.len());
-                if !said.is_empty() || heard > 0 {
-                    self.note(format!("client {client} says {said:?}, hears {heard}, end {end:?}"));
+                let (end, received) = (session.reason, entries.len());
+                if !sent.is_empty() || received > 0 {
+                    self.note(format!("client {client} sends {sent:?}, receives {received}, end {end:?}"));
                 }
                 self.check_end(index)
             }
@@ -351,7 +354,7 @@ impl Simulation {
             }
             other => {
                 let why = other.as_ref().map(|it| it.as_ref().map(Vec::len).map_err(ToString::to_string));
-                self.note(format!("client {client} says {said:?} and gets no answer: {why:?}"));
+                self.note(format!("client {client} sends {sent:?} and gets no answer: {why:?}"));
                 Ok(())
             }
         }

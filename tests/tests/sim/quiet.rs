@@ -123,8 +123,8 @@ impl Simulation {
             if info.closed {
                 continue;
             }
-            let speaks = self.players.iter().filter_map(|it| it.session.as_ref());
-            if !speaks.into_iter().any(|it| it.client == client && !it.silent) {
+            let active = self.players.iter().filter_map(|it| it.session.as_ref());
+            if !active.into_iter().any(|it| it.client == client && !it.silent) {
                 return Err(format!("client {client} doesn't speak and is still there"));
             }
             let Some(route) = info.route else { return Err(format!("client {client} still waits")) };
@@ -138,8 +138,8 @@ impl Simulation {
         }
         self.check_books()?;
         self.tickets_at_rest(running.len() < self.cores()).await?;
-        let speaking = self.players.iter().filter_map(|it| it.session.as_ref());
-        for session in speaking.filter(|it| !it.silent && !it.is_over()) {
+        let active = self.players.iter().filter_map(|it| it.session.as_ref());
+        for session in active.filter(|it| !it.silent && !it.is_over()) {
             self.check_session(session)?;
         }
         Ok(())
@@ -157,18 +157,18 @@ impl Simulation {
                 session.assigned, info.route
             ));
         }
-        session.check_heard()?;
+        session.check_promises()?;
         let none = BTreeSet::new();
-        let heard = self.taken.get(&client).unwrap_or(&none);
+        let arrived = self.taken.get(&client).unwrap_or(&none);
         let acknowledged = session.acknowledged.map_or(0, |it| it + 1);
         let runtimes = self.backend().messaging.runtimes();
-        // What was said to one that the client has left, and that has ended without asking for it,
-        // is gone with it.
+        // A runtime that the client has left may end with messages that it hasn't fetched. They
+        // are gone with it.
         let gone = |number: &u64| {
             let behind = self.behind.get(&client).and_then(|it| it.get(number));
             behind.is_some_and(|it| runtimes.iter().all(|(runtime, _)| runtime != it))
         };
-        if let Some(missing) = (0..acknowledged).find(|it| !heard.contains(it) && !gone(it)) {
+        if let Some(missing) = (0..acknowledged).find(|it| !arrived.contains(it) && !gone(it)) {
             return Err(format!("message {missing} of client {client} was acknowledged and never arrived"));
         }
         Ok(())

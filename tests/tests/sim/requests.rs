@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl Simulation {
-    /// A player takes its wish to be matched back.
-    pub(crate) async fn take_back(&mut self, index: usize, call_mode: CallMode) -> Verdict {
+    /// A player cancels its own ticket.
+    pub(crate) async fn cancel_ticket(&mut self, index: usize, call_mode: CallMode) -> Verdict {
         let player = &self.players[index];
         let Some(client) = player.session.as_ref().map(|it| it.client) else { return Ok(()) };
         let caller = Caller::User { id: player.user, role: Role::Player };
@@ -21,24 +21,24 @@ impl Simulation {
         let done = Self::call(&self.script, call_mode, work).await;
         let had = done.as_ref().and_then(|it| it.as_ref().ok()).copied();
         self.note(format!(
-            "client {client} takes its wish back: {:?}",
+            "client {client} cancels its ticket: {:?}",
             done.map(|it| it.map_err(|it| it.to_string()))
         ));
         match had {
-            Some(had) => self.check_taken_back(client, had).await,
+            Some(had) => self.check_cancelled(client, had).await,
             None => Ok(()),
         }
     }
 
-    /// Who was told that its wish is taken back waits for nothing, and who was told that there is
-    /// none is at most in a match already.
-    async fn check_taken_back(&self, client: ClientId, had: bool) -> Verdict {
+    /// A client that has cancelled its ticket waits for nothing. A client that learned that it has
+    /// no ticket is at most in a match already.
+    async fn check_cancelled(&self, client: ClientId, had: bool) -> Verdict {
         match self.open_ticket(client).await {
             Some((ticket, _)) if had => {
-                Err(format!("client {client} has taken its wish back, and still has the ticket {ticket}"))
+                Err(format!("client {client} has cancelled its ticket, and still has the ticket {ticket}"))
             }
             Some((ticket, false)) => Err(format!(
-                "client {client} was told that it has no wish, and waits with the ticket {ticket}"
+                "client {client} learned that it has no ticket, and waits with the ticket {ticket}"
             )),
             _ => Ok(()),
         }

@@ -30,9 +30,9 @@ impl Rng {
     /// One of them, each as likely as its weight says.
     pub(crate) fn weighted<T: Copy>(&mut self, all: &[(usize, T)]) -> T {
         let mut at = self.below(all.iter().map(|it| it.0).sum());
-        for (weight, it) in all {
+        for (weight, value) in all {
             if at < *weight {
-                return *it;
+                return *value;
             }
             at -= weight;
         }

@@ -88,7 +88,7 @@ async fn live(seed: u64, rng: &mut Rng, simulation: &mut Simulation) -> Result<(
         simulation.happen(&mut Rng::new(seed, step)).await?;
     }
     simulation.come_to_rest().await?;
-    // What is at rest stays so, whatever was only in memory.
+    // A system at rest stays so when it loses its memory.
     if rng.percent(30) {
         simulation.note("the backend is killed at rest");
         simulation.kill().await?;

@@ -44,9 +44,9 @@ pub(crate) struct Server {
     /// With the group of a match.
     pub(crate) members: BTreeMap<ClientId, (UserId, Option<String>)>,
     /// The messages of each client.
-    pub(crate) heard: BTreeMap<ClientId, BTreeSet<u64>>,
-    /// Those that it may hear once more: the backend was killed before it acknowledged them to who
-    /// said them.
+    pub(crate) received: BTreeMap<ClientId, BTreeSet<u64>>,
+    /// Those that it may receive once more: the backend was killed before it acknowledged them to
+    /// their senders.
     pub(crate) repeatable: BTreeMap<ClientId, BTreeSet<u64>>,
     to_consume: Vec<EntryId>,
     pub(crate) next_seq: u64,
@@ -74,7 +74,7 @@ impl Server {
             seen: BTreeSet::new(),
             last: None,
             members: BTreeMap::new(),
-            heard: BTreeMap::new(),
+            received: BTreeMap::new(),
             repeatable: BTreeMap::new(),
             to_consume: Vec::new(),
             next_seq: 0,
@@ -88,7 +88,7 @@ impl Server {
     }
 
     /// A message or command that it sees for the first time.
-    fn hear(&mut self, entry: &Entry, facts: &mut Facts<'_>) -> Verdict {
+    fn receive(&mut self, entry: &Entry, facts: &mut Facts<'_>) -> Verdict {
         let me = self.attempt;
         if self.last.is_some_and(|it| it >= entry.id) {
             return Err(format!("game server {me}: entry {} comes after {:?}", entry.id, self.last));
@@ -124,27 +124,27 @@ impl Server {
         Ok(())
     }
 
-    fn begin(&mut self, it: &InitRuntime) -> Verdict {
-        let config = &it.runtime_config;
+    fn begin(&mut self, init: &InitRuntime) -> Verdict {
+        let config = &init.runtime_config;
         self.mode = config.match_config.as_ref().and_then(|it| modes::named(&it.mode));
         let fits = match self.kind {
             RuntimeQualifier::Lobby => config.lobby_config.is_some() && config.match_config.is_none(),
             RuntimeQualifier::Match => config.lobby_config.is_none() && self.mode.is_some(),
         };
-        if fits { Ok(()) } else { Err(format!("game server {} is told that it is {config:?}", self.attempt)) }
+        if fits { Ok(()) } else { Err(format!("game server {} was started with {config:?}", self.attempt)) }
     }
 
-    /// A client comes. Who is in a match never is more than its mode allows.
-    fn add(&mut self, qualifier: &str, it: AddClient) -> Verdict {
-        let (me, client) = (self.attempt, it.client_id);
+    /// A client comes. A match never has more clients than its mode allows.
+    fn add(&mut self, qualifier: &str, added: AddClient) -> Verdict {
+        let (me, client) = (self.attempt, added.client_id);
         let is_match = self.kind == RuntimeQualifier::Match;
-        if is_match != (qualifier == command::ADD_MATCH_CLIENT) || is_match != it.group_name.is_some() {
-            return Err(format!("game server {me} got {qualifier} {it:?}"));
+        if is_match != (qualifier == command::ADD_MATCH_CLIENT) || is_match != added.group_name.is_some() {
+            return Err(format!("game server {me} got {qualifier} {added:?}"));
         }
-        if self.members.insert(client, (it.user_id, it.group_name.clone())).is_some() {
+        if self.members.insert(client, (added.user_id, added.group_name.clone())).is_some() {
             return Err(format!("game server {me} got client {client} twice"));
         }
-        let (Some(mode), Some(name)) = (&self.mode, it.group_name) else { return Ok(()) };
+        let (Some(mode), Some(name)) = (&self.mode, added.group_name) else { return Ok(()) };
         let group = mode.groups.iter().find(|it| it.name == name);
         let group = group.ok_or_else(|| format!("game server {me}: there is no group {name}"))?;
         let in_group = self.members.values().filter(|it| it.1.as_ref() == Some(&name)).count();
@@ -162,17 +162,17 @@ impl Server {
                 "game server {me} got message {number} of client {client}, which it doesn't have"
             ));
         }
-        let heard = self.heard.entry(client).or_default();
-        let before = heard.last().copied();
-        heard.insert(number);
+        let received = self.received.entry(client).or_default();
+        let before = received.last().copied();
+        received.insert(number);
         // What another one has got may come again after a crash; what none has got must come.
         let taken = facts.taken.get(&client);
-        // What was said to the one before stays with that one.
+        // Messages to the runtime before stay with that one.
         let behind = facts.behind.get(&client);
-        let complete = (0..number).all(|it| {
-            heard.contains(&it)
-                || taken.is_some_and(|all| all.contains(&it))
-                || behind.is_some_and(|all| all.contains_key(&it))
+        let complete = (0..number).all(|earlier| {
+            received.contains(&earlier)
+                || taken.is_some_and(|all| all.contains(&earlier))
+                || behind.is_some_and(|all| all.contains_key(&earlier))
         });
         let again = self.repeatable.get_mut(&client).is_some_and(|it| it.remove(&number));
         if (before >= Some(number) && !again) || !complete {
@@ -180,9 +180,9 @@ impl Server {
                 "game server {me} got message {number} of client {client} after {before:?}; others got {taken:?}"
             ));
         }
-        let said = facts.players.iter().filter_map(|it| it.session.as_ref());
-        if said.filter(|it| it.client == client).any(|it| !it.has_said(number)) {
-            return Err(format!("game server {me} got message {number} of {client} that was never said"));
+        let sessions = facts.players.iter().filter_map(|it| it.session.as_ref());
+        if sessions.filter(|it| it.client == client).any(|it| !it.has_sent(number)) {
+            return Err(format!("game server {me} got message {number} of {client} that was never sent"));
         }
         self.respond(client);
         Ok(())
@@ -283,9 +283,9 @@ impl Simulation {
         async move {
             let raw = |it: &Order| RawValue::from_string(it.body.clone()).unwrap();
             let bodies: Vec<Box<RawValue>> = orders.iter().map(raw).collect();
-            let command = |(it, body): (&Order, _)| Outgoing {
-                id: it.seq.map(SenderSeq),
-                qualifier: it.what.qualifier().into(),
+            let command = |(order, body): (&Order, _)| Outgoing {
+                id: order.seq.map(SenderSeq),
+                qualifier: order.what.qualifier().into(),
                 body: Some(body),
             };
             let commands: Vec<Outgoing<'_>> =
@@ -320,8 +320,8 @@ impl Simulation {
             // What was handed out is not handed to another game server, even if the answer was
             // lost.
             if entry.qualifier == command::HANDLE_MESSAGE {
-                let it: Handle = serde_json::from_str(&entry.body).map_err(|it| it.to_string())?;
-                self.taken.entry(it.client_id).or_default().insert(it.message);
+                let handle: Handle = serde_json::from_str(&entry.body).map_err(|it| it.to_string())?;
+                self.taken.entry(handle.client_id).or_default().insert(handle.message);
             }
         }
         let answer = answer.filter(|_| !unanswered);
@@ -335,8 +335,15 @@ impl Simulation {
                     let rejected: Vec<&str> = answer.rejected.iter().map(|it| it.detail.as_str()).collect();
                     self.note(format!("game server {me} sends {sent} ({rejected:?} rejected), gets {got}"));
                 }
-                for it in orders.iter().filter(|it| !matches!(it.what, What::Respond(..) | What::Broadcast)) {
-                    self.note(format!("  {me} wants {} {}, {}. time", it.what.qualifier(), it.body, it.sent));
+                for order in
+                    orders.iter().filter(|it| !matches!(it.what, What::Respond(..) | What::Broadcast))
+                {
+                    self.note(format!(
+                        "  {me} wants {} {}, {}. time",
+                        order.what.qualifier(),
+                        order.body,
+                        order.sent
+                    ));
                 }
                 self.settle(me, server.kind, &orders, &answer.rejected)?;
                 for entry in &answer.incoming {
@@ -349,7 +356,7 @@ impl Simulation {
                             players: &self.players,
                             profiles: &mut self.profiles,
                         };
-                        server.hear(entry, &mut facts)?;
+                        server.receive(entry, &mut facts)?;
                         self.note(format!("  {me} hears {} {}", entry.qualifier, entry.body));
                     }
                 }

@@ -125,15 +125,15 @@ impl Simulation {
         let index = rng.below(self.players.len());
         let session = self.players[index].session.as_mut();
         match session {
-            Some(it) if !it.is_over() && !it.silent => {
+            Some(session) if !session.is_over() && !session.silent => {
                 if rng.percent(3) {
-                    it.silent = true;
-                    let client = it.client;
+                    session.silent = true;
+                    let client = session.client;
                     self.note(format!("client {client} falls silent"));
                     return Ok(());
                 }
                 if rng.percent(5) {
-                    return self.take_back(index, call_mode).await;
+                    return self.cancel_ticket(index, call_mode).await;
                 }
                 let fresh = rng.weighted(&[(3, 0), (4, 1), (2, 2), (1, 5)]);
                 self.exchange(index, fresh, call_mode).await
@@ -179,10 +179,10 @@ impl Simulation {
         let (fresh, at) = (1 + u64::try_from(rng.below(2)).unwrap(), rng.below(self.backend().drivers.len()));
         let active = self.players[index].session.as_ref().is_some_and(|it| !it.is_over() && !it.silent);
         let (mut entering, mut exchanging) = (None, None);
-        let mut said = Vec::new();
+        let mut sent = Vec::new();
         if active {
-            let (says, work) = self.exchanging(index, fresh);
-            (said, exchanging) = (says, Some(work));
+            let (numbers, work) = self.exchanging(index, fresh);
+            (sent, exchanging) = (numbers, Some(work));
         } else {
             entering = Some(self.entering(index));
         }
@@ -215,7 +215,7 @@ impl Simulation {
         }
         if answered.is_some() {
             self.check()?;
-            self.answered(index, &said, &answered)?;
+            self.answered(index, &sent, &answered)?;
         }
         Ok(())
     }
