@@ -39,6 +39,7 @@ lint: ## Lints, words and prose, without the slower checks
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --locked --quiet --package omgservers-words --tests
 	@PATH="$$(scripts/tools.sh path):$$PATH" typos
+	@scripts/prose_test.py
 	@scripts/prose.py
 
 db: ## psql into the database of the server that runs on ./data

@@ -26,6 +26,7 @@ units() {
 need typos
 need cargo-shear
 step typos
+step scripts/prose_test.py
 step scripts/prose.py
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings

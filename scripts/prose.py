@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Checks the prose of Markdown files and Rust comments: private phrases and lines over 100 columns.
+"""Checks the prose of Markdown files and Rust comments.
 
-Prints file:line and what to write instead. scripts/prose-exceptions.txt has the findings per file that are
-left; a count may only fall. `scripts/prose.py --update` lowers the counts and drops files that are clean.
+Three rules: no private phrases, no lines over 100 columns, no sentences over 25 words. The checker
+prints file:line and what to write instead. Two files have the findings per file that are left:
+scripts/prose-exceptions.txt for phrases and width, scripts/sentence-exceptions.txt for sentences.
+A count may only fall: `scripts/prose.py --update` lowers counts and drops files that are clean.
 """
 
 import os
@@ -11,8 +13,10 @@ import subprocess
 import sys
 
 WIDTH = 100
+WORDS = 25
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 EXCEPTIONS = "scripts/prose-exceptions.txt"
+SENTENCES = "scripts/sentence-exceptions.txt"
 
 # A phrase, and what to write instead. CONTRIBUTING.md has the reasons.
 PHRASES = [
@@ -35,6 +39,17 @@ PHRASES = [
 ]
 PHRASES = [(re.compile(pattern, re.I), instead) for pattern, instead in PHRASES]
 COMMENT = re.compile(r"^\s*//[/!]? ?(.*)")
+# What stands before a comment's text: lines with the same mark are one text.
+MARK = re.compile(r"^\s*//[/!]?")
+HEADING = re.compile(r"^#{1,6} ")
+# A bullet or a number of a list, and a label in bold letters.
+ITEM = re.compile(r"^([*+-]|\d+[.)]) +(?:\[[ x]\] +)?")
+LABEL = re.compile(r"^\*\*[^*]+\*\*[.:,]?")
+CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
+LINK = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
+# The end of a sentence: a mark, perhaps a bracket or a quotation mark, and a new beginning.
+END = re.compile(r"(?<=[.!?])[)\"'”’*_]*\s+(?=[(\"'“‘*_]*[A-Z0-9`\[])")
+ABBREVIATION = re.compile(r"\b(e\.g|i\.e|etc|vs|cf|approx|no|p)\.$", re.I)
 
 
 def files():
@@ -63,14 +78,14 @@ def lines_of_prose(name, text):
             yield number, line, prose
 
 
-def findings(name):
-    with open(os.path.join(ROOT, name), encoding="utf-8") as file:
-        text = file.read()
+def phrases(name, text):
+    """Private phrases and lines that are too wide."""
     found = []
     for number, line, prose in lines_of_prose(name, text):
         wide = len(line) > WIDTH and not prose.lstrip().startswith("|")
-        # A long address or name can't be wrapped.
-        if wide and not any(len(word) > WIDTH - 20 for word in prose.split()):
+        # A long address, name or piece of code can't be wrapped.
+        pieces = prose.split() + [match.group(0) for match in CODE.finditer(prose)]
+        if wide and not any(len(piece) > WIDTH - 20 for piece in pieces):
             found.append((number, f"{len(line)} columns: wrap at {WIDTH}"))
         plain = re.sub(r"`[^`]*`", "", prose)
         for pattern, instead in PHRASES:
@@ -80,8 +95,57 @@ def findings(name):
     return found
 
 
-def exceptions():
-    path = os.path.join(ROOT, EXCEPTIONS)
+def paragraphs(name, text):
+    """Yields lists of (number, prose) that are one text: paragraphs, list items, comments."""
+    lines, last, mark, code = [], 0, None, False
+    for number, line, prose in lines_of_prose(name, text):
+        new_mark = MARK.match(line).group(0) if name.endswith(".rs") else None
+        bare = prose.strip()
+        # Four columns more than the paragraph are code, unless the text of a list goes on.
+        code = prose.startswith("    ") and not lines
+        skipped = not bare or code or bare.startswith(("|", "<", "[^")) or HEADING.match(bare)
+        if lines and (number != last + 1 or new_mark != mark or skipped or ITEM.match(bare)):
+            yield lines
+            lines = []
+        last, mark = number, new_mark
+        if not skipped:
+            lines.append((number, bare))
+    if lines:
+        yield lines
+
+
+def sentences(paragraph):
+    """Yields (number of its first line, number of words) of the sentences of a paragraph."""
+    first, head = paragraph[0]
+    head = LABEL.sub("", ITEM.sub("", head))
+    text, starts = "", []
+    for number, line in [(first, head), *paragraph[1:]]:
+        starts.append((len(text), number))
+        text += line + " "
+    # A code span is one word, and so is what a link points to; both keep their length.
+    text = CODE.sub(lambda match: "X" + "\0" * (len(match.group(0)) - 1), text)
+    text = LINK.sub(lambda match: ("[" + match.group(1)).ljust(len(match.group(0)), "\0"), text)
+    begin = 0
+    ends = [match for match in END.finditer(text) if not ABBREVIATION.search(text[:match.start()])]
+    for end in [match.end() for match in ends] + [len(text)]:
+        part = text[begin:end].replace("\0", "")
+        words = sum(1 for word in part.split() if re.search(r"\w", word))
+        yield max(number for start, number in starts if start <= begin), words
+        begin = end
+
+
+def long_sentences(name, text):
+    """Sentences of more than WORDS words."""
+    found = []
+    for paragraph in paragraphs(name, text):
+        for number, words in sentences(paragraph):
+            if words > WORDS:
+                found.append((number, f"a sentence of {words} words: at most {WORDS}"))
+    return found
+
+
+def read_exceptions(path):
+    path = os.path.join(ROOT, path)
     if not os.path.exists(path):
         return {}
     with open(path, encoding="utf-8") as file:
@@ -89,27 +153,38 @@ def exceptions():
     return {name: int(count) for count, name in rows}
 
 
+def write_exceptions(path, what, counts):
+    first = not os.path.exists(os.path.join(ROOT, path))
+    allowed = counts if first else read_exceptions(path)
+    left = {name: min(count, allowed.get(name, 0)) for name, count in sorted(counts.items())}
+    with open(os.path.join(ROOT, path), "w", encoding="utf-8") as file:
+        file.write(f"# {what} that scripts/prose.py finds, per file. Only ever lower a number.\n")
+        file.writelines(f"{count} {name}\n" for name, count in left.items() if count)
+
+
 def main():
-    allowed = exceptions()
-    counts, wrong, total = {}, False, 0
+    rules = [
+        (EXCEPTIONS, "Phrases and wide lines", phrases),
+        (SENTENCES, "Sentences of too many words", long_sentences),
+    ]
+    wrong = False
+    texts = {}
     for name in files():
-        found = findings(name)
-        counts[name] = len(found)
-        total += len(found)
-        if len(found) > allowed.get(name, 0) and "--update" not in sys.argv:
-            wrong = True
-            for number, text in found:
-                print(f"{name}:{number}: {text}")
-    if "--update" in sys.argv:
-        first = not allowed
-        left = {
-            name: count if first else min(count, allowed.get(name, 0))
-            for name, count in sorted(counts.items()) if count
-        }
-        with open(os.path.join(ROOT, EXCEPTIONS), "w", encoding="utf-8") as file:
-            file.write("# Findings of scripts/prose.py that are left, per file. Only ever lower a number.\n")
-            file.writelines(f"{count} {name}\n" for name, count in left.items() if count)
-    print(f"prose: {total} findings are left", file=sys.stderr)
+        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+            texts[name] = file.read()
+    for path, what, rule in rules:
+        allowed = read_exceptions(path)
+        found = {name: rule(name, text) for name, text in texts.items()}
+        counts = {name: len(findings) for name, findings in found.items()}
+        if "--update" in sys.argv:
+            write_exceptions(path, what, counts)
+        else:
+            for name, findings in found.items():
+                if len(findings) > allowed.get(name, 0):
+                    wrong = True
+                    for number, text in findings:
+                        print(f"{name}:{number}: {text}")
+        print(f"prose: {what.lower()}: {sum(counts.values())} are left", file=sys.stderr)
     return 1 if wrong else 0
 
 
