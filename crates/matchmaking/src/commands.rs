@@ -1,4 +1,4 @@
-//! What runtimes want done.
+//! Carries the commands of runtimes out.
 
 use std::{
     collections::HashMap,
@@ -10,31 +10,33 @@ use omgservers_api::{
     ClientId, DeploymentId, Problem, RuntimeId, StageId, TicketId, UserId,
     ids::SenderSeq,
     interchange::{
-        ClientRef, MatchmakingFailureReason::Cancelled, Outgoing, Reason, RejectedCommand,
-        RequestMatchmaking, SetProfile, ToAll, ToClient, ToClients, UpgradeConnection, command,
+        DISPATCHER, MatchmakingFailureReason::Cancelled, Outgoing, Reason, RejectedCommand,
+        RequestMatchmaking, SetProfile, UpgradeConnection, command, message,
     },
 };
-use omgservers_messaging::{AckHandle, ClientInfo, To};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use omgservers_messaging::{AckHandle, ClientInfo, Op};
 
 use crate::{
-    PgMatchmaking,
+    PgMatchmaking, bodies,
     matches::{Answer, CommandSeq, MatchmakerRequest, TicketRequest, answered},
     problems::{self, is_own_fault},
+    runtime_command::{Acceptance, DecodedCommand, RuntimeCommand, RuntimeMessage, decode},
 };
 
-/// What became of the commands so far.
+/// Most clients that a problem names.
+const MOST_NAMED: usize = 20;
+
+/// The commands of one request that were carried out so far.
 #[derive(Default)]
-struct Done {
-    /// What became of profiles, by the place of their commands.
+struct CommandProgress {
+    /// The outcomes of profiles that were saved early, by the position of their commands.
     profiles: HashMap<usize, Result<(), Problem>>,
     rejected: Vec<RejectedCommand>,
-    commit: AckHandle,
+    ack: AckHandle,
     pending_tickets: Vec<PendingTicket>,
 }
 
-/// A request to be matched that isn't answered yet.
+/// A ticket request without an answer.
 struct PendingTicket {
     index: usize,
     seq: Option<SenderSeq>,
@@ -42,9 +44,9 @@ struct PendingTicket {
     answer: Answer<TicketId>,
 }
 
-impl Done {
-    fn join(&mut self, commit: AckHandle) {
-        self.commit = std::mem::take(&mut self.commit).join(commit);
+impl CommandProgress {
+    fn join(&mut self, ack: AckHandle) {
+        self.ack = std::mem::take(&mut self.ack).join(ack);
     }
 
     fn reject(&mut self, runtime: RuntimeId, index: usize, qualifier: &str, problem: &Problem) {
@@ -59,246 +61,202 @@ impl Done {
 }
 
 impl PgMatchmaking {
-    /// Carries `commands` out one after another; those that were rejected, and the commit that makes their effects safe.
-    /// A command that can't be carried out is answered and stops nothing, unless that is the backend's own fault: then
-    /// the runtime has to ask again. Problems: `unavailable`, `internal`.
+    /// Carries `commands` out one after another. Answers the rejected ones, and the handle of the
+    /// commit that makes the effects of the others durable. A rejected command stops nothing. A
+    /// fault of the backend does: then the runtime has to send its commands again. Problems:
+    /// `unavailable`, `internal`.
     pub(crate) async fn carry_out(
         &self,
         runtime: RuntimeId,
         commands: &[Outgoing<'_>],
     ) -> Result<(Vec<RejectedCommand>, AckHandle), Problem> {
-        let mut done = Done::default();
-        for (index, it) in commands.iter().enumerate() {
-            if it.qualifier == command::REQUEST_MATCHMAKING {
-                self.request_ticket(runtime, index, it, &mut done)?;
-                continue;
+        let mut progress = CommandProgress::default();
+        let mut commands = decode(commands).into_iter();
+        while let Some(next) = commands.next() {
+            // Ticket requests in a row share a commit. Any later counter is accepted after theirs.
+            let is_request = matches!(next.command, RuntimeCommand::RequestMatchmaking(_));
+            if !is_request && !progress.pending_tickets.is_empty() {
+                self.finish_tickets(runtime, &mut progress).await?;
             }
-            // What comes after a request is noted after it.
-            if !done.pending_tickets.is_empty() {
-                self.finish_tickets(runtime, &mut done).await?;
-            }
-            // What speaks notes its counter with its messages, or a kill in between would lose them.
-            if let Some(spoken) = self.speak(runtime, it) {
-                match spoken {
-                    Ok(commit) => done.join(commit),
-                    Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
-                }
-                continue;
-            }
-            let saves = it.qualifier == command::SET_PROFILE && !self.is_repeated(runtime, it);
-            if saves && !done.profiles.contains_key(&index) {
-                self.save_profiles(runtime, commands, index, &mut done).await?;
-            }
-            self.carry_out_one(runtime, index, it, &mut done).await?;
+            self.carry_out_one(runtime, next, commands.as_slice(), &mut progress).await?;
         }
-        self.finish_tickets(runtime, &mut done).await?;
-        Ok((done.rejected, done.commit))
+        self.finish_tickets(runtime, &mut progress).await?;
+        Ok((progress.rejected, progress.ack))
     }
 
+    /// `rest` are the commands that follow in the request.
     async fn carry_out_one(
         &self,
         runtime: RuntimeId,
-        index: usize,
-        it: &Outgoing<'_>,
-        done: &mut Done,
+        next: DecodedCommand<'_>,
+        rest: &[DecodedCommand<'_>],
+        progress: &mut CommandProgress,
     ) -> Result<(), Problem> {
-        // What has to wait may be broken off there, so its counter is noted after it: twice changes nothing.
-        let waits = matches!(
-            it.qualifier.as_ref(),
-            command::SET_PROFILE
-                | command::KICK_CLIENT
-                | command::CANCEL_MATCHMAKING
-                | command::STOP_MATCHMAKING
-        );
-        let notes = !waits || self.is_repeated(runtime, it);
-        if notes && !self.note(runtime, it.id, &mut done.commit)? {
+        let (index, seq, qualifier) = (next.index, next.seq, next.qualifier);
+        let acceptance = next.command.acceptance();
+        let accepts_first = match acceptance {
+            Acceptance::WithMessages => false,
+            Acceptance::Before => true,
+            Acceptance::ByRound | Acceptance::After => self.is_repeated(runtime, seq),
+        };
+        if accepts_first && !self.accept(runtime, seq, progress)? {
             return Ok(());
         }
-        let executed = match done.profiles.remove(&index) {
-            Some(saved) => saved.map(|()| AckHandle::none()),
-            None => self.execute(runtime, it).await,
-        };
-        match executed {
-            Ok(commit) => done.join(commit),
+        let waits = acceptance == Acceptance::After;
+        match self.execute(runtime, next, rest, progress).await {
+            Ok(ack) => progress.join(ack),
             Err(problem) if waits && is_own_fault(&problem) => return Err(problem),
-            Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
+            Err(problem) => progress.reject(runtime, index, qualifier, &problem),
         }
         if waits {
-            self.note(runtime, it.id, &mut done.commit)?;
+            self.accept(runtime, seq, progress)?;
         }
         Ok(())
     }
 
-    /// Saves the profile of this command and, in the same commit, those that follow before anything that may move a
-    /// client. Saving twice changes nothing, so their counters are noted later, each in its turn.
-    async fn save_profiles(
+    async fn execute(
         &self,
         runtime: RuntimeId,
-        commands: &[Outgoing<'_>],
-        first: usize,
-        done: &mut Done,
-    ) -> Result<(), Problem> {
-        let stays = |it: &&(usize, &Outgoing<'_>)| {
-            let stays = [
-                command::SET_PROFILE,
-                command::RESPOND_CLIENT,
-                command::MULTICAST_MESSAGE,
-                command::BROADCAST_MESSAGE,
-                command::UPGRADE_CONNECTION,
-            ];
-            stays.contains(&it.1.qualifier.as_ref())
-        };
-        let mut saves = Vec::new();
-        for (index, it) in commands.iter().enumerate().skip(first).take_while(|it| stays(&it)) {
-            if it.qualifier != command::SET_PROFILE || self.is_repeated(runtime, it) {
-                continue;
+        next: DecodedCommand<'_>,
+        rest: &[DecodedCommand<'_>],
+        progress: &mut CommandProgress,
+    ) -> Result<AckHandle, Problem> {
+        let DecodedCommand { index, seq, qualifier, command } = next;
+        match command {
+            RuntimeCommand::Send(message) => self.send(runtime, seq, &message?, progress)?,
+            RuntimeCommand::UpgradeConnection(body) => return self.upgrade(runtime, &body?),
+            RuntimeCommand::RequestMatchmaking(body) => {
+                self.request_ticket(runtime, index, seq, body?, progress)?;
             }
-            match self.profile(runtime, it).await {
-                Ok((user, stage, profile)) => saves
-                    .push(async move { (index, self.parts.players.set_profile(user, stage, profile).await) }),
-                Err(problem) => drop(done.profiles.insert(index, Err(problem))),
+            RuntimeCommand::SetProfile(body) => match progress.profiles.remove(&index) {
+                Some(saved) => saved?,
+                None => self.save_profiles(runtime, &body?, rest, progress).await?,
+            },
+            RuntimeCommand::KickClient(body) => self.kick(runtime, body?.client_id).await?,
+            RuntimeCommand::CancelMatchmaking(body) => {
+                let client = body?.client_id;
+                let deployment = self.here(runtime, client)?.deployment;
+                self.cancel_ticket(deployment, client).await?;
             }
-        }
-        // They are begun in their order, and so the last one of a player's stays.
-        done.profiles.extend(join_all(saves).await);
-        Ok(())
-    }
-
-    async fn profile<'a>(
-        &self,
-        runtime: RuntimeId,
-        it: &Outgoing<'a>,
-    ) -> Result<(UserId, StageId, &'a RawValue), Problem> {
-        let body: SetProfile<'a> = body(it)?;
-        let info = self.here(runtime, body.client_id)?;
-        let full = self.parts.deployments.full(info.deployment).await?;
-        Ok((info.user, full.deployment.stage_id, body.profile))
-    }
-
-    /// Wishes in a row are answered together: one commit for all of them.
-    fn request_ticket(
-        &self,
-        runtime: RuntimeId,
-        index: usize,
-        it: &Outgoing<'_>,
-        done: &mut Done,
-    ) -> Result<(), Problem> {
-        if self.is_repeated(runtime, it) {
-            self.note(runtime, it.id, &mut done.commit)?;
-            return Ok(());
-        }
-        let before = done.pending_tickets.last().map(|it| Arc::clone(&it.answered));
-        match self.ticket_request(runtime, it, before) {
-            Ok((deployment, request)) => {
-                let answered = Arc::clone(&request.note.answered);
-                let answer = self.request(deployment, |answer| MatchmakerRequest::Add(request, answer));
-                done.pending_tickets.push(PendingTicket { index, seq: it.id, answered, answer });
-            }
-            Err(problem) => done.reject(runtime, index, &it.qualifier, &problem),
-        }
-        Ok(())
-    }
-
-    /// `before` is whether the request before this one was answered.
-    fn ticket_request(
-        &self,
-        runtime: RuntimeId,
-        it: &Outgoing<'_>,
-        before: Option<Arc<AtomicBool>>,
-    ) -> Result<(DeploymentId, TicketRequest), Problem> {
-        let body: RequestMatchmaking<'_> = body(it)?;
-        let deployment = self.here(runtime, body.client_id)?.deployment;
-        let others = body.clients.into_iter().filter(|it| *it != body.client_id);
-        let request = TicketRequest {
-            clients: std::iter::once(body.client_id).chain(others).collect(),
-            lobby: runtime,
-            note: CommandSeq { seq: it.id, before, ..CommandSeq::default() },
-            mode: body.mode.into_owned(),
-            attributes: body.attributes,
-        };
-        Ok((deployment, request))
-    }
-
-    async fn finish_tickets(&self, runtime: RuntimeId, done: &mut Done) -> Result<(), Problem> {
-        let mut last = None;
-        for PendingTicket { index, seq, answer, .. } in std::mem::take(&mut done.pending_tickets) {
-            match answered(answer).await {
-                Ok(_ticket) => {}
-                Err(problem) if is_own_fault(&problem) => return Err(problem),
-                Err(problem) => done.reject(runtime, index, command::REQUEST_MATCHMAKING, &problem),
-            }
-            last = last.max(seq);
-        }
-        self.note(runtime, last, &mut done.commit)?;
-        Ok(())
-    }
-
-    fn is_repeated(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> bool {
-        let last = self.parts.messaging.runtime(runtime).and_then(|it| it.last_seq);
-        it.id.is_some() && it.id <= last
-    }
-
-    /// Notes the counter of a command; `false` when it was noted before.
-    fn note(
-        &self,
-        runtime: RuntimeId,
-        seq: Option<SenderSeq>,
-        commit: &mut AckHandle,
-    ) -> Result<bool, Problem> {
-        let Some(seq) = seq else { return Ok(true) };
-        let (accepted, fresh) = self.parts.messaging.runtime_accept(runtime, seq)?;
-        *commit = std::mem::take(commit).join(accepted);
-        Ok(fresh)
-    }
-
-    /// Says what a command has to say; `None` when it is of another kind. Most are of this one.
-    fn speak(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Option<Result<AckHandle, Problem>> {
-        Some(match it.qualifier.as_ref() {
-            command::RESPOND_CLIENT => body::<ToClient<'_>>(it)
-                .and_then(|body| self.say(runtime, it.id, To::One(body.client_id), body.message)),
-            command::MULTICAST_MESSAGE => body::<ToClients<'_>>(it)
-                .and_then(|body| self.say(runtime, it.id, To::Some(&body.clients), body.message)),
-            command::BROADCAST_MESSAGE => {
-                body::<ToAll<'_>>(it).and_then(|body| self.say(runtime, it.id, To::All, body.message))
-            }
-            _ => return None,
-        })
-    }
-
-    async fn execute(&self, runtime: RuntimeId, it: &Outgoing<'_>) -> Result<AckHandle, Problem> {
-        match it.qualifier.as_ref() {
-            command::SET_PROFILE => {
-                let (user, stage, profile) = self.profile(runtime, it).await?;
-                self.parts.players.set_profile(user, stage, profile).await?;
-                Ok(AckHandle::none())
-            }
-            command::KICK_CLIENT => {
-                let body: ClientRef = body(it)?;
-                self.kick(runtime, body.client_id).await?;
-                Ok(AckHandle::none())
-            }
-            command::CANCEL_MATCHMAKING => {
-                let body: ClientRef = body(it)?;
-                let deployment = self.here(runtime, body.client_id)?.deployment;
-                self.cancel_ticket(deployment, body.client_id).await?;
-                Ok(AckHandle::none())
-            }
-            command::STOP_MATCHMAKING => {
+            RuntimeCommand::StopMatchmaking => {
                 let info = self.parts.messaging.runtime(runtime);
                 let info = info.ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
                 let stop = self.request(info.deployment, |answer| MatchmakerRequest::Stop(runtime, answer));
                 answered(stop).await?;
-                Ok(AckHandle::none())
             }
-            command::UPGRADE_CONNECTION => {
-                let body: UpgradeConnection<'_> = body(it)?;
-                self.upgrade(runtime, &body)
+            RuntimeCommand::Unknown => {
+                return Err(problems::UNKNOWN_COMMAND.detail(format!("there is no command {qualifier:?}")));
             }
-            other => Err(problems::UNKNOWN_COMMAND.detail(format!("there is no command {other:?}"))),
         }
+        Ok(AckHandle::none())
     }
 
-    /// Out of a match a client goes to a lobby, out of a lobby its session ends.
+    /// Saves a profile and, in the same commit, those of the commands that follow before any that
+    /// may move a client. Saving twice changes nothing, so their counters are accepted later, each
+    /// in its turn.
+    async fn save_profiles(
+        &self,
+        runtime: RuntimeId,
+        first: &SetProfile<'_>,
+        rest: &[DecodedCommand<'_>],
+        progress: &mut CommandProgress,
+    ) -> Result<(), Problem> {
+        let (user, stage) = self.profile_owner(runtime, first.client_id).await?;
+        let players = &self.parts.players;
+        let mut indices = Vec::new();
+        let mut saves = vec![players.set_profile(user, stage, first.profile)];
+        for next in rest.iter().take_while(|it| it.command.moves_nobody()) {
+            let RuntimeCommand::SetProfile(Ok(body)) = &next.command else { continue };
+            if self.is_repeated(runtime, next.seq) {
+                continue;
+            }
+            match self.profile_owner(runtime, body.client_id).await {
+                Ok((user, stage)) => {
+                    indices.push(next.index);
+                    saves.push(players.set_profile(user, stage, body.profile));
+                }
+                Err(problem) => drop(progress.profiles.insert(next.index, Err(problem))),
+            }
+        }
+        // They begin in their order, so that the last one of a player's profiles stays.
+        let mut saved = join_all(saves).await.into_iter();
+        let first = saved.next().unwrap_or(Ok(()));
+        progress.profiles.extend(indices.into_iter().zip(saved));
+        first
+    }
+
+    async fn profile_owner(
+        &self,
+        runtime: RuntimeId,
+        client: ClientId,
+    ) -> Result<(UserId, StageId), Problem> {
+        let info = self.here(runtime, client)?;
+        let full = self.parts.deployments.full(info.deployment).await?;
+        Ok((info.user, full.deployment.stage_id))
+    }
+
+    /// Enqueues a ticket request. [`finish_tickets`](Self::finish_tickets) waits for the answer.
+    fn request_ticket(
+        &self,
+        runtime: RuntimeId,
+        index: usize,
+        seq: Option<SenderSeq>,
+        body: RequestMatchmaking<'_>,
+        progress: &mut CommandProgress,
+    ) -> Result<(), Problem> {
+        let deployment = self.here(runtime, body.client_id)?.deployment;
+        let before = progress.pending_tickets.last().map(|it| Arc::clone(&it.answered));
+        let others = body.clients.into_iter().filter(|it| *it != body.client_id);
+        let request = TicketRequest {
+            clients: std::iter::once(body.client_id).chain(others).collect(),
+            lobby: runtime,
+            note: CommandSeq { seq, before, ..CommandSeq::default() },
+            mode: body.mode.into_owned(),
+            attributes: body.attributes,
+        };
+        let answered = Arc::clone(&request.note.answered);
+        let answer = self.request(deployment, |answer| MatchmakerRequest::Add(request, answer));
+        progress.pending_tickets.push(PendingTicket { index, seq, answered, answer });
+        Ok(())
+    }
+
+    async fn finish_tickets(
+        &self,
+        runtime: RuntimeId,
+        progress: &mut CommandProgress,
+    ) -> Result<(), Problem> {
+        let mut last = None;
+        for PendingTicket { index, seq, answer, .. } in std::mem::take(&mut progress.pending_tickets) {
+            match answered(answer).await {
+                Ok(_ticket) => {}
+                Err(problem) if is_own_fault(&problem) => return Err(problem),
+                Err(problem) => progress.reject(runtime, index, command::REQUEST_MATCHMAKING, &problem),
+            }
+            last = last.max(seq);
+        }
+        self.accept(runtime, last, progress)?;
+        Ok(())
+    }
+
+    fn is_repeated(&self, runtime: RuntimeId, seq: Option<SenderSeq>) -> bool {
+        let last = self.parts.messaging.runtime(runtime).and_then(|it| it.last_seq);
+        seq.is_some() && seq <= last
+    }
+
+    /// Accepts the counter of a command; `false` when it was accepted before.
+    fn accept(
+        &self,
+        runtime: RuntimeId,
+        seq: Option<SenderSeq>,
+        progress: &mut CommandProgress,
+    ) -> Result<bool, Problem> {
+        let Some(seq) = seq else { return Ok(true) };
+        let (ack, fresh) = self.parts.messaging.runtime_accept(runtime, seq)?;
+        progress.join(ack);
+        Ok(fresh)
+    }
+
+    /// Evicts a client: out of a match it goes to a lobby, out of a lobby its session ends.
     async fn kick(&self, runtime: RuntimeId, client: ClientId) -> Result<(), Problem> {
         let deployment = self.here(runtime, client)?.deployment;
         if !self.is_lobby(deployment, runtime).await {
@@ -332,43 +290,39 @@ impl PgMatchmaking {
         Err(problems::NO_TICKET.detail(format!("client {client} waits for no match")))
     }
 
-    /// Whoever is with the runtime gets the message; the others are named in the problem.
-    fn say(
+    /// Sends a message to the recipients that are with the runtime. The problem names the others.
+    fn send(
         &self,
         runtime: RuntimeId,
         seq: Option<SenderSeq>,
-        to: To<'_>,
-        message: &RawValue,
-    ) -> Result<AckHandle, Problem> {
-        let (commit, missed) = self.parts.messaging.runtime_send(runtime, seq, to, message)?;
+        sent: &RuntimeMessage<'_>,
+        progress: &mut CommandProgress,
+    ) -> Result<(), Problem> {
+        let (ack, missed) = self.parts.messaging.runtime_send(runtime, seq, sent.to.as_to(), sent.message)?;
+        // The others have it: the answer waits for its commit.
+        progress.join(ack);
         if missed.is_empty() {
-            return Ok(commit);
+            return Ok(());
         }
-        let names: Vec<String> = missed.iter().take(20).map(ToString::to_string).collect();
+        let names: Vec<String> = missed.iter().take(MOST_NAMED).map(ToString::to_string).collect();
         let more = missed.len().saturating_sub(names.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         Err(problems::CLIENT_NOT_HERE
             .detail(format!("not with this runtime, or with a full mailbox: {}{more}", names.join(", "))))
     }
 
-    /// Shows a client the way to the runtime's room.
-    fn upgrade(&self, runtime: RuntimeId, it: &UpgradeConnection<'_>) -> Result<AckHandle, Problem> {
-        use omgservers_api::interchange::{DISPATCHER, message};
-        let (client, protocol) = (it.client_id, it.protocol.as_ref());
+    /// Sends a client the token that opens a connection to the runtime's room.
+    fn upgrade(&self, runtime: RuntimeId, body: &UpgradeConnection<'_>) -> Result<AckHandle, Problem> {
+        let (client, protocol) = (body.client_id, body.protocol.as_ref());
         if protocol != DISPATCHER {
             return Err(problems::WRONG_BODY
                 .detail(format!("`protocol` of UPGRADE_CONNECTION: {protocol:?} is not {DISPATCHER}")));
         }
         let assignment = self.here(runtime, client)?.assignment;
-        let body = crate::bodies::upgrade(client, self.parts.tokens.ws_player(client, runtime, assignment)?)?;
+        let body = bodies::upgrade(client, self.parts.tokens.ws_player(client, runtime, assignment)?)?;
         let qualifier = message::CONNECTION_UPGRADE;
-        // If the client is moved meanwhile, the token is void and is not sent.
-        self.parts.messaging.apply(vec![omgservers_messaging::Op::PushAssigned {
-            client,
-            assignment,
-            qualifier,
-            body,
-        }])
+        // If the client is reassigned meanwhile, the token is void and is not sent.
+        self.parts.messaging.apply(vec![Op::PushAssigned { client, assignment, qualifier, body }])
     }
 
     fn here(&self, runtime: RuntimeId, client: ClientId) -> Result<ClientInfo, Problem> {
@@ -376,12 +330,4 @@ impl PgMatchmaking {
             || problems::CLIENT_NOT_HERE.detail(format!("client {client} isn't with this runtime")),
         )
     }
-}
-
-/// The fields of a command. Nothing, `null` and `[]` stand for no fields.
-fn body<'a, T: Deserialize<'a>>(it: &Outgoing<'a>) -> Result<T, Problem> {
-    let text = it.body.map_or("{}", |it| it.get());
-    let text = if matches!(text, "null" | "[]") { "{}" } else { text };
-    serde_json::from_str(text)
-        .map_err(|error| problems::WRONG_BODY.detail(format!("`body` of {}: {error}", it.qualifier)))
 }

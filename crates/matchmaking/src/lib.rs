@@ -10,6 +10,7 @@ mod matches;
 mod meters;
 mod pg;
 pub mod problems;
+mod runtime_command;
 mod schema;
 mod service;
 mod state;
