@@ -59,8 +59,6 @@ impl PgMatchmaking {
                 }
                 Step::Close(id) => closing.push(id),
                 Step::Warm(queue, count) => warm.push((queue, count)),
-                // All together, below.
-                Step::Admit(_) => {}
             }
         }
         self.close_matches(handle, state, full, &closing).await?;

@@ -67,8 +67,6 @@ pub(crate) enum Step {
     Close(MatchId),
     /// Start so many matches without players.
     Warm(QueueKey, u32),
-    /// Let who was placed in it join.
-    Admit(MatchId),
 }
 
 /// What to do next.
@@ -84,8 +82,6 @@ pub(crate) struct Plan {
 pub(crate) fn plan(facts: &Facts) -> Plan {
     let mut plan = Plan { again: ask_again(facts), ..Plan::default() };
     plan.steps.extend(facts.matches.iter().filter_map(|it| close(facts, it)));
-    let admitted = facts.matches.iter().filter(|it| it.state == MatchState::Ready && it.expects);
-    plan.steps.extend(admitted.map(|it| Step::Admit(it.id)));
     for queue in &facts.queues {
         plan_queue(facts, queue, &mut plan);
     }
@@ -197,7 +193,7 @@ mod tests {
         it.age = Duration::from_secs(120);
         assert_eq!(plan(&facts(0, None, vec![it.clone()])).steps, [Step::Discard(id(1))]);
         it.state = MatchState::Ready;
-        assert_eq!(plan(&facts(0, None, vec![it])).steps, [Step::Admit(id(1))]);
+        assert_eq!(plan(&facts(0, None, vec![it])).steps, []);
     }
 
     #[test]
