@@ -1,13 +1,12 @@
 //! Endpoints of game servers: one handler for each, of the name of its method.
 
-use std::time::Duration;
-
 use actix_web::HttpResponse;
 use omgservers_api::{
     Problem,
     entrypoint::runtime::{CreateRuntimeTokenRequest, CreateRuntimeTokenResponse, Interchange},
     interchange::RuntimeInterchangeRequest,
 };
+use omgservers_matchmaking::RuntimeTurn;
 
 use crate::{
     Api,
@@ -38,18 +37,12 @@ pub(crate) async fn interchange(
     body: RawBody,
 ) -> Result<HttpResponse, HttpProblem> {
     let request: RuntimeInterchangeRequest<'_> = decode(&body.0)?;
-    let (commands, consumed) = (&request.outgoing_commands, &request.consumed_commands);
-    let mut answer = api.matchmaking.exchange(&who.caller, commands, consumed, Duration::ZERO).await?;
-    if answer.incoming.is_empty()
-        && let Some(wait) = wait(request.wait)
-    {
-        // The commands are carried out; only the waiting may be broken off.
-        tokio::select! {
-            biased;
-            waited = api.matchmaking.exchange(&who.caller, &[], &[], wait) => answer.incoming = waited?.incoming,
-            () = api.draining.cancelled() => {}
-        }
-    }
+    let turn = RuntimeTurn {
+        commands: &request.outgoing_commands,
+        consumed: &request.consumed_commands,
+        wait: wait(request.wait).unwrap_or_default(),
+    };
+    let answer = api.matchmaking.exchange(&who.caller, turn, &api.draining).await?;
     let rest = if answer.rejected.is_empty() {
         String::new()
     } else {

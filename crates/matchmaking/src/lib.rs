@@ -20,7 +20,7 @@ mod worker;
 
 pub use meters::Depths;
 pub use pg::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
-pub use service::{Matchmaking, RuntimeAnswer, WhichTicket};
+pub use service::{Matchmaking, RuntimeAnswer, RuntimeTurn, WhichTicket};
 pub use ticket_log::TicketLog;
 pub use worker::{ExpireClients, ForgetClosed, ReconcileDeployments, Resync};
 

@@ -7,11 +7,11 @@ use std::{
 };
 
 use omgservers_api::{
-    ClientId, DeploymentId, EntryId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, Role,
-    RuntimeId, StageId, StagePermission, TenantId,
+    ClientId, DeploymentId, LobbyId, MatchId, MatchmakerId, Problem, ProjectId, Ref, Role, RuntimeId,
+    StageId, StagePermission, TenantId,
     details::{DeploymentDetails, MatchDetails, TicketDetails},
     ids::Id as _,
-    interchange::{DirectConnection, Outgoing, Reason, message},
+    interchange::{DirectConnection, Reason, message},
     problem::codes,
 };
 use omgservers_auth::Tokens;
@@ -22,9 +22,10 @@ use omgservers_players::Players;
 use omgservers_projects::Projects;
 use omgservers_runtimes::Runtimes;
 use omgservers_versions::Versions;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Matchmaking, RuntimeAnswer, TicketLog, WhichTicket, bodies,
+    Matchmaking, RuntimeAnswer, RuntimeTurn, TicketLog, WhichTicket, bodies,
     effects::disconnect_ops,
     lobbies::apply::OnClose,
     meters::{Depths, Meters},
@@ -272,27 +273,28 @@ impl Matchmaking for PgMatchmaking {
     async fn exchange(
         &self,
         caller: &Caller,
-        commands: &[Outgoing<'_>],
-        consumed: &[EntryId],
-        wait: Duration,
+        turn: RuntimeTurn<'_>,
+        stop_waiting: &CancellationToken,
     ) -> Result<RuntimeAnswer, Problem> {
         let Caller::Runtime(runtime) = *caller else { return Err(codes::WRONG_ROLE.into()) };
-        let info =
-            self.parts.messaging.runtime(runtime).ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
-        let (rejected, commit) = self.carry_out(runtime, commands).await?;
-        // After what the runtime says about it: it isn't gone for good before that is there for good. And before anybody
-        // waits: those who said it needn't any more.
-        self.parts.messaging.runtime_ack(runtime, consumed)?;
-        commit.wait().await?;
-        let first = info.last_seen.is_none();
-        // The first poll opens the lobby: that must not wait for something to arrive.
-        let wait_first = if first { Duration::ZERO } else { wait };
-        let mut incoming = self.parts.messaging.runtime_receive(runtime, wait_first).await?;
-        if first {
+        let messaging = &self.parts.messaging;
+        let info = messaging.runtime(runtime).ok_or(omgservers_messaging::problems::RUNTIME_NOT_FOUND)?;
+        let (rejected, ack) = self.carry_out(runtime, turn.commands).await?;
+        // After the commands about these entries: an entry goes for good only when its effect stays
+        // for good. Before any wait: the clients that sent them wait for this.
+        messaging.runtime_ack(runtime, turn.consumed)?;
+        ack.wait().await?;
+        let mut incoming = messaging.runtime_receive(runtime, Duration::ZERO).await?;
+        if info.last_seen.is_none() {
+            // The first poll opens the lobby or match, also while this call waits.
             self.parts.changed.enqueue(info.deployment);
-            if incoming.is_empty() && !wait.is_zero() {
-                incoming = self.parts.messaging.runtime_receive(runtime, wait).await?;
-            }
+        }
+        if incoming.is_empty() && !turn.wait.is_zero() {
+            incoming = tokio::select! {
+                biased;
+                received = messaging.runtime_receive(runtime, turn.wait) => received?,
+                () = stop_waiting.cancelled() => Vec::new(),
+            };
         }
         Ok(RuntimeAnswer { incoming, rejected })
     }

@@ -8,6 +8,18 @@ use omgservers_api::{
 };
 use omgservers_core::Caller;
 use omgservers_messaging::Entry;
+use tokio_util::sync::CancellationToken;
+
+/// What a runtime sends in one exchange.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RuntimeTurn<'a> {
+    /// The commands to carry out, in this order.
+    pub commands: &'a [Outgoing<'a>],
+    /// The entries that the runtime has consumed.
+    pub consumed: &'a [EntryId],
+    /// How long an empty answer waits for an entry to arrive.
+    pub wait: Duration,
+}
 
 /// The answer to a runtime.
 #[derive(Debug)]
@@ -40,15 +52,19 @@ pub trait Matchmaking: Send + Sync {
         stage: &Ref<StageId>,
     ) -> Result<ClientId, Problem>;
 
-    /// A runtime's exchange: carries its commands out one after another, drops what was consumed, and answers
-    /// what waits, up to `wait` for something to arrive. A command that can't be carried out is in the answer and
-    /// stops nothing. Problems: `auth.role`, `messaging.runtime_not_found`, `unavailable`.
+    /// A runtime's turn: carries its commands out one after another, drops the entries that it has
+    /// consumed, and answers those that it hasn't. When there are none, waits for one to arrive. A
+    /// command that can't be carried out is in the answer and stops nothing.
+    ///
+    /// `stop_waiting` ends the wait early, with an empty answer; it never breaks off a command.
+    /// Dropping the future may: then the runtime doesn't know which commands were carried out, and
+    /// sends them again with the same counters. Problems: `auth.role`,
+    /// `messaging.runtime_not_found`, `unavailable`.
     async fn exchange(
         &self,
         caller: &Caller,
-        commands: &[Outgoing<'_>],
-        consumed: &[EntryId],
-        wait: Duration,
+        turn: RuntimeTurn<'_>,
+        stop_waiting: &CancellationToken,
     ) -> Result<RuntimeAnswer, Problem>;
 
     /// A deployment with its lobbies, runtimes and their failures. Problems: `auth.permission` without the

@@ -13,11 +13,12 @@ use omgservers_api::{
     interchange::{AddClient, ClientRef, InitRuntime, Outgoing, command},
 };
 use omgservers_core::Caller;
-use omgservers_matchmaking::RuntimeAnswer;
+use omgservers_matchmaking::{RuntimeAnswer, RuntimeTurn};
 use omgservers_messaging::Entry;
 use omgservers_runtimes::host::{Attempt, fake::FakeContainer};
 use omgservers_testkit::protocol::assert_entry;
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     modes,
@@ -290,7 +291,8 @@ impl Simulation {
             };
             let commands: Vec<Outgoing<'_>> =
                 orders.iter().zip(bodies.iter().map(|it| &**it)).map(command).collect();
-            matchmaking.exchange(&caller, &commands, &consumed, Duration::ZERO).await
+            let turn = RuntimeTurn { commands: &commands, consumed: &consumed, wait: Duration::ZERO };
+            matchmaking.exchange(&caller, turn, &CancellationToken::new()).await
         }
     }
 
