@@ -1,4 +1,4 @@
-//! The bodies of what the backend says to players and runtimes.
+//! The bodies of the entries that the backend sends to clients and runtimes.
 
 use omgservers_api::{
     ClientId, LobbyId, MatchId, MatchmakerId, Problem, RuntimeId, RuntimeQualifier, UserId,
@@ -43,7 +43,7 @@ fn lobby_config(lobby_id: LobbyId, version: &VersionFull, user_data: bool) -> Ru
     }
 }
 
-/// What a match is, in the words of its matchmaker.
+/// A match as its game server and its players know it.
 pub(crate) struct MatchRef<'a> {
     pub(crate) matchmaker_id: MatchmakerId,
     pub(crate) match_id: MatchId,
@@ -84,7 +84,8 @@ pub(crate) fn init_lobby(lobby: LobbyId, version: &VersionFull) -> Result<Body, 
     body(&InitRuntime { runtime_config: lobby_config(lobby, version, true) })
 }
 
-/// The same for all clients of a lobby, but for their direct connections. The developer's own configuration isn't the players' business.
+/// The same for all clients of a lobby, but for their direct connections. Players don't get the
+/// developer's own configuration.
 pub(crate) fn lobby_assignment(
     runtime_id: RuntimeId,
     lobby: LobbyId,

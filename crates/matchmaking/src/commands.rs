@@ -18,7 +18,7 @@ use omgservers_messaging::{AckHandle, ClientInfo, Op};
 
 use crate::{
     PgMatchmaking, bodies,
-    matches::{Answer, CommandSeq, MatchmakerRequest, TicketRequest, answered},
+    matches::{CommandSeq, MatchmakerRequest, PendingAnswer, TicketRequest, answered},
     problems::{self, is_own_fault},
     runtime_command::{Acceptance, DecodedCommand, RuntimeCommand, RuntimeMessage, decode},
 };
@@ -41,7 +41,7 @@ struct PendingTicket {
     index: usize,
     seq: Option<SenderSeq>,
     answered: Arc<AtomicBool>,
-    answer: Answer<TicketId>,
+    answer: PendingAnswer<TicketId>,
 }
 
 impl CommandProgress {
@@ -210,11 +210,11 @@ impl PgMatchmaking {
         let request = TicketRequest {
             clients: std::iter::once(body.client_id).chain(others).collect(),
             lobby: runtime,
-            note: CommandSeq { seq, before, ..CommandSeq::default() },
+            counter: CommandSeq { seq, before, ..CommandSeq::default() },
             mode: body.mode.into_owned(),
             attributes: body.attributes,
         };
-        let answered = Arc::clone(&request.note.answered);
+        let answered = Arc::clone(&request.counter.answered);
         let answer = self.request(deployment, |answer| MatchmakerRequest::Add(request, answer));
         progress.pending_tickets.push(PendingTicket { index, seq, answered, answer });
         Ok(())

@@ -1,4 +1,4 @@
-//! What a deployment looks like from outside.
+//! The details of a deployment for operators and developers.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ impl PgMatchmaking {
         let (waiting, (match_refs, waiting_tickets)) = {
             let mut state = handle.state.lock().await;
             self.load_queues(&handle, &mut state, full).await?;
-            (handle.waiting() + state.waiting.len(), match_refs(&state, &version))
+            (handle.waiting() + state.lobbies.waiting.len(), match_refs(&state, &version))
         };
         Ok(DeploymentDetails {
             deployment: full.deployment.clone(),

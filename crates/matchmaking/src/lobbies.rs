@@ -1,6 +1,9 @@
-//! Lobbies: what they need next, and what brings them there.
+//! Lobbies of deployments: `rules` decides, `reconcile` collects the facts for it, `apply` carries
+//! the steps out.
 
-pub(crate) mod apply;
-pub(crate) mod reconcile;
-pub(crate) mod rules;
+mod apply;
+mod reconcile;
+mod rules;
 pub(crate) mod state;
+
+pub(crate) use self::apply::OnClose;

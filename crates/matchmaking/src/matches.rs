@@ -1,16 +1,15 @@
-//! Matches and who waits for one: what is remembered of each deployment.
+//! Matches and tickets of deployments: `rules` decides, `reconcile` collects the facts for it,
+//! `apply` carries the changes out.
 
 mod apply;
 mod details;
-mod load;
 mod reconcile;
 mod requests;
-mod round;
 mod rules;
+mod serve;
 pub(crate) mod state;
-mod tickets;
 
 pub(crate) use self::{
     details::match_refs,
-    requests::{Answer, CommandSeq, MatchmakerRequest, TicketRequest, answered},
+    requests::{CommandSeq, MatchmakerRequest, PendingAnswer, TicketRequest, answered},
 };

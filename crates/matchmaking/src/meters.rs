@@ -1,4 +1,4 @@
-//! What operators see.
+//! The metrics of this crate.
 
 use std::time::Duration;
 

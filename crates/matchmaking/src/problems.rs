@@ -56,7 +56,8 @@ pub const NO_TICKET: Code =
 /// There is no such match.
 pub const NO_MATCH: Code =
     Code::new("matchmaking.no_match", "OBJECT_NOT_FOUND", Kind::NotFound, "there is no such match");
-/// The client's game server publishes no ports. The code is older than this crate and stays as clients know it.
+/// The client's game server publishes no ports. The code is older than this crate and stays as
+/// clients know it.
 pub const NO_DIRECT_CONNECTION: Code = Code::new(
     "player.no_direct_connection",
     "OBJECT_NOT_FOUND",
@@ -79,7 +80,8 @@ pub const ALL: &[Code] = &[
     NO_DIRECT_CONNECTION,
 ];
 
-/// True for transient or internal errors: the command's outcome is unknown, so it must not be reported as rejected.
+/// True for transient or internal errors: the command's outcome is unknown, so it must not be
+/// reported as rejected.
 pub(crate) fn is_own_fault(problem: &Problem) -> bool {
     matches!(problem.kind(), Kind::Unavailable | Kind::Internal)
 }

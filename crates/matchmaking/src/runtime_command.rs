@@ -157,23 +157,29 @@ mod tests {
     #[test]
     fn a_command_is_decoded_by_its_qualifier() {
         let json = r#"[{"id":"3","qualifier":"MULTICAST_MESSAGE","body":{"clients":["7"],"message": 1 }}]"#;
-        decoded(json, |it| {
-            assert_eq!((it.index, it.seq, it.qualifier), (0, Some(SenderSeq(3)), "MULTICAST_MESSAGE"));
-            let RuntimeCommand::Send(Ok(RuntimeMessage { to: Recipients::Some(to), message })) = &it.command
+        decoded(json, |decoded| {
+            assert_eq!(
+                (decoded.index, decoded.seq, decoded.qualifier),
+                (0, Some(SenderSeq(3)), "MULTICAST_MESSAGE")
+            );
+            let RuntimeCommand::Send(Ok(RuntimeMessage { to: Recipients::Some(to), message })) =
+                &decoded.command
             else {
                 panic!("it sends a message");
             };
             assert_eq!((to.len(), message.get()), (1, "1"));
         });
-        decoded(r#"[{"qualifier":"STOP_MATCHMAKING","body":[]}]"#, |it| {
-            assert!(matches!(it.command, RuntimeCommand::StopMatchmaking));
+        decoded(r#"[{"qualifier":"STOP_MATCHMAKING","body":[]}]"#, |decoded| {
+            assert!(matches!(decoded.command, RuntimeCommand::StopMatchmaking));
         });
     }
 
     #[test]
     fn a_wrong_body_is_a_problem_of_its_own_command() {
-        decoded(r#"[{"qualifier":"KICK_CLIENT","body":{}},{"qualifier":"STOP_MATCHMAKING"}]"#, |it| {
-            let RuntimeCommand::KickClient(Err(problem)) = &it.command else { panic!("it lacks its client") };
+        decoded(r#"[{"qualifier":"KICK_CLIENT","body":{}},{"qualifier":"STOP_MATCHMAKING"}]"#, |decoded| {
+            let RuntimeCommand::KickClient(Err(problem)) = &decoded.command else {
+                panic!("it lacks its client")
+            };
             assert!(problem.is(problems::WRONG_BODY) && problem.sentence().contains("KICK_CLIENT"));
         });
     }

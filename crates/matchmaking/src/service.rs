@@ -21,16 +21,16 @@ pub struct RuntimeTurn<'a> {
     pub wait: Duration,
 }
 
-/// The answer to a runtime.
+/// The answer to a runtime's turn.
 #[derive(Debug)]
 pub struct RuntimeAnswer {
-    /// What waits for it, oldest first.
+    /// The entries that it hasn't consumed, oldest first.
     pub incoming: Vec<Entry>,
-    /// Its commands that were not carried out.
+    /// Its commands that were not carried out, in order.
     pub rejected: Vec<RejectedCommand>,
 }
 
-/// A ticket by what is known of it.
+/// Names a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhichTicket {
     /// By its id.
@@ -39,11 +39,11 @@ pub enum WhichTicket {
     Of(ClientId),
 }
 
-/// What the HTTP API and tools may ask of matchmaking.
+/// Sessions, the runtimes that they are with, and tickets.
 #[async_trait::async_trait]
 pub trait Matchmaking: Send + Sync {
-    /// Makes a session of a player in a stage: the welcome waits in it when the call returns, a lobby follows.
-    /// Problems: those of [`Players::enter`](omgservers_players::Players::enter).
+    /// Makes a session of a player in a stage. The welcome waits in it when the call returns, a
+    /// lobby follows. Problems: those of [`Players::enter`](omgservers_players::Players::enter).
     async fn create_client(
         &self,
         caller: &Caller,
@@ -67,8 +67,8 @@ pub trait Matchmaking: Send + Sync {
         stop_waiting: &CancellationToken,
     ) -> Result<RuntimeAnswer, Problem>;
 
-    /// A deployment with its lobbies, runtimes and their failures. Problems: `auth.permission` without the
-    /// project's PROJECT_VIEWER, `deployments.not_found`.
+    /// A deployment with its lobbies, runtimes and their failures. Problems: `auth.permission`
+    /// without the project's PROJECT_VIEWER, `deployments.not_found`.
     async fn details(
         &self,
         caller: &Caller,
@@ -85,12 +85,12 @@ pub trait Matchmaking: Send + Sync {
         deployment: DeploymentId,
     ) -> Result<(), Problem>;
 
-    /// Deletes a lobby; its clients are told INTERNAL_FAILURE. Needs the stage's DEPLOYMENT_MANAGER. `false` when
-    /// there is none. Problems: `auth.permission`.
+    /// Deletes a lobby and disconnects its clients with INTERNAL_FAILURE. Needs the stage's
+    /// DEPLOYMENT_MANAGER. `false` when there is none. Problems: `auth.permission`.
     async fn delete_lobby(&self, caller: &Caller, lobby: LobbyId) -> Result<bool, Problem>;
 
-    /// Makes one more matchmaker. Needs the stage's DEPLOYMENT_MANAGER. Problems: `auth.permission`,
-    /// `deployments.not_found`.
+    /// Makes one more matchmaker. Needs the stage's DEPLOYMENT_MANAGER. Problems:
+    /// `auth.permission`, `deployments.not_found`.
     async fn request_matchmaker(
         &self,
         caller: &Caller,
@@ -98,20 +98,20 @@ pub trait Matchmaking: Send + Sync {
         deployment: DeploymentId,
     ) -> Result<(), Problem>;
 
-    /// Deletes a matchmaker. Needs the stage's DEPLOYMENT_MANAGER. `false` when there is none. Problems:
-    /// `auth.permission`.
+    /// Deletes a matchmaker. Needs the stage's DEPLOYMENT_MANAGER. `false` when there is none.
+    /// Problems: `auth.permission`.
     async fn delete_matchmaker(&self, caller: &Caller, matchmaker: MatchmakerId) -> Result<bool, Problem>;
 
-    /// The open ticket of a client, for the player whose client it is. Problems: `messaging.client_not_found`,
-    /// `messaging.foreign_client`, `matchmaking.no_ticket`.
+    /// The open ticket of a client, for the player whose client it is. Problems:
+    /// `messaging.client_not_found`, `messaging.foreign_client`, `matchmaking.no_ticket`.
     async fn own_ticket(&self, caller: &Caller, client: ClientId) -> Result<TicketDetails, Problem>;
 
-    /// Ends the open ticket of a client, for the player whose client it is. `false` when there is none. Problems: as
-    /// of [`own_ticket`](Self::own_ticket); `unavailable`.
+    /// Ends the open ticket of a client, for the player whose client it is. `false` when there is
+    /// none. Problems: as of [`own_ticket`](Self::own_ticket); `unavailable`.
     async fn cancel_own_ticket(&self, caller: &Caller, client: ClientId) -> Result<bool, Problem>;
 
-    /// How a client connects to the game server that it is with, with a new token of its own, for the player whose
-    /// client it is. `None` when it is with none that players connect to directly. Problems:
+    /// How a client connects to its game server directly, with a new token, for the player whose
+    /// client it is. `None` when its game server has no ports. Problems:
     /// `messaging.client_not_found`, `messaging.foreign_client`.
     async fn direct_connection(
         &self,
@@ -119,8 +119,8 @@ pub trait Matchmaking: Send + Sync {
         client: ClientId,
     ) -> Result<Option<(RuntimeId, DirectConnection)>, Problem>;
 
-    /// A ticket, and why it isn't matched yet. Problems: as of [`details`](Self::details), and
-    /// `matchmaking.no_ticket`.
+    /// A ticket, with the reason why it isn't matched yet. Problems: as of
+    /// [`details`](Self::details), and `matchmaking.no_ticket`.
     async fn ticket(
         &self,
         caller: &Caller,
@@ -129,8 +129,8 @@ pub trait Matchmaking: Send + Sync {
         which: WhichTicket,
     ) -> Result<TicketDetails, Problem>;
 
-    /// A match, and why its players are together. Problems: as of [`details`](Self::details), and
-    /// `matchmaking.no_match`.
+    /// A match, with the reasons why its players are together. Problems: as of
+    /// [`details`](Self::details), and `matchmaking.no_match`.
     async fn match_details(
         &self,
         caller: &Caller,

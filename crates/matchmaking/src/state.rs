@@ -1,31 +1,26 @@
 //! The state of each deployment in memory.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
-use omgservers_api::{ClientId, DeploymentId, LobbyId, MatchmakerId};
+use omgservers_api::{ClientId, DeploymentId, MatchmakerId};
 use omgservers_core::Ticks;
 
 use crate::{
-    lobbies::state::{Lobby, WaitingClient},
+    lobbies::state::{Lobbies, WaitingClient},
     matches::{MatchmakerRequest, state::Queues},
     meters::Depths,
 };
 
-/// What a deployment has. Whoever changes routes of its clients holds its lock.
+/// What a deployment has. A task that changes routes of its clients holds its lock.
 #[derive(Default)]
 pub(crate) struct DeploymentState {
-    pub(crate) loaded: bool,
-    pub(crate) lobbies: BTreeMap<LobbyId, Lobby>,
-    pub(crate) waiting: VecDeque<WaitingClient>,
-    /// Lobbies that failed in a row.
-    pub(crate) failures: u32,
-    pub(crate) retry_at: Ticks,
+    pub(crate) lobbies: Lobbies,
     /// Matches and tickets.
     pub(crate) queues: Queues,
 }
@@ -42,7 +37,7 @@ pub(crate) struct DeploymentHandle {
     gauges: DepthGauges,
 }
 
-/// What operators see without the lock of a state: how it was after the last round.
+/// The depths after the last round, to be read without the lock of a state.
 #[derive(Default)]
 struct DepthGauges {
     tickets: AtomicUsize,
@@ -51,24 +46,24 @@ struct DepthGauges {
     matches: AtomicUsize,
 }
 
-/// What is asked of the matchmaker and not taken by a round yet.
+/// The requests that no round has taken yet.
 #[derive(Default)]
 struct RequestQueue {
     waiting: Vec<MatchmakerRequest>,
-    /// Somebody does rounds until nothing waits.
+    /// A task takes rounds until no request waits.
     served: bool,
 }
 
 impl DeploymentHandle {
-    /// How a state is after a round.
+    /// Publishes the depths after a round.
     pub(crate) fn show(&self, state: &DeploymentState) {
         let show = |at: &AtomicUsize, value| at.store(value, Ordering::Relaxed);
-        show(&self.gauges.tickets, state.queues.pools.values().map(omgservers_matcher::Pool::len).sum());
-        show(&self.gauges.without_lobby, state.waiting.len());
-        show(&self.gauges.lobbies, state.lobbies.values().filter(|it| !it.closing).count());
+        show(&self.gauges.tickets, state.queues.queued());
+        show(&self.gauges.without_lobby, state.lobbies.waiting.len());
+        show(&self.gauges.lobbies, state.lobbies.all.values().filter(|it| !it.closing).count());
         show(&self.gauges.matches, state.queues.matches.values().filter(|it| !it.closing).count());
     }
-    /// The same for operators, with those who have come since.
+    /// Adds the depths, with the clients that have come since.
     pub(crate) fn add_depths(&self, depths: &mut Depths) {
         let gauges = |at: &AtomicUsize| at.load(Ordering::Relaxed);
         depths.tickets += gauges(&self.gauges.tickets);
@@ -76,7 +71,8 @@ impl DeploymentHandle {
         depths.lobbies += gauges(&self.gauges.lobbies);
         depths.matches += gauges(&self.gauges.matches);
     }
-    /// For the next round of the matchmaker. `true` when nobody does rounds: then the caller has to.
+    /// Enqueues a request for the next round; `true` when no task takes rounds: then the caller has
+    /// to start one.
     #[must_use = "without a round nothing is answered"]
     pub(crate) fn enqueue(&self, request: MatchmakerRequest) -> bool {
         let mut requests = lock(&self.requests);
@@ -86,13 +82,13 @@ impl DeploymentHandle {
     pub(crate) fn take_requests(&self) -> Vec<MatchmakerRequest> {
         std::mem::take(&mut lock(&self.requests).waiting)
     }
-    /// Whether who does rounds may end: nothing waits.
+    /// Whether the task that takes rounds may end: no request waits.
     pub(crate) fn rest(&self) -> bool {
         let mut requests = lock(&self.requests);
         requests.served = !requests.waiting.is_empty();
         !requests.served
     }
-    /// Who did rounds ended in the middle of one; who waits hears that nobody answers.
+    /// The task ended in the middle of a round: the callers that wait get no answer.
     pub(crate) fn abandon(&self) {
         *lock(&self.requests) = RequestQueue::default();
     }
@@ -103,7 +99,7 @@ impl DeploymentHandle {
     pub(crate) fn take_gone(&self) -> Vec<ClientId> {
         std::mem::take(&mut *lock(&self.gone))
     }
-    /// A client that waits for its first runtime. The tender takes it in.
+    /// A client waits for its first runtime. The reconciler takes it in.
     pub(crate) fn arrive(&self, client: ClientId, since: Ticks) {
         lock(&self.arrivals).push(WaitingClient { client, since });
     }
@@ -119,7 +115,7 @@ impl DeploymentHandle {
     pub(crate) fn requested(&self) -> u32 {
         self.requested.load(Ordering::Relaxed)
     }
-    /// So many lobbies were opened; requests are served first.
+    /// So many lobbies were opened. Requests come first.
     pub(crate) fn served(&self, count: u32) {
         let less = |it: u32| Some(it.saturating_sub(count));
         let _before = self.requested.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
@@ -129,7 +125,7 @@ impl DeploymentHandle {
     }
 }
 
-/// All deployments that something was done for since the start.
+/// All deployments that this process has worked for.
 #[derive(Default)]
 pub(crate) struct StateMap {
     handles: Mutex<HashMap<DeploymentId, Arc<DeploymentHandle>>>,

@@ -1,4 +1,4 @@
-//! Tickets as they came, written down so that other rules can be tried on them later.
+//! A log of tickets as they came, so that other rules can be tried on them later.
 
 use std::{
     collections::HashMap,
@@ -12,17 +12,20 @@ use std::{
 use omgservers_api::DeploymentId;
 use omgservers_matcher::replay::LogLine;
 
-/// Lines that may wait to be written; more are dropped and counted, for a slow disk must not hold the matchmaker.
+/// Lines that may wait to be written; more are dropped and counted, for a slow disk must not hold
+/// the matchmaker.
 const MOST_LINES: usize = 10_000;
 
-/// A folder with one log per deployment, `<deployment id>.jsonl`; `omgservers matchmaking replay` reads them.
+/// A folder with one log per deployment, `<deployment id>.jsonl`; `omgservers matchmaking replay`
+/// reads them.
 #[derive(Debug)]
 pub struct TicketLog {
     lines: SyncSender<(DeploymentId, String)>,
 }
 
 impl TicketLog {
-    /// Opens the folder, made if it isn't there, and starts the thread that writes. It ends with this value.
+    /// Opens the folder, made if it isn't there, and starts the thread that writes. It ends with
+    /// this value.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
         metrics::describe_counter!(
             "omgservers_ticket_log_dropped_total",

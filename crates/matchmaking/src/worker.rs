@@ -1,4 +1,4 @@
-//! Duties of this crate.
+//! The workers of this crate.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -92,9 +92,9 @@ impl Worker for Resync {
             let page = parts.deployments.page(after, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.deployment.id);
-            for (it, newest) in &page {
-                if !newest || it.config.min_lobbies > 0 || self.keeps_matches(it).await {
-                    needy.insert(it.deployment.id);
+            for (full, newest) in &page {
+                if !newest || full.config.min_lobbies > 0 || self.keeps_matches(full).await {
+                    needy.insert(full.deployment.id);
                 }
             }
         }
@@ -105,15 +105,15 @@ impl Worker for Resync {
 
 impl Resync {
     /// Whether matches are to be warm before anybody comes.
-    async fn keeps_matches(&self, it: &DeploymentFull) -> bool {
-        let version = self.0.parts.versions.config(it.deployment.version_id).await;
+    async fn keeps_matches(&self, full: &DeploymentFull) -> bool {
+        let version = self.0.parts.versions.config(full.deployment.version_id).await;
         version.is_ok_and(|it| it.config.modes.iter().any(|mode| mode.min_matches > 0))
     }
 
     async fn stop_unowned(&self) -> Result<usize, Problem> {
         let parts = &self.0.parts;
-        // Runtimes first: a lobby's row is written before its runtime is wanted. Of a runtime in a slot that this
-        // process doesn't serve it can't tell.
+        // Runtimes first: a lobby's row is written before its runtime is wanted. Of a runtime in a
+        // slot that this process doesn't serve it can't tell.
         let wanted = parts.runtimes.wanted().await?;
         if wanted.is_empty() {
             return Ok(0);
@@ -133,7 +133,7 @@ impl Resync {
     }
 }
 
-/// Disconnects clients that are not heard of any more.
+/// Disconnects clients without a sign of life.
 pub struct ExpireClients(pub Arc<PgMatchmaking>);
 
 const MOST_EXPIRED: usize = 1_000;
@@ -159,7 +159,7 @@ impl Worker for ExpireClients {
     }
 }
 
-/// Forgets what disconnected clients don't come to fetch.
+/// Forgets the mailboxes of disconnected clients that receive no more.
 pub struct ForgetClosed(pub Arc<PgMatchmaking>);
 
 #[async_trait::async_trait]

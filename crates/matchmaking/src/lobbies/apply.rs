@@ -1,4 +1,4 @@
-//! Carries a lobby plan out.
+//! Carries the steps of a lobby plan out.
 
 use std::collections::HashMap;
 
@@ -10,23 +10,23 @@ use omgservers_api::{
 use omgservers_deployments::DeploymentFull;
 use omgservers_messaging::{Body, Mailbox, Op};
 
+use super::{
+    rules::Step,
+    state::{Lobby, WaitingClient},
+};
 use crate::{
     PgMatchmaking, bodies,
     effects::disconnect_ops,
-    lobbies::{
-        rules::{self, Step},
-        state::{Lobby, WaitingClient},
-    },
     state::{DeploymentHandle, DeploymentState},
     store::{self, LobbyRow},
 };
 
-/// Lobbies that are opened in one transaction; the next plan asks for the rest.
+/// Lobbies that are opened in one transaction; the next plan opens the rest.
 const MOST_OPENED: u32 = 100;
 /// Clients that are assigned in one commit.
 const MOST_ASSIGNED: usize = 500;
 
-/// What becomes of the clients of a lobby that is closed.
+/// What happens to the clients of a lobby that is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnClose {
     /// They wait for the next lobby, in front of the others.
@@ -36,8 +36,8 @@ pub(crate) enum OnClose {
 }
 
 impl PgMatchmaking {
-    /// Carries a plan out; `false` when the deployment is gone afterwards.
-    pub(crate) async fn apply_steps(
+    /// Carries steps out; `true` when the deployment was retired.
+    pub(super) async fn apply_steps(
         &self,
         handle: &DeploymentHandle,
         state: &mut DeploymentState,
@@ -49,7 +49,10 @@ impl PgMatchmaking {
             match step {
                 Step::Assign { client, lobby } => assigned.push((client, lobby)),
                 Step::Discard(lobby) => {
-                    self.count_failure(state, lobby);
+                    // A lobby that was on its way out before this process has been counted.
+                    if state.lobbies.all.get(&lobby).is_some_and(|it| !it.closing) {
+                        state.lobbies.failures.add(self.parts.clock.ticks());
+                    }
                     self.close_lobby(handle, state, lobby, OnClose::Requeue).await?;
                 }
                 Step::Close(lobby) => {
@@ -65,7 +68,7 @@ impl PgMatchmaking {
                 Step::Retire => {
                     if self.parts.deployments.retire(handle.id).await? {
                         tracing::info!(deployment.id = %handle.id, "a replaced deployment has drained and is gone");
-                        return self.tear_down(handle, state).await.map(|_| false);
+                        return Ok(true);
                     }
                 }
             }
@@ -73,16 +76,7 @@ impl PgMatchmaking {
         for assigned in assigned.chunks(MOST_ASSIGNED) {
             self.assign(state, full, assigned).await?;
         }
-        Ok(true)
-    }
-
-    /// Each lobby in a row that broke makes the pause before the next one longer.
-    fn count_failure(&self, state: &mut DeploymentState, lobby: LobbyId) {
-        // One that was on its way out when the process ended has been counted by that process.
-        if state.lobbies.get(&lobby).is_some_and(|it| !it.closing) {
-            state.failures = state.failures.saturating_add(1);
-            state.retry_at = self.parts.clock.ticks().plus(rules::pause_after(state.failures));
-        }
+        Ok(false)
     }
 
     async fn open_lobbies(
@@ -104,8 +98,8 @@ impl PgMatchmaking {
             });
         }
         let slots = [handle.id.slot()];
-        // A failure or a crash from here on is mended by `load`: the rows may be there all the same.
-        state.loaded = false;
+        // A failure or a crash from here on is mended by `load_lobbies`: the rows may be there.
+        state.lobbies.loaded = false;
         self.parts
             .db
             .write_owned(&self.parts.ownership, &slots, async |mut tx| {
@@ -114,7 +108,7 @@ impl PgMatchmaking {
             .await?;
         let made = self.parts.clock.ticks();
         for row in &rows {
-            state.lobbies.insert(row.id, Lobby::new(row.runtime_id, made, false));
+            state.lobbies.all.insert(row.id, Lobby::new(row.runtime_id, made, false));
         }
         handle.served(count);
         for row in &rows {
@@ -122,11 +116,11 @@ impl PgMatchmaking {
         }
         let runtimes: Vec<RuntimeId> = rows.iter().map(|it| it.runtime_id).collect();
         self.start_runtimes(full, &runtimes, RuntimeQualifier::Lobby).await?;
-        state.loaded = true;
+        state.lobbies.loaded = true;
         Ok(())
     }
 
-    pub(crate) async fn open_mailbox(
+    pub(super) async fn open_mailbox(
         &self,
         full: &DeploymentFull,
         lobby: LobbyId,
@@ -160,7 +154,7 @@ impl PgMatchmaking {
         let mut announcements = HashMap::new();
         let mut ops = Vec::with_capacity(who.len() * 3);
         for (client, user, lobby) in who {
-            let Some(entry) = state.lobbies.get(&lobby) else { continue };
+            let Some(entry) = state.lobbies.all.get(&lobby) else { continue };
             let runtime = entry.runtime;
             let direct = self.direct(entry.published.as_deref(), runtime, client, user)?;
             let announced = match announcements.get(&lobby).filter(|_| direct.is_none()) {
@@ -181,7 +175,8 @@ impl PgMatchmaking {
         self.parts.messaging.apply(ops)?.wait().await
     }
 
-    /// Closes a lobby. `false` when there is none. Repeating it after a failure or a crash finishes it.
+    /// Closes a lobby; `false` when there is none. Repeating it after a failure or a crash finishes
+    /// it.
     pub(crate) async fn close_lobby(
         &self,
         handle: &DeploymentHandle,
@@ -189,9 +184,10 @@ impl PgMatchmaking {
         id: LobbyId,
         on_close: OnClose,
     ) -> Result<bool, Problem> {
-        let Some(lobby) = state.lobbies.get_mut(&id) else { return Ok(false) };
+        let Some(lobby) = state.lobbies.all.get_mut(&id) else { return Ok(false) };
         let (db, ownership, slots) = (&self.parts.db, &self.parts.ownership, [handle.id.slot()]);
-        // Whatever comes of the write: it may be there, so from here on the lobby is on its way out.
+        // Also when the write fails, its row may be there: from here on the lobby is on its way
+        // out.
         lobby.closing = true;
         db.write_owned(ownership, &slots, async |mut tx| store::mark_closing(&mut tx, handle.id, id).await)
             .await?;
@@ -210,13 +206,13 @@ impl PgMatchmaking {
         if on_close == OnClose::Requeue {
             let since = self.parts.clock.ticks();
             for client in clients.into_iter().rev() {
-                state.waiting.push_front(WaitingClient { client, since });
+                state.lobbies.waiting.push_front(WaitingClient { client, since });
             }
         }
         self.parts.runtimes.stop(&[runtime]).await?;
         db.write_owned(ownership, &slots, async |mut tx| store::delete_lobby(&mut tx, handle.id, id).await)
             .await?;
-        state.lobbies.remove(&id);
+        state.lobbies.all.remove(&id);
         Ok(true)
     }
 }

@@ -1,28 +1,17 @@
-//! What a deployment's lobbies need next: a pure function of what is.
+//! The decisions about lobbies: a pure function of facts.
 
 use std::time::Duration;
 
 use omgservers_api::{ClientId, LobbyId};
-use omgservers_core::Backoff;
 
-/// Where a lobby stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LobbyState {
-    /// Its game server hasn't polled yet.
-    Starting,
-    /// Its game server takes clients.
-    Ready,
-    /// Its game server failed or hung, or the lobby was on its way out when the process ended.
-    Broken,
-}
+use crate::health::GameServerHealth;
 
 /// A lobby.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LobbyFacts {
-    /// Which.
     pub(crate) id: LobbyId,
-    /// Where it stands.
-    pub(crate) state: LobbyState,
+    /// A lobby is never over: without its game server it is broken.
+    pub(crate) state: GameServerHealth,
     /// How many clients are in it.
     pub(crate) clients: u32,
     /// Since it was made.
@@ -32,7 +21,6 @@ pub(crate) struct LobbyFacts {
 /// A client without a runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WaitingFacts {
-    /// Who.
     pub(crate) client: ClientId,
     /// For how long.
     pub(crate) waited: Duration,
@@ -51,35 +39,30 @@ pub(crate) struct Facts {
     pub(crate) capacity: u32,
     /// How long an empty lobby of an active deployment is kept, from when it was made.
     pub(crate) min_lifetime: Duration,
-    /// How long a client waits before it is told that there is nothing for it.
+    /// How long a client waits before it is disconnected.
     pub(crate) wait_timeout: Duration,
     /// How long no lobby may be opened yet, after failures.
     pub(crate) pause: Duration,
-    /// Lobbies that were asked for on top.
+    /// Lobbies that were requested on top.
     pub(crate) requested: u32,
     /// How many matches it has: their players come back.
     pub(crate) matches: usize,
     /// Its lobbies, by id.
     pub(crate) lobbies: Vec<LobbyFacts>,
-    /// Who waits, first come first.
+    /// The clients that wait, first come first.
     pub(crate) waiting: Vec<WaitingFacts>,
 }
 
-/// What to do.
+/// One change that lobbies need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Close a lobby that broke; its clients wait again, and the next one may have to wait.
     Discard(LobbyId),
-    /// Close an empty lobby that nobody needs.
+    /// Close an empty lobby that no client needs.
     Close(LobbyId),
     /// Put a client into a lobby.
-    Assign {
-        /// Who.
-        client: ClientId,
-        /// Where.
-        lobby: LobbyId,
-    },
-    /// Tell a client that there is nothing for it.
+    Assign { client: ClientId, lobby: LobbyId },
+    /// Disconnect a client that has waited for too long.
     GiveUp(ClientId),
     /// Open so many lobbies.
     Open(u32),
@@ -87,7 +70,8 @@ pub(crate) enum Step {
     Retire,
 }
 
-/// What to do next, and after what time to ask again though nothing happened.
+/// What the lobbies of a deployment need next, and after what time to plan again though nothing
+/// happened.
 pub(crate) fn plan(facts: &Facts) -> (Vec<Step>, Option<Duration>) {
     let mut steps: Vec<Step> = broken(facts).map(|it| Step::Discard(it.id)).collect();
     let (assigned, left) = assign(facts);
@@ -108,28 +92,28 @@ pub(crate) fn plan(facts: &Facts) -> (Vec<Step>, Option<Duration>) {
     if !facts.active && is_empty && facts.requested == 0 {
         steps.push(Step::Retire);
     }
-    let again = ask_again(facts, wanted > 0);
+    let again = plan_again(facts, wanted > 0);
     (steps, again)
 }
 
 fn broken(facts: &Facts) -> impl Iterator<Item = &LobbyFacts> {
-    facts.lobbies.iter().filter(|it| it.state == LobbyState::Broken)
+    facts.lobbies.iter().filter(|it| it.state == GameServerHealth::Broken)
 }
 
-/// First come first served, into the fullest lobby that has room: players meet, and empty lobbies can go. Answers
-/// how many clients are left without.
+/// First come first served, into the fullest lobby with free seats: players meet, and empty lobbies
+/// can go. Answers how many clients are left without one.
 fn assign(facts: &Facts) -> (Vec<Step>, usize) {
-    let mut room: Vec<(u32, LobbyId)> = facts
+    let mut free: Vec<(u32, LobbyId)> = facts
         .lobbies
         .iter()
-        .filter(|it| it.state == LobbyState::Ready && it.clients < facts.capacity)
+        .filter(|it| it.state == GameServerHealth::Ready && it.clients < facts.capacity)
         .map(|it| (it.clients, it.id))
         .collect();
     // The fullest last, and of equals the oldest: the next one to fill is popped.
-    room.sort_unstable_by_key(|(clients, id)| (*clients, std::cmp::Reverse(*id)));
+    free.sort_unstable_by_key(|(clients, id)| (*clients, std::cmp::Reverse(*id)));
     let mut steps = Vec::new();
     let mut waiting = facts.waiting.iter();
-    while let Some((clients, lobby)) = room.pop() {
+    while let Some((clients, lobby)) = free.pop() {
         let seats = usize::try_from(facts.capacity - clients).unwrap_or(usize::MAX);
         steps.extend(waiting.by_ref().take(seats).map(|it| Step::Assign { client: it.client, lobby }));
         if waiting.len() == 0 {
@@ -140,19 +124,20 @@ fn assign(facts: &Facts) -> (Vec<Step>, usize) {
 }
 
 fn lobbies_to_open(facts: &Facts, without_seat: usize) -> u32 {
-    let living = facts.lobbies.iter().filter(|it| it.state != LobbyState::Broken);
+    let living = facts.lobbies.iter().filter(|it| it.state != GameServerHealth::Broken);
     let count = u32::try_from(living.clone().count()).unwrap_or(u32::MAX);
     let starting =
-        u32::try_from(living.filter(|it| it.state == LobbyState::Starting).count()).unwrap_or(u32::MAX);
+        u32::try_from(living.filter(|it| it.state == GameServerHealth::Starting).count()).unwrap_or(u32::MAX);
     let without_seat = u32::try_from(without_seat).unwrap_or(u32::MAX);
     let needed = without_seat.div_ceil(facts.capacity.max(1)).saturating_sub(starting);
     let warm = if facts.active { facts.min_lobbies.saturating_sub(count) } else { 0 };
     needed.max(warm).saturating_add(facts.requested).min(facts.max_lobbies.saturating_sub(count))
 }
 
-/// Empty lobbies that nobody needs. Of an active deployment the newest go first and `min_lobbies` stay.
+/// Empty lobbies that no client needs. Of an active deployment the newest go first and
+/// `min_lobbies` stay.
 fn spare_lobbies(facts: &Facts) -> Vec<LobbyId> {
-    let living = facts.lobbies.iter().filter(|it| it.state != LobbyState::Broken);
+    let living = facts.lobbies.iter().filter(|it| it.state != GameServerHealth::Broken);
     let keep = if facts.active { facts.min_lobbies } else { 0 };
     let most = living.clone().count().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
     let old_enough = |it: &&LobbyFacts| !facts.active || it.age >= facts.min_lifetime;
@@ -163,20 +148,14 @@ fn spare_lobbies(facts: &Facts) -> Vec<LobbyId> {
     spare
 }
 
-fn ask_again(facts: &Facts, wants_lobby: bool) -> Option<Duration> {
+fn plan_again(facts: &Facts, wants_lobby: bool) -> Option<Duration> {
     let pause = (wants_lobby && !facts.pause.is_zero()).then_some(facts.pause);
     let empty = facts.lobbies.iter().filter(|it| it.clients == 0 && it.age < facts.min_lifetime);
     let grown_old = empty.map(|it| facts.min_lifetime - it.age).min();
-    // Who has waited long enough is told in this very plan.
-    let patient = facts.waiting.iter().filter(|it| it.waited < facts.wait_timeout);
-    let patience = patient.map(|it| facts.wait_timeout - it.waited).min();
-    [pause, grown_old, patience].into_iter().flatten().filter(|it| !it.is_zero()).min()
-}
-
-/// How long to wait before the next lobby after so many failures in a row: the first is replaced at once.
-pub(crate) fn pause_after(failures: u32) -> Duration {
-    const REPLACEMENT: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-    REPLACEMENT.after(failures.saturating_sub(1))
+    // This very plan gives up on the others.
+    let waiting = facts.waiting.iter().filter(|it| it.waited < facts.wait_timeout);
+    let timeout = waiting.map(|it| facts.wait_timeout - it.waited).min();
+    [pause, grown_old, timeout].into_iter().flatten().filter(|it| !it.is_zero()).min()
 }
 
 #[cfg(test)]
@@ -188,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    fn lobby(id: i64, state: LobbyState, clients: u32, age: u64) -> LobbyFacts {
+    fn lobby(id: i64, state: GameServerHealth, clients: u32, age: u64) -> LobbyFacts {
         LobbyFacts { id: LobbyId::from_i64(id).unwrap(), state, clients, age: Duration::from_secs(age) }
     }
     fn client(id: i64) -> WaitingFacts {
@@ -220,35 +199,35 @@ mod tests {
 
     #[test]
     fn the_first_player_opens_one_lobby_and_the_next_ones_none() {
-        let mut it = Facts { waiting: vec![client(1)], ..facts() };
-        assert_eq!(steps(&it), [Step::Open(1)]);
-        it.lobbies.push(lobby(9, LobbyState::Starting, 0, 0));
-        it.waiting.push(client(2));
-        assert_eq!(steps(&it), []);
+        let mut facts = Facts { waiting: vec![client(1)], ..facts() };
+        assert_eq!(steps(&facts), [Step::Open(1)]);
+        facts.lobbies.push(lobby(9, GameServerHealth::Starting, 0, 0));
+        facts.waiting.push(client(2));
+        assert_eq!(steps(&facts), []);
     }
 
     #[test]
     fn players_gather_in_the_fullest_lobby_that_has_room() {
         let lobbies = vec![
-            lobby(1, LobbyState::Ready, 1, 0),
-            lobby(2, LobbyState::Ready, 3, 0),
-            lobby(3, LobbyState::Ready, 4, 0),
+            lobby(1, GameServerHealth::Ready, 1, 0),
+            lobby(2, GameServerHealth::Ready, 3, 0),
+            lobby(3, GameServerHealth::Ready, 4, 0),
         ];
-        let it = Facts { lobbies, waiting: vec![client(1), client(2)], ..facts() };
+        let facts = Facts { lobbies, waiting: vec![client(1), client(2)], ..facts() };
         let into = |client: i64, lobby: i64| Step::Assign {
             client: ClientId::from_i64(client).unwrap(),
             lobby: LobbyId::from_i64(lobby).unwrap(),
         };
-        assert_eq!(steps(&it), [into(1, 2), into(2, 1)]);
+        assert_eq!(steps(&facts), [into(1, 2), into(2, 1)]);
     }
 
     #[test]
     fn warm_lobbies_are_kept_and_a_fresh_empty_one_is_not_closed_at_once() {
-        let it = Facts { min_lobbies: 2, ..facts() };
-        assert_eq!(steps(&it), [Step::Open(2)]);
-        let young = Facts { lobbies: vec![lobby(1, LobbyState::Ready, 0, 59)], ..facts() };
+        let warm = Facts { min_lobbies: 2, ..facts() };
+        assert_eq!(steps(&warm), [Step::Open(2)]);
+        let young = Facts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 59)], ..facts() };
         assert_eq!(plan(&young), (vec![], Some(Duration::from_secs(1))));
-        let old = Facts { lobbies: vec![lobby(1, LobbyState::Ready, 0, 60)], ..facts() };
+        let old = Facts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 60)], ..facts() };
         assert_eq!(steps(&old), [Step::Close(LobbyId::from_i64(1).unwrap())]);
         let warm = Facts { min_lobbies: 1, ..old };
         assert_eq!(steps(&warm), []);
@@ -256,9 +235,9 @@ mod tests {
 
     #[test]
     fn a_replaced_deployment_keeps_its_players_then_closes_its_lobbies_then_goes() {
-        let full = Facts { active: false, lobbies: vec![lobby(1, LobbyState::Ready, 2, 5)], ..facts() };
+        let full = Facts { active: false, lobbies: vec![lobby(1, GameServerHealth::Ready, 2, 5)], ..facts() };
         assert_eq!(steps(&full), []);
-        let empty = Facts { lobbies: vec![lobby(1, LobbyState::Ready, 0, 5)], ..full };
+        let empty = Facts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 5)], ..full };
         assert_eq!(steps(&empty), [Step::Close(LobbyId::from_i64(1).unwrap())]);
         let playing = Facts { lobbies: vec![], matches: 1, ..empty };
         assert_eq!(steps(&playing), [], "who plays comes back to a lobby of the same deployment");
@@ -267,23 +246,20 @@ mod tests {
     }
 
     #[test]
-    fn after_failures_the_next_lobby_waits_and_in_the_end_the_player_is_told() {
+    fn after_failures_the_next_lobby_waits_and_in_the_end_the_client_is_disconnected() {
         let pause = Duration::from_secs(8);
-        let mut it = Facts { pause, waiting: vec![client(1)], ..facts() };
-        assert_eq!(plan(&it), (vec![], Some(pause)));
-        it.waiting[0].waited = it.wait_timeout;
-        assert_eq!(steps(&it), [Step::GiveUp(ClientId::from_i64(1).unwrap())]);
-    }
-
-    #[test]
-    fn pauses_grow_up_to_a_minute() {
-        let seconds: Vec<u64> = (0..12).map(|it| pause_after(it).as_secs()).collect();
-        assert_eq!(seconds, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
+        let mut facts = Facts { pause, waiting: vec![client(1)], ..facts() };
+        assert_eq!(plan(&facts), (vec![], Some(pause)));
+        facts.waiting[0].waited = facts.wait_timeout;
+        assert_eq!(steps(&facts), [Step::GiveUp(ClientId::from_i64(1).unwrap())]);
     }
 
     fn any_facts() -> impl Strategy<Value = Facts> {
-        let state =
-            prop_oneof![Just(LobbyState::Starting), Just(LobbyState::Ready), Just(LobbyState::Broken)];
+        let state = prop_oneof![
+            Just(GameServerHealth::Starting),
+            Just(GameServerHealth::Ready),
+            Just(GameServerHealth::Broken)
+        ];
         let lobbies = prop::collection::vec((state, 0u32..6, 0u64..120), 0..8);
         let waiting = prop::collection::vec(0u64..400, 0..40);
         (any::<bool>(), 0u32..4, 1u32..10, 1u32..6, 0u64..10, 0u32..3, lobbies, waiting).prop_map(
@@ -298,7 +274,8 @@ mod tests {
                     .into_iter()
                     .zip(1..)
                     .map(|((state, clients, age), id)| {
-                        let clients = if state == LobbyState::Ready { clients.min(capacity) } else { 0 };
+                        let clients =
+                            if state == GameServerHealth::Ready { clients.min(capacity) } else { 0 };
                         lobby(id, state, clients, age)
                     })
                     .collect(),
@@ -317,25 +294,25 @@ mod tests {
         fn a_plan_keeps_every_bound(facts in any_facts()) {
             let (steps, _) = plan(&facts);
             let mut clients: BTreeMap<LobbyId, u32> = facts.lobbies.iter().map(|it| (it.id, it.clients)).collect();
-            let state: HashMap<LobbyId, LobbyState> = facts.lobbies.iter().map(|it| (it.id, it.state)).collect();
+            let state: HashMap<LobbyId, GameServerHealth> = facts.lobbies.iter().map(|it| (it.id, it.state)).collect();
             let mut handled = HashMap::new();
             let mut opened = 0;
             for step in &steps {
                 match step {
                     Step::Assign { client, lobby } => {
-                        prop_assert_eq!(state[lobby], LobbyState::Ready);
+                        prop_assert_eq!(state[lobby], GameServerHealth::Ready);
                         *clients.get_mut(lobby).unwrap() += 1;
                         prop_assert!(handled.insert(*client, ()).is_none(), "a client is handled once");
                     }
                     Step::GiveUp(client) => prop_assert!(handled.insert(*client, ()).is_none()),
-                    Step::Discard(lobby) => prop_assert_eq!(state[lobby], LobbyState::Broken),
+                    Step::Discard(lobby) => prop_assert_eq!(state[lobby], GameServerHealth::Broken),
                     Step::Close(lobby) => prop_assert_eq!(clients[lobby], 0, "no lobby with clients is closed"),
                     Step::Open(count) => opened += count,
                     Step::Retire => prop_assert!(!facts.active && facts.lobbies.is_empty() && facts.waiting.is_empty()),
                 }
             }
             prop_assert!(clients.values().all(|it| *it <= facts.capacity), "no lobby above its capacity");
-            let living = facts.lobbies.iter().filter(|it| it.state != LobbyState::Broken).count();
+            let living = facts.lobbies.iter().filter(|it| it.state != GameServerHealth::Broken).count();
             let living = u32::try_from(living).unwrap();
             prop_assert!(opened + living <= facts.max_lobbies.max(living));
         }

@@ -1,7 +1,7 @@
-//! What tickets and matches look like from outside.
+//! The details of tickets and matches for players and developers.
 
 use omgservers_api::{
-    MatchId, Problem, TicketId,
+    ClientId, MatchId, Problem, TicketId,
     details::{MatchDetails, MatchPlayer, MatchRef, TicketDetails},
 };
 use omgservers_core::Ticks;
@@ -44,23 +44,23 @@ impl PgMatchmaking {
         let handle = self.states.handle(full.deployment.id);
         let mut state = handle.state.lock().await;
         self.load_queues(&handle, &mut state, full).await?;
-        let it = state.queues.matches.get(&id).ok_or(problems::NO_MATCH)?;
-        state.queues.show_match(id, it, &version)
+        let shown = state.queues.matches.get(&id).ok_or(problems::NO_MATCH)?;
+        state.queues.show_match(id, shown, &version)
     }
 }
 
 /// The matches of a deployment, and how many tickets wait.
 pub(crate) fn match_refs(state: &DeploymentState, version: &VersionFull) -> (Vec<MatchRef>, u64) {
     let queues = &state.queues;
-    let gauges = queues.matches.iter().filter(|(_, it)| !it.closing).take(MOST_SHOWN);
-    let refs = gauges.map(|(id, it)| MatchRef {
+    let shown = queues.matches.iter().filter(|(_, it)| !it.closing).take(MOST_SHOWN);
+    let refs = shown.map(|(id, open)| MatchRef {
         id: *id,
-        created: it.created,
+        created: open.created,
         match_id: *id,
-        matchmaker_id: it.queue.0,
-        mode: mode_name(version, it.queue.1),
-        runtime_id: it.runtime,
-        players: u64::try_from(queues.players(it).len()).unwrap_or(u64::MAX),
+        matchmaker_id: open.queue.0,
+        mode: mode_name(version, open.queue.1),
+        runtime_id: open.runtime,
+        players: u64::try_from(queues.players(open).len()).unwrap_or(u64::MAX),
     });
     (refs.collect(), u64::try_from(queues.waiting()).unwrap_or(u64::MAX))
 }
@@ -103,36 +103,37 @@ impl Queues {
         })
     }
 
-    fn show_match(&self, id: MatchId, it: &Match, version: &VersionFull) -> Result<MatchDetails, Problem> {
-        let groups = version.config.modes.get(it.queue.1).map(|it| it.groups.as_slice()).unwrap_or_default();
+    fn show_match(&self, id: MatchId, shown: &Match, version: &VersionFull) -> Result<MatchDetails, Problem> {
+        let groups =
+            version.config.modes.get(shown.queue.1).map(|it| it.groups.as_slice()).unwrap_or_default();
         let player = |(client_id, ticket_id, group): (_, _, usize)| MatchPlayer {
             client_id,
             ticket_id,
             group_name: groups.get(group).map(|it| it.name.clone()).unwrap_or_default(),
-            joined: it.joined.contains(&ticket_id),
+            joined: shown.joined.contains(&ticket_id),
         };
-        let state = match it {
+        let state = match shown {
             Match { closing: true, .. } => "closing",
             Match { ready: None, .. } => "starting",
             Match { stopped: true, .. } => "stopped",
             _ => "open",
         };
-        let rationale: Result<Vec<Value>, _> = it.rationale.iter().map(serde_json::to_value).collect();
+        let rationale: Result<Vec<Value>, _> = shown.rationale.iter().map(serde_json::to_value).collect();
         Ok(MatchDetails {
             id,
-            matchmaker_id: it.queue.0,
-            mode: mode_name(version, it.queue.1),
-            runtime_id: it.runtime,
+            matchmaker_id: shown.queue.0,
+            mode: mode_name(version, shown.queue.1),
+            runtime_id: shown.runtime,
             state: state.to_owned(),
-            created: it.created,
-            players: self.players(it).into_iter().map(player).collect(),
+            created: shown.created,
+            players: self.players(shown).into_iter().map(player).collect(),
             rationale: rationale.map_err(Problem::internal)?,
         })
     }
 
-    /// Who is in a match or will be: client, ticket, group.
-    fn players(&self, it: &Match) -> Vec<(omgservers_api::ClientId, TicketId, usize)> {
-        let tickets = it.joined.iter().chain(&it.pending_join);
+    /// The clients of a match, joined or pending: client, ticket, group.
+    fn players(&self, shown: &Match) -> Vec<(ClientId, TicketId, usize)> {
+        let tickets = shown.joined.iter().chain(&shown.pending_join);
         let entry = tickets.filter_map(|id| Some((*id, self.tickets.get(id)?)));
         entry
             .flat_map(|(id, entry)| {

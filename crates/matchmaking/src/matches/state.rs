@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -13,13 +13,20 @@ use omgservers_api::{
 };
 use omgservers_core::Ticks;
 use omgservers_matcher::{Millis, Pool, Rationale, Ticket};
+use omgservers_messaging::ClientInfo;
 use omgservers_runtimes::Published;
 use serde::{Deserialize, Serialize};
 
-/// Who waits for a match of one mode: a matchmaker, and the place of the mode in the version's configuration.
+use crate::health::Failures;
+
+/// The tickets and matches of one mode: a matchmaker, and the index of the mode in the version's
+/// configuration.
 pub(crate) type QueueKey = (MatchmakerId, usize);
 
-/// Rationales that are kept of a match: of who began it, and of the last who joined.
+/// Clients' mailboxes as they are during a round.
+pub(crate) type ClientFacts = HashMap<ClientId, ClientInfo>;
+
+/// The most rationales that a match keeps: the one that formed it, and the newest back-fills.
 const MOST_RATIONALES: usize = 16;
 
 /// The matches of a deployment and its tickets.
@@ -30,19 +37,37 @@ pub(crate) struct Queues {
     pub(crate) pools: BTreeMap<QueueKey, Pool>,
     pub(crate) matches: BTreeMap<MatchId, Match>,
     pub(crate) by_runtime: HashMap<RuntimeId, MatchId>,
-    /// Matches that are kept warm; of some that isn't true any more.
+    /// Matches that are kept warm; some may be in use or gone.
     pub(crate) spare: BTreeMap<QueueKey, BTreeSet<MatchId>>,
-    /// Matches that somebody is still to join; of some that isn't true any more.
+    /// Matches with a pending join; some may have none any more.
     pub(crate) expecting: BTreeSet<MatchId>,
-    /// Open tickets, and those of clients that are in a match.
+    /// Waiting tickets, and those of clients that are in a match.
     pub(crate) tickets: HashMap<TicketId, TicketEntry>,
     pub(crate) by_client: HashMap<ClientId, TicketId>,
     /// Matches that failed in a row.
-    pub(crate) failures: u32,
-    pub(crate) retry_at: Ticks,
+    pub(crate) failures: Failures,
+    pub(crate) new_ids: IdSupply,
 }
 
-/// A ticket as it is kept.
+/// Ids of matches that form, minted before a round needs them. They come in ascending order.
+#[derive(Debug, Default)]
+pub(crate) struct IdSupply {
+    /// The epoch of the slot in which they were minted. An owner in between has handed out higher
+    /// ids.
+    pub(crate) epoch: i64,
+    pub(crate) ids: VecDeque<NewMatchIds>,
+    /// The queues in which a match could not form because there was no id.
+    pub(crate) short: BTreeSet<QueueKey>,
+}
+
+/// The ids of one new match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NewMatchIds {
+    pub(crate) id: MatchId,
+    pub(crate) runtime: RuntimeId,
+}
+
+/// A ticket in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct TicketEntry {
     pub(crate) queue: QueueKey,
@@ -66,24 +91,24 @@ pub(crate) struct Match {
     pub(crate) runtime: RuntimeId,
     pub(crate) queue: QueueKey,
     pub(crate) created: DateTime<Utc>,
-    /// Since when it is, in this process.
+    /// When this process made or loaded it.
     pub(crate) made: Ticks,
     pub(crate) closing: bool,
-    /// STOP_MATCHMAKING was said.
+    /// Its game server has sent STOP_MATCHMAKING.
     pub(crate) stopped: bool,
-    /// Somebody was placed in it: it isn't one of those that are kept warm.
+    /// A ticket was matched into it: it is not a warm one any more.
     pub(crate) used: bool,
     /// Its mailbox is open and its runtime is wanted.
     pub(crate) opened: bool,
-    /// Since when its game server takes players, in this process.
+    /// When its game server began to take players, in this process.
     pub(crate) ready: Option<Ticks>,
     /// Where players connect to it directly.
     pub(crate) published: Option<Arc<Published>>,
     /// Its pool fills it.
     pub(crate) is_in_pool: bool,
-    /// Those whose clients are with it.
+    /// The tickets whose clients are with it.
     pub(crate) joined: BTreeSet<TicketId>,
-    /// Those whose clients will be with it when its game server polls.
+    /// The tickets whose clients join it when its game server polls.
     pub(crate) pending_join: BTreeSet<TicketId>,
     pub(crate) rationale: Vec<Rationale>,
 }
@@ -108,7 +133,7 @@ impl Match {
         }
     }
 
-    /// Whether nobody is in it or will be.
+    /// Whether no ticket is in it or will be.
     pub(crate) fn is_empty(&self) -> bool {
         self.joined.is_empty() && self.pending_join.is_empty()
     }
@@ -121,7 +146,7 @@ impl Match {
     }
 }
 
-/// What of a ticket only this crate looks at.
+/// The part of a ticket's row that only this crate reads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TicketBody<'a> {
     pub(crate) clients: Cow<'a, [ClientId]>,
@@ -129,11 +154,26 @@ pub(crate) struct TicketBody<'a> {
     pub(crate) attributes: Cow<'a, Attributes>,
 }
 
+/// A ticket whose match is ready, with those of its clients that are open.
+#[derive(Debug)]
+pub(crate) struct JoiningTicket {
+    pub(crate) id: TicketId,
+    pub(crate) match_id: MatchId,
+    pub(crate) group: usize,
+    pub(crate) created: DateTime<Utc>,
+    pub(crate) clients: Vec<(ClientId, ClientInfo)>,
+}
+
 impl Queues {
     /// Tickets that wait for a match, or for its game server.
     pub(crate) fn waiting(&self) -> usize {
         let pending_join: usize = self.matches.values().map(|it| it.pending_join.len()).sum();
-        self.pools.values().map(Pool::len).sum::<usize>().saturating_add(pending_join)
+        self.queued().saturating_add(pending_join)
+    }
+
+    /// Tickets that wait for a match.
+    pub(crate) fn queued(&self) -> usize {
+        self.pools.values().map(Pool::len).sum()
     }
 
     /// When time alone changes something.
@@ -141,14 +181,62 @@ impl Queues {
         let first = self.pools.values().filter_map(Pool::next_deadline).min()?;
         Some(Ticks(u64::try_from(first.0).unwrap_or(0)))
     }
+
+    /// The tickets that can join their matches at once. `client` reads a client's mailbox.
+    pub(crate) fn joining(&mut self, client: impl Fn(ClientId) -> Option<ClientInfo>) -> Vec<JoiningTicket> {
+        let matches = &self.matches;
+        self.expecting.retain(|id| matches.get(id).is_some_and(|it| !it.pending_join.is_empty()));
+        let open = |id: &ClientId| client(*id).filter(|it| !it.closed).map(|info| (*id, info));
+        let mut joining = Vec::new();
+        for match_id in &self.expecting {
+            let ready = matches.get(match_id).filter(|it| it.ready.is_some() && !it.closing);
+            for id in ready.into_iter().flat_map(|it| &it.pending_join) {
+                let Some(entry) = self.tickets.get(id) else { continue };
+                let TicketState::Matched { group, .. } = entry.state else { continue };
+                let clients = entry.clients.iter().filter_map(open).collect();
+                let (id, match_id, created) = (*id, *match_id, entry.created);
+                joining.push(JoiningTicket { id, match_id, group, created, clients });
+            }
+        }
+        joining
+    }
+
+    /// The clients of a ticket are with its match.
+    pub(crate) fn join(&mut self, ticket: TicketId, match_id: MatchId) {
+        if let Some(joined) = self.matches.get_mut(&match_id)
+            && joined.pending_join.remove(&ticket)
+        {
+            joined.joined.insert(ticket);
+        }
+    }
+
+    /// A match is gone, and the tickets that had joined it.
+    pub(crate) fn forget(&mut self, id: MatchId) {
+        let Some(gone) = self.matches.remove(&id) else { return };
+        self.by_runtime.remove(&gone.runtime);
+        for ticket in gone.joined {
+            if let Some(entry) = self.tickets.remove(&ticket) {
+                self.forget_clients(ticket, &entry.clients);
+            }
+        }
+    }
+
+    /// The clients of a ticket that is gone have none any more.
+    pub(crate) fn forget_clients(&mut self, ticket: TicketId, clients: &[ClientId]) {
+        for client in clients {
+            if self.by_client.get(client) == Some(&ticket) {
+                self.by_client.remove(client);
+            }
+        }
+    }
 }
 
-/// Why a ticket ends, as it is kept until its clients were told.
+/// The reason why a ticket ends, as it is stored until its clients have received it.
 pub(crate) fn reason_name(reason: MatchmakingFailureReason) -> String {
     serde_json::to_string(&reason).unwrap_or_default()
 }
 
-/// Takes a match that is kept warm: one whose game server polls already, and of those the oldest.
+/// Takes a warm match: one whose game server polls already, and of those the oldest.
 pub(crate) fn take_spare(
     spare: &mut BTreeMap<QueueKey, BTreeSet<MatchId>>,
     matches: &BTreeMap<MatchId, Match>,

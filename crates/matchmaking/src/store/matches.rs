@@ -117,7 +117,7 @@ pub(crate) async fn delete_tickets(
     Ok(())
 }
 
-/// Deletes matches and the tickets of who is in them.
+/// Deletes matches and the tickets of their players.
 pub(crate) async fn delete_matches(
     tx: &mut FencedTx<'_>,
     deployment: DeploymentId,

@@ -1,9 +1,9 @@
-//! What a round decides: who waits, who is placed where.
+//! The part of a round that is about tickets: which wait, and which go into which match.
 
 use std::collections::HashSet;
 
 use omgservers_api::{
-    ClientId, MatchId, MatchmakerId, Problem, RuntimeId, TicketId,
+    ClientId, MatchId, Problem, RuntimeId, TicketId,
     ids::Id as _,
     interchange::{MatchmakingFailure, MatchmakingFailureReason as Reason},
 };
@@ -12,21 +12,22 @@ use omgservers_matcher::{
     replay::{LogEvent, LogLine},
 };
 
-use super::{
-    requests::TicketRequest,
-    round::Round,
-    state::{Match, QueueKey, TicketEntry, TicketState},
+use super::{changes::TicketEvent, round::Round};
+use crate::{
+    matches::{
+        requests::TicketRequest,
+        state::{Match, QueueKey, TicketEntry, TicketState},
+    },
+    matchmakers::pick,
+    problems,
 };
-use crate::problems;
 
 impl Round<'_> {
-    /// A new ticket. The outer problem ends the round, the inner one is the answer.
-    pub(crate) fn add(
-        &mut self,
-        request: TicketRequest,
-        matchmakers: &[MatchmakerId],
-    ) -> Result<Result<TicketId, Problem>, Problem> {
-        let queue = match self.queue_of(&request, matchmakers) {
+    /// Makes a ticket. The outer problem ends the round, the inner one is the answer.
+    pub(super) fn add(&mut self, request: TicketRequest) -> Result<Result<TicketId, Problem>, Problem> {
+        let missing = || Problem::internal("a ticket request without an id for its ticket");
+        let id = self.ticket_ids.pop_front().ok_or_else(missing)?;
+        let queue = match self.queue_of(&request) {
             Ok(queue) => queue,
             Err((reason, problem)) => return Ok(Err(self.refuse(&request, reason, problem))),
         };
@@ -34,12 +35,11 @@ impl Round<'_> {
             return Ok(Ok(same));
         }
         let waiting = self.pool(queue)?.len();
-        if waiting >= self.matchmaking.parts.config.max_tickets {
+        if waiting >= self.facts.max_tickets {
             let problem =
                 problems::QUEUE_FULL.detail(format!("{waiting} tickets of mode {:?} wait", request.mode));
             return Ok(Err(self.refuse(&request, Reason::QueueFull, problem)));
         }
-        let id: TicketId = self.matchmaking.parts.mint.child(self.handle.id)?;
         let ticket = Ticket {
             id,
             position: position_of(id),
@@ -57,67 +57,62 @@ impl Round<'_> {
         ticket: Ticket,
         request: TicketRequest,
     ) -> Result<Result<TicketId, Problem>, Problem> {
-        // Refused before anything is replaced: a wrong second request leaves the first one as it is.
+        // Refused before it replaces any: a wrong second request leaves the first one as it is.
         if let Err(refusal) = self.pool(queue)?.check(&ticket) {
             let problem = problems::TICKET_REFUSED.detail(refusal.to_string());
             return Ok(Err(self.refuse(&request, Reason::Refused, problem)));
         }
         for client in &request.clients {
             if let Some(former) = self.queues.by_client.get(client).copied() {
-                tracing::info!(client.id = %client, former = %former, ticket.id = %id, "a second request to be matched replaces the first");
-                self.log(queue, LogEvent::Cancel { ticket_id: former });
+                self.changes.events.push(TicketEvent::Replaced { client: *client, former, ticket: id });
+                self.log(queue, || LogEvent::Cancel { ticket_id: former });
                 self.fail(former, Reason::Replaced, "another request took its place")?;
             }
         }
         let entry = TicketEntry {
             queue,
-            created: self.matchmaking.parts.clock.now(),
+            created: self.facts.wall,
             clients: request.clients.clone(),
             state: TicketState::Queued,
         };
         self.queues.tickets.insert(id, entry);
         self.queues.by_client.extend(request.clients.iter().map(|it| (*it, id)));
-        let logged = Ticket { entered: self.wall(), ..ticket.clone() };
-        self.log(queue, LogEvent::Add { ticket: logged });
+        let entered = self.wall();
+        self.log(queue, || LogEvent::Add { ticket: Ticket { entered, ..ticket.clone() } });
         let added = self.in_pool(queue, |pool, now, ids| pool.add(ticket, now, ids))?;
         let effects = added.map_err(|it| Problem::internal(format!("a checked ticket was refused: {it}")))?;
-        self.matchmaking.meters.opened.increment(1);
+        self.changes.events.push(TicketEvent::Opened);
         self.put_ticket(id);
         self.absorb(queue, effects)?;
         Ok(Ok(id))
     }
 
-    /// Writes down what came, if that is wanted.
-    fn log(&self, queue: QueueKey, event: LogEvent) {
-        let Some(log) = &self.matchmaking.parts.config.ticket_log else { return };
-        let (at_ms, mode) = (self.wall().0, Some(self.mode_name(queue).to_owned()));
-        log.note(self.handle.id, &LogLine { at_ms, mode, event });
+    fn log(&mut self, queue: QueueKey, event: impl FnOnce() -> LogEvent) {
+        if self.facts.is_logged {
+            let (at_ms, mode) = (self.wall().0, Some(self.mode_name(queue).to_owned()));
+            self.changes.events.push(TicketEvent::Logged(LogLine { at_ms, mode, event: event() }));
+        }
     }
 
-    /// Unlike monotonic time it goes on over restarts.
+    /// Unlike monotonic time, wall time goes on over restarts.
     fn wall(&self) -> Millis {
-        Millis(self.matchmaking.parts.clock.now().timestamp_millis())
+        Millis(self.facts.wall.timestamp_millis())
     }
 
-    fn queue_of(
-        &self,
-        request: &TicketRequest,
-        matchmakers: &[MatchmakerId],
-    ) -> Result<QueueKey, (Reason, Problem)> {
-        let modes = &self.version.config.modes;
-        let Some(mode) = modes.iter().position(|it| it.name == request.mode) else {
+    fn queue_of(&self, request: &TicketRequest) -> Result<QueueKey, (Reason, Problem)> {
+        let Some(mode) = self.facts.modes.iter().position(|it| it.name == request.mode) else {
             let problem =
                 problems::UNKNOWN_MODE.detail(format!("the version has no mode {:?}", request.mode));
             return Err((Reason::UnknownMode, problem));
         };
-        // Its clients are matched already: they leave it first.
+        // The clients of a match leave it first.
         if self.queues.by_runtime.contains_key(&request.lobby) {
             let problem = problems::NOT_FOR_MATCHES.detail("only a lobby requests for players to be matched");
             return Err((Reason::Refused, problem));
         }
         let mut seen = HashSet::new();
         for client in &request.clients {
-            let here = self.matchmaking.parts.messaging.client(*client);
+            let here = self.facts.clients.get(client);
             if here.is_none_or(|it| it.route != Some(request.lobby) || it.closed) {
                 let problem =
                     problems::CLIENT_NOT_HERE.detail(format!("client {client} isn't with this runtime"));
@@ -130,13 +125,13 @@ impl Round<'_> {
             }
         }
         let first = request.clients.first().map_or(0, |it| it.get());
-        let matchmaker = crate::pg::pick(matchmakers, first).ok_or_else(|| {
+        let matchmaker = pick(self.facts.matchmakers, first).ok_or_else(|| {
             (Reason::InternalFailure, Problem::unavailable("the deployment has no matchmaker"))
         })?;
         Ok((matchmaker, mode))
     }
 
-    /// Asked again word for word: the first one keeps its place.
+    /// The open ticket of the same request: a repeated one keeps its position.
     fn same_request(&self, request: &TicketRequest, queue: QueueKey) -> Option<TicketId> {
         let id = *self.queues.by_client.get(request.clients.first()?)?;
         let entry = self.queues.tickets.get(&id)?;
@@ -149,30 +144,26 @@ impl Round<'_> {
         same.then_some(id)
     }
 
-    /// The runtime gets the problem; the player is told as well.
+    /// The runtime gets the problem as its answer; those clients that are with it get a message.
     fn refuse(&mut self, request: &TicketRequest, reason: Reason, problem: Problem) -> Problem {
-        self.matchmaking.meters.refused.increment(1);
-        let messaging = &self.matchmaking.parts.messaging;
-        let here = |it: &ClientId| messaging.client(*it).is_some_and(|it| it.route == Some(request.lobby));
+        self.changes.events.push(TicketEvent::Refused);
+        let known = self.facts.clients;
+        let here = |it: &ClientId| known.get(it).is_some_and(|it| it.route == Some(request.lobby));
         let clients = request.clients.iter().copied().filter(here).collect();
         let (mode, detail) = (request.mode.clone(), problem.sentence().to_owned());
-        self.changes.refuse(clients, MatchmakingFailure { mode, reason, detail });
+        self.changes.failures.push((clients, MatchmakingFailure { mode, reason, detail }));
         problem
     }
 
-    /// Ends the open ticket of a client, with its party's.
-    pub(crate) fn cancel(&mut self, client: ClientId, reason: Reason) -> Result<bool, Problem> {
+    /// Ends the ticket of a client unless it has joined a match; `false` when there is none to end.
+    pub(super) fn cancel(&mut self, client: ClientId, reason: Reason) -> Result<bool, Problem> {
         let Some(id) = self.queues.by_client.get(&client).copied() else { return Ok(false) };
-        if let Some(TicketEntry { state: TicketState::Matched { match_id, .. }, .. }) =
-            self.queues.tickets.get(&id)
-        {
-            self.sync_joined(*match_id);
-        }
-        if self.queues.tickets.get(&id).is_some_and(|it| self.has_joined(id, it)) {
-            return Ok(false);
-        }
         if let Some(entry) = self.queues.tickets.get(&id) {
-            self.log(entry.queue, LogEvent::Cancel { ticket_id: id });
+            if self.has_joined(id, entry) {
+                return Ok(false);
+            }
+            let queue = entry.queue;
+            self.log(queue, || LogEvent::Cancel { ticket_id: id });
         }
         self.fail(id, reason, "the request was taken back")?;
         Ok(true)
@@ -183,8 +174,8 @@ impl Round<'_> {
         self.queues.matches.get(match_id).is_some_and(|it| it.joined.contains(&id))
     }
 
-    /// No back-fill of this match any more.
-    pub(crate) fn stop(&mut self, runtime: RuntimeId) -> Result<Result<(), Problem>, Problem> {
+    /// Ends the back-fill of a match.
+    pub(super) fn stop(&mut self, runtime: RuntimeId) -> Result<Result<(), Problem>, Problem> {
         let Some(id) = self.queues.by_runtime.get(&runtime).copied() else {
             return Ok(Err(problems::NOT_FOR_LOBBIES.detail("a lobby has no matchmaking to stop")));
         };
@@ -193,18 +184,19 @@ impl Round<'_> {
     }
 
     fn stop_match(&mut self, id: MatchId) -> Result<(), Problem> {
-        let Some(it) = self.queues.matches.get_mut(&id).filter(|it| !it.stopped) else { return Ok(()) };
-        // One that is kept warm is never used after this.
-        (it.stopped, it.used) = (true, true);
+        let open = self.queues.matches.get_mut(&id).filter(|it| !it.stopped);
+        let Some(stopped) = open else { return Ok(()) };
+        // A warm match is never used after this.
+        (stopped.stopped, stopped.used) = (true, true);
         self.close_in_pool(id)?;
         self.put_match(id);
         Ok(())
     }
 
-    /// A client goes from its match to a lobby.
-    pub(crate) fn leave(&mut self, runtime: RuntimeId, client: ClientId) -> Result<bool, Problem> {
+    /// A client goes from its match to a lobby; `false` when it isn't there.
+    pub(super) fn leave(&mut self, runtime: RuntimeId, client: ClientId) -> Result<bool, Problem> {
         let is_match = self.queues.by_runtime.contains_key(&runtime);
-        let info = self.matchmaking.parts.messaging.client(client);
+        let info = self.facts.clients.get(&client);
         if !is_match || info.is_none_or(|it| it.route != Some(runtime) || it.closed) {
             return Ok(false);
         }
@@ -214,8 +206,8 @@ impl Round<'_> {
     }
 
     /// A client's session has ended.
-    pub(crate) fn gone(&mut self, client: ClientId) -> Result<(), Problem> {
-        if self.matchmaking.parts.messaging.client(client).is_some_and(|it| !it.closed) {
+    pub(super) fn gone(&mut self, client: ClientId) -> Result<(), Problem> {
+        if self.facts.clients.get(&client).is_some_and(|it| !it.closed) {
             return Ok(());
         }
         if !self.cancel(client, Reason::Cancelled)? {
@@ -234,19 +226,19 @@ impl Round<'_> {
         let (match_id, is_over) = (*match_id, entry.clients.is_empty());
         if is_over {
             self.queues.tickets.remove(&id);
-            if let Some(it) = self.queues.matches.get_mut(&match_id) {
-                it.joined.remove(&id);
+            if let Some(left) = self.queues.matches.get_mut(&match_id) {
+                left.joined.remove(&id);
             }
-            self.changes.end(id);
+            self.changes.ended.push(id);
         } else {
             self.put_ticket(id);
         }
         self.free_seat(match_id, client)
     }
 
-    /// Tickets that wait at a matchmaker that is no more go to another one, with their place in the order and their
-    /// time.
-    pub(crate) fn reassign_matchmaker(&mut self, matchmakers: &[MatchmakerId]) -> Result<(), Problem> {
+    /// Tickets of a deleted matchmaker go to another one, with their positions and their times.
+    pub(super) fn reassign_matchmaker(&mut self) -> Result<(), Problem> {
+        let matchmakers = self.facts.matchmakers;
         let closed = |(queue, pool): (&QueueKey, &Pool)| {
             (!pool.is_empty() && !matchmakers.contains(&queue.0)).then_some(*queue)
         };
@@ -255,7 +247,7 @@ impl Round<'_> {
             let tickets: Vec<Ticket> = self.pool(queue)?.tickets().cloned().collect();
             for ticket in tickets {
                 let by = ticket.clients.first().map_or(0, |it| it.get());
-                let Some(matchmaker) = crate::pg::pick(matchmakers, by) else { return Ok(()) };
+                let Some(matchmaker) = pick(matchmakers, by) else { return Ok(()) };
                 let (id, to) = (ticket.id, (matchmaker, queue.1));
                 self.pool(queue)?.cancel(id);
                 if let Some(entry) = self.queues.tickets.get_mut(&id) {
@@ -271,27 +263,21 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// How many more matches a queue may form.
-    pub(crate) fn allow(&mut self, queue: QueueKey, allowed: Option<u32>) -> Result<(), Problem> {
-        let effects = self.in_pool(queue, |pool, now, ids| pool.limit(allowed, now, ids))?;
-        self.absorb(queue, effects)
-    }
-
-    /// Does what the matcher says.
-    pub(crate) fn absorb(&mut self, queue: QueueKey, effects: Vec<Effect>) -> Result<(), Problem> {
+    /// Takes in what a pool has changed.
+    pub(super) fn absorb(&mut self, queue: QueueKey, effects: Vec<Effect>) -> Result<(), Problem> {
         for effect in effects {
             match effect {
                 Effect::Form { match_id, placements, rationale } => {
                     if !self.queues.matches.contains_key(&match_id) {
                         self.new_match(match_id, queue)?;
                     }
-                    if let Some(it) = self.queues.matches.get_mut(&match_id) {
-                        (it.is_in_pool, it.used) = (true, true);
+                    if let Some(formed) = self.queues.matches.get_mut(&match_id) {
+                        (formed.is_in_pool, formed.used) = (true, true);
                     }
-                    self.place(match_id, placements, rationale)?;
+                    self.fill(match_id, placements, rationale);
                 }
                 Effect::Fill { match_id, placements, rationale } => {
-                    self.place(match_id, placements, rationale)?;
+                    self.fill(match_id, placements, rationale);
                 }
                 Effect::Expire { ticket } => {
                     // The pool has let go of it already.
@@ -302,40 +288,36 @@ impl Round<'_> {
         Ok(())
     }
 
-    pub(crate) fn new_match(&mut self, id: MatchId, queue: QueueKey) -> Result<(), Problem> {
-        let parts = &self.matchmaking.parts;
-        let it = Match::new(parts.mint.child(self.handle.id)?, queue, parts.clock.now(), parts.clock.ticks());
-        self.queues.by_runtime.insert(it.runtime, id);
-        self.queues.matches.insert(id, it);
+    /// Makes a match with the runtime that was minted for it.
+    pub(super) fn new_match(&mut self, id: MatchId, queue: QueueKey) -> Result<(), Problem> {
+        let runtime = self.new_runtimes.remove(&id);
+        let runtime =
+            runtime.ok_or_else(|| Problem::internal("a new match without an id for its runtime"))?;
+        self.queues.by_runtime.insert(runtime, id);
+        self.queues.matches.insert(id, Match::new(runtime, queue, self.facts.wall, self.facts.now));
         self.put_match(id);
         Ok(())
     }
 
-    fn place(
-        &mut self,
-        id: MatchId,
-        placements: Vec<Placement>,
-        rationale: Rationale,
-    ) -> Result<(), Problem> {
+    fn fill(&mut self, id: MatchId, placements: Vec<Placement>, rationale: Rationale) {
         for Placement { ticket, group } in placements {
             let ticket_id = ticket.id;
             let Some(entry) = self.queues.tickets.get_mut(&ticket_id) else { continue };
             entry.state = TicketState::Matched { match_id: id, group, ticket };
-            if let Some(it) = self.queues.matches.get_mut(&id) {
-                it.pending_join.insert(ticket_id);
+            if let Some(filled) = self.queues.matches.get_mut(&id) {
+                filled.pending_join.insert(ticket_id);
             }
             self.put_ticket(ticket_id);
         }
         self.queues.expecting.insert(id);
-        if let Some(it) = self.queues.matches.get_mut(&id) {
-            it.explain(rationale);
+        if let Some(filled) = self.queues.matches.get_mut(&id) {
+            filled.explain(rationale);
         }
         self.put_match(id);
-        Ok(())
     }
 }
 
 /// Ids of one slot grow for ever, so they are the order of the queue.
-pub(crate) fn position_of(id: TicketId) -> u64 {
+pub(super) fn position_of(id: TicketId) -> u64 {
     u64::try_from(id.get()).unwrap_or(u64::MAX)
 }
