@@ -199,7 +199,7 @@ fn a_ticket_ends_in_one_way_or_is_open() {
     let both = then(vec![assigned(100, 11, true), Record::TicketFailed { client: ANN, entry: 101 }]);
     one(Kind::Ticket, &["client 1", "100", "101"], both);
     one(Kind::Ticket, &["client 1", "not open"], then(vec![Record::TicketVoid { client: ANN }]));
-    one(Kind::Ticket, &["client 1", "never wished"], vec![assigned(100, 11, true)]);
+    one(Kind::Ticket, &["client 1", "never asked for a match"], vec![assigned(100, 11, true)]);
     // Whose outcome is unknown may be void.
     good(vec![Record::TicketRequested { client: ANN }, Record::TicketVoid { client: ANN }]);
     // The server assigns again what a kill has undone.
