@@ -98,8 +98,13 @@ impl Code {
 }
 
 /// Something that the caller asked for did not happen.
+///
+/// Serialised, it is for another process of the backend and has everything but its cause. A caller
+/// of the API gets an [`ErrorBody`].
+#[derive(Serialize, Deserialize)]
 pub struct Problem(Box<Inner>);
 
+#[derive(Serialize, Deserialize)]
 struct Inner {
     code: Cow<'static, str>,
     qualifier: Cow<'static, str>,
@@ -108,6 +113,7 @@ struct Inner {
     detail: Option<String>,
     retry_after: Option<std::time::Duration>,
     request_id: Option<String>,
+    #[serde(skip)]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 

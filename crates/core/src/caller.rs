@@ -1,6 +1,7 @@
 //! The caller of a service.
 
 use omgservers_api::{Problem, Role, RuntimeId, UserId, problem::codes};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The caller of a service: the first argument of each method that a user can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,36 @@ pub enum Caller {
     },
     /// A game server.
     Runtime(RuntimeId),
+}
+
+/// A caller on its path to another process. The name of a part of the backend stays behind: it is
+/// for the log.
+#[derive(Serialize, Deserialize)]
+enum CallerRecord {
+    System,
+    User { id: UserId, role: Role },
+    Runtime(RuntimeId),
+}
+
+impl Serialize for Caller {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = match *self {
+            Self::System(_) => CallerRecord::System,
+            Self::User { id, role } => CallerRecord::User { id, role },
+            Self::Runtime(runtime) => CallerRecord::Runtime(runtime),
+        };
+        record.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Caller {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match CallerRecord::deserialize(deserializer)? {
+            CallerRecord::System => Self::System("another process"),
+            CallerRecord::User { id, role } => Self::User { id, role },
+            CallerRecord::Runtime(runtime) => Self::Runtime(runtime),
+        })
+    }
 }
 
 impl Caller {

@@ -8,6 +8,7 @@
 use std::{fmt, future::Future};
 
 use opentelemetry::trace::TraceContextExt as _;
+use serde::{Deserialize, Serialize};
 use tokio::task::futures::TaskLocalFuture;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -40,7 +41,7 @@ pub enum Origin {
 }
 
 /// The id of a request: the client's own, or a random one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestId {
     /// Made by the server; shown as 16 hexadecimal digits.
     Random(u64),

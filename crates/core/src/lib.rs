@@ -9,6 +9,7 @@ pub mod db;
 pub mod mint;
 pub mod ownership;
 pub mod queue;
+pub mod remote;
 mod schema;
 pub mod shards;
 pub mod sweep;
