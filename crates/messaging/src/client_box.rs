@@ -7,7 +7,7 @@ use omgservers_core::Ticks;
 use tokio::sync::watch;
 
 use crate::{
-    AssignmentStatus, ClientInfo,
+    AssignmentStatus, ClientInfo, StreamPosition,
     ack::Completion,
     inbox::{Inbox, Queue},
     journal::ClientRow,
@@ -26,6 +26,8 @@ pub(crate) struct ClientBox {
     pub(crate) inbox: Inbox,
     /// What it said before it had a runtime.
     pub(crate) pending: Option<Box<Queue>>,
+    /// Its newest stream, and the next send of it.
+    stream: StreamPosition,
     /// Its own counter of the last message that was taken.
     pub(crate) last_seq: Option<u64>,
     /// When that message is durable.
@@ -48,6 +50,7 @@ impl ClientBox {
             assignment: 0,
             inbox: Inbox::default(),
             pending: None,
+            stream: StreamPosition::default(),
             last_seq: None,
             accepted: None,
             last_control: None,
@@ -59,6 +62,29 @@ impl ClientBox {
     /// Its route has changed, or will.
     pub(crate) fn reassigned(&mut self) {
         self.assignment = self.assignment.saturating_add(1);
+    }
+
+    /// Opens a stream; an earlier one sends no more.
+    pub(crate) fn open_stream(&mut self) -> StreamPosition {
+        self.stream = StreamPosition { stream: self.stream.stream.wrapping_add(1), number: 0 };
+        self.stream
+    }
+
+    /// Checks whether a send is the next of the newest stream. Problems:
+    /// `messaging.stream_replaced`, `messaging.out_of_turn`.
+    pub(crate) fn check_turn(&self, position: StreamPosition) -> Result<(), Problem> {
+        if position == self.stream {
+            Ok(())
+        } else if position.stream < self.stream.stream {
+            Err(problems::STREAM_REPLACED.into())
+        } else {
+            Err(problems::OUT_OF_TURN.into())
+        }
+    }
+
+    /// The send of this position was accepted.
+    pub(crate) fn end_turn(&mut self, position: StreamPosition) {
+        self.stream = position.next();
     }
 
     fn status(&self) -> AssignmentStatus {

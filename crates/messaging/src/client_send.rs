@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, UserId, ids::Id, roles::Delivery};
 
 use crate::{
-    AckHandle, Body, ClientMessage, Mailboxes,
+    AckHandle, Body, ClientMessage, Mailboxes, StreamPosition,
     ack::Completion,
     client_box::{self, ClientBox},
     deferred::DeferredWakeups,
@@ -61,21 +61,29 @@ impl Mailboxes {
         client: ClientId,
         messages: &[ClientMessage<'_>],
         consumed: &[EntryId],
+        position: Option<StreamPosition>,
     ) -> Result<Option<AckHandle>, Problem> {
         let messages = Wrapped::all(client, messages);
         let mut deferred = self.journal.deferred();
         let mut shard = self.clients.lock(client);
         self.must_serve(client)?;
         let mailbox = client_box::owned(shard.get_mut(&client), user)?;
+        if let Some(position) = position {
+            mailbox.check_turn(position)?;
+        }
         mailbox.last_seen = self.clock.ticks();
         self.client_consumed(client, mailbox, consumed, &mut deferred);
-        if mailbox.inbox.closed {
-            return Ok(None);
+        let accepted = if mailbox.inbox.closed {
+            None
+        } else if messages.is_empty() {
+            Some(AckHandle::none())
+        } else {
+            Some(self.accept_messages(client, mailbox, messages, &mut deferred)?)
+        };
+        if let Some(position) = position {
+            mailbox.end_turn(position);
         }
-        if messages.is_empty() {
-            return Ok(Some(AckHandle::none()));
-        }
-        self.accept_messages(client, mailbox, messages, &mut deferred).map(Some)
+        Ok(accepted)
     }
 
     /// Enqueues all messages that aren't duplicates or, when they don't fit, none.

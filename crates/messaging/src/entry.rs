@@ -1,8 +1,9 @@
 //! One entry of a mailbox in memory, and where the journal has it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use omgservers_api::EntryId;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{Body, Entry, ack::Completion, qualifier::Qualifier};
 
@@ -37,4 +38,30 @@ impl JournalPosition {
     pub(crate) const NOWHERE: Self = Self { batch: u64::MAX, record: 0 };
     /// Of an entry that was read from the database.
     pub(crate) const DATABASE: Self = Self { batch: 0, record: 0 };
+}
+
+/// An entry on its path to another process. The body is quoted, so it arrives byte for byte.
+#[derive(Serialize, Deserialize)]
+struct EntryRecord<'a> {
+    id: EntryId,
+    #[serde(borrow)]
+    qualifier: Cow<'a, str>,
+    #[serde(borrow)]
+    body: Cow<'a, str>,
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (qualifier, body) = (Cow::Borrowed(self.qualifier), Cow::Borrowed(&*self.body));
+        EntryRecord { id: self.id, qualifier, body }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let EntryRecord { id, qualifier, body } = EntryRecord::deserialize(deserializer)?;
+        let qualifier = Qualifier::of(&qualifier)
+            .ok_or_else(|| D::Error::custom(format!("there is no qualifier {qualifier:?}")))?;
+        Ok(Self { id, qualifier: qualifier.word(), body: body.into_owned().into() })
+    }
 }

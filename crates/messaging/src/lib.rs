@@ -12,11 +12,13 @@ mod idle;
 mod inbox;
 mod journal;
 mod load;
+mod mail;
 mod mailboxes;
 mod meters;
 pub mod problems;
 mod qualifier;
 mod receive;
+mod routed_mail;
 mod runtime_box;
 mod runtime_send;
 mod service;
@@ -24,7 +26,9 @@ mod shard;
 
 pub use ack::AckHandle;
 pub use bounds::Bounds;
+pub use mail::{Mail, Sending, StreamPosition};
 pub use mailboxes::Mailboxes;
+pub use routed_mail::{MailHandler, RoutedMail};
 pub use service::{
     AssignmentStatus, Body, ClientInfo, ClientMessage, Depths, Entry, Mailbox, Messaging, Op, RuntimeInfo, To,
 };

@@ -212,7 +212,7 @@ impl Messaging for Mailboxes {
         messages: &[ClientMessage<'_>],
         consumed: &[EntryId],
     ) -> Result<Option<AckHandle>, Problem> {
-        self.client_send(user, client, messages, consumed)
+        self.client_send(user, client, messages, consumed, None)
     }
 
     async fn client_receive(

@@ -33,6 +33,29 @@ pub const WRONG_QUALIFIER: Code = Code::new(
     "only CLIENT_OUTGOING_MESSAGE can be sent",
 );
 
+/// A newer stream of the client has replaced the one that sends.
+pub const STREAM_REPLACED: Code = Code::new(
+    "messaging.stream_replaced",
+    "STREAM_REPLACED",
+    Kind::Conflict,
+    "another stream of this client was opened",
+);
+/// An earlier message of the same stream was refused or lost: this one must not overtake it.
+pub const OUT_OF_TURN: Code = Code::new(
+    "messaging.out_of_turn",
+    "SERVICE_UNAVAILABLE",
+    Kind::Unavailable,
+    "an earlier message of this stream was not accepted; send again from there",
+);
+
 /// All of them.
-pub const ALL: &[Code] =
-    &[CLIENT_NOT_FOUND, FOREIGN_CLIENT, RUNTIME_NOT_FOUND, MAILBOX_FULL, BACKLOG, WRONG_QUALIFIER];
+pub const ALL: &[Code] = &[
+    CLIENT_NOT_FOUND,
+    FOREIGN_CLIENT,
+    RUNTIME_NOT_FOUND,
+    MAILBOX_FULL,
+    BACKLOG,
+    WRONG_QUALIFIER,
+    STREAM_REPLACED,
+    OUT_OF_TURN,
+];

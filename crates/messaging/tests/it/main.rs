@@ -13,6 +13,7 @@ mod durability;
 mod exchange;
 mod fence;
 mod fixture;
+mod mail;
 mod model;
 mod node;
 mod older;
