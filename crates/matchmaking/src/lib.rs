@@ -14,6 +14,7 @@ mod parts;
 mod pg;
 pub mod problems;
 mod reconcile;
+mod routed;
 mod runtime_command;
 mod schema;
 mod service;
@@ -24,6 +25,7 @@ mod worker;
 
 pub use meters::Depths;
 pub use parts::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
+pub use routed::{MatchmakingHandler, RoutedMatchmaking};
 pub use service::{Matchmaking, RuntimeAnswer, RuntimeTurn, WhichTicket};
 pub use ticket_log::TicketLog;
 pub use worker::{ExpireClients, ForgetClosed, ReconcileDeployments, Resync};

@@ -8,6 +8,7 @@ use omgservers_api::{
 };
 use omgservers_core::Caller;
 use omgservers_messaging::Entry;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 /// What a runtime sends in one exchange.
@@ -22,7 +23,7 @@ pub struct RuntimeTurn<'a> {
 }
 
 /// The answer to a runtime's turn.
-#[derive(Debug)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct RuntimeAnswer {
     /// The entries that it hasn't consumed, oldest first.
     pub incoming: Vec<Entry>,
@@ -31,7 +32,7 @@ pub struct RuntimeAnswer {
 }
 
 /// Names a ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhichTicket {
     /// By its id.
     Id(TicketId),
