@@ -2,6 +2,7 @@
 //! whoever embeds the crates call [`Services::build`] and [`Services::workers`]; database, clock,
 //! ids, slots, hosts and faults are parameters.
 
+mod facades;
 mod http;
 mod workers;
 
@@ -11,7 +12,7 @@ use anyhow::Context as _;
 use omgservers_accounts::{Accounts, AccountsParts, PgAccounts};
 use omgservers_api::Problem;
 use omgservers_auth::{Keys, Passwords, Secrets, TokenConfig, Tokens};
-use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Schema, WorkQueue};
+use omgservers_core::{Clock, Db, Doorbell, Mint, Ownership, Schema, WorkQueue, remote::RouterMode};
 use omgservers_deployments::{DeploymentsParts, PgDeployments};
 use omgservers_dispatcher::Dispatcher;
 use omgservers_matchmaking::{MatchmakingConfig, MatchmakingParts, PgMatchmaking};
@@ -23,6 +24,7 @@ use omgservers_runtimes::{HostConfig, HostConnector, PgRuntimes, PullTokens, Run
 use omgservers_tenants::{PgTenants, Tenants, TenantsParts};
 use omgservers_versions::{PgVersions, Versions, VersionsParts};
 
+pub use facades::Facades;
 pub use workers::WiredWorker;
 
 /// All schemas of the database, left to right.
@@ -81,6 +83,8 @@ pub struct ServiceSettings {
     pub max_profile_bytes: usize,
     /// When clients, runtimes, lobbies and matches are given up.
     pub matchmaking: MatchmakingConfig,
+    /// How HTTP reaches the services that own slots.
+    pub router: RouterMode,
 }
 
 impl Default for ServiceSettings {
@@ -94,6 +98,7 @@ impl Default for ServiceSettings {
             pool: Vec::new(),
             max_profile_bytes: omgservers_players::MOST_PROFILE_BYTES,
             matchmaking: MatchmakingConfig::default(),
+            router: RouterMode::from_environment(),
         }
     }
 }
@@ -133,6 +138,8 @@ pub struct Services {
     pub players: Arc<dyn Players>,
     /// Lobbies, matches and tickets.
     pub matchmaking: Arc<PgMatchmaking>,
+    /// What HTTP calls instead of `messaging` and `matchmaking`.
+    pub facades: Facades,
     registry: Registry,
     registry_tokens: RegistryTokens,
     /// The rooms of WebSockets.
@@ -191,10 +198,11 @@ impl Services {
             versions: Arc::new(versions.clone()),
             changed: changed.clone(),
         });
-        let messaging: Arc<dyn Messaging> =
+        let mailboxes =
             Mailboxes::open(db, Arc::clone(clock), mint.clone(), ownership.clone(), settings.mailboxes)
                 .await
                 .context("mailboxes")?;
+        let messaging: Arc<dyn Messaging> = mailboxes.clone();
         let registry_tokens = RegistryTokens::new(
             Arc::clone(&tokens),
             Arc::clone(clock),
@@ -237,6 +245,7 @@ impl Services {
             config: settings.matchmaking,
             changed,
         });
+        let facades = Facades::new(settings.router, mailboxes, matchmaking.clone(), ownership);
         let registry = Registry::new(RegistryParts {
             db: db.clone(),
             clock: Arc::clone(clock),
@@ -255,6 +264,7 @@ impl Services {
             runtimes,
             players,
             matchmaking,
+            facades,
             registry,
             registry_tokens,
             dispatcher: Dispatcher::new(omgservers_dispatcher::Bounds::default()),

@@ -39,7 +39,7 @@ use omgservers_auth::{Passwords, Tokens};
 use omgservers_core::{Mint, WorkerRegistry};
 use omgservers_deployments::Deployments;
 use omgservers_matchmaking::Matchmaking;
-use omgservers_messaging::Messaging;
+use omgservers_messaging::Mail;
 use omgservers_projects::Projects;
 use omgservers_registry::{Registry, RegistryTokens};
 use omgservers_runtimes::Runtimes;
@@ -63,8 +63,8 @@ pub struct HttpServices {
     pub versions: Arc<dyn Versions>,
     /// Deployments.
     pub deployments: Arc<dyn Deployments>,
-    /// Mailboxes.
-    pub messaging: Arc<dyn Messaging>,
+    /// Mailboxes of players and runtimes.
+    pub mail: Arc<dyn Mail>,
     /// Game servers.
     pub runtimes: Arc<dyn Runtimes>,
     /// Lobbies.
@@ -100,7 +100,7 @@ impl HttpServices {
     fn stream(&self) -> stream::StreamParts {
         stream::StreamParts {
             tokens: Arc::clone(&self.tokens),
-            messaging: Arc::clone(&self.messaging),
+            mail: Arc::clone(&self.mail),
             open: self.streams.clone(),
             frame_limit: self.body_limit,
             draining: self.draining.clone(),

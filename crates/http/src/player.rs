@@ -89,20 +89,21 @@ pub(crate) async fn interchange(
     let user = who.caller.user(Role::Player)?;
     let messages = client_messages(&request.outgoing_messages)?;
     let (client, mut consumed) = (request.client_id, request.consumed_messages.as_slice());
+    let wait = wait(request.wait);
+    let mut incoming = Vec::new();
     if !messages.is_empty() {
-        if let Some(ack) = api.messaging.client_send(user, client, &messages, consumed)? {
-            ack.wait().await?;
-        }
+        incoming = api.mail.client_exchange(user, client, &messages, consumed).await?;
         consumed = &[];
     }
-    // The messages are safe; only the waiting may be broken off.
-    let wait = wait(request.wait).unwrap_or_default();
-    let incoming = tokio::select! {
-        biased;
-        incoming = api.messaging.client_receive(user, client, None, consumed, wait) => {
-            incoming?.unwrap_or_default()
+    if messages.is_empty() || (incoming.is_empty() && wait.is_some()) {
+        // The messages are safe; only the wait may be cancelled.
+        tokio::select! {
+            biased;
+            received = api.mail.client_receive(user, client, None, consumed, wait.unwrap_or_default()) => {
+                incoming = received?.unwrap_or_default();
+            }
+            () = api.draining.cancelled() => {}
         }
-        () = api.draining.cancelled() => Vec::new(),
-    };
+    }
     Ok(interchange_body::answer("incoming_messages", &incoming, ""))
 }

@@ -23,11 +23,10 @@ pub(crate) async fn create_token(
 ) -> Result<CreateRuntimeTokenResponse, Problem> {
     let runtime = request.runtime_id;
     api.runtimes.verify(runtime, &request.password).await?;
-    let gone = || Problem::from(omgservers_messaging::problems::RUNTIME_NOT_FOUND);
-    let open = api.messaging.runtime(runtime).ok_or_else(gone)?;
+    let opened = api.mail.runtime_opened(runtime).await?;
     Ok(CreateRuntimeTokenResponse {
         api_token: api.tokens.runtime(runtime)?,
-        ws_token: api.tokens.ws_runtime(runtime, open.opened)?,
+        ws_token: api.tokens.ws_runtime(runtime, opened)?,
     })
 }
 

@@ -18,7 +18,7 @@ use omgservers_api::{
 };
 use omgservers_auth::Tokens;
 use omgservers_core::context::inherit;
-use omgservers_messaging::Messaging;
+use omgservers_messaging::Mail;
 use omgservers_ws::Limits;
 pub use open::Streams;
 use serde::Deserialize;
@@ -37,8 +37,8 @@ use crate::{
 pub struct StreamParts {
     /// Tokens.
     pub tokens: Arc<Tokens>,
-    /// Mailboxes.
-    pub messaging: Arc<dyn Messaging>,
+    /// Mailboxes of players.
+    pub mail: Arc<dyn Mail>,
     /// The open streams.
     pub open: Streams,
     /// Largest frame, bytes.

@@ -10,7 +10,7 @@ use omgservers_auth::Keys;
 use omgservers_core::{Clock as _, Db, Doorbell, ManualClock, Mint, Outcome, Ownership, Ticks, Worker};
 use omgservers_deployments::Deployments;
 use omgservers_matchmaking::Matchmaking;
-use omgservers_messaging::{ClientInfo, Messaging};
+use omgservers_messaging::{ClientInfo, Mail, Messaging};
 use omgservers_players::Players;
 use omgservers_projects::Projects;
 use omgservers_runtimes::{FakeHosts, HostConfig, Runtimes, RuntimesConfig};
@@ -85,6 +85,8 @@ pub(crate) struct Backend {
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) deployments: Arc<dyn Deployments>,
     pub(crate) messaging: Arc<dyn Messaging>,
+    /// The calls of players and game servers come here, as those of HTTP do.
+    pub(crate) mail: Arc<dyn Mail>,
     pub(crate) runtimes: Arc<dyn Runtimes>,
     pub(crate) players: Arc<dyn Players>,
     pub(crate) matchmaking: Arc<dyn Matchmaking>,
@@ -137,9 +139,10 @@ impl Backend {
             versions: services.versions(),
             deployments: services.deployments(),
             messaging: Arc::clone(&services.messaging),
+            mail: Arc::clone(&services.facades.mail),
             runtimes: services.runtimes(),
             players: Arc::clone(&services.players),
-            matchmaking: services.matchmaking.clone(),
+            matchmaking: Arc::clone(&services.facades.matchmaking),
             drivers,
             sweeps,
         })

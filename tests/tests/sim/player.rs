@@ -292,7 +292,7 @@ impl Simulation {
         fresh: u64,
     ) -> (Vec<u64>, impl Future<Output = Result<Vec<Entry>, Problem>> + use<>) {
         let now = self.now;
-        let messaging = Arc::clone(&self.backend().messaging);
+        let mail = Arc::clone(&self.backend().mail);
         let player = &mut self.players[index];
         let (user, session) = (player.user, player.session.as_mut().unwrap());
         session.longest_gap = session.longest_gap.max(now - session.last_try);
@@ -308,14 +308,10 @@ impl Simulation {
             let messages: Vec<ClientMessage<'_>> =
                 numbers.iter().zip(data.iter().map(|it| &**it)).map(message).collect();
             // As the HTTP API does it: the messages are safe before the player receives anything.
-            let mut consumed = consumed.as_slice();
             if !messages.is_empty() {
-                if let Some(ack) = messaging.client_send(user, client, &messages, consumed)? {
-                    ack.wait().await?;
-                }
-                consumed = &[];
+                return mail.client_exchange(user, client, &messages, &consumed).await;
             }
-            let received = messaging.client_receive(user, client, None, consumed, Duration::ZERO).await?;
+            let received = mail.client_receive(user, client, None, &consumed, Duration::ZERO).await?;
             Ok(received.unwrap_or_default())
         };
         (sent, work)

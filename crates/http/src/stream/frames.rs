@@ -6,7 +6,10 @@ use omgservers_api::{
     interchange::message,
     stream::{ClientFrame, StreamError, close},
 };
-use omgservers_messaging::{Entry, problems::FOREIGN_CLIENT};
+use omgservers_messaging::{
+    Entry,
+    problems::{FOREIGN_CLIENT, STREAM_REPLACED},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{body::decode, interchange_body};
@@ -69,6 +72,7 @@ pub(super) fn refused(problem: &Problem, request: Option<SenderSeq>, request_id:
 pub(super) fn ends_with(problem: &Problem) -> Option<u16> {
     match problem.kind() {
         _ if problem.is(FOREIGN_CLIENT) => Some(close::FOREIGN),
+        _ if problem.is(STREAM_REPLACED) => Some(close::REPLACED),
         Kind::NotFound => Some(close::UNKNOWN),
         Kind::Unauthenticated => Some(close::TOKEN),
         // The slots went to another process.

@@ -8,10 +8,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, strea
 use omgservers_api::{
     ClientId, EntryId, Kind, Problem, UserId, ids::SenderSeq, problem::codes, stream::close,
 };
-use omgservers_messaging::{
-    Entry,
-    problems::{CLIENT_NOT_FOUND, FOREIGN_CLIENT},
-};
+use omgservers_messaging::{Entry, Sending, StreamPosition};
 use omgservers_ws::{EncodedFrame, FrameKind, Message, Violation};
 use tokio::{
     sync::mpsc,
@@ -52,17 +49,26 @@ pub(super) struct StreamConnection {
     sent: Option<EntryId>,
     /// Outcomes of received frames, in their order.
     outcomes: FuturesOrdered<LocalBoxFuture<'static, FrameReply>>,
+    /// Position of the next frame that is sent to the mailbox.
+    position: StreamPosition,
     /// No further frame is read: one was refused, and later ones would overtake it.
     read_closed: bool,
     /// Time of the last message of the client.
     received: Instant,
 }
 
-/// Outcome of a frame.
+/// FrameReply of a frame.
 struct FrameReply {
     request: Option<SenderSeq>,
-    /// Highest counter of the frame.
-    accepted: Result<Option<SenderSeq>, Problem>,
+    accepted: Result<AcceptedFrame, Problem>,
+}
+
+/// What became of a frame that was not refused.
+enum AcceptedFrame {
+    /// It is safe; its highest counter.
+    Safe(Option<SenderSeq>),
+    /// It needs no answer, or the session is over and nothing was accepted.
+    Unanswered,
 }
 
 /// How a stream ends.
@@ -91,6 +97,7 @@ impl StreamConnection {
             request_id,
             sent: None,
             outcomes: FuturesOrdered::new(),
+            position: StreamPosition::default(),
             read_closed: false,
             received: Instant::now(),
         }
@@ -121,20 +128,23 @@ impl StreamConnection {
 
     /// Replaces the client's earlier stream.
     async fn begin(&mut self) -> Result<Open, End> {
-        let refusal = match self.parts.messaging.client(self.client) {
-            None => CLIENT_NOT_FOUND,
-            Some(owner) if owner.user != self.user => FOREIGN_CLIENT,
-            Some(_) => return Ok(self.parts.open.open(self.client)),
-        };
-        self.report(FrameReply { request: None, accepted: Err(refusal.into()) }).await?;
-        Err(End::Gone)
+        match self.parts.mail.client_attach(self.user, self.client).await {
+            Ok(first) => {
+                self.position = first;
+                Ok(self.parts.open.open(self.client))
+            }
+            Err(problem) => {
+                self.report(FrameReply { request: None, accepted: Err(problem) }).await?;
+                Err(End::Gone)
+            }
+        }
     }
 
     async fn serve(&mut self, open: &Open) -> End {
         let mut beat = interval_at(Instant::now() + PING, PING);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let parts = self.parts.clone();
-        let messaging = &parts.messaging;
+        let mail = &parts.mail;
         loop {
             let is_alive = self.received.elapsed() < ALIVE_WITHIN;
             let reads = !self.read_closed && self.outcomes.len() < MAX_IN_FLIGHT;
@@ -146,7 +156,7 @@ impl StreamConnection {
                 _tick = beat.tick() => self.beat().await,
                 Some(outcome) = self.outcomes.next() => self.report(outcome).await,
                 message = self.incoming.next(), if reads => self.receive(message).await,
-                next = messaging.client_receive(self.user, self.client, self.sent, &[], ACTIVITY_INTERVAL), if is_alive => {
+                next = mail.client_receive(self.user, self.client, self.sent, &[], ACTIVITY_INTERVAL), if is_alive => {
                     self.push(next).await
                 }
             };
@@ -176,40 +186,53 @@ impl StreamConnection {
 
     /// Accepts a frame; its outcome is reported once it is known.
     fn accept(&mut self, text: &str) {
-        let (request, taken) = match frames::read(text) {
-            Err((request, problem)) => (request, Err(problem)),
-            Ok(frame) => {
-                let answered = frame.request.is_some() || !frame.outgoing_messages.is_empty();
-                let highest = frame.outgoing_messages.iter().filter_map(|it| it.id).max();
-                let accepted = client_messages(&frame.outgoing_messages).and_then(|messages| {
-                    let consumed = &frame.consumed_messages;
-                    self.parts.messaging.client_send(self.user, self.client, &messages, consumed)
-                });
-                match accepted {
-                    Ok(Some(commit)) if answered => (frame.request, Ok((commit, highest))),
-                    // The frame needs no answer, or the session is over and nothing was accepted.
-                    Ok(_) => return,
-                    Err(problem) => (frame.request, Err(problem)),
-                }
+        let frame = match frames::read(text) {
+            Err((request, problem)) => return self.refuse(request, problem),
+            Ok(frame) => frame,
+        };
+        let request = frame.request;
+        let messages = match client_messages(&frame.outgoing_messages) {
+            Err(problem) => return self.refuse(request, problem),
+            Ok(messages) => messages,
+        };
+        let is_answered = request.is_some() || !messages.is_empty();
+        let highest = messages.iter().filter_map(|it| it.seq).max();
+        let (consumed, position) = (&frame.consumed_messages, self.position);
+        self.position = position.next();
+        let outcome = match self.parts.mail.client_send(self.user, self.client, &messages, consumed, position)
+        {
+            Sending::Here(Err(problem)) => return self.refuse(request, problem),
+            Sending::Here(Ok(Some(ack))) if is_answered => {
+                let safe = ack.wait();
+                let accepted = async move { safe.await.map(|()| AcceptedFrame::Safe(highest)) };
+                accepted.map(move |accepted| FrameReply { request, accepted }).boxed_local()
+            }
+            Sending::Here(Ok(_)) => return,
+            Sending::Away(safe) => {
+                let answer = move |open| match open && is_answered {
+                    true => AcceptedFrame::Safe(highest),
+                    false => AcceptedFrame::Unanswered,
+                };
+                safe.map(move |open| FrameReply { request, accepted: open.map(answer) }).boxed_local()
             }
         };
-        self.outcomes.push_back(match taken {
-            Ok((commit, highest)) => {
-                let safe = commit.wait();
-                async move { FrameReply { request, accepted: safe.await.map(|()| highest) } }.boxed_local()
-            }
-            Err(problem) => {
-                self.read_closed |= frames::ends_with(&problem).is_some();
-                ready(FrameReply { request, accepted: Err(problem) }).boxed_local()
-            }
-        });
+        self.outcomes.push_back(outcome);
+    }
+
+    /// Refuses a frame. None that follows is read when this ends the stream: it would overtake.
+    fn refuse(&mut self, request: Option<SenderSeq>, problem: Problem) {
+        self.read_closed |= frames::ends_with(&problem).is_some();
+        self.outcomes.push_back(ready(FrameReply { request, accepted: Err(problem) }).boxed_local());
     }
 
     /// Reports the outcome of a frame.
     async fn report(&mut self, outcome: FrameReply) -> Result<(), End> {
         let FrameReply { request, accepted } = outcome;
         let problem = match accepted {
-            Ok(highest) => return self.write_text(&frames::accepted(highest, request)).await,
+            Ok(AcceptedFrame::Safe(highest)) => {
+                return self.write_text(&frames::accepted(highest, request)).await;
+            }
+            Ok(AcceptedFrame::Unanswered) => return Ok(()),
             Err(problem) => problem,
         };
         self.log(&problem);

@@ -9,8 +9,9 @@ use std::{
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use omgservers_api::{ClientId, EntryId, Role, RuntimeId, interchange::message, stream::PATH};
+use omgservers_core::remote::{Loopback, MAX_CALL_BYTES, RouterMode};
 use omgservers_http::stream::{StreamParts, Streams, routes};
-use omgservers_messaging::{Bounds, Entry, Mailbox, Messaging as _, Op, To};
+use omgservers_messaging::{Bounds, Entry, MailHandler, Mailbox, Messaging as _, Op, RoutedMail, To};
 use omgservers_testkit::protocol::assert_valid;
 use serde_json::{Value, json, value::RawValue};
 use tokio::{net::TcpStream, time::timeout};
@@ -65,12 +66,26 @@ impl StreamFixture {
         self.draining = CancellationToken::new();
         let parts = StreamParts {
             tokens: Arc::clone(&self.tokens),
-            messaging: self.mailboxes.mailboxes.clone().unwrap(),
+            mail: self.mail(),
             open: self.streams.clone(),
             frame_limit: LIMIT,
             draining: self.draining.clone(),
         };
         self.mailboxes.serve(move |it| routes(&parts, it));
+    }
+
+    /// The mailboxes as the server's routes take them: behind a router when the test run asks for
+    /// one.
+    fn mail(&self) -> Arc<dyn omgservers_messaging::Mail> {
+        let mail: Arc<dyn omgservers_messaging::Mail> = self.mailboxes.mailboxes.clone().unwrap();
+        match RouterMode::from_environment() {
+            RouterMode::Direct => mail,
+            RouterMode::Loopback => {
+                let (handler, ownership) = (MailHandler::new(mail), self.foundation.ownership.clone());
+                let router = Loopback::new(Arc::new(handler), ownership, MAX_CALL_BYTES);
+                Arc::new(RoutedMail::new(Arc::new(router)))
+            }
+        }
     }
 
     /// Kills the process and starts it again.
