@@ -5,8 +5,8 @@
 //! the process that owns the slot. There a [`CallHandler`] answers with the local service.
 //!
 //! The bytes are JSON: messages and the configurations of versions are raw JSON already. A call
-//! carries the [`Context`] of its request, and an answer carries a [`Problem`] with its code,
-//! detail, kind and pause. Its cause stays in the log of the process that met it.
+//! carries the [`Context`](context::Context) of its request. An answer carries a [`Problem`] with
+//! its code, detail, kind and pause. Its cause stays in the log of the process that met it.
 
 mod incoming;
 mod loopback;
