@@ -99,6 +99,8 @@ pub struct Tokens {
     config: TokenConfig,
     revoked: Revoked,
     spent: Spent,
+    /// The second of wall time in which this process began to remember used tokens.
+    started: i64,
     api: Cache<String, Dated<Verified>, RandomState>,
     registry: Cache<String, Dated<Arc<RegistryClaims>>, RandomState>,
 }
@@ -136,6 +138,7 @@ impl Tokens {
     /// for keys are kept no longer.
     pub fn new(keys: Arc<Keys>, clock: Arc<dyn Clock>, config: TokenConfig) -> Self {
         Self {
+            started: clock.now().timestamp(),
             keys,
             clock,
             config: config.cut(),
@@ -170,7 +173,7 @@ impl Tokens {
     /// A game server's WebSocket token. `assignment` is the caller's own mark, given back by
     /// [`redeem_ws`](Self::redeem_ws) and below 2^53.
     pub fn ws_runtime(&self, id: RuntimeId, assignment: u64) -> Result<String, Problem> {
-        let mut claims = self.claims(Audience::Ws, id.to_string(), self.config.ws);
+        let mut claims = self.ws_claims(id.to_string());
         claims.groups = vec![WEBSOCKET.into()];
         (claims.runtime_id, claims.user_role) = (Some(id), Some(RUNTIME.into()));
         claims.assignment = Some(assignment);
@@ -184,7 +187,7 @@ impl Tokens {
         runtime: RuntimeId,
         assignment: u64,
     ) -> Result<String, Problem> {
-        let mut claims = self.claims(Audience::Ws, client.to_string(), self.config.ws);
+        let mut claims = self.ws_claims(client.to_string());
         claims.groups = vec![WEBSOCKET.into()];
         (claims.runtime_id, claims.user_role) = (Some(runtime), Some(Role::Player.as_str().into()));
         claims.assignment = Some(assignment);
@@ -238,13 +241,19 @@ impl Tokens {
         Ok(dated.of)
     }
 
-    /// Checks a WebSocket token and uses it up: the same token is refused from then on, in this
-    /// process. Problems: `auth.token`; `unavailable` when so many tokens were used within their
-    /// life that no more can be remembered.
+    /// Checks a WebSocket token and uses it up: this process refuses the same token from then on.
+    /// It also refuses one from before its start, which another process may have used up. Problems:
+    /// `auth.token`; `unavailable` when so many tokens were used within their life that no more can
+    /// be remembered.
     pub fn redeem_ws(&self, token: &str) -> Result<WsClaims, Problem> {
         let (claims, now) = (self.decode(token, Audience::Ws)?, self.now());
         let dated = Dated { of: claims.ws()?, issued: claims.iat, expires: claims.exp };
         self.still(now, &dated, None)?;
+        if dated.issued <= self.started {
+            return Err(
+                codes::WRONG_TOKEN.detail("the token is from before the server's start; ask for another one")
+            );
+        }
         self.spent.spend(&claims.jti, claims.exp, now)?;
         Ok(dated.of)
     }
@@ -305,6 +314,14 @@ impl Tokens {
             sub,
             ..Claims::default()
         }
+    }
+
+    /// Claims of a WebSocket token. In the second of the start they are dated ahead: a token of an
+    /// earlier process can have that second's date.
+    fn ws_claims(&self, subject: String) -> Claims {
+        let mut claims = self.claims(Audience::Ws, subject, self.config.ws);
+        claims.iat = claims.iat.max(self.started.saturating_add(1));
+        claims
     }
 
     fn sign(&self, claims: &Claims) -> Result<String, Problem> {

@@ -171,6 +171,22 @@ fn a_websocket_token_is_good_once_and_fits_into_an_engines_url() {
 }
 
 #[test]
+fn a_websocket_token_does_not_outlive_the_process_that_remembers_its_use() {
+    let Fixture { keys, clock, tokens } = fixture();
+    let used = tokens.ws_runtime(id(5), 1).unwrap();
+    tokens.redeem_ws(&used).unwrap();
+    let restart = || Tokens::new(Arc::clone(&keys), Arc::new(clock.clone()), TokenConfig::default());
+    let same_second = restart();
+    clock.advance(Duration::from_secs(1));
+    let next_second = restart();
+    for restarted in [&same_second, &next_second] {
+        let problem = restarted.redeem_ws(&used);
+        assert!(refused(problem), "an earlier process has used it");
+        restarted.redeem_ws(&restarted.ws_runtime(id(5), 1).unwrap()).unwrap();
+    }
+}
+
+#[test]
 fn tokens_expire_also_when_they_were_verified_before() {
     let Fixture { tokens, clock, .. } = fixture();
     let user = tokens.user(id(7), Role::Player).unwrap();
