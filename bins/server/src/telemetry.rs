@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::Dispatch;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry,
+    EnvFilter, Layer, Registry,
     filter::{FilterExt as _, filter_fn},
     fmt::format::Format,
     layer::SubscriberExt as _,
@@ -29,6 +30,27 @@ const INDISCREET: &[&str] = &["tokio_postgres", "bollard"];
 /// export of traces. Once per process. The exporter must live as long as the process:
 /// [`Exporter::stop`] sends what is left.
 pub fn open(log: &LogConfig, traces: &TracesConfig) -> anyhow::Result<Exporter> {
+    let exporter = Exporter::open(traces)?;
+    let opened = dispatch(log, &exporter)?.try_init();
+    opened.map_err(|error| anyhow::anyhow!("the log can't be opened: {error}"))?;
+    // A panic in a request's thread belongs into the same stream, as one line.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(message = %panic, backtrace = %std::backtrace::Backtrace::capture());
+    }));
+    Ok(exporter)
+}
+
+/// Sends log lines to the standard error output, and spans to the exporter if it wants them.
+fn dispatch(log: &LogConfig, exporter: &Exporter) -> anyhow::Result<Dispatch> {
+    let lines = tracing_subscriber::registry().with(lines(log)?);
+    // Not a layer that is `None`: with it, each request asks whether its span is wanted.
+    Ok(match exporter.layer() {
+        Some(spans) => lines.with(spans).into(),
+        None => lines.into(),
+    })
+}
+
+fn lines(log: &LogConfig) -> anyhow::Result<Box<dyn Layer<Registry> + Send + Sync>> {
     let mut filter = EnvFilter::try_new(&log.filter).context("log.filter")?;
     for name in INDISCREET.iter().filter(|name| !log.filter.contains(**name)) {
         filter = filter.add_directive(format!("{name}=warn").parse().context("log.filter")?);
@@ -37,7 +59,7 @@ pub fn open(log: &LogConfig, traces: &TracesConfig) -> anyhow::Result<Exporter> 
     // so that a request costs none when nobody collects them.
     let filter = filter.and(filter_fn(|metadata| !metadata.is_span()));
     let lines = tracing_subscriber::fmt::layer::<Registry>().with_writer(std::io::stderr);
-    let lines = match log.format {
+    Ok(match log.format {
         LogFormat::Json => lines
             .event_format(WithContext::json(Format::default().json().flatten_event(true)))
             .fmt_fields(tracing_subscriber::fmt::format::JsonFields::new())
@@ -51,15 +73,7 @@ pub fn open(log: &LogConfig, traces: &TracesConfig) -> anyhow::Result<Exporter> 
                 .with_filter(filter)
                 .boxed()
         }
-    };
-    let exporter = Exporter::open(traces)?;
-    let set = tracing_subscriber::registry().with(lines).with(exporter.layer()).try_init();
-    set.map_err(|error| anyhow::anyhow!("the log can't be opened: {error}"))?;
-    // A panic in a request's thread belongs into the same stream, as one line.
-    std::panic::set_hook(Box::new(|panic| {
-        tracing::error!(message = %panic, backtrace = %std::backtrace::Backtrace::capture());
-    }));
-    Ok(exporter)
+    })
 }
 
 /// Bounds of what is measured in seconds: from a commit to a container.
@@ -86,4 +100,18 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
         }
     });
     Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_that_nobody_collects_is_switched_off_for_good() {
+        let log = LogConfig { filter: "warn".to_owned(), ..LogConfig::default() };
+        let exporter = Exporter::open(&TracesConfig::default()).unwrap();
+        let dispatch = dispatch(&log, &exporter).unwrap();
+        let span = tracing::info_span!("request").metadata().unwrap();
+        assert!(dispatch.register_callsite(span).is_never(), "each request would ask again");
+    }
 }

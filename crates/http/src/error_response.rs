@@ -4,6 +4,7 @@
 use actix_web::{
     body::{BoxBody, EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    http::header::HeaderName,
 };
 use omgservers_api::Kind;
 use omgservers_core::{
@@ -12,6 +13,10 @@ use omgservers_core::{
 };
 
 use crate::problem::{HttpProblem, answer};
+
+/// The header with the id of a request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Finishes an answer.
 pub fn finish<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B, BoxBody>> {
@@ -37,10 +42,10 @@ pub fn finish<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<E
 /// caller's position in a trace. A middleware reads it and runs the rest of the request in its
 /// scope.
 pub fn request_context(request: &ServiceRequest) -> Context {
-    let given = request.headers().get("X-Request-Id").and_then(|id| RequestId::given(id.to_str().ok()?));
+    let given = request.headers().get(REQUEST_ID).and_then(|id| RequestId::given(id.to_str().ok()?));
     let id = given.unwrap_or_else(|| RequestId::Random(rand::random()));
     // Two such headers count as none.
-    let mut parents = request.headers().get_all("traceparent");
+    let mut parents = request.headers().get_all(TRACE_PARENT);
     let parent = parents.next().filter(|_| parents.next().is_none());
     Context::request(id, parent.and_then(|parent| TraceParent::parse(parent.to_str().ok()?)))
 }

@@ -32,7 +32,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 pub use auth::remember_token;
 pub use body::decode;
 pub use document::{code, openapi};
-pub use error_response::{finish, request_context, request_id};
+pub use error_response::{REQUEST_ID, finish, request_context, request_id};
 use omgservers_accounts::Accounts;
 use omgservers_api::entrypoint::{EndpointAccess, endpoint};
 use omgservers_auth::{Passwords, Tokens};

@@ -70,12 +70,10 @@ async fn answer<B: MessageBody>(
     let mut response = omgservers_http::finish(next.call(request).await?);
     middleware.meters.seconds.record(begun.elapsed());
     if let Ok(id) = HeaderValue::try_from(omgservers_http::request_id()) {
-        response.headers_mut().insert(REQUEST_ID, id);
+        response.headers_mut().insert(omgservers_http::REQUEST_ID, id);
     }
     Ok(response)
 }
-
-const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 
 fn too_many(seconds: u64) -> HttpResponse {
     let problem = RATE_LIMITED.detail("too many requests without a token from this address");

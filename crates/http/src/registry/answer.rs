@@ -11,11 +11,10 @@ use omgservers_api::{Kind, Problem};
 use omgservers_registry::problems::oci_word;
 use serde::Serialize;
 
-use crate::error_response::request_id;
+use crate::error_response::{REQUEST_ID, request_id};
 
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(super) const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// The answer of an endpoint.
