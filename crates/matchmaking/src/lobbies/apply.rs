@@ -35,15 +35,27 @@ pub(crate) enum OnClose {
     Disconnect,
 }
 
+/// What became of [`Step::Retire`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retirement {
+    /// The deployment is still needed.
+    NotPlanned,
+    /// It is the newest again, or its deploy or its deletion is under way.
+    Refused,
+    /// The deployment is gone.
+    Retired,
+}
+
 impl PgMatchmaking {
-    /// Carries steps out; `true` when the deployment was retired.
+    /// Carries steps out.
     pub(super) async fn apply_steps(
         &self,
         handle: &DeploymentHandle,
         state: &mut DeploymentState,
         full: &DeploymentFull,
         steps: Vec<Step>,
-    ) -> Result<bool, Problem> {
+    ) -> Result<Retirement, Problem> {
+        let mut retirement = Retirement::NotPlanned;
         let mut assigned = Vec::new();
         for step in steps {
             match step {
@@ -68,15 +80,16 @@ impl PgMatchmaking {
                 Step::Retire => {
                     if self.parts.deployments.retire(handle.id).await? {
                         tracing::info!(deployment.id = %handle.id, "a replaced deployment has drained and is gone");
-                        return Ok(true);
+                        return Ok(Retirement::Retired);
                     }
+                    retirement = Retirement::Refused;
                 }
             }
         }
         for assigned in assigned.chunks(MOST_ASSIGNED) {
             self.assign(state, full, assigned).await?;
         }
-        Ok(false)
+        Ok(retirement)
     }
 
     async fn open_lobbies(

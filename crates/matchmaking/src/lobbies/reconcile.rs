@@ -6,7 +6,7 @@ use omgservers_api::{ClientId, DeploymentId, Problem, RuntimeId, RuntimeQualifie
 use omgservers_deployments::DeploymentFull;
 
 use super::{
-    apply::OnClose,
+    apply::{OnClose, Retirement},
     rules::{Facts, LobbyFacts, WaitingFacts, plan},
     state::{Lobby, WaitingClient},
 };
@@ -16,6 +16,10 @@ use crate::{
     state::{DeploymentHandle, DeploymentState},
     store,
 };
+
+/// The pause after a retirement was refused. Without it the reconciler would retry at once, and
+/// again, until a deploy or a deletion that broke off is swept.
+const RETIRE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a turn has done for lobbies.
 #[derive(Debug, Default)]
@@ -40,9 +44,15 @@ impl PgMatchmaking {
         self.enqueue_arrivals(handle, state, handle.id);
         let (facts, idle_after) = self.lobby_facts(handle, state, full, active).await?;
         let (steps, again) = plan(&facts);
-        let (done, again) = (steps.len(), [again, idle_after].into_iter().flatten().min());
-        let retired = self.apply_steps(handle, state, full, steps).await?;
-        Ok(LobbiesOutcome { done, again, retired })
+        let planned = steps.len();
+        let retirement = self.apply_steps(handle, state, full, steps).await?;
+        let is_refused = retirement == Retirement::Refused;
+        let retry_after = is_refused.then_some(RETIRE_PAUSE);
+        Ok(LobbiesOutcome {
+            done: planned - usize::from(is_refused),
+            again: [again, idle_after, retry_after].into_iter().flatten().min(),
+            retired: retirement == Retirement::Retired,
+        })
     }
 
     /// Reads lobbies and waiting clients unless memory has them, and finishes what a crash left

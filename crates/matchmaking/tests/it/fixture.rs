@@ -326,6 +326,14 @@ impl Fixture {
         self.node().matchmaking.exchange(&caller, turn, &CancellationToken::new()).await
     }
 
+    /// Notes whether the deployment is in its stage's list.
+    pub(crate) async fn note_listed(&self, listed: bool) {
+        let sql = self.base.foundation.test_db.sql().await;
+        let update =
+            format!("update deployments.deployment set listed = {listed} where id = {}", self.deployment);
+        sql.batch_execute(&update).await.unwrap();
+    }
+
     /// How many rows a table of this crate has.
     pub(crate) async fn count(&self, table: &str) -> i64 {
         let sql = self.base.foundation.test_db.sql().await;

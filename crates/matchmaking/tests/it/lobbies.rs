@@ -121,6 +121,24 @@ async fn a_replaced_deployment_keeps_its_clients_and_goes_with_the_last_of_them(
 }
 
 #[tokio::test]
+async fn a_replaced_deployment_that_can_not_go_yet_is_retried_after_a_pause() {
+    let mut fixture = Fixture::new().await;
+    let [session] = fixture.sessions_in_lobby().await;
+    // As if its deploy hadn't returned yet.
+    fixture.note_listed(false).await;
+    let version = fixture.base.deployable_version(fixture.at).await;
+    fixture.base.deploy(fixture.at, version).await.unwrap();
+    fixture.send(fixture.lobby(), &[crate::fixture::about("KICK_CLIENT", session)]).await;
+    fixture.play().await;
+    assert!(fixture.base.deployments.full(fixture.deployment).await.is_ok(), "the workers rest");
+    fixture.note_listed(true).await;
+    fixture.advance(1);
+    fixture.play().await;
+    let former = fixture.base.deployments.full(fixture.deployment).await;
+    assert!(former.unwrap_err().is(omgservers_deployments::problems::NOT_FOUND));
+}
+
+#[tokio::test]
 async fn a_resync_stops_runtimes_that_nobody_owns() {
     let mut fixture = Fixture::new().await;
     fixture.sessions_in_lobby::<1>().await;
