@@ -57,7 +57,7 @@ pub(super) struct StreamConnection {
     received: Instant,
 }
 
-/// FrameReply of a frame.
+/// The reply to a frame.
 struct FrameReply {
     request: Option<SenderSeq>,
     accepted: Result<AcceptedFrame, Problem>,
