@@ -187,11 +187,11 @@ async fn broadcasts(
     let message: Arc<RawValue> =
         RawValue::from_string(format!("\"{}\"", "x".repeat(100))).expect("JSON").into();
     let count = Arc::<AtomicU64>::default();
-    let mut speakers = JoinSet::new();
+    let mut senders = JoinSet::new();
     let until = Instant::now() + window;
     for runtime in runtimes.iter().copied() {
         let (mailboxes, message, count) = (Arc::clone(mailboxes), Arc::clone(&message), Arc::clone(&count));
-        speakers.spawn(async move {
+        senders.spawn(async move {
             while Instant::now() < until {
                 let receivers = mailboxes.clients_of(runtime).len();
                 let (ack, missed) = mailboxes.runtime_send(runtime, None, To::All, &message).expect("send");
@@ -201,7 +201,7 @@ async fn broadcasts(
             }
         });
     }
-    while speakers.join_next().await.is_some() {}
+    while senders.join_next().await.is_some() {}
     let count = usize::try_from(count.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
     println!("durable messages by broadcast: {} per s", rate(count, window));
     stop.store(true, Ordering::Relaxed);

@@ -26,7 +26,7 @@ pub struct AckHandle {
     /// Of the slots that the change is in, where slots are lost one by one. A batch is written without the records
     /// of a lost slot, so its end alone doesn't tell.
     tenures: Tenures,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// The tenures of the slots that a change is in: none in a server that owns all slots, mostly one elsewhere.
@@ -46,13 +46,13 @@ impl AckHandle {
     }
 
     /// Of what is safe when a batch is in the database.
-    pub(crate) fn batch(completion: Arc<Completion>, patience: Duration) -> Self {
-        Self { batch: Some(completion), patience, ..Self::default() }
+    pub(crate) fn batch(completion: Arc<Completion>, timeout: Duration) -> Self {
+        Self { batch: Some(completion), timeout, ..Self::default() }
     }
 
     /// Of what is safe when it is consumed, too.
-    pub(crate) fn messages(completion: Arc<Completion>, patience: Duration) -> Self {
-        Self { messages: smallvec![completion], patience, ..Self::default() }
+    pub(crate) fn messages(completion: Arc<Completion>, timeout: Duration) -> Self {
+        Self { messages: smallvec![completion], timeout, ..Self::default() }
     }
 
     /// Of a change in these slots.
@@ -76,15 +76,15 @@ impl AckHandle {
 
     /// The commit after which both changes are safe.
     pub fn join(mut self, other: Self) -> Self {
-        self.patience = self.patience.max(other.patience);
+        self.timeout = self.timeout.max(other.timeout);
         self = self.within(&other.tenures);
         if other.batch.as_ref().map(|it| it.batch) > self.batch.as_ref().map(|it| it.batch) {
             self.batch = other.batch;
         }
-        for it in other.messages {
+        for completion in other.messages {
             // What a runtime says in one request is mostly one completion.
-            if self.messages.last().is_none_or(|last| !Arc::ptr_eq(last, &it)) {
-                self.messages.push(it);
+            if self.messages.last().is_none_or(|last| !Arc::ptr_eq(last, &completion)) {
+                self.messages.push(completion);
             }
         }
         if let Some(batch) = &self.batch {
@@ -100,9 +100,9 @@ impl AckHandle {
         if self.messages.is_empty() && self.batch.is_none() {
             return Ok(());
         }
-        let until = Instant::now() + self.patience;
-        for it in self.completions() {
-            it.wait(until).await?;
+        let until = Instant::now() + self.timeout;
+        for completion in self.completions() {
+            completion.wait(until).await?;
         }
         // A tenure that is lost in a batch is marked before the batch is finished.
         if self.is_lost() { Err(NOT_OWNER.into()) } else { Ok(()) }
@@ -249,24 +249,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_said_is_safe_when_all_of_it_is_consumed_or_its_batch_is_written() {
-        let patience = Duration::from_secs(5);
+    async fn messages_are_safe_when_all_are_consumed_or_their_batch_is_written() {
+        let timeout = Duration::from_secs(5);
         let (one, two) = (Completion::of_one(3, None), Completion::of_one(4, None));
-        let said = |it: &Arc<Completion>| AckHandle::messages(Arc::clone(it), patience);
+        let sent = |it: &Arc<Completion>| AckHandle::messages(Arc::clone(it), timeout);
         assert!(one.one_more(3) && !one.one_more(4), "a completion is of one batch");
         let (batch, early) = commit(2);
-        let both = said(&one).join(early).join(said(&two)).join(said(&two));
+        let both = sent(&one).join(early).join(sent(&two)).join(sent(&two));
         assert_eq!(both.messages.len(), 2);
         assert!(!one.one_less() && one.one_less() && two.one_less());
         assert!(!one.one_more(3), "what is over is over");
-        for it in [&one, &two, &batch] {
+        for completion in [&one, &two, &batch] {
             assert!(!both.is_safe());
-            it.finish(BatchOutcome::Safe);
+            completion.finish(BatchOutcome::Safe);
         }
         assert!(both.is_safe());
         let (_later, later) = commit(3);
-        assert!(!said(&one).join(later.clone()).is_safe());
-        assert!(said(&Completion::of_one(3, None)).join(later).messages.is_empty(), "the batch has it");
+        assert!(!sent(&one).join(later.clone()).is_safe());
+        assert!(sent(&Completion::of_one(3, None)).join(later).messages.is_empty(), "the batch has it");
     }
 
     #[tokio::test]
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_too_long_gives_up_and_who_asks_later_may_succeed() {
+    async fn a_wait_that_timed_out_succeeds_when_it_is_repeated_after_the_commit() {
         let completion = Completion::new(1);
         let impatient = AckHandle::batch(Arc::clone(&completion), Duration::from_millis(5));
         let problem = impatient.clone().wait().await.unwrap_err();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_batch_tells_everybody() {
+    async fn a_lost_batch_ends_every_wait_with_not_owner() {
         let (completion, commit) = commit(1);
         let waiters: Vec<_> = (0..3).map(|_| tokio::spawn(commit.clone().wait())).collect();
         tokio::task::yield_now().await;

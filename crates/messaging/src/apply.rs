@@ -183,10 +183,10 @@ impl Mailboxes {
                     }
                 }
                 Op::PushAssigned { client, assignment, qualifier, body } => {
-                    let it = Mailbox::Client(client);
+                    let mailbox = Mailbox::Client(client);
                     let still = locked.clients.get(client).is_some_and(|it| it.assignment == assignment);
-                    if still && status(it) == Status::Open {
-                        steps.push(self.check_push(it, qualifier, body)?);
+                    if still && status(mailbox) == Status::Open {
+                        steps.push(self.check_push(mailbox, qualifier, body)?);
                     }
                 }
                 Op::Route { client, to: Some(runtime) } => {
@@ -211,11 +211,11 @@ impl Mailboxes {
                         steps.push(Step::Route { client, to: None, ids: Vec::new() });
                     }
                 }
-                Op::Close(it) => {
-                    if status(it) == Status::Open {
-                        after.insert(it, Status::Closed);
-                        steps.push(match it {
-                            Mailbox::Client(_) => Step::Close(it),
+                Op::Close(mailbox) => {
+                    if status(mailbox) == Status::Open {
+                        after.insert(mailbox, Status::Closed);
+                        steps.push(match mailbox {
+                            Mailbox::Client(_) => Step::Close(mailbox),
                             Mailbox::Runtime(runtime) => {
                                 let ids = self.check_close(locked, runtime)?;
                                 for (client, _) in &ids {
@@ -226,10 +226,10 @@ impl Mailboxes {
                         });
                     }
                 }
-                Op::Remove(it) => {
-                    if status(it) != Status::Absent {
-                        after.insert(it, Status::Absent);
-                        steps.push(Step::Remove(it));
+                Op::Remove(mailbox) => {
+                    if status(mailbox) != Status::Absent {
+                        after.insert(mailbox, Status::Absent);
+                        steps.push(Step::Remove(mailbox));
                     }
                 }
             }
@@ -258,7 +258,7 @@ impl Mailboxes {
         runtime: RuntimeId,
     ) -> Result<Vec<(ClientId, EntryId)>, Problem> {
         let entry = locked.runtimes.get(runtime).map(|it| it.inbox.unreceived()).into_iter().flatten();
-        entry.filter_map(change::speaker).map(|it| Ok((it, self.mint.child(it)?))).collect()
+        entry.filter_map(change::sender_of).map(|it| Ok((it, self.mint.child(it)?))).collect()
     }
 
     fn epoch(&self, slot: Slot) -> Result<u64, Problem> {
@@ -288,7 +288,7 @@ impl LockedMailboxes<'_> {
         };
         match inbox {
             None => Status::Absent,
-            Some(it) if it.closed => Status::Closed,
+            Some(inbox) if inbox.closed => Status::Closed,
             Some(_) => Status::Open,
         }
     }

@@ -186,7 +186,7 @@ impl Mailboxes {
             }
             return Ok((AckHandle::none(), None));
         }
-        if !self.journal.has_room() {
+        if !self.journal.has_capacity() {
             self.meters.refused(messages.len());
             return Err(Problem::from(problems::BACKLOG).retry_after(Duration::from_secs(1)));
         }

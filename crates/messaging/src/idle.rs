@@ -42,18 +42,18 @@ impl IdleTracker {
         most: usize,
         last_seen: impl Fn(ClientId) -> Option<Ticks>,
     ) -> Vec<ClientId> {
-        let mut silent = Vec::new();
-        while silent.len() < most {
+        let mut idle = Vec::new();
+        while idle.len() < most {
             let Some(client) = self.oldest(before) else { break };
             match last_seen(client) {
                 Some(seen) if seen >= before => self.watch(client, seen),
-                Some(seen) => silent.push((client, seen)),
+                Some(seen) => idle.push((client, seen)),
                 None => {}
             }
         }
         // They stay watched until they are closed or gone; not earlier, or they would be found again at once.
-        self.watch_all(silent.iter().copied());
-        silent.into_iter().map(|it| it.0).collect()
+        self.watch_all(idle.iter().copied());
+        idle.into_iter().map(|it| it.0).collect()
     }
 }
 
@@ -70,31 +70,31 @@ mod tests {
     }
 
     #[test]
-    fn the_silent_are_found_again_until_they_are_gone() {
+    fn idle_clients_are_found_again_until_they_are_gone() {
         let idle = IdleTracker::default();
         let mut seen: BTreeMap<ClientId, Ticks> = (1..=4).map(|it| (id(it), Ticks(0))).collect();
         idle.watch_all(seen.iter().map(|it| (*it.0, *it.1)));
         seen.insert(id(2), Ticks(50));
-        let ask = |seen: &BTreeMap<ClientId, Ticks>, before, most| {
+        let idle_since = |seen: &BTreeMap<ClientId, Ticks>, before, most| {
             idle.since(Ticks(before), most, |it| seen.get(&it).copied())
         };
-        assert!(ask(&seen, 0, 10).is_empty());
-        assert_eq!(ask(&seen, 10, 2), [id(1), id(3)], "no more than asked for");
-        assert_eq!(ask(&seen, 10, 10), [id(1), id(3), id(4)]);
+        assert!(idle_since(&seen, 0, 10).is_empty());
+        assert_eq!(idle_since(&seen, 10, 2), [id(1), id(3)], "no more than asked for");
+        assert_eq!(idle_since(&seen, 10, 10), [id(1), id(3), id(4)]);
         seen.remove(&id(1));
-        assert_eq!(ask(&seen, 10, 10), [id(3), id(4)]);
-        assert_eq!(ask(&seen, 60, 10), [id(3), id(4), id(2)]);
+        assert_eq!(idle_since(&seen, 10, 10), [id(3), id(4)]);
+        assert_eq!(idle_since(&seen, 60, 10), [id(3), id(4), id(2)]);
     }
 
     #[test]
-    fn it_looks_only_at_those_that_may_be_silent() {
+    fn a_search_reads_only_clients_that_may_be_idle() {
         let idle = IdleTracker::default();
         idle.watch_all((1..=10_000).map(|it| (id(it), Ticks(u64::try_from(it).unwrap()))));
-        let looked = Cell::new(0);
-        let found = idle.since(Ticks(6), 100, |it| {
-            looked.set(looked.get() + 1);
-            Some(Ticks(u64::try_from(it.get()).unwrap()))
+        let calls = Cell::new(0);
+        let found = idle.since(Ticks(6), 100, |client| {
+            calls.set(calls.get() + 1);
+            Some(Ticks(u64::try_from(client.get()).unwrap()))
         });
-        assert_eq!((found.len(), looked.get()), (5, 5));
+        assert_eq!((found.len(), calls.get()), (5, 5));
     }
 }

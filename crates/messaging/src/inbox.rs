@@ -15,7 +15,7 @@ pub(crate) struct Queue {
 }
 
 /// An emptied queue keeps room for this many entries: more would be memory that a burst leaves behind.
-const KEPT_ROOM: usize = 32;
+const KEPT_CAPACITY: usize = 32;
 
 impl Queue {
     pub(crate) fn len(&self) -> usize {
@@ -64,7 +64,7 @@ impl Queue {
             }
         }
         self.consume_scattered(rest.as_slice(), consumed);
-        if self.entries.is_empty() && self.entries.capacity() > KEPT_ROOM {
+        if self.entries.is_empty() && self.entries.capacity() > KEPT_CAPACITY {
             self.entries = VecDeque::new();
         }
     }

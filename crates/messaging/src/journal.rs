@@ -45,7 +45,7 @@ const TIMER: Duration = Duration::from_millis(1);
 /// When that is too coarse: how often others may run before a batch is begun.
 const YIELDS: usize = 8;
 /// No batch gathers longer than this.
-const LONGEST_GATHERING: Duration = Duration::from_millis(2);
+const LONGEST_LINGER: Duration = Duration::from_millis(2);
 
 /// What is to be written.
 pub(crate) struct Journal {
@@ -56,7 +56,7 @@ pub(crate) struct Journal {
     unwritten: AtomicUsize,
     ownership: Ownership,
     most_unwritten: usize,
-    patience: Duration,
+    commit_timeout: Duration,
 }
 
 impl Journal {
@@ -67,7 +67,7 @@ impl Journal {
             unwritten: AtomicUsize::new(0),
             ownership,
             most_unwritten: bounds.most_unwritten,
-            patience: bounds.commit_timeout,
+            commit_timeout: bounds.commit_timeout,
         }
     }
 
@@ -81,7 +81,7 @@ impl Journal {
     }
 
     /// Whether the database keeps up.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         self.unwritten.load(Ordering::Relaxed) < self.most_unwritten
     }
 
@@ -92,7 +92,7 @@ impl Journal {
 
     /// The commit of a batch that somebody else waits for, too.
     pub(crate) fn ack_of(&self, completion: &Arc<Completion>) -> AckHandle {
-        AckHandle::batch(Arc::clone(completion), self.patience)
+        AckHandle::batch(Arc::clone(completion), self.commit_timeout)
     }
 
     /// The commit of a batch with something of this mailbox that somebody else waits for, too.
@@ -156,8 +156,8 @@ impl Journal {
             let state = &mut *state;
             let mut completions = take_lost(&mut state.completions_in_taken, &slots);
             for batch in state.full.iter_mut().chain([&mut state.open]) {
-                let is_of = |it: &&Arc<Tenure>| {
-                    batch.tenures.get(&it.slot()).is_some_and(|of| of.epoch() == it.epoch())
+                let is_of = |tenure: &&Arc<Tenure>| {
+                    batch.tenures.get(&tenure.slot()).is_some_and(|of| of.epoch() == tenure.epoch())
                 };
                 let slots: Vec<Slot> = lost.iter().filter(is_of).map(|it| it.slot()).collect();
                 completions.extend(batch.cancel(&slots));
@@ -213,28 +213,28 @@ impl Journal {
     /// too late when the next batch is begun with whom it finds: then everybody waits for two commits, always. How
     /// long is worth it depends on how long a commit takes.
     async fn linger(&self, last_commits: usize, last_took: Duration) {
-        if last_commits < 2 || self.has_gathered(last_commits) {
+        if last_commits < 2 || self.has_enough(last_commits) {
             return;
         }
         let pause = last_took / 4;
         if pause < TIMER {
             for _ in 0..YIELDS {
                 tokio::task::yield_now().await;
-                if self.has_gathered(last_commits) {
+                if self.has_enough(last_commits) {
                     return;
                 }
             }
             return;
         }
         self.lock().enough = last_commits;
-        let until = Instant::now() + pause.min(LONGEST_GATHERING);
-        while !self.has_gathered(last_commits)
+        let until = Instant::now() + pause.min(LONGEST_LINGER);
+        while !self.has_enough(last_commits)
             && tokio::time::timeout_at(until, self.doorbell.notified()).await.is_ok()
         {}
         self.lock().enough = 0;
     }
 
-    fn has_gathered(&self, commits: usize) -> bool {
+    fn has_enough(&self, commits: usize) -> bool {
         let state = self.lock();
         !state.full.is_empty() || state.open.commits >= commits
     }

@@ -63,36 +63,36 @@ pub(crate) async fn load(
     database.batch_execute(BEGIN).await.map_err(Problem::unavailable)?;
     each(database, RUNTIMES, range, |row| {
         let runtime: RuntimeId = id(row, 0)?;
-        let mut it = RuntimeBox::new(id(row, 1)?, delivery(row, 3)?, number(row, 4)?);
-        it.inbox.closed = get(row, 2)?;
-        runtimes.lock(runtime).insert(runtime, it);
+        let mut mailbox = RuntimeBox::new(id(row, 1)?, delivery(row, 3)?, number(row, 4)?);
+        mailbox.inbox.closed = get(row, 2)?;
+        runtimes.lock(runtime).insert(runtime, mailbox);
         Ok(())
     })
     .await?;
     each(database, CLIENTS, range, |row| {
         let client: ClientId = id(row, 0)?;
-        let mut it = ClientBox::new(id(row, 1)?, id(row, 2)?, delivery(row, 5)?, now);
-        it.route = get::<Option<i64>>(row, 3)?.and_then(RuntimeId::from_i64);
-        it.inbox.closed = get(row, 4)?;
-        it.assignment = number(row, 6)?;
-        if it.route.is_some_and(|it| !join(runtimes, it, client)) {
-            it.route = None;
-            it.reassigned();
+        let mut mailbox = ClientBox::new(id(row, 1)?, id(row, 2)?, delivery(row, 5)?, now);
+        mailbox.route = get::<Option<i64>>(row, 3)?.and_then(RuntimeId::from_i64);
+        mailbox.inbox.closed = get(row, 4)?;
+        mailbox.assignment = number(row, 6)?;
+        if mailbox.route.is_some_and(|it| !join(runtimes, it, client)) {
+            mailbox.route = None;
+            mailbox.reassigned();
         }
-        clients.lock(client).insert(client, it);
+        clients.lock(client).insert(client, mailbox);
         Ok(())
     })
     .await?;
     each(database, SENDERS, range, |row| {
         let last_seq = u64::try_from(get::<i64>(row, 1)?).ok();
         if let Ok(client) = id(row, 0)
-            && let Some(it) = clients.lock(client).get_mut(&client)
+            && let Some(mailbox) = clients.lock(client).get_mut(&client)
         {
-            it.last_seq = last_seq;
+            mailbox.last_seq = last_seq;
         } else if let Ok(runtime) = id(row, 0)
-            && let Some(it) = runtimes.lock(runtime).get_mut(&runtime)
+            && let Some(mailbox) = runtimes.lock(runtime).get_mut(&runtime)
         {
-            it.last_seq = last_seq;
+            mailbox.last_seq = last_seq;
         }
         Ok(())
     })
@@ -128,8 +128,8 @@ async fn each(
 /// Makes a client one of a runtime's; `false` when there is no such open runtime.
 fn join(runtimes: &Runtimes, runtime: RuntimeId, client: ClientId) -> bool {
     match runtimes.lock(runtime).get_mut(&runtime) {
-        Some(it) if !it.inbox.closed => {
-            it.clients.insert(client);
+        Some(mailbox) if !mailbox.inbox.closed => {
+            mailbox.clients.insert(client);
             true
         }
         _ => false,
@@ -155,20 +155,20 @@ fn put(row: &Row, mailbox: EntryId, clients: &Clients, runtimes: &Runtimes) -> R
     };
     // Ids are unique across kinds: a mailbox is a client's or a runtime's.
     if let Some(client) = ClientId::from_i64(mailbox.get())
-        && let Some(it) = clients.lock(client).get_mut(&client)
+        && let Some(client_box) = clients.lock(client).get_mut(&client)
     {
         if kind == EntryKind::Pending.number() {
-            it.pending.get_or_insert_default().push(entry);
+            client_box.pending.get_or_insert_default().push(entry);
         } else {
-            it.inbox.queue.push(entry);
+            client_box.inbox.queue.push(entry);
         }
         return Ok(true);
     }
     if let Some(runtime) = RuntimeId::from_i64(mailbox.get())
-        && let Some(it) = runtimes.lock(runtime).get_mut(&runtime)
-        && !it.inbox.closed
+        && let Some(runtime_box) = runtimes.lock(runtime).get_mut(&runtime)
+        && !runtime_box.inbox.closed
     {
-        it.inbox.queue.push(entry);
+        runtime_box.inbox.queue.push(entry);
         return Ok(true);
     }
     Ok(false)

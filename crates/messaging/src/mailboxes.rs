@@ -71,7 +71,7 @@ impl Mailboxes {
         let journal = Arc::new(Journal::new(&bounds, ownership.clone()));
         let writer = Writer::new(db.url(), Arc::clone(&journal), ownership.clone(), meters.clone(), session);
         let writer = tokio::spawn(writer.run()).abort_handle();
-        let it = Self {
+        let mailboxes = Self {
             clients,
             runtimes,
             deployments: ClientsByDeployment::default(),
@@ -86,9 +86,9 @@ impl Mailboxes {
             writer,
             url: db.url().to_owned(),
         };
-        it.track(it.clients.collect(|it| Some(Tracked::of(it))));
-        it.forget_orphans(None, orphans);
-        Ok(Arc::new(it))
+        mailboxes.track(mailboxes.clients.collect(|it| Some(Tracked::of(it))));
+        mailboxes.forget_orphans(None, orphans);
+        Ok(Arc::new(mailboxes))
     }
 
     /// Reads the mailboxes of a slot that this process acquired, on a connection of its own beside the writer. What
@@ -296,14 +296,14 @@ impl Messaging for Mailboxes {
 
     fn depths(&self) -> Depths {
         let mut depths = Depths::default();
-        self.clients.each(|it| {
+        self.clients.each(|mailbox| {
             depths.clients += 1;
-            depths.to_clients += it.inbox.queue.len();
-            depths.pending += it.pending.as_ref().map_or(0, |it| it.len());
+            depths.to_clients += mailbox.inbox.queue.len();
+            depths.pending += mailbox.pending.as_ref().map_or(0, |it| it.len());
         });
-        self.runtimes.each(|it| {
+        self.runtimes.each(|mailbox| {
             depths.runtimes += 1;
-            depths.to_runtimes += it.inbox.queue.len();
+            depths.to_runtimes += mailbox.inbox.queue.len();
         });
         depths
     }

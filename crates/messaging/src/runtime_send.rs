@@ -53,29 +53,29 @@ impl Mailboxes {
         }
         let mut shard = self.runtimes.lock(runtime);
         self.must_serve(runtime)?;
-        let it = runtime_box::open(shard.get_mut(&runtime))?;
-        if let Some(original) = self.original(runtime, it, seq) {
+        let mailbox = runtime_box::open(shard.get_mut(&runtime))?;
+        if let Some(original) = self.original(runtime, mailbox, seq) {
             return Ok((original, Vec::new()));
         }
-        if it.delivery == Delivery::Durable && !self.journal.has_room() {
+        if mailbox.delivery == Delivery::Durable && !self.journal.has_capacity() {
             self.meters.refused(receivers.len());
             return Err(Problem::from(problems::BACKLOG).retry_after(Duration::from_secs(1)));
         }
-        let mut sending = Broadcast { writing: None, completion: it.last_sent.take() };
+        let mut sending = Broadcast { writing: None, completion: mailbox.last_sent.take() };
         let missed = self.deliver(runtime, &mut clients, &receivers, &body, &mut sending, &mut deferred);
         let Broadcast { mut writing, completion } = sending;
         let written = completion.clone().filter(|_| writing.is_some());
-        it.last_sent = completion;
-        let counted = seq.map(|seq| self.count(runtime, it, seq, &mut writing)).unwrap_or_default();
+        mailbox.last_sent = completion;
+        let counted = seq.map(|seq| self.count(runtime, mailbox, seq, &mut writing)).unwrap_or_default();
         let commit = writing.map(|writing| {
             if counted {
-                it.accepted = Some(writing.last());
+                mailbox.accepted = Some(writing.last());
             }
             let commit = match written {
                 Some(completion) => writing.commit_messages(completion, &mut deferred),
                 None => writing.commit(&mut deferred),
             };
-            self.journal.after_control(commit, &mut it.last_control)
+            self.journal.after_control(commit, &mut mailbox.last_control)
         });
         let commit = commit.unwrap_or_default();
         self.meters.to_clients(receivers.len().saturating_sub(missed.len()));
@@ -95,9 +95,9 @@ impl Mailboxes {
             }
             To::All => {
                 let shard = self.runtimes.lock(runtime);
-                let it =
+                let mailbox =
                     shard.get(&runtime).filter(|it| !it.inbox.closed).ok_or(problems::RUNTIME_NOT_FOUND)?;
-                Ok(it.clients.iter().copied().collect())
+                Ok(mailbox.clients.iter().copied().collect())
             }
         }
     }
@@ -117,17 +117,22 @@ impl Mailboxes {
         let mut missed = Vec::new();
         for client in receivers {
             bytes = bytes.saturating_add(body.len());
-            let room = clients.get_mut(*client).filter(|it| {
-                it.route == Some(runtime)
+            let fitting = clients.get_mut(*client).filter(|mailbox| {
+                mailbox.route == Some(runtime)
                     && bytes <= MOST_BYTES_OF_A_SEND
-                    && it.inbox.queue.fits(1, body.len(), self.bounds.most_entries, self.bounds.most_bytes)
+                    && mailbox.inbox.queue.fits(
+                        1,
+                        body.len(),
+                        self.bounds.most_entries,
+                        self.bounds.most_bytes,
+                    )
             });
-            let (Some(it), Ok(id)) = (room, self.mint.child(*client)) else {
+            let (Some(mailbox), Ok(id)) = (fitting, self.mint.child(*client)) else {
                 missed.push(*client);
                 continue;
             };
             let body = Body::clone(body);
-            let entry = match it.delivery {
+            let entry = match mailbox.delivery {
                 Delivery::Ephemeral => {
                     QueuedEntry { id, qualifier, body, position: JournalPosition::NOWHERE, completion: None }
                 }
@@ -137,7 +142,7 @@ impl Mailboxes {
                     writing.message(client.get(), id, kind, (qualifier, body), &mut sending.completion)
                 }
             };
-            it.inbox.push(entry, deferred);
+            mailbox.inbox.push(entry, deferred);
         }
         missed
     }
@@ -150,39 +155,44 @@ impl Mailboxes {
         let mut deferred = self.journal.deferred();
         let mut shard = self.runtimes.lock(runtime);
         self.must_serve(runtime)?;
-        let it = runtime_box::open(shard.get_mut(&runtime))?;
-        if let Some(original) = self.original(runtime, it, Some(seq)) {
+        let mailbox = runtime_box::open(shard.get_mut(&runtime))?;
+        if let Some(original) = self.original(runtime, mailbox, Some(seq)) {
             return Ok((original, false));
         }
         let mut writing = None;
-        self.count(runtime, it, seq, &mut writing);
+        self.count(runtime, mailbox, seq, &mut writing);
         let Some(writing) = writing else { return Ok((AckHandle::none(), true)) };
-        it.accepted = Some(writing.last());
+        mailbox.accepted = Some(writing.last());
         Ok((writing.commit(&mut deferred), true))
     }
 
     /// When the command of this counter, if it was seen before, is durable.
-    fn original(&self, runtime: RuntimeId, it: &RuntimeBox, seq: Option<SenderSeq>) -> Option<AckHandle> {
-        if seq.is_none() || seq.map(|it| it.0) > it.last_seq {
+    fn original(
+        &self,
+        runtime: RuntimeId,
+        mailbox: &RuntimeBox,
+        seq: Option<SenderSeq>,
+    ) -> Option<AckHandle> {
+        if seq.is_none() || seq.map(|it| it.0) > mailbox.last_seq {
             return None;
         }
         self.meters.duplicates(1);
-        Some(it.accepted.as_ref().map(|it| self.journal.ack_in(runtime, it)).unwrap_or_default())
+        Some(mailbox.accepted.as_ref().map(|it| self.journal.ack_in(runtime, it)).unwrap_or_default())
     }
 
     /// Notes a runtime's counter; whether it is written.
     fn count<'a>(
         &'a self,
         runtime: RuntimeId,
-        it: &mut RuntimeBox,
+        mailbox: &mut RuntimeBox,
         seq: SenderSeq,
         writing: &mut Option<JournalGuard<'a>>,
     ) -> bool {
-        it.last_seq = Some(seq.0);
-        if it.delivery == Delivery::Durable {
+        mailbox.last_seq = Some(seq.0);
+        if mailbox.delivery == Delivery::Durable {
             let record = Record::Seq { mailbox: runtime.get(), seq: seq.0 };
             writing.get_or_insert_with(|| self.journal.write()).add(record);
         }
-        it.delivery == Delivery::Durable
+        mailbox.delivery == Delivery::Durable
     }
 }

@@ -94,9 +94,9 @@ impl<K: Id + Hash, V> Shards<K, V> {
     }
 
     /// Looks at each, in no order. Locks one shard at a time.
-    pub(crate) fn each(&self, mut look: impl FnMut(&V)) {
+    pub(crate) fn each(&self, mut visit: impl FnMut(&V)) {
         for index in 0..SHARDS {
-            self.lock_at(index).values().for_each(&mut look);
+            self.lock_at(index).values().for_each(&mut visit);
         }
     }
 

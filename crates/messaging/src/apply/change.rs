@@ -38,8 +38,8 @@ impl Change<'_, '_, '_> {
     pub(super) fn carry_out(&mut self, step: Step, deferred: &mut DeferredWakeups<'_>) {
         match step {
             Step::OpenClient { client, user, deployment, delivery } => {
-                let it = ClientBox::new(user, deployment, delivery, self.now);
-                self.locked.clients.insert(client, it);
+                let mailbox = ClientBox::new(user, deployment, delivery, self.now);
+                self.locked.clients.insert(client, mailbox);
                 self.opened.push(client);
                 self.memberships.push(Membership::Added(deployment, client));
                 self.write_client(client);
@@ -62,27 +62,27 @@ impl Change<'_, '_, '_> {
     pub(super) fn publish(&mut self) {
         let last = self.writing.last();
         for client in std::mem::take(&mut self.moved) {
-            if let Some(it) = self.locked.clients.get_mut(client) {
-                it.last_control = Some(Arc::clone(&last));
-                it.publish();
+            if let Some(mailbox) = self.locked.clients.get_mut(client) {
+                mailbox.last_control = Some(Arc::clone(&last));
+                mailbox.publish();
             }
         }
         for runtime in std::mem::take(&mut self.commanded) {
-            if let Some(it) = self.locked.runtimes.get_mut(runtime) {
-                it.last_control = Some(Arc::clone(&last));
+            if let Some(mailbox) = self.locked.runtimes.get_mut(runtime) {
+                mailbox.last_control = Some(Arc::clone(&last));
             }
         }
     }
 
     fn write_client(&mut self, client: ClientId) {
-        if let Some(it) = self.locked.clients.get(client) {
-            self.writing.add(Record::Client(Box::new(it.row(client))));
+        if let Some(mailbox) = self.locked.clients.get(client) {
+            self.writing.add(Record::Client(Box::new(mailbox.row(client))));
         }
     }
 
     fn write_runtime(&mut self, runtime: RuntimeId) {
-        if let Some(it) = self.locked.runtimes.get(runtime) {
-            self.writing.add(Record::Runtime(Box::new(it.row(runtime))));
+        if let Some(mailbox) = self.locked.runtimes.get(runtime) {
+            self.writing.add(Record::Runtime(Box::new(mailbox.row(runtime))));
         }
     }
 
@@ -123,27 +123,27 @@ impl Change<'_, '_, '_> {
             self.reassign(client);
         }
         self.leave(client);
-        let Some(it) = self.locked.clients.get_mut(client) else { return };
-        it.route = to;
-        let pending = it.pending.take();
+        let Some(mailbox) = self.locked.clients.get_mut(client) else { return };
+        mailbox.route = to;
+        let pending = mailbox.pending.take();
         if let Some(runtime) = to {
-            if let Some(it) = self.locked.runtimes.get_mut(runtime) {
-                it.clients.insert(client);
+            if let Some(mailbox) = self.locked.runtimes.get_mut(runtime) {
+                mailbox.clients.insert(client);
             }
             if let Some(pending) = pending {
                 self.move_pending(client, runtime, *pending, ids, deferred);
             }
-        } else if let Some(it) = self.locked.clients.get_mut(client) {
-            it.pending = pending;
+        } else if let Some(mailbox) = self.locked.clients.get_mut(client) {
+            mailbox.pending = pending;
         }
         self.write_client(client);
     }
 
     /// Its assignment is another one from now on, and what led to the old runtime's room is void.
     fn reassign(&mut self, client: ClientId) {
-        let Some(it) = self.locked.clients.get_mut(client) else { return };
-        it.reassigned();
-        it.inbox.queue.take_upgrades(|entry| self.writing.consumed(client.get(), &entry));
+        let Some(mailbox) = self.locked.clients.get_mut(client) else { return };
+        mailbox.reassigned();
+        mailbox.inbox.queue.take_upgrades(|entry| self.writing.consumed(client.get(), &entry));
         self.moved.push(client);
     }
 
@@ -173,20 +173,20 @@ impl Change<'_, '_, '_> {
     /// Ends the membership of a client.
     fn leave(&mut self, client: ClientId) {
         let route = self.locked.clients.get_mut(client).and_then(|it| it.route.take());
-        if let Some(it) = route.and_then(|it| self.locked.runtimes.get_mut(it)) {
-            it.clients.remove(&client);
+        if let Some(runtime_box) = route.and_then(|it| self.locked.runtimes.get_mut(it)) {
+            runtime_box.clients.remove(&client);
         }
     }
 
     fn close_client(&mut self, client: ClientId, deferred: &mut DeferredWakeups<'_>) {
         self.leave(client);
         self.reassign(client);
-        let Some(it) = self.locked.clients.get_mut(client) else { return };
-        it.inbox.closed = true;
-        it.inbox.wake(deferred);
+        let Some(mailbox) = self.locked.clients.get_mut(client) else { return };
+        mailbox.inbox.closed = true;
+        mailbox.inbox.wake(deferred);
         // It has from now on the time that it is given to fetch the reason.
-        it.last_seen = self.now;
-        if let Some(mut pending) = it.pending.take() {
+        mailbox.last_seen = self.now;
+        if let Some(mut pending) = mailbox.pending.take() {
             for entry in pending.take() {
                 self.writing.consumed(client.get(), &entry);
             }
@@ -203,8 +203,8 @@ impl Change<'_, '_, '_> {
     ) {
         self.give_back(runtime, ids);
         self.empty_runtime(runtime, deferred);
-        if let Some(it) = self.locked.runtimes.get_mut(runtime) {
-            it.inbox.closed = true;
+        if let Some(mailbox) = self.locked.runtimes.get_mut(runtime) {
+            mailbox.inbox.closed = true;
         }
         self.write_runtime(runtime);
     }
@@ -212,21 +212,21 @@ impl Change<'_, '_, '_> {
     /// What was said to the runtime and taken, and never got there, waits with who said it: it was acknowledged.
     /// In order, and without bounds.
     fn give_back(&mut self, runtime: RuntimeId, ids: Vec<(ClientId, EntryId)>) {
-        let Some(it) = self.locked.runtimes.get(runtime) else { return };
-        let said: Vec<QueuedEntry> =
-            it.inbox.unreceived().filter(|it| speaker(it).is_some()).cloned().collect();
-        for (QueuedEntry { qualifier, body, .. }, (client, id)) in said.into_iter().zip(ids) {
-            let Some(it) = self.locked.clients.get_mut(client) else { continue };
-            if it.inbox.closed || it.route != Some(runtime) {
+        let Some(mailbox) = self.locked.runtimes.get(runtime) else { return };
+        let unreceived: Vec<QueuedEntry> =
+            mailbox.inbox.unreceived().filter(|it| sender_of(it).is_some()).cloned().collect();
+        for (QueuedEntry { qualifier, body, .. }, (client, id)) in unreceived.into_iter().zip(ids) {
+            let Some(mailbox) = self.locked.clients.get_mut(client) else { continue };
+            if mailbox.inbox.closed || mailbox.route != Some(runtime) {
                 continue;
             }
-            let position = match it.delivery {
+            let position = match mailbox.delivery {
                 Delivery::Ephemeral => JournalPosition::NOWHERE,
                 Delivery::Durable => {
                     self.writing.entry(client.get(), id, EntryKind::Pending, qualifier, &body)
                 }
             };
-            it.pending.get_or_insert_default().push(QueuedEntry {
+            mailbox.pending.get_or_insert_default().push(QueuedEntry {
                 id,
                 qualifier,
                 body,
@@ -238,14 +238,14 @@ impl Change<'_, '_, '_> {
 
     /// Nobody can fetch from it any more, and nobody is with it.
     fn empty_runtime(&mut self, runtime: RuntimeId, deferred: &mut DeferredWakeups<'_>) {
-        let Some(it) = self.locked.runtimes.get_mut(runtime) else { return };
-        it.inbox.wake(deferred);
-        for entry in it.inbox.queue.take() {
+        let Some(mailbox) = self.locked.runtimes.get_mut(runtime) else { return };
+        mailbox.inbox.wake(deferred);
+        for entry in mailbox.inbox.queue.take() {
             self.writing.moved(runtime.get(), &entry);
         }
-        for client in std::mem::take(&mut it.clients) {
-            if let Some(it) = self.locked.clients.get_mut(client) {
-                it.route = None;
+        for client in std::mem::take(&mut mailbox.clients) {
+            if let Some(mailbox) = self.locked.clients.get_mut(client) {
+                mailbox.route = None;
             }
             self.reassign(client);
             self.write_client(client);
@@ -254,11 +254,11 @@ impl Change<'_, '_, '_> {
 
     fn remove_client(&mut self, client: ClientId, deferred: &mut DeferredWakeups<'_>) {
         self.leave(client);
-        let Some(mut it) = self.locked.clients.remove(client) else { return };
-        it.inbox.wake(deferred);
-        self.memberships.push(Membership::Removed(it.deployment, client));
-        let pending = it.pending.map(|mut it| it.take()).unwrap_or_default();
-        for entry in it.inbox.queue.take().iter().chain(&pending) {
+        let Some(mut mailbox) = self.locked.clients.remove(client) else { return };
+        mailbox.inbox.wake(deferred);
+        self.memberships.push(Membership::Removed(mailbox.deployment, client));
+        let pending = mailbox.pending.map(|mut it| it.take()).unwrap_or_default();
+        for entry in mailbox.inbox.queue.take().iter().chain(&pending) {
             self.writing.consumed(client.get(), entry);
         }
         self.writing.add(Record::ClientGone(client.get()));
@@ -272,7 +272,7 @@ impl Change<'_, '_, '_> {
 }
 
 /// Who said a message to a runtime: the body is ours and begins with it. Of other entries: nobody.
-pub(super) fn speaker(entry: &QueuedEntry) -> Option<ClientId> {
+pub(super) fn sender_of(entry: &QueuedEntry) -> Option<ClientId> {
     if entry.qualifier != Qualifier::HANDLE_MESSAGE {
         return None;
     }

@@ -65,10 +65,10 @@ impl Batch {
         take_lost(&mut self.completions, lost)
     }
 
-    fn new(number: u64, room: usize) -> Self {
+    fn new(number: u64, capacity: usize) -> Self {
         Self {
             number,
-            records: Vec::with_capacity(room),
+            records: Vec::with_capacity(capacity),
             bytes: 0,
             commits: 0,
             since: None,

@@ -112,15 +112,15 @@ impl Session {
         fence: &[(i16, i64)],
         again: bool,
     ) -> Result<(), Error> {
-        let it = &self.statements;
+        let statements = &self.statements;
         let (numbers, epochs): (Vec<i16>, Vec<i64>) = fence.iter().copied().unzip();
-        let insert = if again { &it.insert_again } else { &it.insert };
+        let insert = if again { &statements.insert_again } else { &statements.insert };
         let results = join!(
             async { self.client.batch_execute("begin").await.map(|()| 0) },
-            async { self.run(&it.fence, &[&numbers, &epochs], false).await },
-            self.gone(&it.client_gone, &rows.clients_gone),
-            self.gone(&it.runtime_gone, &rows.runtimes_gone),
-            self.gone(&it.seq_gone, &rows.senders_gone),
+            async { self.run(&statements.fence, &[&numbers, &epochs], false).await },
+            self.gone(&statements.client_gone, &rows.clients_gone),
+            self.gone(&statements.runtime_gone, &rows.runtimes_gone),
+            self.gone(&statements.seq_gone, &rows.senders_gone),
             self.clients(&rows.clients),
             self.runtimes(&rows.runtimes),
             self.consume(&rows.consumed),

@@ -122,10 +122,10 @@ impl JournalGuard<'_> {
 
     /// Somebody waits until everything so far is durable.
     pub(crate) fn commit(mut self, deferred: &mut DeferredWakeups<'_>) -> AckHandle {
-        let (last, patience) = (self.last(), self.journal.patience);
+        let (last, commit_timeout) = (self.last(), self.journal.commit_timeout);
         let tenures = std::mem::take(&mut self.tenures);
         self.urgently(deferred);
-        AckHandle::batch(last, patience).within(&tenures)
+        AckHandle::batch(last, commit_timeout).within(&tenures)
     }
 
     /// Somebody waits until what he said is safe.
@@ -134,10 +134,10 @@ impl JournalGuard<'_> {
         completion: Arc<Completion>,
         deferred: &mut DeferredWakeups<'_>,
     ) -> AckHandle {
-        let patience = self.journal.patience;
+        let commit_timeout = self.journal.commit_timeout;
         let tenures = std::mem::take(&mut self.tenures);
         self.urgently(deferred);
-        AckHandle::messages(completion, patience).within(&tenures)
+        AckHandle::messages(completion, commit_timeout).within(&tenures)
     }
 
     fn urgently(mut self, deferred: &mut DeferredWakeups<'_>) {

@@ -99,7 +99,7 @@ fn a_batch_is_bounded_by_bytes() {
 }
 
 #[tokio::test]
-async fn after_the_end_everybody_is_told_and_nothing_is_kept() {
+async fn after_the_end_every_wait_ends_with_the_outcome_and_nothing_is_kept() {
     let journal = journal();
     assert!(journal.write().commit(&mut journal.deferred()).is_safe(), "nothing was written");
     entry(&journal, 1, "1");
@@ -115,7 +115,7 @@ async fn after_the_end_everybody_is_told_and_nothing_is_kept() {
 }
 
 #[tokio::test]
-async fn a_batch_gathers_those_who_waited_for_the_last_one_but_not_for_long() {
+async fn a_batch_lingers_for_the_senders_that_waited_for_the_last_one_but_not_for_long() {
     let journal = Arc::new(journal());
     let slow = Duration::from_secs(1);
     let linger = || {

@@ -11,94 +11,94 @@ fn small() -> Bounds {
 
 #[tokio::test]
 async fn a_full_mailbox_refuses_the_whole_request_but_takes_the_consumption() {
-    let mut it = Fixture::with(small()).await;
-    let (client, runtime) = it.pair().await;
-    it.apply(vec![welcome(client)]).await;
-    it.send(client, 0, &["1", "2"]).await.unwrap();
-    let waiting = ids(&it.fetch(client).await);
+    let mut fixture = Fixture::with(small()).await;
+    let (client, runtime) = fixture.pair().await;
+    fixture.apply(vec![welcome(client)]).await;
+    fixture.send(client, 0, &["1", "2"]).await.unwrap();
+    let waiting = ids(&fixture.fetch(client).await);
     let data = raw("3");
     let outgoing = [3, 4].map(|seq| omgservers_messaging::ClientMessage {
         seq: Some(omgservers_api::ids::SenderSeq(seq)),
         data: &data,
     });
-    let problem = it.mailboxes.client_send(it.user, client, &outgoing, &waiting).unwrap_err();
+    let problem = fixture.mailboxes.client_send(fixture.user, client, &outgoing, &waiting).unwrap_err();
     assert!(problem.is(problems::MAILBOX_FULL));
     assert_eq!((problem.kind(), problem.qualifier()), (Kind::Exhausted, "MAILBOX_FULL"));
     assert!(problem.pause().is_some() && problem.sentence().contains("3 messages"), "{problem}");
-    assert!(it.fetch(client).await.is_empty(), "consumption counts");
-    assert_eq!(it.fetch_runtime(runtime).await.len(), 2, "nothing was taken");
+    assert!(fixture.fetch(client).await.is_empty(), "consumption counts");
+    assert_eq!(fixture.fetch_runtime(runtime).await.len(), 2, "nothing was taken");
     // A repeated one needs no room, and one fits.
-    it.send(client, 1, &["2", "3"]).await.unwrap();
-    let got = it.fetch_runtime(runtime).await;
+    fixture.send(client, 1, &["2", "3"]).await.unwrap();
+    let got = fixture.fetch_runtime(runtime).await;
     assert_eq!(bodies(&got), ["1", "2", "3"].map(|text| handled(client, text)));
     // The counters of what was refused are free again.
-    it.consume_runtime(runtime, &ids(&got)).await;
-    it.send(client, 3, &["4"]).await.unwrap();
-    it.crash().await;
-    assert!(bodies(&it.fetch_runtime(runtime).await).contains(&&*handled(client, "4")));
+    fixture.consume_runtime(runtime, &ids(&got)).await;
+    fixture.send(client, 3, &["4"]).await.unwrap();
+    fixture.crash().await;
+    assert!(bodies(&fixture.fetch_runtime(runtime).await).contains(&&*handled(client, "4")));
 }
 
 #[tokio::test]
 async fn bytes_are_bounded_too() {
-    let it = Fixture::with(Bounds { most_bytes: 200, ..Bounds::default() }).await;
-    let (client, runtime) = it.pair().await;
+    let fixture = Fixture::with(Bounds { most_bytes: 200, ..Bounds::default() }).await;
+    let (client, runtime) = fixture.pair().await;
     let long = format!("\"{}\"", "x".repeat(300));
-    assert!(it.send(client, 0, &[&long]).await.unwrap_err().is(problems::MAILBOX_FULL));
-    it.send(client, 0, &["1"]).await.unwrap();
-    assert_eq!(it.respond(runtime, To::All, &long).await, [client]);
-    assert!(it.respond(runtime, To::All, "1").await.is_empty());
+    assert!(fixture.send(client, 0, &[&long]).await.unwrap_err().is(problems::MAILBOX_FULL));
+    fixture.send(client, 0, &["1"]).await.unwrap();
+    assert_eq!(fixture.respond(runtime, To::All, &long).await, [client]);
+    assert!(fixture.respond(runtime, To::All, "1").await.is_empty());
 }
 
 #[tokio::test]
 async fn one_full_mailbox_disturbs_nobody_else() {
-    let it = Fixture::with(small()).await;
-    let (slow, runtime) = it.pair().await;
-    let quick = it.client().await;
-    it.apply(vec![Op::Route { client: quick, to: Some(runtime) }]).await;
+    let fixture = Fixture::with(small()).await;
+    let (slow, runtime) = fixture.pair().await;
+    let quick = fixture.client().await;
+    fixture.apply(vec![Op::Route { client: quick, to: Some(runtime) }]).await;
     for number in 0..5 {
-        let missed = it.respond(runtime, To::All, "1").await;
+        let missed = fixture.respond(runtime, To::All, "1").await;
         assert_eq!(missed, if number < 3 { vec![] } else { vec![slow] });
-        let got = it.fetch(quick).await;
+        let got = fixture.fetch(quick).await;
         assert_eq!(got.len(), 1);
-        it.consume(quick, &ids(&got)).await;
+        fixture.consume(quick, &ids(&got)).await;
     }
 }
 
 #[tokio::test]
-async fn what_the_backend_itself_says_always_fits() {
-    let it = Fixture::with(small()).await;
-    let client = it.client().await;
+async fn messages_of_the_backend_itself_always_fit() {
+    let fixture = Fixture::with(small()).await;
+    let client = fixture.client().await;
     for _ in 0..6 {
-        it.apply(vec![welcome(client)]).await;
+        fixture.apply(vec![welcome(client)]).await;
     }
-    assert_eq!(it.fetch(client).await.len(), 6);
+    assert_eq!(fixture.fetch(client).await.len(), 6);
 }
 
 #[tokio::test]
 async fn messages_that_wait_for_a_runtime_are_bounded_and_move_whatever_the_runtimes_bounds() {
-    let it = Fixture::with(Bounds { most_entries: 1, pending: 2, ..Bounds::default() }).await;
-    let (client, runtime) = (it.client().await, it.runtime().await);
-    it.send(client, 0, &["1", "2"]).await.unwrap();
-    let problem = it.send(client, 2, &["3"]).await.unwrap_err();
+    let fixture = Fixture::with(Bounds { most_entries: 1, pending: 2, ..Bounds::default() }).await;
+    let (client, runtime) = (fixture.client().await, fixture.runtime().await);
+    fixture.send(client, 0, &["1", "2"]).await.unwrap();
+    let problem = fixture.send(client, 2, &["3"]).await.unwrap_err();
     assert!(problem.is(problems::MAILBOX_FULL) && problem.sentence().contains("2 messages"), "{problem}");
-    it.apply(vec![Op::Route { client, to: Some(runtime) }]).await;
-    assert_eq!(it.fetch_runtime(runtime).await.len(), 2);
-    assert!(it.send(client, 2, &["3"]).await.unwrap_err().is(problems::MAILBOX_FULL));
+    fixture.apply(vec![Op::Route { client, to: Some(runtime) }]).await;
+    assert_eq!(fixture.fetch_runtime(runtime).await.len(), 2);
+    assert!(fixture.send(client, 2, &["3"]).await.unwrap_err().is(problems::MAILBOX_FULL));
 }
 
 #[tokio::test]
 async fn an_answer_is_bounded_and_the_rest_comes_when_it_is_consumed() {
     let bounds = Bounds { most_entries_per_answer: 4, most_bytes_per_answer: 12, ..Bounds::default() };
-    let it = Fixture::with(bounds).await;
-    let client = it.client().await;
+    let fixture = Fixture::with(bounds).await;
+    let client = fixture.client().await;
     let sizes = [1_usize, 1, 1, 1, 1, 20, 6, 6, 1];
     let ops = sizes.map(|size| push(Mailbox::Client(client), message::SERVER_WELCOME, &"1".repeat(size)));
-    it.apply(ops.into()).await;
+    fixture.apply(ops.into()).await;
     let mut seen = Vec::new();
-    let mut got = it.fetch(client).await;
+    let mut got = fixture.fetch(client).await;
     while !got.is_empty() {
         seen.push(got.iter().map(|it| it.body.len()).collect::<Vec<_>>());
-        got = it.consume(client, &ids(&got)).await;
+        got = fixture.consume(client, &ids(&got)).await;
     }
     assert_eq!(seen, [vec![1, 1, 1, 1], vec![1], vec![20], vec![6, 6], vec![1]]);
 }
@@ -106,15 +106,17 @@ async fn an_answer_is_bounded_and_the_rest_comes_when_it_is_consumed() {
 #[tokio::test]
 async fn when_the_database_is_far_behind_players_are_refused_and_ephemeral_ones_are_not() {
     let bounds = Bounds { most_unwritten: 0, ..Bounds::default() };
-    let it = Fixture::with(bounds).await;
-    let (client, runtime) = it.pair().await;
-    let problem = it.send(client, 0, &["1"]).await.unwrap_err();
+    let fixture = Fixture::with(bounds).await;
+    let (client, runtime) = fixture.pair().await;
+    let problem = fixture.send(client, 0, &["1"]).await.unwrap_err();
     assert!(problem.is(problems::BACKLOG) && problem.kind() == Kind::Unavailable);
-    assert!(it.mailboxes.runtime_send(runtime, None, To::All, &raw("1")).unwrap_err().is(problems::BACKLOG));
+    assert!(
+        fixture.mailboxes.runtime_send(runtime, None, To::All, &raw("1")).unwrap_err().is(problems::BACKLOG)
+    );
     let (quick, arena) =
-        (it.client_with(Delivery::Ephemeral).await, it.runtime_with(Delivery::Ephemeral).await);
-    it.apply(vec![Op::Route { client: quick, to: Some(arena) }]).await;
-    it.send(quick, 0, &["1"]).await.unwrap();
-    assert!(it.fetch_runtime(runtime).await.is_empty());
-    assert_eq!(it.fetch_runtime(arena).await.len(), 1);
+        (fixture.client_with(Delivery::Ephemeral).await, fixture.runtime_with(Delivery::Ephemeral).await);
+    fixture.apply(vec![Op::Route { client: quick, to: Some(arena) }]).await;
+    fixture.send(quick, 0, &["1"]).await.unwrap();
+    assert!(fixture.fetch_runtime(runtime).await.is_empty());
+    assert_eq!(fixture.fetch_runtime(arena).await.len(), 1);
 }

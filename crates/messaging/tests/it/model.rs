@@ -17,7 +17,7 @@ const CLIENTS: usize = 4;
 const RUNTIMES: usize = 3;
 
 #[derive(Debug, Clone)]
-enum Deed {
+enum Action {
     OpenClient {
         client: usize,
         ephemeral: bool,
@@ -69,27 +69,27 @@ enum Deed {
     Crash,
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn action() -> impl Strategy<Value = Action> {
     let (client, runtime) = (0..CLIENTS, 0..RUNTIMES);
     let consumed = || prop::collection::vec(any::<Index>(), 0..4);
     prop_oneof![
-        4 => (client.clone(), prop::bool::weighted(0.3)).prop_map(|(client, ephemeral)| Deed::OpenClient { client, ephemeral }),
-        4 => (runtime.clone(), prop::bool::weighted(0.3)).prop_map(|(runtime, ephemeral)| Deed::OpenRuntime { runtime, ephemeral }),
-        2 => client.clone().prop_map(Deed::PushToClient),
-        2 => runtime.clone().prop_map(Deed::PushToRuntime),
-        6 => (client.clone(), prop::option::weighted(0.9, runtime.clone())).prop_map(|(client, to)| Deed::Route { client, to }),
-        1 => client.clone().prop_map(Deed::CloseClient),
-        1 => runtime.clone().prop_map(Deed::CloseRuntime),
-        1 => (runtime.clone(), runtime.clone()).prop_map(|(runtime, by)| Deed::Replace { runtime, by }),
-        1 => client.clone().prop_map(Deed::RemoveClient),
-        1 => runtime.clone().prop_map(Deed::RemoveRuntime),
-        10 => (client.clone(), 0..3_u64, 0..3_u64).prop_map(|(client, repeated, fresh)| Deed::Send { client, repeated, fresh }),
-        5 => (runtime.clone(), prop::option::of(client.clone()), any::<Option<bool>>()).prop_map(|(runtime, to, repeated)| Deed::RuntimeSend { runtime, to, repeated }),
-        2 => (runtime.clone(), any::<bool>()).prop_map(|(runtime, repeated)| Deed::Accept { runtime, repeated }),
-        5 => (client, consumed()).prop_map(|(client, consumed)| Deed::FetchClient { client, consumed }),
-        5 => (runtime, consumed()).prop_map(|(runtime, consumed)| Deed::FetchRuntime { runtime, consumed }),
-        1 => Just(Deed::Flush),
-        2 => Just(Deed::Crash),
+        4 => (client.clone(), prop::bool::weighted(0.3)).prop_map(|(client, ephemeral)| Action::OpenClient { client, ephemeral }),
+        4 => (runtime.clone(), prop::bool::weighted(0.3)).prop_map(|(runtime, ephemeral)| Action::OpenRuntime { runtime, ephemeral }),
+        2 => client.clone().prop_map(Action::PushToClient),
+        2 => runtime.clone().prop_map(Action::PushToRuntime),
+        6 => (client.clone(), prop::option::weighted(0.9, runtime.clone())).prop_map(|(client, to)| Action::Route { client, to }),
+        1 => client.clone().prop_map(Action::CloseClient),
+        1 => runtime.clone().prop_map(Action::CloseRuntime),
+        1 => (runtime.clone(), runtime.clone()).prop_map(|(runtime, by)| Action::Replace { runtime, by }),
+        1 => client.clone().prop_map(Action::RemoveClient),
+        1 => runtime.clone().prop_map(Action::RemoveRuntime),
+        10 => (client.clone(), 0..3_u64, 0..3_u64).prop_map(|(client, repeated, fresh)| Action::Send { client, repeated, fresh }),
+        5 => (runtime.clone(), prop::option::of(client.clone()), any::<Option<bool>>()).prop_map(|(runtime, to, repeated)| Action::RuntimeSend { runtime, to, repeated }),
+        2 => (runtime.clone(), any::<bool>()).prop_map(|(runtime, repeated)| Action::Accept { runtime, repeated }),
+        5 => (client, consumed()).prop_map(|(client, consumed)| Action::FetchClient { client, consumed }),
+        5 => (runtime, consumed()).prop_map(|(runtime, consumed)| Action::FetchRuntime { runtime, consumed }),
+        1 => Just(Action::Flush),
+        2 => Just(Action::Crash),
     ]
 }
 
@@ -195,8 +195,8 @@ impl Model {
     }
 
     fn leave_all(&mut self, runtime: usize) {
-        for it in self.clients.values_mut() {
-            it.route = it.route.filter(|it| *it != runtime);
+        for known in self.clients.values_mut() {
+            known.route = known.route.filter(|it| *it != runtime);
         }
     }
 
@@ -204,52 +204,52 @@ impl Model {
         self.runtimes.get(&runtime).filter(|it| !it.closed)
     }
 
-    async fn carry_out(&mut self, it: &mut Fixture, deed: Deed) {
-        match deed {
-            Deed::OpenClient { client, ephemeral } => {
+    async fn carry_out(&mut self, fixture: &mut Fixture, action: Action) {
+        match action {
+            Action::OpenClient { client, ephemeral } => {
                 let id = match self.clients.get(&client) {
                     Some(known) => known.id,
-                    None => it.foundation.mint.child(it.user).unwrap(),
+                    None => fixture.foundation.mint.child(fixture.user).unwrap(),
                 };
-                it.apply(vec![it.open_client(id, delivery(ephemeral))]).await;
+                fixture.apply(vec![fixture.open_client(id, delivery(ephemeral))]).await;
                 self.clients.entry(client).or_insert_with(|| Kept::new(id, !ephemeral));
             }
-            Deed::OpenRuntime { runtime, ephemeral } => {
+            Action::OpenRuntime { runtime, ephemeral } => {
                 let known = self.runtimes.get(&runtime).map(|it| it.id);
-                let id = known.unwrap_or_else(|| it.foundation.mint.root().unwrap());
-                let (deployment, delivery) = (it.deployment, delivery(ephemeral));
-                it.apply(vec![Op::OpenRuntime { runtime: id, deployment, delivery }]).await;
+                let id = known.unwrap_or_else(|| fixture.foundation.mint.root().unwrap());
+                let (deployment, delivery) = (fixture.deployment, delivery(ephemeral));
+                fixture.apply(vec![Op::OpenRuntime { runtime: id, deployment, delivery }]).await;
                 self.runtimes.entry(runtime).or_insert_with(|| Kept::new(id, !ephemeral));
             }
-            Deed::PushToClient(client) => {
+            Action::PushToClient(client) => {
                 let body = self.text();
                 let Some(to) = self.clients.get_mut(&client) else { return };
-                it.apply(vec![push(Mailbox::Client(to.id), message::SERVER_WELCOME, &body)]).await;
+                fixture.apply(vec![push(Mailbox::Client(to.id), message::SERVER_WELCOME, &body)]).await;
                 if !to.closed {
                     to.waits.push(Item::new(body, true));
                 }
             }
-            Deed::PushToRuntime(runtime) => {
+            Action::PushToRuntime(runtime) => {
                 let body = self.text();
                 let Some(to) = self.runtimes.get_mut(&runtime) else { return };
-                it.apply(vec![push(Mailbox::Runtime(to.id), command::ADD_CLIENT, &body)]).await;
+                fixture.apply(vec![push(Mailbox::Runtime(to.id), command::ADD_CLIENT, &body)]).await;
                 if !to.closed {
                     to.waits.push(Item::new(body, true));
                 }
             }
-            Deed::Route { client, to } => self.route(it, client, to).await,
-            Deed::CloseClient(client) => {
+            Action::Route { client, to } => self.route(fixture, client, to).await,
+            Action::CloseClient(client) => {
                 let Some(known) = self.clients.get_mut(&client) else { return };
-                it.apply(vec![Op::Close(Mailbox::Client(known.id))]).await;
+                fixture.apply(vec![Op::Close(Mailbox::Client(known.id))]).await;
                 (known.closed, known.route) = (true, None);
                 known.pending.clear();
             }
-            Deed::CloseRuntime(runtime) => {
+            Action::CloseRuntime(runtime) => {
                 let Some(known) = self.runtimes.get_mut(&runtime) else { return };
-                it.apply(vec![Op::Close(Mailbox::Runtime(known.id))]).await;
+                fixture.apply(vec![Op::Close(Mailbox::Runtime(known.id))]).await;
                 self.close(runtime);
             }
-            Deed::Replace { runtime, by } => {
+            Action::Replace { runtime, by } => {
                 let (Some(old), Some(new)) = (self.open_runtime(runtime), self.open_runtime(by)) else {
                     return;
                 };
@@ -261,76 +261,78 @@ impl Model {
                 let moving: Vec<usize> =
                     self.clients.iter().filter(|it| it.1.route == Some(runtime)).map(|it| *it.0).collect();
                 ops.extend(moving.iter().map(|it| Op::Route { client: self.clients[it].id, to }));
-                it.apply(ops).await;
+                fixture.apply(ops).await;
                 self.close(runtime);
                 moving.into_iter().for_each(|client| self.join(client, by));
             }
-            Deed::RemoveClient(client) => {
+            Action::RemoveClient(client) => {
                 let Some(known) = self.clients.remove(&client) else { return };
-                it.apply(vec![Op::Remove(Mailbox::Client(known.id))]).await;
+                fixture.apply(vec![Op::Remove(Mailbox::Client(known.id))]).await;
             }
-            Deed::RemoveRuntime(runtime) => {
+            Action::RemoveRuntime(runtime) => {
                 let Some(known) = self.runtimes.remove(&runtime) else { return };
-                it.apply(vec![Op::Remove(Mailbox::Runtime(known.id))]).await;
+                fixture.apply(vec![Op::Remove(Mailbox::Runtime(known.id))]).await;
                 self.leave_all(runtime);
             }
-            Deed::Send { client, repeated, fresh } => self.send(it, client, repeated, fresh).await,
-            Deed::RuntimeSend { runtime, to, repeated } => self.runtime_send(it, runtime, to, repeated).await,
-            Deed::Accept { runtime, repeated } => {
+            Action::Send { client, repeated, fresh } => self.send(fixture, client, repeated, fresh).await,
+            Action::RuntimeSend { runtime, to, repeated } => {
+                self.runtime_send(fixture, runtime, to, repeated).await
+            }
+            Action::Accept { runtime, repeated } => {
                 let Some(known) = self.runtimes.get_mut(&runtime).filter(|it| !it.closed) else { return };
                 let seq = known.seq(repeated);
-                let (commit, fresh) = it.mailboxes.runtime_accept(known.id, SenderSeq(seq)).unwrap();
+                let (commit, fresh) = fixture.mailboxes.runtime_accept(known.id, SenderSeq(seq)).unwrap();
                 commit.wait().await.unwrap();
                 assert_eq!(fresh, known.count(seq));
             }
-            Deed::FetchClient { client, consumed } => {
+            Action::FetchClient { client, consumed } => {
                 let Some(known) = self.clients.get_mut(&client) else { return };
-                let got = it.fetch(known.id).await;
+                let got = fixture.fetch(known.id).await;
                 assert_eq!(crate::fixture::bodies(&got), known.bodies());
                 let ids = crate::fixture::ids(&got);
                 assert!(ids.is_sorted_by(|one, two| one < two));
                 let consumed = known.consume(&consumed, &ids);
-                let left = it.consume(known.id, &consumed).await;
+                let left = fixture.consume(known.id, &consumed).await;
                 assert_eq!(crate::fixture::bodies(&left), known.bodies());
             }
-            Deed::FetchRuntime { runtime, consumed } => {
+            Action::FetchRuntime { runtime, consumed } => {
                 let Some(known) = self.runtimes.get_mut(&runtime).filter(|it| !it.closed) else { return };
-                let got = it.fetch_runtime(known.id).await;
+                let got = fixture.fetch_runtime(known.id).await;
                 assert_eq!(crate::fixture::bodies(&got), known.bodies());
                 let ids = crate::fixture::ids(&got);
                 assert!(ids.is_sorted_by(|one, two| one < two));
                 known.waits.iter_mut().for_each(|it| it.seen = true);
                 let consumed = known.consume(&consumed, &ids);
-                let left = it.consume_runtime(known.id, &consumed).await;
+                let left = fixture.consume_runtime(known.id, &consumed).await;
                 assert_eq!(crate::fixture::bodies(&left), known.bodies());
             }
-            Deed::Flush => {
-                it.mailboxes.flush().await.unwrap();
+            Action::Flush => {
+                fixture.mailboxes.flush().await.unwrap();
                 self.clients.values_mut().for_each(|it| it.consumed.clear());
                 self.runtimes.values_mut().for_each(|it| it.consumed.clear());
             }
-            Deed::Crash => {
-                it.crash().await;
+            Action::Crash => {
+                fixture.crash().await;
                 for known in self.clients.values_mut() {
-                    known.recover(owned(&it.fetch(known.id).await));
+                    known.recover(owned(&fixture.fetch(known.id).await));
                 }
                 for known in self.runtimes.values_mut().filter(|it| !it.closed) {
-                    known.recover(owned(&it.fetch_runtime(known.id).await));
+                    known.recover(owned(&fixture.fetch_runtime(known.id).await));
                 }
             }
         }
     }
 
-    async fn route(&mut self, it: &Fixture, client: usize, to: Option<usize>) {
+    async fn route(&mut self, fixture: &Fixture, client: usize, to: Option<usize>) {
         let Some(id) = self.clients.get(&client).map(|it| it.id) else { return };
         let target = match to {
             None => None,
             Some(to) => Some((
                 to,
-                self.runtimes.get(&to).map_or_else(|| it.foundation.mint.root().unwrap(), |it| it.id),
+                self.runtimes.get(&to).map_or_else(|| fixture.foundation.mint.root().unwrap(), |it| it.id),
             )),
         };
-        let done = it.mailboxes.apply(vec![Op::Route { client: id, to: target.map(|it| it.1) }]);
+        let done = fixture.mailboxes.apply(vec![Op::Route { client: id, to: target.map(|it| it.1) }]);
         let closed = self.clients[&client].closed;
         let open = to.is_none_or(|it| self.open_runtime(it).is_some());
         match done {
@@ -371,9 +373,9 @@ impl Model {
             return;
         }
         for Item { body, .. } in waits.into_iter().filter(|it| !it.seen) {
-            let said =
+            let is_from =
                 |known: &&mut Kept<ClientId>| body.starts_with(&format!("{{\"client_id\":\"{}\"", known.id));
-            if let Some(known) = self.clients.values_mut().find(said)
+            if let Some(known) = self.clients.values_mut().find(is_from)
                 && known.route == Some(runtime)
             {
                 known.pending.push(Item::new(body, known.durable));
@@ -382,14 +384,14 @@ impl Model {
         self.leave_all(runtime);
     }
 
-    async fn send(&mut self, it: &Fixture, client: usize, repeated: u64, fresh: u64) {
+    async fn send(&mut self, fixture: &Fixture, client: usize, repeated: u64, fresh: u64) {
         let Some(known) = self.clients.get(&client) else { return };
         let next = known.last_seq.map_or(0, |it| it + 1);
         let first = next.saturating_sub(repeated);
         let texts: Vec<String> = (first..next + fresh).map(|_| self.text()).collect();
         let texts: Vec<&str> = texts.iter().map(|it| &**it).collect();
         let known = self.clients.get_mut(&client).unwrap();
-        let answer = send(&it.mailboxes, it.user, known.id, first, &texts).await.unwrap();
+        let answer = send(&fixture.mailboxes, fixture.user, known.id, first, &texts).await.unwrap();
         assert_eq!(crate::fixture::bodies(&answer), known.bodies());
         if known.closed || fresh == 0 {
             return;
@@ -407,7 +409,7 @@ impl Model {
 
     async fn runtime_send(
         &mut self,
-        it: &Fixture,
+        fixture: &Fixture,
         runtime: usize,
         to: Option<usize>,
         repeated: Option<bool>,
@@ -422,7 +424,8 @@ impl Model {
                 None => return,
             },
         };
-        let (commit, missed) = it.mailboxes.runtime_send(id, seq.map(SenderSeq), one, &raw(&text)).unwrap();
+        let (commit, missed) =
+            fixture.mailboxes.runtime_send(id, seq.map(SenderSeq), one, &raw(&text)).unwrap();
         commit.wait().await.unwrap();
         if seq.is_some_and(|seq| !self.runtimes.get_mut(&runtime).unwrap().count(seq)) {
             assert!(missed.is_empty());
@@ -451,9 +454,9 @@ fn owned(entries: &[omgservers_messaging::Entry]) -> Vec<String> {
 }
 
 /// What routes say is the same from both sides, in the model and in the mailboxes.
-fn check_routes(it: &Fixture, model: &Model) {
+fn check_routes(fixture: &Fixture, model: &Model) {
     for known in model.clients.values() {
-        let info = it.mailboxes.client(known.id).unwrap();
+        let info = fixture.mailboxes.client(known.id).unwrap();
         assert_eq!(info.closed, known.closed);
         assert_eq!(info.route, known.route.map(|it| model.runtimes[&it].id));
     }
@@ -462,23 +465,23 @@ fn check_routes(it: &Fixture, model: &Model) {
             model.clients.values().filter(|it| it.route == Some(*number)).collect();
         let mut expected: Vec<ClientId> = with.iter().map(|it| it.id).collect();
         expected.sort();
-        assert_eq!(it.mailboxes.clients_of(known.id), expected);
-        assert_eq!(it.mailboxes.runtime(known.id).is_some(), !known.closed);
+        assert_eq!(fixture.mailboxes.clients_of(known.id), expected);
+        assert_eq!(fixture.mailboxes.runtime(known.id).is_some(), !known.closed);
     }
-    assert_eq!(it.mailboxes.clients_in(it.deployment).len(), model.clients.len());
+    assert_eq!(fixture.mailboxes.clients_in(fixture.deployment).len(), model.clients.len());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn mailboxes_are_what_the_model_is(deeds in prop::collection::vec(deed(), 1..80)) {
+    fn mailboxes_are_what_the_model_is(actions in prop::collection::vec(action(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut it = Fixture::new().await;
+            let mut fixture = Fixture::new().await;
             let mut model = Model::default();
-            for deed in deeds.into_iter().chain([Deed::Flush, Deed::Crash]) {
-                model.carry_out(&mut it, deed).await;
-                check_routes(&it, &model);
+            for action in actions.into_iter().chain([Action::Flush, Action::Crash]) {
+                model.carry_out(&mut fixture, action).await;
+                check_routes(&fixture, &model);
             }
         });
     }

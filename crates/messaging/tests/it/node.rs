@@ -60,15 +60,15 @@ impl Node {
     }
 
     /// The client sends a message to its runtime.
-    pub(crate) fn send(&self, it: Session, text: &str) -> Result<AckHandle, Problem> {
+    pub(crate) fn send(&self, session: Session, text: &str) -> Result<AckHandle, Problem> {
         let data = raw(text);
         let message = ClientMessage { seq: None, data: &data };
-        Ok(self.mailboxes.client_send(it.user, it.client, &[message], &[])?.unwrap())
+        Ok(self.mailboxes.client_send(session.user, session.client, &[message], &[])?.unwrap())
     }
 
     /// What waits for the runtime.
-    pub(crate) async fn fetch(&self, it: Session) -> Result<Vec<Entry>, Problem> {
-        self.mailboxes.runtime_receive(it.runtime, NOW).await
+    pub(crate) async fn fetch(&self, session: Session) -> Result<Vec<Entry>, Problem> {
+        self.mailboxes.runtime_receive(session.runtime, NOW).await
     }
 }
 

@@ -41,7 +41,7 @@ impl Process {
     }
 
     /// Sends a command and waits for the answer.
-    fn ask(&mut self, command: &str) -> String {
+    fn call(&mut self, command: &str) -> String {
         writeln!(self.commands, "{command}").unwrap();
         loop {
             let mut line = String::new();
@@ -53,8 +53,8 @@ impl Process {
     }
 
     fn open(&mut self, number: u16) -> String {
-        assert_eq!(self.ask(&format!("take {number}")), "ok");
-        self.ask(&format!("open {number}"))
+        assert_eq!(self.call(&format!("take {number}")), "ok");
+        self.call(&format!("open {number}"))
     }
 
     fn kill(&mut self) {
@@ -75,28 +75,28 @@ async fn what_a_killed_process_acknowledged_is_served_by_the_next_and_the_other_
     let test_db = TestDb::new(&[SCHEMA]).await;
     let (mut one, mut two) = (Process::start("one", &test_db), Process::start("two", &test_db));
     let (third, fourth, fifth) = (one.open(3), one.open(4), two.open(5));
-    assert_eq!(one.ask(&format!("send {third} 1")), "ok");
-    assert_eq!(one.ask(&format!("send {fourth} 2")), "ok");
-    assert_eq!(two.ask(&format!("send {fifth} 3")), "ok");
-    assert_eq!(two.ask(&format!("send {third} 4")), "core.not_owner");
+    assert_eq!(one.call(&format!("send {third} 1")), "ok");
+    assert_eq!(one.call(&format!("send {fourth} 2")), "ok");
+    assert_eq!(two.call(&format!("send {fifth} 3")), "ok");
+    assert_eq!(two.call(&format!("send {third} 4")), "core.not_owner");
     // One slot changes hands while its owner lives and doesn't know it.
-    assert_eq!(two.ask("take 4"), "ok");
-    assert_eq!(two.ask(&format!("send {fourth} 5")), "ok");
-    assert_eq!(one.ask(&format!("send {fourth} 6")), "core.not_owner");
-    assert_eq!(one.ask(&format!("send {third} 7")), "ok");
+    assert_eq!(two.call("take 4"), "ok");
+    assert_eq!(two.call(&format!("send {fourth} 5")), "ok");
+    assert_eq!(one.call(&format!("send {fourth} 6")), "core.not_owner");
+    assert_eq!(one.call(&format!("send {third} 7")), "ok");
     // The owner of the rest is killed.
     one.kill();
-    assert_eq!(two.ask("take 3"), "ok");
-    assert_eq!(two.ask(&format!("fetch {third}")), "1 7");
-    assert_eq!(two.ask(&format!("fetch {fourth}")), "2 5");
-    assert_eq!(two.ask(&format!("fetch {fifth}")), "3");
+    assert_eq!(two.call("take 3"), "ok");
+    assert_eq!(two.call(&format!("fetch {third}")), "1 7");
+    assert_eq!(two.call(&format!("fetch {fourth}")), "2 5");
+    assert_eq!(two.call(&format!("fetch {fifth}")), "3");
     // It comes back and takes a slot back: in order, with ids above those in between.
     let mut again = Process::start("one", &test_db);
-    assert_eq!(again.ask("take 4"), "ok");
-    assert_eq!(again.ask(&format!("send {fourth} 8")), "ok");
-    assert_eq!(again.ask(&format!("fetch {fourth}")), "2 5 8");
-    assert_eq!(two.ask(&format!("send {fourth} 9")), "core.not_owner");
-    assert_eq!(two.ask(&format!("send {fifth} 10")), "ok");
+    assert_eq!(again.call("take 4"), "ok");
+    assert_eq!(again.call(&format!("send {fourth} 8")), "ok");
+    assert_eq!(again.call(&format!("fetch {fourth}")), "2 5 8");
+    assert_eq!(two.call(&format!("send {fourth} 9")), "core.not_owner");
+    assert_eq!(two.call(&format!("send {fifth} 10")), "ok");
 }
 
 #[tokio::test]
