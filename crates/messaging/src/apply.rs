@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// An op that was checked, with the ids that it needs.
-enum Step {
+enum CheckedOp {
     OpenClient {
         client: ClientId,
         user: UserId,
@@ -73,8 +73,8 @@ impl Mailboxes {
         let mut deferred = self.journal.deferred();
         let mut locked = self.lock(&ops);
         let tenures = self.must_serve_ops(&ops)?;
-        let steps = self.check(&locked, ops)?;
-        if steps.is_empty() {
+        let checked = self.check(&locked, ops)?;
+        if checked.is_empty() {
             // What made these ops needless may not be durable yet.
             return Ok(self.journal.so_far(&mut deferred).within(tenures.as_slice()));
         }
@@ -89,8 +89,8 @@ impl Mailboxes {
             moved: Vec::new(),
             commanded: Vec::new(),
         };
-        for step in steps {
-            change.carry_out(step, &mut deferred);
+        for op in checked {
+            change.carry_out(op, &mut deferred);
         }
         change.publish();
         let Change { writing, opened, closed, memberships, .. } = change;
@@ -156,8 +156,8 @@ impl Mailboxes {
     }
 
     /// Turns ops into steps. Problems: everything that [`apply`](crate::Messaging::apply) may answer.
-    fn check(&self, locked: &LockedMailboxes<'_>, ops: Vec<Op>) -> Result<Vec<Step>, Problem> {
-        let mut steps = Vec::with_capacity(ops.len());
+    fn check(&self, locked: &LockedMailboxes<'_>, ops: Vec<Op>) -> Result<Vec<CheckedOp>, Problem> {
+        let mut checked = Vec::with_capacity(ops.len());
         // What the mailboxes are after the ops that were checked.
         let mut after: HashMap<Mailbox, Status> = HashMap::new();
         let mut given_back: HashMap<ClientId, usize> = HashMap::new();
@@ -167,26 +167,26 @@ impl Mailboxes {
                 Op::OpenClient { client, user, deployment, delivery } => {
                     if status(Mailbox::Client(client)) == Status::Absent {
                         after.insert(Mailbox::Client(client), Status::Open);
-                        steps.push(Step::OpenClient { client, user, deployment, delivery });
+                        checked.push(CheckedOp::OpenClient { client, user, deployment, delivery });
                     }
                 }
                 Op::OpenRuntime { runtime, deployment, delivery } => {
                     if status(Mailbox::Runtime(runtime)) == Status::Absent {
                         let opened = self.epoch(runtime.slot())?;
                         after.insert(Mailbox::Runtime(runtime), Status::Open);
-                        steps.push(Step::OpenRuntime { runtime, deployment, delivery, opened });
+                        checked.push(CheckedOp::OpenRuntime { runtime, deployment, delivery, opened });
                     }
                 }
                 Op::Push { to, qualifier, body } => {
                     if status(to) == Status::Open {
-                        steps.push(self.check_push(to, qualifier, body)?);
+                        checked.push(self.check_push(to, qualifier, body)?);
                     }
                 }
                 Op::PushAssigned { client, assignment, qualifier, body } => {
                     let mailbox = Mailbox::Client(client);
                     let still = locked.clients.get(client).is_some_and(|it| it.assignment == assignment);
                     if still && status(mailbox) == Status::Open {
-                        steps.push(self.check_push(mailbox, qualifier, body)?);
+                        checked.push(self.check_push(mailbox, qualifier, body)?);
                     }
                 }
                 Op::Route { client, to: Some(runtime) } => {
@@ -204,24 +204,24 @@ impl Mailboxes {
                     let pending = pending.map_or(0, |it| it.len());
                     let pending = pending.saturating_add(given_back.get(&client).copied().unwrap_or(0));
                     let ids = (0..pending).map(|_| self.mint.child(runtime)).collect::<Result<_, _>>()?;
-                    steps.push(Step::Route { client, to: Some(runtime), ids });
+                    checked.push(CheckedOp::Route { client, to: Some(runtime), ids });
                 }
                 Op::Route { client, to: None } => {
                     if status(Mailbox::Client(client)) == Status::Open {
-                        steps.push(Step::Route { client, to: None, ids: Vec::new() });
+                        checked.push(CheckedOp::Route { client, to: None, ids: Vec::new() });
                     }
                 }
                 Op::Close(mailbox) => {
                     if status(mailbox) == Status::Open {
                         after.insert(mailbox, Status::Closed);
-                        steps.push(match mailbox {
-                            Mailbox::Client(_) => Step::Close(mailbox),
+                        checked.push(match mailbox {
+                            Mailbox::Client(_) => CheckedOp::Close(mailbox),
                             Mailbox::Runtime(runtime) => {
                                 let ids = self.check_close(locked, runtime)?;
                                 for (client, _) in &ids {
                                     *given_back.entry(*client).or_default() += 1;
                                 }
-                                Step::CloseRuntime { runtime, ids }
+                                CheckedOp::CloseRuntime { runtime, ids }
                             }
                         });
                     }
@@ -229,15 +229,15 @@ impl Mailboxes {
                 Op::Remove(mailbox) => {
                     if status(mailbox) != Status::Absent {
                         after.insert(mailbox, Status::Absent);
-                        steps.push(Step::Remove(mailbox));
+                        checked.push(CheckedOp::Remove(mailbox));
                     }
                 }
             }
         }
-        Ok(steps)
+        Ok(checked)
     }
 
-    fn check_push(&self, to: Mailbox, qualifier: &'static str, body: Body) -> Result<Step, Problem> {
+    fn check_push(&self, to: Mailbox, qualifier: &'static str, body: Body) -> Result<CheckedOp, Problem> {
         let unknown = || Problem::internal(format!("{qualifier} is no qualifier of a mailbox"));
         let qualifier = Qualifier::of(qualifier).ok_or_else(unknown)?;
         if body.contains('\0') {
@@ -248,7 +248,7 @@ impl Mailboxes {
             Mailbox::Client(client) => self.mint.child(client)?,
             Mailbox::Runtime(runtime) => self.mint.child(runtime)?,
         };
-        Ok(Step::Push { to, id, qualifier, body })
+        Ok(CheckedOp::Push { to, id, qualifier, body })
     }
 
     /// What clients said and the runtime never got waits for their next one. What it got may be what ended it.

@@ -26,7 +26,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use self::batch::{Batch, JournalState, take_lost};
 pub(crate) use self::{
-    connection::{Session, connect},
+    connection::{JournalSession, connect},
     guard::JournalGuard,
     record::{ClientRow, EntryKind, Record, RuntimeRow},
     writer::Writer,

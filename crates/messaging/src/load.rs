@@ -15,7 +15,7 @@ use crate::{
     journal::EntryKind,
     qualifier::Qualifier,
     runtime_box::RuntimeBox,
-    shard::{Clients, Runtimes},
+    shard::{ClientShards, RuntimeShards},
 };
 
 /// One view of all tables, and plans for reading everything, which the session isn't made for.
@@ -57,8 +57,8 @@ pub(crate) async fn load(
     database: &Client,
     range: IdRange,
     now: Ticks,
-    clients: &Clients,
-    runtimes: &Runtimes,
+    clients: &ClientShards,
+    runtimes: &RuntimeShards,
 ) -> Result<Vec<Orphan>, Problem> {
     database.batch_execute(BEGIN).await.map_err(Problem::unavailable)?;
     each(database, RUNTIMES, range, |row| {
@@ -126,7 +126,7 @@ async fn each(
 }
 
 /// Makes a client one of a runtime's; `false` when there is no such open runtime.
-fn join(runtimes: &Runtimes, runtime: RuntimeId, client: ClientId) -> bool {
+fn join(runtimes: &RuntimeShards, runtime: RuntimeId, client: ClientId) -> bool {
     match runtimes.lock(runtime).get_mut(&runtime) {
         Some(mailbox) if !mailbox.inbox.closed => {
             mailbox.clients.insert(client);
@@ -137,7 +137,12 @@ fn join(runtimes: &Runtimes, runtime: RuntimeId, client: ClientId) -> bool {
 }
 
 /// Puts an entry where it waits; `false` when there is no such position.
-fn put(row: &Row, mailbox: EntryId, clients: &Clients, runtimes: &Runtimes) -> Result<bool, Problem> {
+fn put(
+    row: &Row,
+    mailbox: EntryId,
+    clients: &ClientShards,
+    runtimes: &RuntimeShards,
+) -> Result<bool, Problem> {
     let kind: i16 = get(row, 2)?;
     let number: i16 = get(row, 3)?;
     let Some(qualifier) = Qualifier::from_i16(number) else {

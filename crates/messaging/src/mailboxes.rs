@@ -11,17 +11,17 @@ use serde_json::value::RawValue;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::{
-    AckHandle, AssignmentStatus, Bounds, ClientInfo, ClientMessage, Depths, Entry, Messaging, Op,
+    AckHandle, AssignmentStatus, Bounds, ClientInfo, ClientMessage, Entry, MailboxDepths, Messaging, Op,
     RuntimeInfo, To,
     ack::BatchOutcome,
     client_box::ClientBox,
     deployments::{ClientsByDeployment, Membership},
     idle::IdleTracker,
-    journal::{Journal, Record, Session, Writer, connect},
+    journal::{Journal, JournalSession, Record, Writer, connect},
     load::{self, IdRange},
     meters::Meters,
     runtime_box::RuntimeBox,
-    shard::{Clients, Runtimes},
+    shard::{ClientShards, RuntimeShards},
 };
 
 /// The mailboxes of this process's slots.
@@ -29,8 +29,8 @@ use crate::{
 /// Locks are taken in this order: shards of clients by number, shards of runtimes by number, the journal; and
 /// never across an await.
 pub struct Mailboxes {
-    pub(crate) clients: Clients,
-    pub(crate) runtimes: Runtimes,
+    pub(crate) clients: ClientShards,
+    pub(crate) runtimes: RuntimeShards,
     pub(crate) deployments: ClientsByDeployment,
     pub(crate) journal: Arc<Journal>,
     /// Open clients.
@@ -60,8 +60,8 @@ impl Mailboxes {
         ownership: Ownership,
         bounds: Bounds,
     ) -> Result<Arc<Self>, Problem> {
-        let session = Session::open(db.url(), None).await?;
-        let (clients, runtimes) = (Clients::new(), Runtimes::new());
+        let session = JournalSession::open(db.url(), None).await?;
+        let (clients, runtimes) = (ClientShards::new(), RuntimeShards::new());
         let orphans = if ownership.by_slot() {
             Vec::new()
         } else {
@@ -294,8 +294,8 @@ impl Messaging for Mailboxes {
         commit.wait().await
     }
 
-    fn depths(&self) -> Depths {
-        let mut depths = Depths::default();
+    fn depths(&self) -> MailboxDepths {
+        let mut depths = MailboxDepths::default();
         self.clients.each(|mailbox| {
             depths.clients += 1;
             depths.to_clients += mailbox.inbox.queue.len();

@@ -163,7 +163,7 @@ pub struct RuntimeInfo {
 
 /// How many mailboxes there are, and how much waits in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Depths {
+pub struct MailboxDepths {
     /// Mailboxes of clients, also of closed ones that aren't forgotten yet.
     pub clients: usize,
     /// Mailboxes of runtimes.
@@ -276,5 +276,5 @@ pub trait Messaging: Send + Sync {
     /// `core.not_owner`.
     async fn flush(&self) -> Result<(), Problem>;
     /// How much there is, for operators. Visits every mailbox, shard by shard.
-    fn depths(&self) -> Depths;
+    fn depths(&self) -> MailboxDepths;
 }

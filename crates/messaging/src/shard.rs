@@ -19,12 +19,12 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 struct Shard<K, V>(Mutex<Map<K, V>>);
 
 /// A map in [`SHARDS`] shards.
-pub(crate) struct Shards<K, V>(Vec<Shard<K, V>>);
+pub(crate) struct MailboxShards<K, V>(Vec<Shard<K, V>>);
 
 /// Clients' mailboxes.
-pub(crate) type Clients = Shards<ClientId, ClientBox>;
+pub(crate) type ClientShards = MailboxShards<ClientId, ClientBox>;
 /// Runtimes' mailboxes.
-pub(crate) type Runtimes = Shards<RuntimeId, RuntimeBox>;
+pub(crate) type RuntimeShards = MailboxShards<RuntimeId, RuntimeBox>;
 
 /// One locked shard.
 pub(crate) type Guard<'a, K, V> = MutexGuard<'a, Map<K, V>>;
@@ -38,7 +38,7 @@ fn shard_of(id: impl Id) -> usize {
     usize::try_from(spread >> (u64::BITS - SHARD_BITS)).unwrap_or(0)
 }
 
-impl<K: Id + Hash, V> Shards<K, V> {
+impl<K: Id + Hash, V> MailboxShards<K, V> {
     pub(crate) fn new() -> Self {
         Self((0..SHARDS).map(|_| Shard(Mutex::new(Map::default()))).collect())
     }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_not_locked_is_not_seen() {
-        let shards = Shards::<ClientId, u8>::new();
+        let shards = MailboxShards::<ClientId, u8>::new();
         let (one, other) =
             (id(1, 1), (2..).map(|it| id(1, it)).find(|it| shard_of(*it) != shard_of(id(1, 1))).unwrap());
         shards.lock(one).insert(one, 1);

@@ -11,7 +11,7 @@ use omgservers_deployments::DeploymentFull;
 use omgservers_messaging::{Body, Mailbox, Op};
 
 use super::{
-    rules::Step,
+    rules::LobbyStep,
     state::{Lobby, WaitingClient},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub(crate) enum OnClose {
     Disconnect,
 }
 
-/// What became of [`Step::Retire`].
+/// What became of [`LobbyStep::Retire`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retirement {
     /// The deployment is still needed.
@@ -53,31 +53,31 @@ impl PgMatchmaking {
         handle: &DeploymentHandle,
         state: &mut DeploymentState,
         full: &DeploymentFull,
-        steps: Vec<Step>,
+        steps: Vec<LobbyStep>,
     ) -> Result<Retirement, Problem> {
         let mut retirement = Retirement::NotPlanned;
         let mut assigned = Vec::new();
         for step in steps {
             match step {
-                Step::Assign { client, lobby } => assigned.push((client, lobby)),
-                Step::Discard(lobby) => {
+                LobbyStep::Assign { client, lobby } => assigned.push((client, lobby)),
+                LobbyStep::Discard(lobby) => {
                     // A lobby that was on its way out before this process has been counted.
                     if state.lobbies.all.get(&lobby).is_some_and(|it| !it.closing) {
                         state.lobbies.failures.add(self.parts.clock.ticks());
                     }
                     self.close_lobby(handle, state, lobby, OnClose::Requeue).await?;
                 }
-                Step::Close(lobby) => {
+                LobbyStep::Close(lobby) => {
                     self.close_lobby(handle, state, lobby, OnClose::Requeue).await?;
                 }
-                Step::GiveUp(client) => {
+                LobbyStep::GiveUp(client) => {
                     let ops = disconnect_ops(client, None, Reason::InternalFailure)?;
                     handle.is_gone(client);
                     self.parts.messaging.apply(ops)?.wait().await?;
                     tracing::warn!(client.id = %client, "no lobby for a client in time");
                 }
-                Step::Open(count) => self.open_lobbies(handle, state, full, count).await?,
-                Step::Retire => {
+                LobbyStep::Open(count) => self.open_lobbies(handle, state, full, count).await?,
+                LobbyStep::Retire => {
                     if self.parts.deployments.retire(handle.id).await? {
                         tracing::info!(deployment.id = %handle.id, "a replaced deployment has drained and is gone");
                         return Ok(Retirement::Retired);

@@ -7,7 +7,7 @@ use omgservers_deployments::DeploymentFull;
 
 use super::{
     apply::{OnClose, Retirement},
-    rules::{Facts, LobbyFacts, WaitingFacts, plan},
+    rules::{DeploymentFacts, LobbyFacts, WaitingFacts, plan},
     state::{Lobby, WaitingClient},
 };
 use crate::{
@@ -114,7 +114,7 @@ impl PgMatchmaking {
         state: &mut DeploymentState,
         full: &DeploymentFull,
         active: bool,
-    ) -> Result<(Facts, Option<Duration>), Problem> {
+    ) -> Result<(DeploymentFacts, Option<Duration>), Problem> {
         let now = self.parts.clock.ticks();
         let runtimes: Vec<RuntimeId> = state.lobbies.all.values().map(|it| it.runtime).collect();
         let observed = self.observe_runtimes(&runtimes).await?;
@@ -146,7 +146,7 @@ impl PgMatchmaking {
             seconds => Duration::from_secs(u64::from(seconds)),
         };
         let waited = |it: &WaitingClient| WaitingFacts { client: it.client, waited: now.since(it.since) };
-        let facts = Facts {
+        let facts = DeploymentFacts {
             active,
             min_lobbies: full.config.min_lobbies,
             max_lobbies: full.config.max_lobbies,

@@ -28,7 +28,7 @@ pub(crate) struct WaitingFacts {
 
 /// A deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub(crate) struct DeploymentFacts {
     /// It is the newest of its stage.
     pub(crate) active: bool,
     /// Lobbies that are kept without clients while it is active.
@@ -55,7 +55,7 @@ pub(crate) struct Facts {
 
 /// One change that lobbies need.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum LobbyStep {
     /// Close a lobby that broke; its clients wait again, and the next one may have to wait.
     Discard(LobbyId),
     /// Close an empty lobby that no client needs.
@@ -72,37 +72,37 @@ pub(crate) enum Step {
 
 /// What the lobbies of a deployment need next, and after what time to plan again though nothing
 /// happened.
-pub(crate) fn plan(facts: &Facts) -> (Vec<Step>, Option<Duration>) {
-    let mut steps: Vec<Step> = broken(facts).map(|it| Step::Discard(it.id)).collect();
+pub(crate) fn plan(facts: &DeploymentFacts) -> (Vec<LobbyStep>, Option<Duration>) {
+    let mut steps: Vec<LobbyStep> = broken(facts).map(|it| LobbyStep::Discard(it.id)).collect();
     let (assigned, left) = assign(facts);
     let waiting_left: Vec<&WaitingFacts> = facts.waiting.iter().skip(facts.waiting.len() - left).collect();
     steps.extend(assigned);
     let gives_up = |it: &&&WaitingFacts| it.waited >= facts.wait_timeout;
-    steps.extend(waiting_left.iter().filter(gives_up).map(|it| Step::GiveUp(it.client)));
+    steps.extend(waiting_left.iter().filter(gives_up).map(|it| LobbyStep::GiveUp(it.client)));
     let still = waiting_left.iter().filter(|it| it.waited < facts.wait_timeout).count();
 
     let wanted = lobbies_to_open(facts, still);
     if wanted > 0 && facts.pause.is_zero() {
-        steps.push(Step::Open(wanted));
+        steps.push(LobbyStep::Open(wanted));
     }
     if facts.waiting.is_empty() {
-        steps.extend(spare_lobbies(facts).into_iter().map(Step::Close));
+        steps.extend(spare_lobbies(facts).into_iter().map(LobbyStep::Close));
     }
     let is_empty = facts.lobbies.is_empty() && facts.matches == 0 && facts.waiting.is_empty();
     if !facts.active && is_empty && facts.requested == 0 {
-        steps.push(Step::Retire);
+        steps.push(LobbyStep::Retire);
     }
     let again = plan_again(facts, wanted > 0);
     (steps, again)
 }
 
-fn broken(facts: &Facts) -> impl Iterator<Item = &LobbyFacts> {
+fn broken(facts: &DeploymentFacts) -> impl Iterator<Item = &LobbyFacts> {
     facts.lobbies.iter().filter(|it| it.state == GameServerHealth::Broken)
 }
 
 /// First come first served, into the fullest lobby with free seats: players meet, and empty lobbies
 /// can go. Answers how many clients are left without one.
-fn assign(facts: &Facts) -> (Vec<Step>, usize) {
+fn assign(facts: &DeploymentFacts) -> (Vec<LobbyStep>, usize) {
     let mut free: Vec<(u32, LobbyId)> = facts
         .lobbies
         .iter()
@@ -115,7 +115,7 @@ fn assign(facts: &Facts) -> (Vec<Step>, usize) {
     let mut waiting = facts.waiting.iter();
     while let Some((clients, lobby)) = free.pop() {
         let seats = usize::try_from(facts.capacity - clients).unwrap_or(usize::MAX);
-        steps.extend(waiting.by_ref().take(seats).map(|it| Step::Assign { client: it.client, lobby }));
+        steps.extend(waiting.by_ref().take(seats).map(|it| LobbyStep::Assign { client: it.client, lobby }));
         if waiting.len() == 0 {
             break;
         }
@@ -123,7 +123,7 @@ fn assign(facts: &Facts) -> (Vec<Step>, usize) {
     (steps, waiting.len())
 }
 
-fn lobbies_to_open(facts: &Facts, without_seat: usize) -> u32 {
+fn lobbies_to_open(facts: &DeploymentFacts, without_seat: usize) -> u32 {
     let living = facts.lobbies.iter().filter(|it| it.state != GameServerHealth::Broken);
     let count = u32::try_from(living.clone().count()).unwrap_or(u32::MAX);
     let starting =
@@ -136,7 +136,7 @@ fn lobbies_to_open(facts: &Facts, without_seat: usize) -> u32 {
 
 /// Empty lobbies that no client needs. Of an active deployment the newest go first and
 /// `min_lobbies` stay.
-fn spare_lobbies(facts: &Facts) -> Vec<LobbyId> {
+fn spare_lobbies(facts: &DeploymentFacts) -> Vec<LobbyId> {
     let living = facts.lobbies.iter().filter(|it| it.state != GameServerHealth::Broken);
     let keep = if facts.active { facts.min_lobbies } else { 0 };
     let most = living.clone().count().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
@@ -148,7 +148,7 @@ fn spare_lobbies(facts: &Facts) -> Vec<LobbyId> {
     spare
 }
 
-fn plan_again(facts: &Facts, wants_lobby: bool) -> Option<Duration> {
+fn plan_again(facts: &DeploymentFacts, wants_lobby: bool) -> Option<Duration> {
     let pause = (wants_lobby && !facts.pause.is_zero()).then_some(facts.pause);
     let empty = facts.lobbies.iter().filter(|it| it.clients == 0 && it.age < facts.min_lifetime);
     let grown_old = empty.map(|it| facts.min_lifetime - it.age).min();
@@ -173,8 +173,8 @@ mod tests {
     fn client(id: i64) -> WaitingFacts {
         WaitingFacts { client: ClientId::from_i64(id).unwrap(), waited: Duration::ZERO }
     }
-    fn facts() -> Facts {
-        Facts {
+    fn facts() -> DeploymentFacts {
+        DeploymentFacts {
             active: true,
             min_lobbies: 0,
             max_lobbies: 100,
@@ -188,7 +188,7 @@ mod tests {
             waiting: Vec::new(),
         }
     }
-    fn steps(facts: &Facts) -> Vec<Step> {
+    fn steps(facts: &DeploymentFacts) -> Vec<LobbyStep> {
         plan(facts).0
     }
 
@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn the_first_player_opens_one_lobby_and_the_next_ones_none() {
-        let mut facts = Facts { waiting: vec![client(1)], ..facts() };
-        assert_eq!(steps(&facts), [Step::Open(1)]);
+        let mut facts = DeploymentFacts { waiting: vec![client(1)], ..facts() };
+        assert_eq!(steps(&facts), [LobbyStep::Open(1)]);
         facts.lobbies.push(lobby(9, GameServerHealth::Starting, 0, 0));
         facts.waiting.push(client(2));
         assert_eq!(steps(&facts), []);
@@ -213,8 +213,8 @@ mod tests {
             lobby(2, GameServerHealth::Ready, 3, 0),
             lobby(3, GameServerHealth::Ready, 4, 0),
         ];
-        let facts = Facts { lobbies, waiting: vec![client(1), client(2)], ..facts() };
-        let into = |client: i64, lobby: i64| Step::Assign {
+        let facts = DeploymentFacts { lobbies, waiting: vec![client(1), client(2)], ..facts() };
+        let into = |client: i64, lobby: i64| LobbyStep::Assign {
             client: ClientId::from_i64(client).unwrap(),
             lobby: LobbyId::from_i64(lobby).unwrap(),
         };
@@ -223,38 +223,42 @@ mod tests {
 
     #[test]
     fn warm_lobbies_are_kept_and_a_fresh_empty_one_is_not_closed_at_once() {
-        let warm = Facts { min_lobbies: 2, ..facts() };
-        assert_eq!(steps(&warm), [Step::Open(2)]);
-        let young = Facts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 59)], ..facts() };
+        let warm = DeploymentFacts { min_lobbies: 2, ..facts() };
+        assert_eq!(steps(&warm), [LobbyStep::Open(2)]);
+        let young = DeploymentFacts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 59)], ..facts() };
         assert_eq!(plan(&young), (vec![], Some(Duration::from_secs(1))));
-        let old = Facts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 60)], ..facts() };
-        assert_eq!(steps(&old), [Step::Close(LobbyId::from_i64(1).unwrap())]);
-        let warm = Facts { min_lobbies: 1, ..old };
+        let old = DeploymentFacts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 60)], ..facts() };
+        assert_eq!(steps(&old), [LobbyStep::Close(LobbyId::from_i64(1).unwrap())]);
+        let warm = DeploymentFacts { min_lobbies: 1, ..old };
         assert_eq!(steps(&warm), []);
     }
 
     #[test]
     fn a_replaced_deployment_keeps_its_players_then_closes_its_lobbies_then_goes() {
-        let full = Facts { active: false, lobbies: vec![lobby(1, GameServerHealth::Ready, 2, 5)], ..facts() };
+        let full = DeploymentFacts {
+            active: false,
+            lobbies: vec![lobby(1, GameServerHealth::Ready, 2, 5)],
+            ..facts()
+        };
         assert_eq!(steps(&full), []);
-        let empty = Facts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 5)], ..full };
-        assert_eq!(steps(&empty), [Step::Close(LobbyId::from_i64(1).unwrap())]);
-        let playing = Facts { lobbies: vec![], matches: 1, ..empty };
+        let empty = DeploymentFacts { lobbies: vec![lobby(1, GameServerHealth::Ready, 0, 5)], ..full };
+        assert_eq!(steps(&empty), [LobbyStep::Close(LobbyId::from_i64(1).unwrap())]);
+        let playing = DeploymentFacts { lobbies: vec![], matches: 1, ..empty };
         assert_eq!(steps(&playing), [], "who plays comes back to a lobby of the same deployment");
-        let gone = Facts { matches: 0, ..playing };
-        assert_eq!(steps(&gone), [Step::Retire]);
+        let gone = DeploymentFacts { matches: 0, ..playing };
+        assert_eq!(steps(&gone), [LobbyStep::Retire]);
     }
 
     #[test]
     fn after_failures_the_next_lobby_waits_and_in_the_end_the_client_is_disconnected() {
         let pause = Duration::from_secs(8);
-        let mut facts = Facts { pause, waiting: vec![client(1)], ..facts() };
+        let mut facts = DeploymentFacts { pause, waiting: vec![client(1)], ..facts() };
         assert_eq!(plan(&facts), (vec![], Some(pause)));
         facts.waiting[0].waited = facts.wait_timeout;
-        assert_eq!(steps(&facts), [Step::GiveUp(ClientId::from_i64(1).unwrap())]);
+        assert_eq!(steps(&facts), [LobbyStep::GiveUp(ClientId::from_i64(1).unwrap())]);
     }
 
-    fn any_facts() -> impl Strategy<Value = Facts> {
+    fn any_facts() -> impl Strategy<Value = DeploymentFacts> {
         let state = prop_oneof![
             Just(GameServerHealth::Starting),
             Just(GameServerHealth::Ready),
@@ -263,28 +267,33 @@ mod tests {
         let lobbies = prop::collection::vec((state, 0u32..6, 0u64..120), 0..8);
         let waiting = prop::collection::vec(0u64..400, 0..40);
         (any::<bool>(), 0u32..4, 1u32..10, 1u32..6, 0u64..10, 0u32..3, lobbies, waiting).prop_map(
-            |(active, min_lobbies, max_lobbies, capacity, pause, requested, lobbies, waiting)| Facts {
-                active,
-                min_lobbies,
-                max_lobbies,
-                capacity,
-                pause: Duration::from_secs(pause),
-                requested,
-                lobbies: lobbies
-                    .into_iter()
-                    .zip(1..)
-                    .map(|((state, clients, age), id)| {
-                        let clients =
-                            if state == GameServerHealth::Ready { clients.min(capacity) } else { 0 };
-                        lobby(id, state, clients, age)
-                    })
-                    .collect(),
-                waiting: waiting
-                    .into_iter()
-                    .zip(1..)
-                    .map(|(waited, id)| WaitingFacts { waited: Duration::from_secs(waited), ..client(id) })
-                    .collect(),
-                ..facts()
+            |(active, min_lobbies, max_lobbies, capacity, pause, requested, lobbies, waiting)| {
+                DeploymentFacts {
+                    active,
+                    min_lobbies,
+                    max_lobbies,
+                    capacity,
+                    pause: Duration::from_secs(pause),
+                    requested,
+                    lobbies: lobbies
+                        .into_iter()
+                        .zip(1..)
+                        .map(|((state, clients, age), id)| {
+                            let clients =
+                                if state == GameServerHealth::Ready { clients.min(capacity) } else { 0 };
+                            lobby(id, state, clients, age)
+                        })
+                        .collect(),
+                    waiting: waiting
+                        .into_iter()
+                        .zip(1..)
+                        .map(|(waited, id)| WaitingFacts {
+                            waited: Duration::from_secs(waited),
+                            ..client(id)
+                        })
+                        .collect(),
+                    ..facts()
+                }
             },
         )
     }
@@ -299,16 +308,16 @@ mod tests {
             let mut opened = 0;
             for step in &steps {
                 match step {
-                    Step::Assign { client, lobby } => {
+                    LobbyStep::Assign { client, lobby } => {
                         prop_assert_eq!(state[lobby], GameServerHealth::Ready);
                         *clients.get_mut(lobby).unwrap() += 1;
                         prop_assert!(handled.insert(*client, ()).is_none(), "a client is handled once");
                     }
-                    Step::GiveUp(client) => prop_assert!(handled.insert(*client, ()).is_none()),
-                    Step::Discard(lobby) => prop_assert_eq!(state[lobby], GameServerHealth::Broken),
-                    Step::Close(lobby) => prop_assert_eq!(clients[lobby], 0, "no lobby with clients is closed"),
-                    Step::Open(count) => opened += count,
-                    Step::Retire => prop_assert!(!facts.active && facts.lobbies.is_empty() && facts.waiting.is_empty()),
+                    LobbyStep::GiveUp(client) => prop_assert!(handled.insert(*client, ()).is_none()),
+                    LobbyStep::Discard(lobby) => prop_assert_eq!(state[lobby], GameServerHealth::Broken),
+                    LobbyStep::Close(lobby) => prop_assert_eq!(clients[lobby], 0, "no lobby with clients is closed"),
+                    LobbyStep::Open(count) => opened += count,
+                    LobbyStep::Retire => prop_assert!(!facts.active && facts.lobbies.is_empty() && facts.waiting.is_empty()),
                 }
             }
             prop_assert!(clients.values().all(|it| *it <= facts.capacity), "no lobby above its capacity");
@@ -320,7 +329,7 @@ mod tests {
         #[test]
         fn waiting_clients_always_have_something_to_wait_for(facts in any_facts()) {
             let (steps, again) = plan(&facts);
-            let handled = steps.iter().filter(|it| matches!(it, Step::Assign { .. } | Step::GiveUp(_))).count();
+            let handled = steps.iter().filter(|it| matches!(it, LobbyStep::Assign { .. } | LobbyStep::GiveUp(_))).count();
             if handled < facts.waiting.len() {
                 prop_assert!(again.is_some(), "a clock runs for those who are left");
             }

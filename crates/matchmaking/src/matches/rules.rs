@@ -54,7 +54,7 @@ pub(super) struct Facts {
 
 /// One change that matches need.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum MatchStep {
     /// Close a match that broke: its clients go to a lobby, its pending tickets wait again in their
     /// old positions.
     Discard(MatchId),
@@ -67,7 +67,7 @@ pub(super) enum Step {
 /// What the matches of a deployment need next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<MatchStep>,
     /// How many more matches each queue may form; `None` is any number.
     pub(super) allowed: Vec<(QueueKey, Option<u32>)>,
     /// After what time to plan again though nothing happened.
@@ -83,17 +83,17 @@ pub(super) fn plan(facts: &Facts) -> Plan {
     plan
 }
 
-fn close(facts: &Facts, found: &MatchFacts) -> Option<Step> {
+fn close(facts: &Facts, found: &MatchFacts) -> Option<MatchStep> {
     let late = found.state == GameServerHealth::Starting && found.age >= facts.start_timeout;
     match found.state {
-        GameServerHealth::Broken => Some(Step::Discard(found.id)),
-        GameServerHealth::Starting if late => Some(Step::Discard(found.id)),
+        GameServerHealth::Broken => Some(MatchStep::Discard(found.id)),
+        GameServerHealth::Starting if late => Some(MatchStep::Discard(found.id)),
         // The pending tickets find another one.
-        GameServerHealth::Over if found.expects => Some(Step::Discard(found.id)),
-        GameServerHealth::Over => Some(Step::Close(found.id)),
-        _ if found.used && found.empty => Some(Step::Close(found.id)),
+        GameServerHealth::Over if found.expects => Some(MatchStep::Discard(found.id)),
+        GameServerHealth::Over => Some(MatchStep::Close(found.id)),
+        _ if found.used && found.empty => Some(MatchStep::Close(found.id)),
         _ if found.used || is_kept_warm(facts, found.queue) => None,
-        _ => Some(Step::Close(found.id)),
+        _ => Some(MatchStep::Close(found.id)),
     }
 }
 
@@ -113,7 +113,7 @@ fn plan_queue(facts: &Facts, queue: &QueueFacts, plan: &mut Plan) {
     let wanted = if facts.active { queue.min_matches.saturating_sub(spare) } else { 0 };
     let warm = wanted.min(free.unwrap_or(u32::MAX));
     if warm > 0 && facts.pause.is_zero() {
-        plan.steps.push(Step::Warm(queue.queue, warm));
+        plan.steps.push(MatchStep::Warm(queue.queue, warm));
     }
     // A pause holds only what would be started anew.
     let new = if facts.pause.is_zero() { free } else { Some(0) };
@@ -171,13 +171,13 @@ mod tests {
         let broken = played(2, GameServerHealth::Broken);
         let over = played(3, GameServerHealth::Over);
         let plan = plan(&facts(0, None, vec![empty, broken, over]));
-        assert_eq!(plan.steps, [Step::Close(id(1)), Step::Discard(id(2)), Step::Close(id(3))]);
+        assert_eq!(plan.steps, [MatchStep::Close(id(1)), MatchStep::Discard(id(2)), MatchStep::Close(id(3))]);
     }
 
     #[test]
     fn who_was_to_come_into_a_match_that_is_over_finds_another_one() {
         let over = MatchFacts { expects: true, ..played(1, GameServerHealth::Over) };
-        assert_eq!(plan(&facts(0, None, vec![over])).steps, [Step::Discard(id(1))]);
+        assert_eq!(plan(&facts(0, None, vec![over])).steps, [MatchStep::Discard(id(1))]);
     }
 
     #[test]
@@ -186,18 +186,18 @@ mod tests {
         let waits = plan(&facts(0, None, vec![found.clone()]));
         assert_eq!((waits.steps, waits.again), (vec![], Some(Duration::from_secs(120))));
         found.age = Duration::from_secs(120);
-        assert_eq!(plan(&facts(0, None, vec![found.clone()])).steps, [Step::Discard(id(1))]);
+        assert_eq!(plan(&facts(0, None, vec![found.clone()])).steps, [MatchStep::Discard(id(1))]);
         found.state = GameServerHealth::Ready;
         assert_eq!(plan(&facts(0, None, vec![found])).steps, []);
     }
 
     #[test]
     fn matches_are_kept_warm_up_to_the_bound_and_go_with_their_deployment() {
-        assert_eq!(plan(&facts(2, None, vec![])).steps, [Step::Warm(queue(0), 2)]);
+        assert_eq!(plan(&facts(2, None, vec![])).steps, [MatchStep::Warm(queue(0), 2)]);
         let bound = facts(2, Some(2), vec![played(1, GameServerHealth::Ready)]);
-        assert_eq!(plan(&bound).steps, [Step::Warm(queue(0), 1)]);
+        assert_eq!(plan(&bound).steps, [MatchStep::Warm(queue(0), 1)]);
         let replaced = Facts { active: false, ..facts(2, None, vec![warm(1)]) };
-        assert_eq!(plan(&replaced).steps, [Step::Close(id(1))]);
+        assert_eq!(plan(&replaced).steps, [MatchStep::Close(id(1))]);
     }
 
     #[test]
@@ -237,10 +237,10 @@ mod tests {
             }
             let plan = plan(&facts);
             let closed: Vec<MatchId> = plan.steps.iter().filter_map(|step| match step {
-                Step::Close(id) | Step::Discard(id) => Some(*id),
+                MatchStep::Close(id) | MatchStep::Discard(id) => Some(*id),
                 _ => None,
             }).collect();
-            let started: u32 = plan.steps.iter().map(|step| if let Step::Warm(_, count) = step { *count } else { 0 }).sum();
+            let started: u32 = plan.steps.iter().map(|step| if let MatchStep::Warm(_, count) = step { *count } else { 0 }).sum();
             let kept = facts.matches.iter().filter(|found| !closed.contains(&found.id));
             let count = u32::try_from(kept.clone().count()).unwrap();
             let spare = u32::try_from(kept.filter(|found| !found.used).count()).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use omgservers_api::{ClientId, EntryId, RuntimeId, ids::Id as _, roles::Delivery};
 use omgservers_core::Ticks;
 
-use super::{LockedMailboxes, Step};
+use super::{CheckedOp, LockedMailboxes};
 use crate::{
     Body, Mailbox,
     client_box::ClientBox,
@@ -35,26 +35,26 @@ pub(super) struct Change<'g, 'a, 'j> {
 }
 
 impl Change<'_, '_, '_> {
-    pub(super) fn carry_out(&mut self, step: Step, deferred: &mut DeferredWakeups<'_>) {
-        match step {
-            Step::OpenClient { client, user, deployment, delivery } => {
+    pub(super) fn carry_out(&mut self, op: CheckedOp, deferred: &mut DeferredWakeups<'_>) {
+        match op {
+            CheckedOp::OpenClient { client, user, deployment, delivery } => {
                 let mailbox = ClientBox::new(user, deployment, delivery, self.now);
                 self.locked.clients.insert(client, mailbox);
                 self.opened.push(client);
                 self.memberships.push(Membership::Added(deployment, client));
                 self.write_client(client);
             }
-            Step::OpenRuntime { runtime, deployment, delivery, opened } => {
+            CheckedOp::OpenRuntime { runtime, deployment, delivery, opened } => {
                 self.locked.runtimes.insert(runtime, RuntimeBox::new(deployment, delivery, opened));
                 self.write_runtime(runtime);
             }
-            Step::Push { to, id, qualifier, body } => self.push(to, id, qualifier, body, deferred),
-            Step::Route { client, to, ids } => self.route(client, to, ids, deferred),
-            Step::Close(Mailbox::Client(client)) => self.close_client(client, deferred),
-            Step::CloseRuntime { runtime, ids } => self.close_runtime(runtime, ids, deferred),
-            Step::Close(Mailbox::Runtime(_)) => {}
-            Step::Remove(Mailbox::Client(client)) => self.remove_client(client, deferred),
-            Step::Remove(Mailbox::Runtime(runtime)) => self.remove_runtime(runtime, deferred),
+            CheckedOp::Push { to, id, qualifier, body } => self.push(to, id, qualifier, body, deferred),
+            CheckedOp::Route { client, to, ids } => self.route(client, to, ids, deferred),
+            CheckedOp::Close(Mailbox::Client(client)) => self.close_client(client, deferred),
+            CheckedOp::CloseRuntime { runtime, ids } => self.close_runtime(runtime, ids, deferred),
+            CheckedOp::Close(Mailbox::Runtime(_)) => {}
+            CheckedOp::Remove(Mailbox::Client(client)) => self.remove_client(client, deferred),
+            CheckedOp::Remove(Mailbox::Runtime(runtime)) => self.remove_runtime(runtime, deferred),
         }
     }
 

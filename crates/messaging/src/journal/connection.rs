@@ -42,7 +42,7 @@ impl From<Failure> for Problem {
 }
 
 /// A session.
-pub(crate) struct Session {
+pub(crate) struct JournalSession {
     pub(crate) client: Client,
     pub(crate) backend: Backend,
     statements: Statements,
@@ -78,7 +78,7 @@ impl Statements {
     }
 }
 
-impl Session {
+impl JournalSession {
     /// Connects. What `predecessor` may still be doing is over before this returns: a transaction of an earlier
     /// session must not come to life behind a later one.
     pub(crate) async fn open(url: &str, predecessor: Option<Backend>) -> Result<Self, Failure> {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     Journal,
     batch::Batch,
-    connection::{Backend, Failure, Session},
+    connection::{Backend, Failure, JournalSession},
     record::Rows,
 };
 use crate::{ack::BatchOutcome, meters::Meters};
@@ -25,7 +25,7 @@ pub(crate) struct Writer {
     journal: Arc<Journal>,
     ownership: Ownership,
     meters: Meters,
-    session: Option<Session>,
+    session: Option<JournalSession>,
     /// Of the session before.
     predecessor: Option<Backend>,
 }
@@ -36,7 +36,7 @@ impl Writer {
         journal: Arc<Journal>,
         ownership: Ownership,
         meters: Meters,
-        session: Session,
+        session: JournalSession,
     ) -> Self {
         Self { url: url.to_owned(), journal, ownership, meters, session: Some(session), predecessor: None }
     }
@@ -143,7 +143,7 @@ impl Writer {
         }
         let session = match &mut self.session {
             Some(session) => session,
-            none => none.insert(Session::open(&self.url, self.predecessor).await?),
+            none => none.insert(JournalSession::open(&self.url, self.predecessor).await?),
         };
         if again {
             // The fence fails like everything else does: here it is told apart.

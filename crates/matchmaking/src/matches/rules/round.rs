@@ -17,7 +17,7 @@ use omgservers_core::Ticks;
 use omgservers_matcher::{MatchIds, Millis, Pool};
 
 use super::{
-    Facts, MatchFacts, Plan, QueueFacts, Step,
+    Facts, MatchFacts, MatchStep, Plan, QueueFacts,
     changes::{Changes, RequestAnswer, RequestReply, TicketEvent},
     plan,
 };
@@ -178,15 +178,15 @@ impl<'a> Round<'a> {
         let mut requeued: BTreeMap<QueueKey, BTreeSet<TicketId>> = BTreeMap::new();
         for step in steps {
             match step {
-                Step::Discard(id) => {
+                MatchStep::Discard(id) => {
                     // A match that was on its way out before this process has been counted.
                     if self.queues.matches.get(&id).is_some_and(|it| !it.closing) {
                         self.queues.failures.add(self.facts.now);
                     }
                     self.close(id, &mut requeued)?;
                 }
-                Step::Close(id) => self.close(id, &mut requeued)?,
-                Step::Warm(queue, count) => self.warm(queue, count)?,
+                MatchStep::Close(id) => self.close(id, &mut requeued)?,
+                MatchStep::Warm(queue, count) => self.warm(queue, count)?,
             }
         }
         // All of them before any match forms again, and that only within what the plan allows.
