@@ -1,7 +1,8 @@
 //! How many messages a second become durable, and how many empty exchanges a second are answered.
 //!
-//! `cargo run --release -p omgservers-messaging --example throughput -- URL [TASKS] [SECONDS]`: the URL is a PostgreSQL
-//! database that may be filled. Each of the tasks is a player who says its next message when the last one is durable.
+//! `cargo run --release -p omgservers-messaging --example throughput -- URL [TASKS] [SECONDS]`: the
+//! URL is a PostgreSQL database that may be filled. Each task is a player that sends its next
+//! message when the last one is durable.
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a program to look at")]
 
 use std::{
@@ -90,7 +91,7 @@ async fn populate(mailboxes: &Mailboxes, mint: &Mint, tasks: usize) -> (Vec<Play
     (players, runtimes)
 }
 
-/// A runtime that takes everything that its players say.
+/// A runtime that receives and consumes all messages of its players.
 async fn read(mailboxes: &dyn Messaging, runtime: RuntimeId, stop: &AtomicBool) {
     let mut consumed = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -163,7 +164,7 @@ async fn empty_exchanges(mailboxes: &Arc<Mailboxes>, players: &Arc<Vec<Player>>,
     println!("empty exchanges: {} per s", rate(count, window));
 }
 
-/// Each runtime speaks to all its players, who take it, and goes on when that is durable.
+/// Each runtime sends to all its players, which consume, and goes on when the message is durable.
 async fn broadcasts(
     mailboxes: &Arc<Mailboxes>,
     players: &Arc<Vec<Player>>,

@@ -14,22 +14,23 @@ use omgservers_core::{Tenure, ownership::NOT_OWNER};
 use smallvec::{SmallVec, smallvec};
 use tokio::{sync::Notify, time::Instant};
 
-/// A change that becomes safe: durable, or, when it is messages that are said, consumed by all whom they are for. The
-/// change itself doesn't need this: dropping it changes nothing.
+/// Waits until a change is safe. A change is safe when it is durable; messages are also safe when
+/// all their recipients have consumed them. Dropping the handle doesn't undo the change.
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing may be acknowledged before the commit was waited for"]
 pub struct AckHandle {
-    /// The latest of the batches that have to be in the database.
+    /// The latest of the batches that must be in the database.
     batch: Option<Arc<Completion>>,
-    /// What was said in later ones.
+    /// The messages that were sent in later batches.
     messages: SmallVec<[Arc<Completion>; 1]>,
-    /// Of the slots that the change is in, where slots are lost one by one. A batch is written without the records
-    /// of a lost slot, so its end alone doesn't tell.
+    /// The tenures of the slots that the change is in, where slots are lost one by one. The writer
+    /// leaves the records of a lost slot out, so the end of a batch alone isn't enough.
     tenures: Tenures,
     timeout: Duration,
 }
 
-/// The tenures of the slots that a change is in: none in a server that owns all slots, mostly one elsewhere.
+/// The tenures of the slots that a change is in. There are none in a server that owns all slots,
+/// and mostly one elsewhere.
 pub(crate) type Tenures = SmallVec<[Arc<Tenure>; 1]>;
 
 /// Adds a tenure unless it is there.
@@ -40,22 +41,22 @@ pub(crate) fn add_tenure(tenures: &mut Tenures, tenure: &Arc<Tenure>) {
 }
 
 impl AckHandle {
-    /// Of a change that needs no commit.
+    /// The handle of a change that needs no commit.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Of what is safe when a batch is in the database.
+    /// The handle of a change that is safe when its batch is in the database.
     pub(crate) fn batch(completion: Arc<Completion>, timeout: Duration) -> Self {
         Self { batch: Some(completion), timeout, ..Self::default() }
     }
 
-    /// Of what is safe when it is consumed, too.
+    /// The handle of messages: they are also safe when they are consumed.
     pub(crate) fn messages(completion: Arc<Completion>, timeout: Duration) -> Self {
         Self { messages: smallvec![completion], timeout, ..Self::default() }
     }
 
-    /// Of a change in these slots.
+    /// The handle of a change in these slots.
     pub(crate) fn within(mut self, tenures: &[Arc<Tenure>]) -> Self {
         tenures.iter().for_each(|it| add_tenure(&mut self.tenures, it));
         self
@@ -82,7 +83,7 @@ impl AckHandle {
             self.batch = other.batch;
         }
         for completion in other.messages {
-            // What a runtime says in one request is mostly one completion.
+            // The messages of one request of a runtime mostly share one completion.
             if self.messages.last().is_none_or(|last| !Arc::ptr_eq(last, &completion)) {
                 self.messages.push(completion);
             }
@@ -93,9 +94,12 @@ impl AckHandle {
         self
     }
 
-    /// Waits until the change is safe. Problems: `unavailable` when it takes longer than
-    /// [`Bounds::commit_timeout`](crate::Bounds::commit_timeout) (the change stays, and becomes durable when the
-    /// database is back), `core.not_owner` when another process took the data (the change is lost).
+    /// Waits until the change is safe. Problems:
+    ///
+    /// * `unavailable`: it takes longer than
+    ///   [`Bounds::commit_timeout`](crate::Bounds::commit_timeout). The change stays, and becomes
+    ///   durable when the database is back.
+    /// * `core.not_owner`: another process acquired the slot, and the change is lost.
     pub async fn wait(self) -> Result<(), Problem> {
         if self.messages.is_empty() && self.batch.is_none() {
             return Ok(());
@@ -114,24 +118,24 @@ const SAFE: u8 = 1;
 const LOST: u8 = 2;
 const CLOSED: u8 = 3;
 
-/// How a batch, or what was said in it, ended.
+/// The outcome of a batch, or of the messages in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BatchOutcome {
-    /// It is in the database, or consumed.
+    /// The batch is in the database, or its messages are consumed.
     Safe,
-    /// Another process owns the data.
+    /// Another process owns the slot.
     Lost,
-    /// The mailboxes were dropped before it was written.
+    /// The mailboxes were dropped before the batch was written.
     Closed,
 }
 
-/// What all share that wait for one batch, or for what one sender said in it.
+/// Shared by all that wait for one batch, or for one sender's messages in it.
 pub(crate) struct Completion {
     batch: u64,
-    /// Of a sender's messages: where they are.
+    /// The slot of a sender's messages.
     slot: Option<Slot>,
     state: AtomicU8,
-    /// How many of what was said are in mailboxes; 0 for a whole batch.
+    /// How many of the messages are still in mailboxes; 0 for a whole batch.
     unconsumed: AtomicU32,
     waiters: Notify,
 }
@@ -146,7 +150,7 @@ impl fmt::Debug for Completion {
 }
 
 impl Completion {
-    /// Of a batch that isn't written yet.
+    /// The completion of a batch that isn't written yet.
     pub(crate) fn new(batch: u64) -> Arc<Self> {
         Self::with(batch, None, 0)
     }
@@ -161,29 +165,31 @@ impl Completion {
         })
     }
 
-    /// Where a sender's messages are.
+    /// The slot of a sender's messages.
     pub(crate) fn slot(&self) -> Option<Slot> {
         self.slot
     }
 
-    /// Of one entry that is said in a batch.
+    /// The completion of the first message of a sender in a batch.
     pub(crate) fn of_one(batch: u64, slot: Option<Slot>) -> Arc<Self> {
         Self::with(batch, slot, 1)
     }
 
-    /// One more entry is said in this batch; `false` when this is over: of that entry there has to be another.
+    /// Counts one more message of the sender in this batch. `false` when this completion has ended,
+    /// or is of another batch: the message then needs a completion of its own.
     pub(crate) fn one_more(&self, batch: u64) -> bool {
         let more = |it: u32| if it > 0 { it.checked_add(1) } else { None };
         self.batch == batch
             && self.unconsumed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// One entry was consumed; whether it was the last one, and somebody has to [finish](Self::finish) this.
+    /// Counts one consumed message. `true` when it was the last one: the caller then has to
+    /// [finish](Self::finish) this completion.
     pub(crate) fn one_less(&self) -> bool {
         self.unconsumed.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
-    /// Ends the wait of everybody. The first outcome stays.
+    /// Ends all waits. The first outcome stays.
     pub(crate) fn finish(&self, outcome: BatchOutcome) {
         let state = match outcome {
             BatchOutcome::Safe => SAFE,
@@ -195,7 +201,7 @@ impl Completion {
         }
     }
 
-    /// Somebody may wait for it.
+    /// Whether there is no outcome yet.
     pub(crate) fn is_pending(&self) -> bool {
         self.state() == PENDING
     }
@@ -214,7 +220,7 @@ impl Completion {
     }
 
     async fn wait(&self, until: Instant) -> Result<(), Problem> {
-        // It hears of what happens from here on, also before it is polled.
+        // The future is notified of everything from here on, also before it is polled.
         let finished = self.waiters.notified();
         if let Some(result) = self.result() {
             return result;

@@ -1,7 +1,8 @@
 //! Changes of mailboxes and routes.
 //!
-//! All mailboxes that the ops name are locked at once; then the ops are checked and turned into steps that can't
-//! fail; then the steps are carried out. So either all ops are carried out or none, and nobody sees a part.
+//! First all mailboxes that the ops name are locked. Then the ops are checked: a checked op can't
+//! fail. Then the checked ops are carried out. So either all ops are carried out or none, and no
+//! other call sees a part of them.
 
 mod change;
 
@@ -46,7 +47,8 @@ enum CheckedOp {
         ids: Vec<EntryId>,
     },
     Close(Mailbox),
-    /// With an id for each message that a client said to the runtime and that it never got.
+    /// With an id for each message that a client sent to the runtime and the runtime never
+    /// received.
     CloseRuntime {
         runtime: RuntimeId,
         ids: Vec<(ClientId, EntryId)>,
@@ -54,7 +56,7 @@ enum CheckedOp {
     Remove(Mailbox),
 }
 
-/// Whether a mailbox takes anything.
+/// Whether a mailbox accepts entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Absent,
@@ -103,9 +105,9 @@ impl Mailboxes {
         Ok(ack)
     }
 
-    /// Where slots are lost one by one, all mailboxes of one call are in one slot. Otherwise a part of the ops
-    /// would be written when another part is lost. Answers the tenure of the slot. Problems: `core.not_owner`,
-    /// `internal`.
+    /// Checks that this process serves the mailboxes of one call. Where slots are lost one by one,
+    /// all of them must be in one slot. Otherwise a part of the ops could be written while another
+    /// part is lost. Answers the tenure of the slot. Problems: `core.not_owner`, `internal`.
     fn must_serve_ops(&self, ops: &[Op]) -> Result<Option<Arc<Tenure>>, Problem> {
         if !self.ownership.by_slot() {
             return if self.ownership.is_lost() { Err(NOT_OWNER.into()) } else { Ok(None) };
@@ -139,7 +141,8 @@ impl Mailboxes {
                     runtimes.push(*runtime);
                 }
                 Op::Close(Mailbox::Runtime(runtime)) | Op::Remove(Mailbox::Runtime(runtime)) => {
-                    // Who is with the runtime loses the route, and that isn't known before it is locked.
+                    // The runtime's clients lose their route. They aren't known before the runtime
+                    // is locked.
                     runtimes.push(*runtime);
                     all_clients = true;
                 }
@@ -155,7 +158,7 @@ impl Mailboxes {
         LockedMailboxes { clients: locked, runtimes: self.runtimes.lock_some(runtimes) }
     }
 
-    /// Turns ops into steps. Problems: everything that [`apply`](crate::Messaging::apply) may answer.
+    /// Checks the ops. Problems: everything that [`apply`](crate::Messaging::apply) may answer.
     fn check(&self, locked: &LockedMailboxes<'_>, ops: Vec<Op>) -> Result<Vec<CheckedOp>, Problem> {
         let mut checked = Vec::with_capacity(ops.len());
         // What the mailboxes are after the ops that were checked.
@@ -251,7 +254,8 @@ impl Mailboxes {
         Ok(CheckedOp::Push { to, id, qualifier, body })
     }
 
-    /// What clients said and the runtime never got waits for their next one. What it got may be what ended it.
+    /// The messages that the runtime never received wait for the next runtime of their clients. A
+    /// message that it received may have ended it.
     fn check_close(
         &self,
         locked: &LockedMailboxes<'_>,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// The bounds of mailboxes, of answers, and of what waits for the database.
+/// The bounds of mailboxes, of answers, and of the changes that wait for the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Most entries in one mailbox. What the backend itself says isn't refused by it.
+    /// Most entries in one mailbox. Messages of the backend itself are never refused.
     pub most_entries: usize,
     /// Most bytes of bodies in one mailbox.
     pub most_bytes: usize,
@@ -15,7 +15,8 @@ pub struct Bounds {
     pub most_bytes_per_answer: usize,
     /// Most messages of one client that wait for its first runtime.
     pub pending: usize,
-    /// How long a change is waited for. The change isn't taken back afterwards: it becomes durable later.
+    /// How long a sender waits for its change. A timeout doesn't cancel the change: it becomes
+    /// durable later.
     pub commit_timeout: Duration,
     /// Most changes that wait for the database; beyond, players and runtimes are refused.
     pub most_unwritten: usize,

@@ -14,29 +14,31 @@ use crate::{
     problems,
 };
 
-/// What is known of a client. There may be hundreds of thousands: an idle one owns no memory elsewhere.
+/// The state of a client. There may be hundreds of thousands: an idle one owns no memory elsewhere.
 #[derive(Debug)]
 pub(crate) struct ClientBox {
     pub(crate) user: UserId,
     pub(crate) deployment: DeploymentId,
     pub(crate) delivery: Delivery,
     pub(crate) route: Option<RuntimeId>,
-    /// The number of the newest assignment: grows by one with each decision, and is as durable as the route.
+    /// The number of the newest assignment. It grows by one with each decision, and is as durable
+    /// as the route.
     pub(crate) assignment: u64,
     pub(crate) inbox: Inbox,
-    /// What it said before it had a runtime.
+    /// The messages that it sent before it had a runtime.
     pub(crate) pending: Option<Box<Queue>>,
     /// Its newest stream, and the next send of it.
     stream: StreamPosition,
-    /// Its own counter of the last message that was taken.
+    /// Its own counter of the last message that was accepted.
     pub(crate) last_seq: Option<u64>,
     /// When that message is durable.
     pub(crate) accepted: Option<Arc<Completion>>,
-    /// When what the backend told it last is durable; forgotten some time after that.
+    /// The completion of the last message of the backend to the client; dropped some time after it
+    /// is durable.
     pub(crate) last_control: Option<Arc<Completion>>,
-    /// When it was last heard of; of a closed one also: when it was closed.
+    /// The time of the client's last sign of life, or of its close.
     pub(crate) last_seen: Ticks,
-    /// There is one only while somebody follows where it stands.
+    /// There is one only while a stream watches the assignment status.
     watch: Option<watch::Sender<AssignmentStatus>>,
 }
 
@@ -59,7 +61,7 @@ impl ClientBox {
         }
     }
 
-    /// Its route has changed, or will.
+    /// Counts a new assignment: the route has changed, or will.
     pub(crate) fn reassigned(&mut self) {
         self.assignment = self.assignment.saturating_add(1);
     }
@@ -99,7 +101,7 @@ impl ClientBox {
         self.watch.get_or_insert_with(|| watch::Sender::new(status)).subscribe()
     }
 
-    /// Tells those who follow it.
+    /// Publishes the status to the watchers.
     pub(crate) fn publish(&mut self) {
         let Some(watch) = &self.watch else { return };
         if watch.receiver_count() == 0 {
@@ -121,7 +123,7 @@ impl ClientBox {
         }
     }
 
-    /// As the database keeps it.
+    /// The row that the database stores.
     pub(crate) fn row(&self, client: ClientId) -> ClientRow {
         ClientRow {
             client,
@@ -135,7 +137,8 @@ impl ClientBox {
     }
 }
 
-/// The mailbox, if it is the user's. Problems: `messaging.client_not_found`, `messaging.foreign_client`.
+/// The mailbox, if it is the user's. Problems: `messaging.client_not_found`,
+/// `messaging.foreign_client`.
 pub(crate) fn owned(mailbox: Option<&mut ClientBox>, user: UserId) -> Result<&mut ClientBox, Problem> {
     let mailbox = mailbox.ok_or(problems::CLIENT_NOT_FOUND)?;
     if mailbox.user == user { Ok(mailbox) } else { Err(problems::FOREIGN_CLIENT.into()) }

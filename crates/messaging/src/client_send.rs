@@ -51,7 +51,8 @@ impl Fresh {
     }
 }
 
-/// Messages in a queue: when they are safe, and the batch that they are written in, if they are written.
+/// Messages in a queue: when they are safe, and the batch that they are written in, if they are
+/// written.
 type Enqueued = (AckHandle, Option<Arc<Completion>>);
 
 impl Mailboxes {
@@ -162,7 +163,7 @@ impl Mailboxes {
         self.enqueue(fresh.client, EntryKind::Pending, from.delivery, pending, fresh, deferred)
     }
 
-    /// Enqueues messages in a queue that has room for them.
+    /// Enqueues messages in a queue that has capacity for them.
     fn enqueue(
         &self,
         mailbox: impl Id,

@@ -1,6 +1,6 @@
 //! Wake-ups that happen when the locks are released.
 //!
-//! Waking a task under a lock would make that task, and everybody else, wait for the lock.
+//! A task that is woken under a lock would wait for that lock, and so would all others.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 
 use crate::ack::{BatchOutcome, Completion};
 
-/// Collects wake-ups and delivers them when it is dropped: create it before the first lock is taken.
+/// Collects wake-ups and delivers them when it is dropped: create it before the first lock is
+/// taken.
 pub(crate) struct DeferredWakeups<'a> {
     doorbell: &'a Notify,
     wakes_writer: bool,

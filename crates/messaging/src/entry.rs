@@ -1,4 +1,4 @@
-//! One entry of a mailbox in memory, and where the journal has it.
+//! One entry of a mailbox in memory, and its position in the journal.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -13,20 +13,20 @@ pub(crate) struct QueuedEntry {
     pub(crate) id: EntryId,
     pub(crate) qualifier: Qualifier,
     pub(crate) body: Body,
-    /// Where the journal has it.
+    /// The position of its record in the journal.
     pub(crate) position: JournalPosition,
-    /// What its sender waits for.
+    /// The completion that its sender waits for.
     pub(crate) completion: Option<Arc<Completion>>,
 }
 
 impl QueuedEntry {
-    /// The entry as its receiver gets it.
+    /// The entry in the form that its receiver gets.
     pub(crate) fn to_entry(&self) -> Entry {
         Entry { id: self.id, qualifier: self.qualifier.word(), body: self.body.clone() }
     }
 }
 
-/// Where the journal has an entry: the batch, and the record in it.
+/// The position of an entry in the journal: the batch, and the record in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JournalPosition {
     pub(crate) batch: u64,
@@ -34,9 +34,9 @@ pub(crate) struct JournalPosition {
 }
 
 impl JournalPosition {
-    /// Of an entry that isn't written at all.
+    /// The position of an entry that is never written.
     pub(crate) const NOWHERE: Self = Self { batch: u64::MAX, record: 0 };
-    /// Of an entry that was read from the database.
+    /// The position of an entry that was loaded from the database.
     pub(crate) const DATABASE: Self = Self { batch: 0, record: 0 };
 }
 

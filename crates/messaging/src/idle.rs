@@ -1,7 +1,8 @@
-//! Who was not heard of for long, without a look at everybody.
+//! Finds idle clients without a visit to every mailbox.
 //!
-//! A heap of mailboxes by the time at which they were last heard of *when they were put in*. What is heard of
-//! later doesn't touch the heap: only when such a mailbox comes to the top it is put back with its newer time.
+//! A heap has the clients by their last sign of life *when they were put in*. A later sign of life
+//! doesn't touch the heap. When such a client comes to the top, the tracker puts it back with its
+//! newer time.
 
 use std::{
     cmp::Reverse,
@@ -12,17 +13,17 @@ use std::{
 use omgservers_api::ClientId;
 use omgservers_core::Ticks;
 
-/// Mailboxes by the time that they were last heard of.
+/// Clients by the time of their last sign of life.
 #[derive(Debug, Default)]
 pub(crate) struct IdleTracker(Mutex<BinaryHeap<Reverse<(Ticks, ClientId)>>>);
 
 impl IdleTracker {
-    /// Watches a mailbox.
+    /// Watches a client.
     pub(crate) fn watch(&self, client: ClientId, last_seen: Ticks) {
         self.watch_all([(client, last_seen)]);
     }
 
-    /// Watches mailboxes.
+    /// Watches clients.
     pub(crate) fn watch_all(&self, clients: impl IntoIterator<Item = (ClientId, Ticks)>) {
         let mut heap = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heap.extend(clients.into_iter().map(|(client, last_seen)| Reverse((last_seen, client))));
@@ -34,8 +35,9 @@ impl IdleTracker {
         if *last_seen < before { heap.pop().map(|it| it.0.1) } else { None }
     }
 
-    /// At most `most` that were not heard of since `before`. `last_seen` is asked for what the heap can't know;
-    /// `None` means that the mailbox isn't watched any more. It is called without the heap's lock.
+    /// At most `most` clients without a sign of life since `before`. `last_seen` answers the
+    /// present time of a client; `None` means that the client isn't watched any more. It is called
+    /// without the heap's lock.
     pub(crate) fn since(
         &self,
         before: Ticks,
@@ -51,7 +53,8 @@ impl IdleTracker {
                 None => {}
             }
         }
-        // They stay watched until they are closed or gone; not earlier, or they would be found again at once.
+        // They stay watched until they are closed or removed. They are put back last, or the loop
+        // would find them again.
         self.watch_all(idle.iter().copied());
         idle.into_iter().map(|it| it.0).collect()
     }

@@ -1,4 +1,4 @@
-//! What waits in one mailbox, in memory.
+//! The entries of one mailbox, in memory.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -14,7 +14,8 @@ pub(crate) struct Queue {
     bytes: usize,
 }
 
-/// An emptied queue keeps room for this many entries: more would be memory that a burst leaves behind.
+/// An emptied queue keeps memory for this many entries; a larger capacity is left from a burst and
+/// is freed.
 const KEPT_CAPACITY: usize = 32;
 
 impl Queue {
@@ -38,12 +39,12 @@ impl Queue {
         self.entries.push_back(entry);
     }
 
-    /// Everything, oldest first.
+    /// All entries, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &QueuedEntry> {
         self.entries.iter()
     }
 
-    /// Takes everything out.
+    /// Takes all entries out.
     pub(crate) fn take(&mut self) -> VecDeque<QueuedEntry> {
         self.bytes = 0;
         std::mem::take(&mut self.entries)
@@ -52,7 +53,7 @@ impl Queue {
     /// Takes the entries with these ids out; ids of others are ignored.
     pub(crate) fn consume(&mut self, ids: &[EntryId], mut consumed: impl FnMut(QueuedEntry)) {
         let mut rest = ids.iter();
-        // Who fetches answers what it got, in its order: that is the front of the queue.
+        // A receiver mostly consumes what it received, in that order: the front of the queue.
         while let (Some(id), Some(front)) = (rest.as_slice().first(), self.entries.front()) {
             if *id != front.id {
                 break;
@@ -88,8 +89,9 @@ impl Queue {
         });
     }
 
-    /// The oldest entries with ids above `after`, as many as one answer may have together with those up to `after`
-    /// that are still here; at least one if none of those is here.
+    /// The oldest entries with ids above `after`, within the bounds of an answer. Entries up to
+    /// `after` that aren't consumed count into the bounds. Without such entries there is at least
+    /// one, if there is one.
     fn received_after(&self, after: Option<EntryId>, bounds: &Bounds) -> Vec<Entry> {
         let start = self.first_after(after);
         let mut bytes: usize =
@@ -130,10 +132,10 @@ impl Queue {
         self.entries.iter().any(|it| kinds.contains(&it.qualifier))
     }
 
-    /// The oldest entries, as many as one answer may have, at least one if there is one.
+    /// The oldest entries, within the bounds of an answer; at least one if there is one.
     ///
-    /// An assignment and an upgrade never share an answer: a player that gets both takes the end of its old
-    /// connection for the end of the new one.
+    /// An assignment and an upgrade never share an answer. A player that received both could
+    /// mistake the end of its old connection for the end of the new one.
     pub(crate) fn answer(&self, bounds: &Bounds) -> Vec<Entry> {
         let mut bytes: usize = 0;
         let mut exclusive = None;
@@ -152,30 +154,30 @@ impl Queue {
     }
 }
 
-/// A mailbox's queue and who waits at it.
+/// A mailbox's queue, and the receivers that wait at it.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     pub(crate) queue: Queue,
     pub(crate) closed: bool,
     /// The newest entry that was in an answer of this process.
     received: Option<EntryId>,
-    /// There is one only after somebody has waited.
+    /// There is one only after a receiver has waited.
     waiter: Option<Arc<Notify>>,
 }
 
-/// What a receiver gets.
+/// The outcome of one attempt to receive.
 pub(crate) enum Received {
-    /// What it gets now; empty only if it doesn't wait.
+    /// The entries; empty only if the receiver doesn't wait.
     Entries(Vec<Entry>),
-    /// Nothing yet; the future ends when it is worth trying again.
+    /// There is nothing yet; the future ends when the receiver should try again.
     Wait(OwnedNotified),
     /// The mailbox is closed, and the receiver has received everything.
     Closed,
 }
 
 impl Inbox {
-    /// Receives what comes after `after`, or everything that isn't consumed. `waits`: the caller waits for an
-    /// arrival when there is nothing.
+    /// Receives the entries after `after`, or all that aren't consumed. `waits`: the caller waits
+    /// for an arrival when there is nothing.
     pub(crate) fn receive(&mut self, after: Option<EntryId>, bounds: &Bounds, waits: bool) -> Received {
         let entries = match after {
             None => self.queue.answer(bounds),
@@ -201,15 +203,15 @@ impl Inbox {
         self.wake(deferred);
     }
 
-    /// Wakes who waits.
+    /// Wakes all receivers that wait.
     pub(crate) fn wake(&mut self, deferred: &mut DeferredWakeups<'_>) {
-        // One wake is for all: who waits longer takes the mailbox's waiter again.
+        // One call wakes all receivers; one that waits again makes a new waiter.
         if let Some(waiter) = self.waiter.take() {
             deferred.receiver(&waiter);
         }
     }
 
-    /// What no answer of this process had, oldest first.
+    /// The entries that no answer of this process had, oldest first.
     pub(crate) fn unreceived(&self) -> impl Iterator<Item = &QueuedEntry> {
         self.queue.iter().filter(|it| Some(it.id) > self.received)
     }
@@ -284,7 +286,7 @@ mod tests {
             };
             let mut queue = queue(entry.iter().copied());
             let (mut seen, mut unconsumed) = (Vec::new(), Vec::<Entry>::new());
-            // In the end everything is consumed, and so nothing stands in the way of the rest.
+            // In the end everything is consumed, so that the rest fits into the answers.
             let rounds = consumed_each_time.into_iter().chain(std::iter::repeat_n(usize::MAX, entry.len() + 1));
             for consumed in rounds {
                 let after = seen.last().copied().map(id);

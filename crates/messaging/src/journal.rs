@@ -1,7 +1,7 @@
-//! The journal: what has changed in memory and is to be written, in the order in which it happened.
+//! The journal: the changes in memory that are not committed yet, in order.
 //!
-//! Changes linger in an open batch; when the writer is free it takes the batch, and the next one opens. All that
-//! wait for one batch share one [`Completion`].
+//! Changes linger in an open batch. When the writer is free it takes the batch, and the next one
+//! opens. All that wait for one batch share one [`Completion`].
 
 mod batch;
 mod connection;
@@ -37,17 +37,17 @@ use crate::{
     deferred::DeferredWakeups,
 };
 
-/// What nobody waits for is written after this time at the latest.
+/// A change that no sender waits for is written after this time at the latest.
 const LAZY: Duration = Duration::from_millis(250);
 
-/// What a timer can tell apart.
+/// The resolution of a timer.
 const TIMER: Duration = Duration::from_millis(1);
-/// When that is too coarse: how often others may run before a batch is begun.
+/// For shorter pauses: how often other tasks may run before a batch is begun.
 const YIELDS: usize = 8;
-/// No batch gathers longer than this.
+/// No batch lingers longer than this.
 const LONGEST_LINGER: Duration = Duration::from_millis(2);
 
-/// What is to be written.
+/// The changes that are not committed yet.
 pub(crate) struct Journal {
     state: Mutex<JournalState>,
     /// Wakes the writer.
@@ -75,7 +75,8 @@ impl Journal {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to write: what is written with the answer is in one batch. Locks of mailboxes are taken before.
+    /// Begins to write: all that is written with the guard is in one batch. Take the locks of
+    /// mailboxes first.
     pub(crate) fn write(&self) -> JournalGuard<'_> {
         JournalGuard { journal: self, state: self.lock(), tenures: Tenures::new() }
     }
@@ -85,23 +86,23 @@ impl Journal {
         self.unwritten.load(Ordering::Relaxed) < self.most_unwritten
     }
 
-    /// The tenure that a mailbox is in, where slots are lost one by one.
+    /// The tenure of a mailbox's slot, where slots are lost one by one.
     pub(crate) fn tenure(&self, mailbox: impl Id) -> Option<Arc<Tenure>> {
         if self.ownership.by_slot() { self.ownership.newest(mailbox.slot()) } else { None }
     }
 
-    /// The commit of a batch that somebody else waits for, too.
+    /// The commit of a batch that others wait for, too.
     pub(crate) fn ack_of(&self, completion: &Arc<Completion>) -> AckHandle {
         AckHandle::batch(Arc::clone(completion), self.commit_timeout)
     }
 
-    /// The commit of a batch with something of this mailbox that somebody else waits for, too.
+    /// The commit of a batch that has records of this mailbox and that others wait for, too.
     pub(crate) fn ack_in(&self, mailbox: impl Id, completion: &Arc<Completion>) -> AckHandle {
         self.ack_of(completion).within(self.tenure(mailbox).as_slice())
     }
 
-    /// An ack for a sender's messages that also waits until every control message previously delivered to that sender
-    /// is durable. Otherwise a crash could undo the assignment to which the sender has already replied. Clears
+    /// An ack of a sender's messages that also waits for the backend's last message to that sender.
+    /// Otherwise a crash could undo an assignment that the sender has already answered. Clears
     /// `last_control` when it is durable.
     pub(crate) fn after_control(
         &self,
@@ -115,7 +116,7 @@ impl Journal {
         }
     }
 
-    /// The commit after which everything is durable that was written so far.
+    /// The commit after which everything so far is durable.
     pub(crate) fn so_far(&self, deferred: &mut DeferredWakeups<'_>) -> AckHandle {
         let mut state = self.lock();
         if !state.open.records.is_empty() {
@@ -130,7 +131,7 @@ impl Journal {
         DeferredWakeups::new(&self.doorbell)
     }
 
-    /// Ends everything: who waits is told `outcome`, and so is everybody who comes later.
+    /// Ends the journal: all waits end with `outcome`, also those that begin later.
     pub(crate) fn stop(&self, outcome: BatchOutcome) {
         let mut state = self.lock();
         state.stopped.get_or_insert(outcome);
@@ -147,8 +148,9 @@ impl Journal {
         self.unwritten.store(0, Ordering::Relaxed);
     }
 
-    /// These tenures are lost: what isn't written of them never is, and whoever waits for messages in them learns it
-    /// now. Whoever waits for a batch learns it when the rest of the batch is written.
+    /// Handles the loss of tenures: their unwritten records are never written. A sender that waits
+    /// for messages in them learns of the loss now. A sender that waits for a batch learns of it
+    /// when the rest of the batch is written.
     fn lose(&self, lost: &[Arc<Tenure>]) {
         let slots: Vec<Slot> = lost.iter().map(|it| it.slot()).collect();
         let mut completions = {
@@ -167,8 +169,8 @@ impl Journal {
         completions.drain(..).for_each(|it| it.finish(BatchOutcome::Lost));
     }
 
-    /// Forgets what isn't written yet of a slot: it is loaded from the database, or not served any more. What the
-    /// writer has taken stays, and its fence decides.
+    /// Drops the unwritten records of a slot that is loaded from the database, or not served any
+    /// more. The batch that the writer has taken stays, and its fence decides.
     pub(crate) fn forget(&self, slot: Slot) {
         let mut completions = Vec::new();
         {
@@ -181,7 +183,7 @@ impl Journal {
         completions.iter().for_each(|it| it.finish(BatchOutcome::Lost));
     }
 
-    /// The batch that the writer took last is durable.
+    /// Marks the batch that the writer took last as durable.
     fn written(&self) {
         let (taken, completions) = {
             let mut state = self.lock();
@@ -209,9 +211,9 @@ impl Journal {
         }
     }
 
-    /// Lets the next batch linger for a moment. Those who waited for the last one often speak again at once, and come
-    /// too late when the next batch is begun with whom it finds: then everybody waits for two commits, always. How
-    /// long is worth it depends on how long a commit takes.
+    /// Lets the next batch linger for a moment. Senders that waited for the last commit often send
+    /// again at once. Without the pause they would miss the next batch, and each of them would
+    /// always wait for two commits. A longer commit makes a longer pause worth it.
     async fn linger(&self, last_commits: usize, last_took: Duration) {
         if last_commits < 2 || self.has_enough(last_commits) {
             return;

@@ -1,4 +1,4 @@
-//! The start: mailboxes as the database has them. Nothing but what waits is read, never history.
+//! Loads mailboxes from the database: the entries that wait, and no history.
 
 use futures_util::{TryStreamExt as _, pin_mut};
 use omgservers_api::{
@@ -18,7 +18,8 @@ use crate::{
     shard::{ClientShards, RuntimeShards},
 };
 
-/// One view of all tables, and plans for reading everything, which the session isn't made for.
+/// One snapshot of all tables. The plans are for whole tables, unlike those of the writer's
+/// session.
 const BEGIN: &str = "begin isolation level repeatable read read only; set local statement_timeout = 0; \
      set local idle_in_transaction_session_timeout = 0; set local enable_seqscan = on; set local work_mem = '128MB'; \
      set local plan_cache_mode = force_custom_plan";
@@ -45,14 +46,14 @@ impl IdRange {
     }
 }
 
-/// An entry of the database that no mailbox can take.
+/// An entry in the database without a mailbox.
 pub(crate) struct Orphan {
     pub(crate) mailbox: i64,
     pub(crate) id: i64,
 }
 
-/// Reads the mailboxes in `range`. `now` stands for the time that clients were last heard of: that
-/// the backend was away is no fault of theirs.
+/// Reads the mailboxes in `range`. `now` counts as the clients' last sign of life: a time without a
+/// backend is no fault of theirs.
 pub(crate) async fn load(
     database: &Client,
     range: IdRange,
@@ -117,7 +118,7 @@ async fn each(
     mut read: impl FnMut(&Row) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let rows = database.query_raw(query, [range.0, range.1]).await.map_err(Problem::unavailable)?;
-    // A stream of rows, so that what waits is in memory only once.
+    // A stream of rows, so that each entry is in memory only once.
     pin_mut!(rows);
     while let Some(row) = rows.try_next().await.map_err(Problem::unavailable)? {
         read(&row)?;
@@ -125,7 +126,7 @@ async fn each(
     Ok(())
 }
 
-/// Makes a client one of a runtime's; `false` when there is no such open runtime.
+/// Adds a client to a runtime; `false` when there is no such open runtime.
 fn join(runtimes: &RuntimeShards, runtime: RuntimeId, client: ClientId) -> bool {
     match runtimes.lock(runtime).get_mut(&runtime) {
         Some(mailbox) if !mailbox.inbox.closed => {
@@ -136,7 +137,7 @@ fn join(runtimes: &RuntimeShards, runtime: RuntimeId, client: ClientId) -> bool 
     }
 }
 
-/// Puts an entry where it waits; `false` when there is no such position.
+/// Puts an entry into its queue; `false` when there is no such queue.
 fn put(
     row: &Row,
     mailbox: EntryId,
@@ -146,7 +147,7 @@ fn put(
     let kind: i16 = get(row, 2)?;
     let number: i16 = get(row, 3)?;
     let Some(qualifier) = Qualifier::from_i16(number) else {
-        // A newer version wrote it, and may come back for it.
+        // A newer version of the server wrote it, and may need it when it runs again.
         tracing::warn!(%mailbox, number, "an entry of a mailbox has a qualifier that this version doesn't know");
         return Ok(true);
     };

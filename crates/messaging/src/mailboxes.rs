@@ -26,8 +26,8 @@ use crate::{
 
 /// The mailboxes of this process's slots.
 ///
-/// Locks are taken in this order: shards of clients by number, shards of runtimes by number, the journal; and
-/// never across an await.
+/// The order of locks: shards of clients by number, shards of runtimes by number, the journal. No
+/// lock is held across an await.
 pub struct Mailboxes {
     pub(crate) clients: ClientShards,
     pub(crate) runtimes: RuntimeShards,
@@ -43,14 +43,14 @@ pub struct Mailboxes {
     pub(crate) bounds: Bounds,
     pub(crate) meters: Meters,
     pub(crate) writer: AbortHandle,
-    /// Where slots are loaded from.
+    /// The database that slots are loaded from.
     url: String,
 }
 
 impl Mailboxes {
-    /// Starts the writer on the current runtime, with a connection of its own to `db`. Where this process owns
-    /// all slots it reads what waits first; elsewhere [`load`](Self::load) each slot. Dropping the mailboxes ends
-    /// the writer at once; [`flush`] before. Problems: `unavailable`, `internal`.
+    /// Starts the writer on the current runtime, with a connection of its own to `db`. A process
+    /// that owns all slots loads them first; elsewhere [`load`](Self::load) each slot. Dropping the
+    /// mailboxes ends the writer at once; [`flush`] before. Problems: `unavailable`, `internal`.
     ///
     /// [`flush`]: Messaging::flush
     pub async fn open(
@@ -91,9 +91,9 @@ impl Mailboxes {
         Ok(Arc::new(mailboxes))
     }
 
-    /// Reads the mailboxes of a slot that this process acquired, on a connection of its own beside the writer. What
-    /// is here of an earlier tenure is forgotten first. Serve the tenure afterwards. Problems: `unavailable`,
-    /// `internal`: then nothing of the slot is here.
+    /// Loads the mailboxes of a slot that this process acquired, on a connection of its own.
+    /// Forgets what is in memory of an earlier tenure first. Serve the tenure afterwards. Problems:
+    /// `unavailable`, `internal`; then nothing of the slot is loaded.
     pub async fn load(&self, tenure: &Arc<Tenure>) -> Result<(), Problem> {
         let slot = tenure.slot();
         self.unload(slot);
@@ -115,12 +115,15 @@ impl Mailboxes {
         }
     }
 
-    /// Stops to serve a slot and writes everything that is known of it. When this returns the database has all of
-    /// the slot, and no call changes it any more. Problems: `unavailable` when the database doesn't answer in time
-    /// (what is known is still written as soon as it does), `core.not_owner` when the slot was lost before.
+    /// Stops serving a slot and writes all its changes. When this returns, the database has all of
+    /// the slot, and no call changes it any more. Problems:
+    ///
+    /// * `unavailable`: the database doesn't answer in time. The changes are written as soon as it
+    ///   does.
+    /// * `core.not_owner`: the slot was lost before.
     pub async fn freeze(&self, tenure: &Arc<Tenure>) -> Result<(), Problem> {
         self.ownership.drain(tenure);
-        // A call that had a lock before has written before the flush; one that gets a lock later finds the slot
+        // A call that held a lock before has written before the flush. A later call finds the slot
         // draining.
         self.clients.pass();
         self.runtimes.pass();
@@ -131,8 +134,8 @@ impl Mailboxes {
         ack.wait().await
     }
 
-    /// Forgets a slot that this process doesn't serve any more; what isn't written of it never is. Receivers that
-    /// wait for something of the slot answer `core.not_owner`.
+    /// Forgets a slot that this process doesn't serve any more, with its unwritten changes.
+    /// Receivers that wait in the slot answer `core.not_owner`.
     pub fn unload(&self, slot: Slot) {
         let mut deferred = self.journal.deferred();
         let mut memberships = Vec::new();
@@ -172,14 +175,15 @@ impl Mailboxes {
         writing.lazily(&mut deferred);
     }
 
-    /// A process that lost a slot answers nothing about it that others may take for the truth. Ask under the lock
-    /// of the mailbox: a call that passes this ends before the slot is unloaded. Problems: `core.not_owner`.
+    /// Checks that this process serves a mailbox's slot: a process that lost it must not answer
+    /// with stale data. Call this under the lock of the mailbox: then the call ends before the slot
+    /// is unloaded. Problems: `core.not_owner`.
     pub(crate) fn must_serve(&self, mailbox: impl Id) -> Result<(), Problem> {
         if self.ownership.serving(mailbox.slot()) { Ok(()) } else { Err(NOT_OWNER.into()) }
     }
 }
 
-/// What the indexes keep of a client.
+/// The part of a client that the indexes need.
 struct Tracked {
     deployment: DeploymentId,
     closed: bool,

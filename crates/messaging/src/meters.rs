@@ -1,4 +1,4 @@
-//! What operators see.
+//! The metrics of this crate.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use metrics::{
     histogram,
 };
 
-/// Handles that are looked up once.
+/// Handles of the metrics: the recorder finds each only once.
 #[derive(Clone)]
 pub(crate) struct Meters {
     commits: Counter,

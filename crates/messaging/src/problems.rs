@@ -5,7 +5,7 @@ use omgservers_api::{Code, Kind};
 /// There is no such client, or not any more.
 pub const CLIENT_NOT_FOUND: Code =
     Code::new("messaging.client_not_found", "OBJECT_NOT_FOUND", Kind::NotFound, "there is no such client");
-/// The client is another user's.
+/// The client belongs to another user.
 pub const FOREIGN_CLIENT: Code = Code::new(
     "messaging.foreign_client",
     "WRONG_CLIENT_ID",
@@ -15,7 +15,7 @@ pub const FOREIGN_CLIENT: Code = Code::new(
 /// There is no such runtime, or not any more.
 pub const RUNTIME_NOT_FOUND: Code =
     Code::new("messaging.runtime_not_found", "RUNTIME_NOT_FOUND", Kind::NotFound, "there is no such runtime");
-/// The receiver doesn't fetch fast enough.
+/// The receiver doesn't receive fast enough.
 pub const MAILBOX_FULL: Code =
     Code::new("messaging.mailbox_full", "MAILBOX_FULL", Kind::Exhausted, "the receiver's mailbox is full");
 /// The database doesn't write fast enough, or not at all.

@@ -2,7 +2,7 @@
 
 use omgservers_api::interchange::{command, message};
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Qualifier(u8);
 
@@ -25,13 +25,13 @@ const WORDS: &[(u8, &str)] = &[
 impl Qualifier {
     /// A client's new runtime.
     pub(crate) const RUNTIME_ASSIGNMENT: Self = Self(3);
-    /// A client's way to its runtime's room.
+    /// A client's address of its runtime's room.
     pub(crate) const CONNECTION_UPGRADE: Self = Self(4);
     /// The end of a client's session.
     pub(crate) const DISCONNECTION_REASON: Self = Self(5);
-    /// What a runtime says to a client.
+    /// A message of a runtime to a client.
     pub(crate) const SERVER_OUTGOING: Self = Self(6);
-    /// What a client says to a runtime.
+    /// A message of a client to a runtime.
     pub(crate) const HANDLE_MESSAGE: Self = Self(20);
 
     /// The qualifier with this word; `None` for a word that isn't the contract's.
@@ -51,7 +51,7 @@ impl Qualifier {
 
     /// Its word.
     pub(crate) fn word(self) -> &'static str {
-        // The two of the hot path first.
+        // The two words of the hot path come first.
         match self {
             Self::HANDLE_MESSAGE => command::HANDLE_MESSAGE,
             Self::SERVER_OUTGOING => message::SERVER_OUTGOING,

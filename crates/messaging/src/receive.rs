@@ -1,4 +1,4 @@
-//! What clients and runtimes receive, and how they acknowledge it.
+//! How clients and runtimes receive entries and consume them.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Mailboxes {
         }
     }
 
-    /// Waits for something to arrive, or for the end of the mailbox's tenure; `false` when it takes too long.
+    /// Waits for an arrival, or for the end of the mailbox's tenure; `false` after a timeout.
     async fn arrives(&self, mailbox: impl Id, until: Instant, arrival: OwnedNotified) -> bool {
         match self.journal.tenure(mailbox) {
             None => tokio::time::timeout_at(until, arrival).await.is_ok(),
@@ -84,7 +84,8 @@ impl Mailboxes {
             let until = *until.get_or_insert_with(|| Instant::now() + wait);
             waits = self.arrives(runtime, until, arrival).await;
             if waits {
-                // Coalesces: requests of other clients that are already queued on this worker join the answer.
+                // Lets requests that are already queued on this thread run first: their messages
+                // join the answer.
                 tokio::task::yield_now().await;
             }
         }
@@ -110,7 +111,8 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// Drops what a client has consumed. Consumption of an assignment changes the client's status.
+    /// Drops the entries that a client has consumed. Consumption of an assignment changes its
+    /// status.
     pub(crate) fn client_consumed(
         &self,
         client: ClientId,
@@ -125,7 +127,8 @@ impl Mailboxes {
         mailbox.publish();
     }
 
-    /// Drops what was consumed. A message that all its receivers have consumed is safe without the database.
+    /// Drops consumed entries. A message that all its recipients have consumed is safe without the
+    /// database.
     fn drop_consumed(
         &self,
         mailbox: impl Id,

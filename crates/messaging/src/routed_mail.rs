@@ -134,7 +134,7 @@ impl CallHandler for MailHandler {
             }
             ClientSend::NAME => call.answer(move |args: ClientSend| {
                 let messages = MessageRecord::borrow(&args.messages);
-                // Now: the next call must not overtake args.
+                // The send starts here, at once: the next call must not overtake it.
                 mail.client_send(args.user, args.client, &messages, &args.consumed, args.position).safe()
             }),
             ClientReceive::NAME => call.answer(async move |args: ClientReceive| {

@@ -7,7 +7,7 @@ use omgservers_core::Ticks;
 
 use crate::{RuntimeInfo, ack::Completion, inbox::Inbox, journal::RuntimeRow, problems};
 
-/// What is known of a runtime.
+/// The state of a runtime.
 #[derive(Debug)]
 pub(crate) struct RuntimeBox {
     pub(crate) deployment: DeploymentId,
@@ -15,17 +15,18 @@ pub(crate) struct RuntimeBox {
     /// The epoch of its slot when it was opened. Durable: a token of its game server names it.
     pub(crate) opened: u64,
     pub(crate) inbox: Inbox,
-    /// Who is with it: exactly the clients whose route is this runtime.
+    /// Its clients: exactly those whose route is this runtime.
     pub(crate) clients: BTreeSet<ClientId>,
-    /// Its own counter of the last command that was taken.
+    /// Its own counter of the last command that was accepted.
     pub(crate) last_seq: Option<u64>,
-    /// When that is durable.
+    /// The completion of that command.
     pub(crate) accepted: Option<Arc<Completion>>,
-    /// Of what it said last.
+    /// The completion of the messages that it sent last.
     pub(crate) last_sent: Option<Arc<Completion>>,
-    /// When what the backend told it last is durable; forgotten some time after that.
+    /// The completion of the last command of the backend to the runtime; dropped some time after it
+    /// is durable.
     pub(crate) last_control: Option<Arc<Completion>>,
-    /// When it last exchanged.
+    /// The time of its last interchange.
     pub(crate) last_seen: Option<Ticks>,
 }
 
@@ -55,7 +56,7 @@ impl RuntimeBox {
         }
     }
 
-    /// As the database keeps it.
+    /// The row that the database stores.
     pub(crate) fn row(&self, runtime: RuntimeId) -> RuntimeRow {
         RuntimeRow {
             runtime,

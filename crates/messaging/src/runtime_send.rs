@@ -1,4 +1,4 @@
-//! What runtimes say.
+//! How runtimes send.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,14 +23,14 @@ use crate::{
     shard::Locked,
 };
 
-/// Most bytes that one message may become: it is written in one batch, and a parameter of a statement of `PostgreSQL`
-/// has less than 1 GiB.
+/// Most bytes of all copies of one message. One batch writes them, and a parameter of a statement
+/// in `PostgreSQL` has less than 1 GiB.
 const MOST_BYTES_OF_A_SEND: usize = 512 << 20;
 
-/// What a runtime says, as it is written.
+/// The state of one send of a runtime.
 struct Broadcast<'a> {
     writing: Option<JournalGuard<'a>>,
-    /// That of the runtime's newest messages.
+    /// The completion of the runtime's newest messages.
     completion: Option<Arc<Completion>>,
 }
 
@@ -45,10 +45,10 @@ impl Mailboxes {
         let mut receivers = self.receivers(runtime, to)?;
         let body: Body = ["{\"message\":", message.get(), "}"].concat().into();
         let mut deferred = self.journal.deferred();
-        // All at once, so that the counter and all that it counts are in one batch.
+        // All at once, so that the counter and its messages are in one batch.
         let mut clients = self.clients.lock_some(receivers.iter().copied());
         if matches!(to, To::All) {
-            // Who has left since isn't one of all any more.
+            // A client that has left since isn't a recipient any more.
             receivers.retain(|it| clients.get(*it).is_some_and(|it| it.route == Some(runtime)));
         }
         let mut shard = self.runtimes.lock(runtime);
@@ -83,7 +83,7 @@ impl Mailboxes {
         Ok((commit, missed))
     }
 
-    /// Whom it is for, each once, by id.
+    /// The recipients, each once, by id.
     fn receivers(&self, runtime: RuntimeId, to: To<'_>) -> Result<SmallVec<[ClientId; 1]>, Problem> {
         match to {
             To::One(client) => Ok(smallvec![client]),
@@ -102,7 +102,8 @@ impl Mailboxes {
         }
     }
 
-    /// Puts it into the mailboxes of those who are with the runtime and have room; the others.
+    /// Puts the message into the mailboxes of the recipients that are with the runtime and have
+    /// capacity. Answers the other recipients.
     fn deliver<'a>(
         &'a self,
         runtime: RuntimeId,
@@ -166,7 +167,7 @@ impl Mailboxes {
         Ok((writing.commit(&mut deferred), true))
     }
 
-    /// When the command of this counter, if it was seen before, is durable.
+    /// The ack handle of the command with this counter, if it was accepted before.
     fn original(
         &self,
         runtime: RuntimeId,
@@ -180,7 +181,7 @@ impl Mailboxes {
         Some(mailbox.accepted.as_ref().map(|it| self.journal.ack_in(runtime, it)).unwrap_or_default())
     }
 
-    /// Notes a runtime's counter; whether it is written.
+    /// Notes a runtime's counter; answers whether it is written.
     fn count<'a>(
         &'a self,
         runtime: RuntimeId,

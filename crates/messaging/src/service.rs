@@ -1,4 +1,4 @@
-//! The contract of this crate with the others.
+//! The service of the mailboxes, which the other crates call.
 
 use std::time::Duration;
 
@@ -15,35 +15,35 @@ use crate::AckHandle;
 /// Raw JSON, shared by all mailboxes that it is in.
 pub type Body = ByteString;
 
-/// What waits in a mailbox.
+/// An entry of a mailbox.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// Grows within a mailbox, for ever.
     pub id: EntryId,
     /// One of the constants of `omgservers_api::interchange::{message, command}`.
     pub qualifier: &'static str,
-    /// Its fields, byte for byte as they came.
+    /// Its fields, byte for byte as the sender sent them.
     pub body: Body,
 }
 
 /// A mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mailbox {
-    /// A player's.
+    /// The mailbox of a client.
     Client(ClientId),
-    /// A game server's.
+    /// The mailbox of a runtime.
     Runtime(RuntimeId),
 }
 
 /// A change of mailboxes and routes. `matchmaking` makes them.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Opens the mailbox of a client that has no runtime yet. Opening one that is there, open or closed, changes
-    /// nothing.
+    /// Opens the mailbox of a client that has no runtime yet. Opening one that is there, open or
+    /// closed, changes nothing.
     OpenClient {
         /// The session.
         client: ClientId,
-        /// Whose it is.
+        /// The user that it belongs to.
         user: UserId,
         /// What it plays.
         deployment: DeploymentId,
@@ -59,8 +59,9 @@ pub enum Op {
         /// How long its messages live.
         delivery: Delivery,
     },
-    /// Puts an entry into a mailbox, whatever its bounds: what the backend itself says is never refused, and it is
-    /// durable whatever the mailbox's delivery. Into a closed or unknown one nothing is put.
+    /// Puts an entry of the backend itself into a mailbox. It is never refused by the mailbox's
+    /// bounds, and it is durable also in an ephemeral mailbox. Nothing is put into a closed or
+    /// unknown mailbox.
     Push {
         /// Where to.
         to: Mailbox,
@@ -69,8 +70,8 @@ pub enum Op {
         /// Its fields.
         body: Body,
     },
-    /// Puts an entry into a client's mailbox if the client's [assignment](ClientInfo::assignment) is still this one
-    /// when the ops are checked; else nothing is put.
+    /// Puts an entry into a client's mailbox if the client's [assignment](ClientInfo::assignment)
+    /// is still this one when the ops are checked; else nothing is put.
     PushAssigned {
         /// Where to.
         client: ClientId,
@@ -81,19 +82,19 @@ pub enum Op {
         /// Its fields.
         body: Body,
     },
-    /// Sets the runtime that a client's messages go to. Messages that waited for one go to it, in order. Both must be
-    /// open; only clearing a route is always possible.
+    /// Sets the runtime that receives a client's messages. Messages that waited for a runtime move
+    /// to it, in order. Both mailboxes must be open; only clearing a route is always possible.
     Route {
         /// The session.
         client: ClientId,
         /// Where to; `None` lets messages wait again.
         to: Option<RuntimeId>,
     },
-    /// Closes a mailbox: nothing is taken or delivered any more. A client may still fetch what waits for it. Its
-    /// route is cleared. What clients said to a runtime that is closed, and what it never got, waits for their
-    /// next runtime.
+    /// Closes a mailbox: nothing is accepted or delivered any more. A closed client may still
+    /// receive the entries that wait for it; its route is cleared. Messages that a closed runtime
+    /// never received wait for the next runtime of their senders.
     Close(Mailbox),
-    /// Forgets a mailbox with everything in it.
+    /// Removes a mailbox with all its entries.
     Remove(Mailbox),
 }
 
@@ -120,19 +121,19 @@ pub enum To<'a> {
 /// A client's mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// Whose it is.
+    /// The user that it belongs to.
     pub user: UserId,
     /// What it plays.
     pub deployment: DeploymentId,
     /// The runtime that it is with.
     pub route: Option<RuntimeId>,
-    /// The number of its newest assignment: durable, and grows by one with each change of the route, also with one
-    /// back to the same runtime. A restart of the server is no change.
+    /// The durable number of its newest assignment. It grows by one with each change of the route,
+    /// also with one back to the same runtime. A restart of the server is no change.
     pub assignment: u64,
     /// Nothing is delivered any more.
     pub closed: bool,
-    /// When the client was last heard of; the start of this process if it wasn't since, and when it was closed if it
-    /// wasn't since.
+    /// The client's last sign of life. The start of this process counts as one, and so does the
+    /// close of the client.
     pub last_seen: Ticks,
 }
 
@@ -152,19 +153,20 @@ pub struct RuntimeInfo {
     pub deployment: DeploymentId,
     /// How many clients are with it.
     pub clients: usize,
-    /// The epoch of its slot when the mailbox was opened. It stays over restarts, so that a game server's token
-    /// does; a mailbox that is opened again after another process owned the slot has another one.
+    /// The epoch of its slot when the mailbox was opened. A restart doesn't change it, so a game
+    /// server's token stays valid. A mailbox that is opened again after another process owned the
+    /// slot has another epoch.
     pub opened: u64,
-    /// When the runtime last exchanged; `None` if it didn't since this process started.
+    /// The runtime's last interchange; `None` if there was none since this process started.
     pub last_seen: Option<Ticks>,
     /// Its own counter of the last command that was [accepted](Messaging::runtime_accept).
     pub last_seq: Option<SenderSeq>,
 }
 
-/// How many mailboxes there are, and how much waits in them.
+/// The number of mailboxes, and of the entries in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MailboxDepths {
-    /// Mailboxes of clients, also of closed ones that aren't forgotten yet.
+    /// Mailboxes of clients, closed ones included.
     pub clients: usize,
     /// Mailboxes of runtimes.
     pub runtimes: usize,
@@ -178,25 +180,29 @@ pub struct MailboxDepths {
 
 /// Mailboxes of the slots that this node serves.
 ///
-/// A method that changes a mailbox does so in memory at once, in the order of the calls, and answers an
-/// [`AckHandle`]. The change is safe only after [`AckHandle::wait`]: acknowledge it to nobody before.
+/// A method that changes a mailbox does so in memory at once, in the order of the calls, and
+/// answers an [`AckHandle`]. The change is safe only after [`AckHandle::wait`]: don't acknowledge
+/// it before.
 ///
-/// Every mailbox that a call names must be in a slot that this node serves; else the call answers `core.not_owner`
-/// or, where it can't answer a problem, what it answers for an unknown mailbox. Messages of clients pass
-/// `client_send` and `client_receive`, those of runtimes `runtime_send`, `runtime_accept`, `runtime_ack` and
-/// `runtime_receive`.
+/// Every mailbox that a call names must be in a slot that this node serves. Otherwise the call
+/// answers `core.not_owner`, or treats the mailbox as unknown where it can't answer a problem.
+/// Messages of clients pass `client_send` and `client_receive`, those of runtimes `runtime_send`,
+/// `runtime_accept`, `runtime_ack` and `runtime_receive`.
 #[async_trait::async_trait]
 pub trait Messaging: Send + Sync {
-    /// Applies `ops` in order: all of them or, when there is a problem, none. They become visible together and
-    /// durable in one commit. Problems: `messaging.runtime_not_found` and `messaging.client_not_found` for a route
-    /// whose ends aren't open, `core.no_ids`, `core.not_owner`.
+    /// Applies `ops` in order: all of them or, when there is a problem, none. They become visible
+    /// together, and durable in one commit. Problems: `messaging.runtime_not_found` and
+    /// `messaging.client_not_found` for a route whose ends aren't open, `core.no_ids`,
+    /// `core.not_owner`.
     fn apply(&self, ops: Vec<Op>) -> Result<AckHandle, Problem>;
 
-    /// Drops what the client has consumed and enqueues its messages, in the order of the calls. Acknowledge the
-    /// messages after [`AckHandle::wait`]. A repeated counter is acknowledged and not delivered again. A message of
-    /// a client without a runtime is queued for its first one. `None`: the mailbox is closed, and nothing was
-    /// enqueued. Problems: `messaging.client_not_found`, `messaging.foreign_client` (400 WRONG_CLIENT_ID),
-    /// `messaging.mailbox_full` and `messaging.backlog` (only the consumption was accepted), `core.not_owner`.
+    /// Drops the entries that the client has consumed and enqueues its messages, in the order of
+    /// the calls. Acknowledge the messages after [`AckHandle::wait`]. A repeated counter is
+    /// acknowledged and not delivered again. A message of a client without a runtime is queued for
+    /// its first one. `None`: the mailbox is closed, and nothing was enqueued. Problems:
+    /// `messaging.client_not_found`, `messaging.foreign_client` (400 WRONG_CLIENT_ID),
+    /// `messaging.mailbox_full` and `messaging.backlog` (only the consumption was accepted),
+    /// `core.not_owner`.
     fn client_send(
         &self,
         user: UserId,
@@ -205,14 +211,15 @@ pub trait Messaging: Send + Sync {
         consumed: &[EntryId],
     ) -> Result<Option<AckHandle>, Problem>;
 
-    /// Drops what the client has consumed and answers its entries, oldest first, within the bounds of an answer.
-    /// When there are none, waits up to `wait` for one to arrive.
+    /// Drops the entries that the client has consumed and answers the others, oldest first, within
+    /// the bounds of an answer. When there are none, waits up to `wait` for one to arrive.
     ///
-    /// Without `after` it answers everything that isn't consumed; an assignment and an upgrade never share that
-    /// answer. With `after` it answers only later entries; those up to `after` that aren't consumed count into the
-    /// bounds, so that a client that doesn't consume receives no more. `None`: the mailbox is closed, and the client
-    /// has received everything. The call and the end of its wait are signs of life. Cancel-safe: a dropped future
-    /// loses nothing. Problems: `messaging.client_not_found`, `messaging.foreign_client`, `core.not_owner`.
+    /// Without `after` it answers everything that isn't consumed; an assignment and an upgrade
+    /// never share that answer. With `after` it answers only later entries. Entries up to `after`
+    /// that aren't consumed count into the bounds: a client that doesn't consume receives no more.
+    /// `None`: the mailbox is closed, and the client has received everything. The call and the end
+    /// of its wait are signs of life. Cancel-safe: a dropped future loses nothing. Problems:
+    /// `messaging.client_not_found`, `messaging.foreign_client`, `core.not_owner`.
     async fn client_receive(
         &self,
         user: UserId,
@@ -222,15 +229,18 @@ pub trait Messaging: Send + Sync {
         wait: Duration,
     ) -> Result<Option<Vec<Entry>>, Problem>;
 
-    /// Watches a client's assignment; the receiver ends when the mailbox is removed. `None` for an unknown client.
+    /// Watches a client's assignment; the receiver ends when the mailbox is removed. `None` for an
+    /// unknown client.
     fn client_watch(&self, client: ClientId) -> Option<watch::Receiver<AssignmentStatus>>;
 
-    /// Sends one message of a runtime to clients that are with it, as one SERVER_OUTGOING_MESSAGE each that share
-    /// one payload, 512 MiB in all at most. Answers the clients that got none because they aren't with the runtime
-    /// or their mailbox is full. With the runtime's own counter: a command whose counter, or a later one, was
-    /// accepted before isn't sent again, the answer names no client, and the handle is that of the original. Counter
-    /// and messages become durable together, and when there is a problem neither is accepted. Problems:
-    /// `messaging.runtime_not_found`, `messaging.backlog`, `core.not_owner`.
+    /// Sends one message of a runtime to clients that are with it. Each client gets one
+    /// SERVER_OUTGOING_MESSAGE; they share one payload, and have 512 MiB in all at most. Answers
+    /// the clients that got no message: they aren't with the runtime, or their mailbox is full.
+    ///
+    /// `seq` is the runtime's own counter. A command is not sent again when its counter, or a later
+    /// one, was accepted before. The answer then names no client, and has the handle of the
+    /// original. Counter and messages become durable together; when there is a problem, neither is
+    /// accepted. Problems: `messaging.runtime_not_found`, `messaging.backlog`, `core.not_owner`.
     fn runtime_send(
         &self,
         runtime: RuntimeId,
@@ -239,18 +249,20 @@ pub trait Messaging: Send + Sync {
         message: &RawValue,
     ) -> Result<(AckHandle, Vec<ClientId>), Problem>;
 
-    /// Accepts the counter of a runtime's command that sends nothing. `false` when this counter, or a later one, was
-    /// accepted before; the handle is then that of the original. Problems: `messaging.runtime_not_found`,
-    /// `core.not_owner`.
+    /// Accepts the counter of a runtime's command that sends nothing. `false` when this counter, or
+    /// a later one, was accepted before; the handle is then that of the original. Problems:
+    /// `messaging.runtime_not_found`, `core.not_owner`.
     fn runtime_accept(&self, runtime: RuntimeId, seq: SenderSeq) -> Result<(AckHandle, bool), Problem>;
 
-    /// Drops what the runtime has consumed. Senders whose messages all receivers have consumed are acknowledged at
-    /// once. Problems: `messaging.runtime_not_found`, `core.not_owner`.
+    /// Drops the entries that the runtime has consumed. A sender is acknowledged at once when all
+    /// recipients have consumed its messages. Problems: `messaging.runtime_not_found`,
+    /// `core.not_owner`.
     fn runtime_ack(&self, runtime: RuntimeId, consumed: &[EntryId]) -> Result<(), Problem>;
 
-    /// Answers what the runtime hasn't consumed, oldest first, within the bounds of an answer. When there is
-    /// nothing, waits up to `wait` for an entry to arrive. The call and the end of its wait are signs of life.
-    /// Cancel-safe. Problems: `messaging.runtime_not_found` (404 RUNTIME_NOT_FOUND), `core.not_owner`.
+    /// Answers the entries that the runtime hasn't consumed, oldest first, within the bounds of an
+    /// answer. When there is nothing, waits up to `wait` for an entry to arrive. The call and the
+    /// end of its wait are signs of life. Cancel-safe. Problems: `messaging.runtime_not_found` (404
+    /// RUNTIME_NOT_FOUND), `core.not_owner`.
     async fn runtime_receive(&self, runtime: RuntimeId, wait: Duration) -> Result<Vec<Entry>, Problem>;
 
     /// A client's mailbox.
@@ -259,22 +271,24 @@ pub trait Messaging: Send + Sync {
     fn runtime(&self, runtime: RuntimeId) -> Option<RuntimeInfo>;
     /// The clients that are with a runtime, by id.
     fn clients_of(&self, runtime: RuntimeId) -> Vec<ClientId>;
-    /// The clients' mailboxes of a deployment, by id, closed ones included. Its cost grows with what it answers.
+    /// The clients' mailboxes of a deployment, by id, closed ones included. Its cost grows with
+    /// what it answers.
     fn clients_in(&self, deployment: DeploymentId) -> Vec<(ClientId, ClientInfo)>;
     /// The deployments that have clients' mailboxes, by id.
     fn deployments(&self) -> Vec<DeploymentId>;
     /// All open runtimes' mailboxes, by id; for the start and for sweeps.
     fn runtimes(&self) -> Vec<(RuntimeId, RuntimeInfo)>;
 
-    /// Open clients without a sign of life since `before`, at most `most`. Its cost grows with what it answers and
-    /// with the clients that were active since, not with the number of mailboxes. It may name a client again.
+    /// Open clients without a sign of life since `before`, at most `most`. Its cost grows with what
+    /// it answers and with the clients that were active since, not with the number of mailboxes. It
+    /// may name a client again.
     fn idle_clients(&self, before: Ticks, most: usize) -> Vec<ClientId>;
-    /// Closed clients' mailboxes that were not fetched from since `before`, at most `most`.
+    /// Closed clients that have not received since `before`, at most `most`.
     fn abandoned_clients(&self, before: Ticks, most: usize) -> Vec<ClientId>;
 
-    /// Waits until every change so far is durable, consumption included. For a clean stop. Problems: `unavailable`,
-    /// `core.not_owner`.
+    /// Waits until every change so far is durable, consumption included. For a clean stop.
+    /// Problems: `unavailable`, `core.not_owner`.
     async fn flush(&self) -> Result<(), Problem>;
-    /// How much there is, for operators. Visits every mailbox, shard by shard.
+    /// The number of mailboxes and entries, for operators. Visits every mailbox, shard by shard.
     fn depths(&self) -> MailboxDepths;
 }

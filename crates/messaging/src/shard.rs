@@ -11,14 +11,14 @@ use smallvec::SmallVec;
 
 use crate::{client_box::ClientBox, runtime_box::RuntimeBox};
 
-/// Ids are made by us, so that nobody can choose colliding ones; a fast hash is enough.
+/// The backend makes the ids, so no caller can choose colliding ones; a fast hash is enough.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Shards sit in cache lines of their own, so that neighbours don't slow each other down.
 #[repr(align(128))]
 struct Shard<K, V>(Mutex<Map<K, V>>);
 
-/// A map in [`SHARDS`] shards.
+/// A map by mailbox id in [`SHARDS`] shards.
 pub(crate) struct MailboxShards<K, V>(Vec<Shard<K, V>>);
 
 /// Clients' mailboxes.
@@ -53,7 +53,7 @@ impl<K: Id + Hash, V> MailboxShards<K, V> {
         self.0[index & (SHARDS - 1)].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks the shards of these ids, in an order that is the same for everybody.
+    /// Locks the shards of these ids, always in the same order.
     pub(crate) fn lock_some(&self, ids: impl IntoIterator<Item = K>) -> Locked<'_, K, V> {
         let mut indices: SmallVec<[usize; 1]> = ids.into_iter().map(shard_of).collect();
         indices.sort_unstable();
@@ -61,19 +61,19 @@ impl<K: Id + Hash, V> MailboxShards<K, V> {
         Locked(indices.into_iter().map(|it| (it, self.lock_at(it))).collect())
     }
 
-    /// Locks everything.
+    /// Locks all shards.
     pub(crate) fn lock_all(&self) -> Locked<'_, K, V> {
         Locked((0..SHARDS).map(|it| (it, self.lock_at(it))).collect())
     }
 
-    /// Waits until nobody holds a lock that was taken before this.
+    /// Waits for the release of every lock that was taken before.
     pub(crate) fn pass(&self) {
         for index in 0..SHARDS {
             drop(self.lock_at(index));
         }
     }
 
-    /// Takes everything of a slot out. Locks one shard at a time.
+    /// Takes out all values of a slot. Locks one shard at a time.
     pub(crate) fn remove_slot(&self, slot: Slot) -> Vec<(K, V)> {
         let mut removed = Vec::new();
         for index in 0..SHARDS {
@@ -82,7 +82,7 @@ impl<K: Id + Hash, V> MailboxShards<K, V> {
         removed
     }
 
-    /// What `read` makes of each of a slot, in no order. Locks one shard at a time.
+    /// What `read` makes of each value of a slot, in no order. Locks one shard at a time.
     pub(crate) fn collect_slot<T>(&self, slot: Slot, mut read: impl FnMut(&V) -> Option<T>) -> Vec<(K, T)> {
         let mut all = Vec::new();
         for index in 0..SHARDS {
@@ -93,14 +93,14 @@ impl<K: Id + Hash, V> MailboxShards<K, V> {
         all
     }
 
-    /// Looks at each, in no order. Locks one shard at a time.
+    /// Visits each value, in no order. Locks one shard at a time.
     pub(crate) fn each(&self, mut visit: impl FnMut(&V)) {
         for index in 0..SHARDS {
             self.lock_at(index).values().for_each(&mut visit);
         }
     }
 
-    /// What `read` makes of each, by id. Locks one shard at a time.
+    /// What `read` makes of each value, by id. Locks one shard at a time.
     pub(crate) fn collect<T>(&self, mut read: impl FnMut(&V) -> Option<T>) -> Vec<(K, T)> {
         let mut all = Vec::new();
         for index in 0..SHARDS {

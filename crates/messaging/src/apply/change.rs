@@ -1,4 +1,4 @@
-//! Steps that can't fail.
+//! Carries out checked ops, which can't fail.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     runtime_box::RuntimeBox,
 };
 
-/// Carries steps out.
+/// Carries checked ops out.
 pub(super) struct Change<'g, 'a, 'j> {
     pub(super) locked: &'g mut LockedMailboxes<'a>,
     pub(super) writing: JournalGuard<'j>,
@@ -28,9 +28,9 @@ pub(super) struct Change<'g, 'a, 'j> {
     pub(super) closed: Vec<ClientId>,
     /// Mailboxes of clients that were opened or removed, in order.
     pub(super) memberships: Vec<Membership>,
-    /// Clients that may stand elsewhere now.
+    /// Clients whose assignment status may have changed.
     pub(super) moved: Vec<ClientId>,
-    /// Runtimes that got a control message.
+    /// Runtimes that got a command of the backend.
     pub(super) commanded: Vec<RuntimeId>,
 }
 
@@ -58,7 +58,8 @@ impl Change<'_, '_, '_> {
         }
     }
 
-    /// Tells those who follow clients. Last of all, so that nobody sees a part.
+    /// Publishes the status of the clients that moved. Comes last, so that no watcher sees a part
+    /// of the change.
     pub(super) fn publish(&mut self) {
         let last = self.writing.last();
         for client in std::mem::take(&mut self.moved) {
@@ -86,7 +87,7 @@ impl Change<'_, '_, '_> {
         }
     }
 
-    /// What the backend itself says is durable whatever the mailbox's delivery.
+    /// Messages of the backend itself are durable, also in an ephemeral mailbox.
     fn push(
         &mut self,
         to: Mailbox,
@@ -118,7 +119,7 @@ impl Change<'_, '_, '_> {
         ids: Vec<EntryId>,
         deferred: &mut DeferredWakeups<'_>,
     ) {
-        // To say again where it is changes nothing.
+        // The same route again changes nothing.
         if self.locked.clients.get(client).is_some_and(|it| it.route != to) {
             self.reassign(client);
         }
@@ -139,7 +140,7 @@ impl Change<'_, '_, '_> {
         self.write_client(client);
     }
 
-    /// Its assignment is another one from now on, and what led to the old runtime's room is void.
+    /// Gives the client a new assignment. Upgrades to the old runtime's room are void.
     fn reassign(&mut self, client: ClientId) {
         let Some(mailbox) = self.locked.clients.get_mut(client) else { return };
         mailbox.reassigned();
@@ -147,7 +148,8 @@ impl Change<'_, '_, '_> {
         self.moved.push(client);
     }
 
-    /// They were taken, so they are delivered whatever the runtime's bounds.
+    /// Moves the messages that wait for a runtime. They were accepted before, so the runtime's
+    /// bounds don't apply.
     fn move_pending(
         &mut self,
         client: ClientId,
@@ -184,7 +186,7 @@ impl Change<'_, '_, '_> {
         let Some(mailbox) = self.locked.clients.get_mut(client) else { return };
         mailbox.inbox.closed = true;
         mailbox.inbox.wake(deferred);
-        // It has from now on the time that it is given to fetch the reason.
+        // From now on the client has a limited time to receive the reason.
         mailbox.last_seen = self.now;
         if let Some(mut pending) = mailbox.pending.take() {
             for entry in pending.take() {
@@ -209,8 +211,8 @@ impl Change<'_, '_, '_> {
         self.write_runtime(runtime);
     }
 
-    /// What was said to the runtime and taken, and never got there, waits with who said it: it was acknowledged.
-    /// In order, and without bounds.
+    /// Messages that the runtime never received wait with their senders again: they were
+    /// acknowledged. They stay in order, and no bounds apply.
     fn give_back(&mut self, runtime: RuntimeId, ids: Vec<(ClientId, EntryId)>) {
         let Some(mailbox) = self.locked.runtimes.get(runtime) else { return };
         let unreceived: Vec<QueuedEntry> =
@@ -236,7 +238,7 @@ impl Change<'_, '_, '_> {
         }
     }
 
-    /// Nobody can fetch from it any more, and nobody is with it.
+    /// Empties the mailbox of a runtime and clears the routes of its clients.
     fn empty_runtime(&mut self, runtime: RuntimeId, deferred: &mut DeferredWakeups<'_>) {
         let Some(mailbox) = self.locked.runtimes.get_mut(runtime) else { return };
         mailbox.inbox.wake(deferred);
@@ -271,7 +273,8 @@ impl Change<'_, '_, '_> {
     }
 }
 
-/// Who said a message to a runtime: the body is ours and begins with it. Of other entries: nobody.
+/// The sender of a message to a runtime: this crate writes the body, which begins with the client.
+/// `None` for other entries.
 pub(super) fn sender_of(entry: &QueuedEntry) -> Option<ClientId> {
     if entry.qualifier != Qualifier::HANDLE_MESSAGE {
         return None;

@@ -1,4 +1,4 @@
-//! Batches: what is written in one transaction.
+//! Batches: the changes that one transaction writes.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,15 +12,15 @@ use tokio::time::Instant;
 use super::Record;
 use crate::ack::{BatchOutcome, Completion};
 
-/// A batch isn't made larger than this, but for changes that belong together.
+/// Most records of a batch; only changes that belong together may exceed it.
 pub(super) const MOST_RECORDS: usize = 4_000;
-/// And it isn't made larger than so many bytes of bodies.
+/// Most bytes of bodies in a batch, with the same exception.
 pub(super) const MOST_BYTES: usize = 4 << 20;
 
 /// No slot is at this epoch.
 const NO_EPOCH: i64 = -1;
 
-/// Takes the completions out whose messages are in lost slots.
+/// Takes out the completions of messages in lost slots.
 pub(super) fn take_lost(completions: &mut Vec<Arc<Completion>>, lost: &[Slot]) -> Vec<Arc<Completion>> {
     completions.extract_if(.., |it| it.slot().is_some_and(|it| lost.contains(&it))).collect()
 }
@@ -33,14 +33,14 @@ pub(crate) struct Batch {
     pub(super) bytes: usize,
     /// How many changes wait for it.
     pub(super) commits: usize,
-    /// Since when somebody waits for it.
+    /// Since when a sender waits for it.
     pub(super) since: Option<Instant>,
     pub(super) completion: Arc<Completion>,
-    /// Of what was said in it.
+    /// The completions of the messages in it.
     pub(super) completions: Vec<Arc<Completion>>,
-    /// Where slots are lost one by one: the tenure of each slot when its first record was made. The fence expects
-    /// its epoch, not the present one. Otherwise a process that lost a slot unnoticed and acquired it again would
-    /// write records of its former tenure.
+    /// The tenure of each slot when its first record was made, where slots are lost one by one. The
+    /// fence expects its epoch, not the present one. Otherwise a process that lost a slot unnoticed
+    /// and acquired it again would write records of its former tenure.
     pub(super) tenures: HashMap<Slot, Arc<Tenure>>,
 }
 
@@ -88,17 +88,17 @@ pub(super) struct JournalState {
     /// Full batches, oldest first. Their numbers have no gaps, and the open one's is the next.
     pub(super) full: VecDeque<Batch>,
     pub(super) open: Batch,
-    /// Of the batch that the writer took last.
+    /// The completion of the batch that the writer took last.
     pub(super) taken: Arc<Completion>,
-    /// Of what was said in that.
+    /// The completions of the messages in that batch.
     pub(super) completions_in_taken: Vec<Arc<Completion>>,
-    /// Somebody waits for the open batch.
+    /// Whether a sender waits for the open batch.
     pub(super) urgent: bool,
-    /// Since when something is in the open batch that nobody waits for.
+    /// Since when the open batch has a record that no sender waits for.
     pub(super) lazy_since: Option<Instant>,
-    /// The writer gathers until so many changes wait for the open batch; 0 when it doesn't.
+    /// The batch lingers until so many changes wait for it; 0 when it doesn't linger.
     pub(super) enough: usize,
-    /// Nothing is written any more, for this reason.
+    /// The outcome with which the journal ended, if it has ended.
     pub(super) stopped: Option<BatchOutcome>,
 }
 
@@ -126,7 +126,7 @@ impl JournalState {
         std::mem::replace(&mut self.open, next)
     }
 
-    /// When everything so far is written.
+    /// The completion with which everything so far is durable.
     pub(super) fn last(&self) -> &Arc<Completion> {
         if self.open.records.is_empty() && self.stopped.is_none() {
             self.full.back().map_or(&self.taken, |it| &it.completion)

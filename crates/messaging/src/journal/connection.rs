@@ -19,15 +19,15 @@ pub(crate) type Backend = (i32, DateTime<Utc>);
 /// Why an attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// These slots are another process's.
+    /// Another process owns these slots.
     Lost(Vec<Slot>),
-    /// Anything else: it is worth another attempt.
+    /// Any other failure: the writer retries.
     Database(String),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        // What PostgreSQL says is in the source, the error itself only says that it said something.
+        // The error's own text doesn't have PostgreSQL's message; its source does.
         Self::Database(error.as_db_error().map_or_else(|| format!("{error:?}"), ToString::to_string))
     }
 }
@@ -41,7 +41,7 @@ impl From<Failure> for Problem {
     }
 }
 
-/// A session.
+/// The session of the writer with PostgreSQL.
 pub(crate) struct JournalSession {
     pub(crate) client: Client,
     pub(crate) backend: Backend,
@@ -79,8 +79,8 @@ impl Statements {
 }
 
 impl JournalSession {
-    /// Connects. What `predecessor` may still be doing is over before this returns: a transaction of an earlier
-    /// session must not come to life behind a later one.
+    /// Connects. Ends `predecessor` first: a transaction of an earlier session must not commit
+    /// after one of a later session.
     pub(crate) async fn open(url: &str, predecessor: Option<Backend>) -> Result<Self, Failure> {
         let client = connect(url).await?;
         if let Some((pid, started)) = predecessor {
@@ -97,15 +97,15 @@ impl JournalSession {
         Ok(Self { client, backend, statements })
     }
 
-    /// The owners of slots, for [`Ownership::compare`].
+    /// The owners of slots, for [`Ownership::compare`](omgservers_core::Ownership::compare).
     pub(crate) async fn owners(&self, expected: &[(i16, i64)]) -> Result<Vec<(i16, i64)>, Error> {
         let numbers: Vec<i16> = expected.iter().map(|it| it.0).collect();
         let rows = self.client.query(sql::OWNERS, &[&numbers]).await?;
         rows.iter().map(|it| Ok((it.try_get(0)?, it.try_get(1)?))).collect()
     }
 
-    /// Writes everything in one transaction and one round trip: all statements are under way before the first
-    /// is answered. `again`: it may have been written before.
+    /// Writes all rows in one transaction and one round trip: all statements are sent before the
+    /// first answer comes. `again`: the rows may have been written before.
     pub(crate) async fn write(
         &self,
         rows: &Rows<'_>,
@@ -128,7 +128,7 @@ impl JournalSession {
             self.seqs(&rows.seqs),
             async { self.client.batch_execute("commit").await.map(|()| 0) },
         );
-        // A transaction that failed answers its commit like one that didn't: every answer counts.
+        // The commit of a failed transaction succeeds, so every answer counts.
         let (begin, fence, a, b, c, d, e, f, g, h, commit) = results;
         for result in [begin, fence, a, b, c, d, e, f, g, h, commit] {
             result?;

@@ -1,4 +1,4 @@
-//! How changes get into the journal.
+//! Adds changes to the journal.
 
 use std::sync::{Arc, MutexGuard, atomic::Ordering};
 
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct JournalGuard<'a> {
     pub(super) journal: &'a Journal,
     pub(super) state: MutexGuard<'a, JournalState>,
-    /// Of the records that were added.
+    /// The tenures of the records that were added.
     pub(super) tenures: Tenures,
 }
 
@@ -31,8 +31,8 @@ impl JournalGuard<'_> {
         }
     }
 
-    /// Notes in which tenure a record is made; one of a tenure that is lost is dropped by the writer. `false` when
-    /// this process never had the slot.
+    /// Notes the tenure in which a record is made; the writer drops the records of a lost tenure.
+    /// `false` when this process never owned the slot.
     fn is_owned(&mut self, record: &Record) -> bool {
         if !self.journal.ownership.by_slot() {
             return true;
@@ -45,7 +45,7 @@ impl JournalGuard<'_> {
         true
     }
 
-    /// Lets records of a slot be added that is still loading.
+    /// Allows records of a slot that is still loading.
     pub(crate) fn adopt(&mut self, tenure: &Arc<Tenure>) {
         self.state.open.tenures.insert(tenure.slot(), Arc::clone(tenure));
     }
@@ -66,8 +66,8 @@ impl JournalGuard<'_> {
         position
     }
 
-    /// Writes a message whose sender waits until it is safe. `completion` is that of the sender's messages so far; it
-    /// is replaced when they are in an earlier batch.
+    /// Writes a message whose sender waits until it is safe. `completion` is that of the sender's
+    /// messages so far; a new one replaces it when they are in an earlier batch.
     pub(crate) fn message(
         &mut self,
         mailbox: i64,
@@ -90,7 +90,8 @@ impl JournalGuard<'_> {
         QueuedEntry { id, qualifier, body, position, completion: completion.clone() }
     }
 
-    /// An entry is consumed: it isn't written if it wasn't yet, else it is deleted.
+    /// Records the consumption of an entry: an unwritten entry is cancelled, a written one is
+    /// deleted.
     pub(crate) fn consumed(&mut self, mailbox: i64, entry: &QueuedEntry) {
         let JournalPosition { batch, record } = entry.position;
         if entry.position == JournalPosition::NOWHERE {
@@ -105,8 +106,8 @@ impl JournalGuard<'_> {
         }
     }
 
-    /// An entry is elsewhere from the open batch on. In an earlier one it stays, for who said it hears that it is safe
-    /// when that is written.
+    /// Records that an entry moves to another mailbox in the open batch. In an earlier batch the
+    /// entry stays, because the commit of that batch acknowledges it to its sender.
     pub(crate) fn moved(&mut self, mailbox: i64, entry: &QueuedEntry) {
         if entry.position.batch == self.state.open.number {
             self.consumed(mailbox, entry);
@@ -115,12 +116,12 @@ impl JournalGuard<'_> {
         }
     }
 
-    /// What everything so far is durable with.
+    /// The completion with which everything so far is durable.
     pub(crate) fn last(&self) -> Arc<Completion> {
         Arc::clone(self.state.last())
     }
 
-    /// Somebody waits until everything so far is durable.
+    /// Commits for a sender that waits until everything so far is durable.
     pub(crate) fn commit(mut self, deferred: &mut DeferredWakeups<'_>) -> AckHandle {
         let (last, commit_timeout) = (self.last(), self.journal.commit_timeout);
         let tenures = std::mem::take(&mut self.tenures);
@@ -128,7 +129,7 @@ impl JournalGuard<'_> {
         AckHandle::batch(last, commit_timeout).within(&tenures)
     }
 
-    /// Somebody waits until what he said is safe.
+    /// Commits for a sender that waits until its messages are safe.
     pub(crate) fn commit_messages(
         mut self,
         completion: Arc<Completion>,
@@ -155,7 +156,7 @@ impl JournalGuard<'_> {
         self.end(deferred);
     }
 
-    /// Nobody waits for it.
+    /// Commits changes that no sender waits for.
     pub(crate) fn lazily(mut self, deferred: &mut DeferredWakeups<'_>) {
         let state = &mut *self.state;
         if !state.urgent && state.lazy_since.is_none() && !state.open.records.is_empty() {

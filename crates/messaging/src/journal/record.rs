@@ -1,4 +1,4 @@
-//! What the journal writes, one change at a time, and the same folded into columns.
+//! The records of the journal, one for each change, and the columns that they are folded into.
 
 use foldhash::{HashMap, HashMapExt as _};
 use omgservers_api::{
@@ -14,7 +14,7 @@ use crate::{Body, qualifier::Qualifier};
 pub(crate) enum EntryKind {
     /// In the mailbox.
     Inbox,
-    /// With the client that said it, until it has a runtime.
+    /// With the client that sent it, until the client has a runtime.
     Pending,
 }
 
@@ -27,8 +27,8 @@ impl EntryKind {
     }
 }
 
-/// The row of a client's mailbox. The counter isn't part of it: it is written with the messages that it counts, so
-/// that it never counts one that is in memory only.
+/// The row of a client's mailbox. The counter isn't part of it: it is written with the messages
+/// that it counts. So it never counts a message that is in memory only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientRow {
     pub(crate) client: ClientId,
@@ -61,18 +61,18 @@ pub(crate) enum Record {
     Consumed { mailbox: i64, id: i64 },
     /// A sender's counter.
     Seq { mailbox: i64, seq: u64 },
-    /// A client's mailbox as it is. Rare, and large: boxed.
+    /// A client's mailbox as it is now. It is rare and large, so it is boxed.
     Client(Box<ClientRow>),
-    /// A client's mailbox is forgotten.
+    /// A client's mailbox is removed.
     ClientGone(i64),
     /// A runtime's mailbox as it is.
     Runtime(Box<RuntimeRow>),
-    /// A runtime's mailbox is forgotten.
+    /// A runtime's mailbox is removed.
     RuntimeGone(i64),
 }
 
 impl Record {
-    /// The slot of the mailbox that it is about; `None` when there is nothing to write any more.
+    /// The slot of its mailbox; `None` when there is nothing to write any more.
     pub(crate) fn slot(&self) -> Option<Slot> {
         match self {
             Self::Cancelled => None,
@@ -91,7 +91,8 @@ pub(crate) fn slot_of(mailbox: i64) -> Option<Slot> {
     Slot::new(u16::try_from(mailbox >> (BLOCK_BITS + COUNTER_BITS)).ok()?)
 }
 
-/// The changes of one batch in columns, as `unnest` takes them. Of several changes of one mailbox the last counts.
+/// The changes of one batch in columns, as `unnest` takes them. Of several changes of one mailbox
+/// the last counts.
 #[derive(Debug, Default)]
 pub(crate) struct Rows<'a> {
     /// Which slots are written.
@@ -136,7 +137,7 @@ impl Seqs {
     }
 }
 
-/// Which slots were seen: one bit for each.
+/// The slots that were seen: one flag for each.
 struct Slots(Vec<bool>);
 
 impl Slots {
@@ -153,7 +154,7 @@ impl Slots {
 }
 
 impl<'a> Rows<'a> {
-    /// Folds `records`, which are in the order in which they happened.
+    /// Folds `records`, which are in the order of the changes.
     pub(crate) fn fold(records: &'a [Record]) -> Self {
         let mut rows = Self::default();
         let mut slots = Slots(vec![false; omgservers_api::ids::SLOTS.into()]);
@@ -225,7 +226,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// What becomes of a mailbox in a batch: first it may go, then it may be there (again).
+/// The change of a mailbox in a batch: it may be deleted first, and then have a new row.
 struct MailboxChange<'a, R> {
     gone: bool,
     row: Option<&'a R>,
@@ -241,7 +242,7 @@ impl<R> MailboxChange<'_, R> {
     const GONE: Self = Self { gone: true, row: None };
 }
 
-/// Those that are there, and the ids of those that go before.
+/// The rows to write, and the ids to delete before.
 fn split<R>(map: HashMap<i64, MailboxChange<'_, R>>) -> (Vec<&R>, Vec<i64>) {
     let gone = map.iter().filter(|it| it.1.gone).map(|it| *it.0).collect();
     (map.into_values().filter_map(|it| it.row).collect(), gone)
@@ -275,7 +276,7 @@ mod tests {
         let records = [row(false), seq(1), Record::ClientGone(CLIENT)];
         let rows = Rows::fold(&records);
         assert_eq!((rows.count(), rows.clients_gone.as_slice()), (1, [CLIENT].as_slice()));
-        // One that goes and comes back starts anew.
+        // A removed mailbox that comes back starts with a new counter.
         let records = [seq(1), Record::ClientGone(CLIENT), row(false), seq(0)];
         let rows = Rows::fold(&records);
         assert_eq!((rows.clients.len(), rows.clients_gone.len()), (1, 1));

@@ -1,28 +1,30 @@
-//! All SQL that writes. Every statement takes whole columns, so that a batch is a handful of statements.
+//! The SQL of the writer. Every statement takes whole columns, so a batch needs only a few
+//! statements.
 
-/// Settings of the writer's session. The plans are made once, and there is only one that they can be: every statement
-/// drives an index by what it is given. A plan that is chosen by statistics is wrong sooner or later, for a queue
-/// table is empty in one minute and full in the next.
+/// Settings of the writer's session. PostgreSQL makes each plan once, and only one plan is
+/// possible: the parameters drive an index. A plan from statistics is wrong sooner or later: a
+/// queue table is empty in one minute and full in the next.
 pub(crate) const SETTINGS: &str = "set statement_timeout = '30s'; set lock_timeout = '10s'; \
      set idle_in_transaction_session_timeout = '10s'; set plan_cache_mode = force_generic_plan; \
      set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
      set enable_mergejoin = off; set jit = off";
 
-/// Which backend serves this session. A process id alone may be another's tomorrow.
+/// The backend of this session. A process id alone isn't enough: PostgreSQL uses it again.
 pub(crate) const BACKEND: &str =
     "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()";
 
-/// Ends the backend of an earlier session and waits until it is gone; no row when it is gone already.
+/// Ends the backend of an earlier session and waits for its end; no row when it has ended before.
 pub(crate) const END_BACKEND: &str =
     "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = $1 and backend_start = $2";
 
-/// Locks the slots against a take-over and fails (division by zero) unless they are still ours: the statements
-/// behind it in the pipeline then fail too, and the commit rolls back.
+/// The fence: locks the slots against another owner, and fails unless this process still owns them.
+/// The failure is a division by zero. The statements behind it in the pipeline then fail too, and
+/// the commit rolls back.
 pub(crate) const FENCE: &str = "\
     select 1 / coalesce(array_agg(epoch order by number) = $2::int8[], false)::int
     from (select number, epoch from core.slot where number = any($1::int2[]) order by number for share) as entry";
 
-/// The slots as they are.
+/// The epochs of slots.
 pub(crate) const OWNERS: &str = "select number, epoch from core.slot where number = any($1::int2[])";
 
 /// New entries.
@@ -30,13 +32,14 @@ pub(crate) const INSERT: &str = "\
     insert into messaging.entry (mailbox_id, id, kind, qualifier, body)
     select * from unnest($1::int8[], $2::int8[], $3::int2[], $4::int2[], $5::text[])";
 
-/// The same when some may be there already: it costs a third more.
+/// The same for entries that may be there already: it costs a third more.
 pub(crate) const INSERT_AGAIN: &str = "\
     insert into messaging.entry (mailbox_id, id, kind, qualifier, body)
     select * from unnest($1::int8[], $2::int8[], $3::int2[], $4::int2[], $5::text[])
     on conflict do nothing";
 
-/// Consumed entries. `offset 0` keeps the planner from turning the join around and reading the whole table.
+/// Consumed entries. `offset 0` keeps the planner from turning the join around and reading the
+/// whole table.
 pub(crate) const CONSUME: &str = "\
     delete from messaging.entry where ctid = any (array(
         select found.ctid
@@ -51,10 +54,10 @@ pub(crate) const SEQ: &str = "\
     insert into messaging.sender as s (id, last_seq) select * from unnest($1::int8[], $2::int8[])
     on conflict (id) do update set last_seq = excluded.last_seq where s.last_seq < excluded.last_seq";
 
-/// Counters of senders that are forgotten.
+/// Counters of removed senders.
 pub(crate) const SEQ_GONE: &str = "delete from messaging.sender where id = any($1::int8[])";
 
-/// Clients' mailboxes as they are.
+/// Clients' mailboxes as they are now.
 pub(crate) const CLIENT: &str = "\
     insert into messaging.client_box (id, user_id, deployment_id, runtime_id, closed, delivery, assignment)
     select * from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::bool[], $6::text[], $7::int8[])
@@ -62,7 +65,7 @@ pub(crate) const CLIENT: &str = "\
         user_id = excluded.user_id, deployment_id = excluded.deployment_id, runtime_id = excluded.runtime_id,
         closed = excluded.closed, delivery = excluded.delivery, assignment = excluded.assignment";
 
-/// Runtimes' mailboxes as they are.
+/// Runtimes' mailboxes as they are now.
 pub(crate) const RUNTIME: &str = "\
     insert into messaging.runtime_box (id, deployment_id, closed, delivery, opened)
     select * from unnest($1::int8[], $2::int8[], $3::bool[], $4::text[], $5::int8[])
@@ -70,8 +73,8 @@ pub(crate) const RUNTIME: &str = "\
         deployment_id = excluded.deployment_id, closed = excluded.closed, delivery = excluded.delivery,
         opened = excluded.opened";
 
-/// Clients that are forgotten. Their entries are consumed one by one: all of them are in memory.
+/// Removed clients. Their entries are consumed one by one: all of them are in memory.
 pub(crate) const CLIENT_GONE: &str = "delete from messaging.client_box where id = any($1::int8[])";
 
-/// Runtimes that are forgotten.
+/// Removed runtimes.
 pub(crate) const RUNTIME_GONE: &str = "delete from messaging.runtime_box where id = any($1::int8[])";

@@ -130,7 +130,8 @@ async fn a_batch_lingers_for_the_senders_that_waited_for_the_last_one_but_not_fo
     entry(&journal, 2, "2");
     first.await.unwrap();
     assert_eq!(journal.take().unwrap().commits, 2);
-    // Nobody comes: it ends by itself, and who was alone isn't waited for at all.
+    // No sender comes: the pause ends by itself. After the commit of a single sender there is no
+    // pause.
     linger().await.unwrap();
     journal.linger(1, slow).await;
     assert!(start.elapsed() < slow / 4);

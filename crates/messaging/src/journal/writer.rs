@@ -1,4 +1,4 @@
-//! The one task that writes.
+//! The task that writes the journal's batches.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,19 +14,20 @@ use super::{
 };
 use crate::{ack::BatchOutcome, meters::Meters};
 
-/// An attempt that takes longer has no connection any more.
+/// An attempt that takes longer has lost its connection.
 const ATTEMPT: Duration = Duration::from_secs(40);
-/// The pauses between attempts. The longest bounds how late the writer notices that the database is back.
+/// The pauses between attempts. The longest one bounds how late the writer notices that the
+/// database is back.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
 
-/// Writes one batch after the other, each for as long as it takes, until all of the data is another process's.
+/// Writes one batch after the other, and retries each, until another process owns all of the data.
 pub(crate) struct Writer {
     url: String,
     journal: Arc<Journal>,
     ownership: Ownership,
     meters: Meters,
     session: Option<JournalSession>,
-    /// Of the session before.
+    /// The backend of the session before.
     predecessor: Option<Backend>,
 }
 
@@ -68,14 +69,14 @@ impl Writer {
         }
     }
 
-    /// Writes what of a batch is still this process's; answers how many rows that was.
+    /// Writes the records of a batch that this process still owns; answers the number of rows.
     async fn write(&mut self, batch: &mut Batch) -> Result<usize, Lost> {
         let mut failures = 0u32;
         let mut again = false;
         self.drop_lost(batch);
         loop {
             let rows = Rows::fold(&batch.records);
-            // Everything in it may have been consumed before it was written, or be of slots that are lost.
+            // Its entries may all have been consumed before, or be in lost slots.
             if rows.count() == 0 {
                 return Ok(0);
             }
@@ -99,13 +100,13 @@ impl Writer {
             tracing::warn!(%reason, rows = count, ?pause, "a batch of messages could not be written; it is tried again");
             self.meters.failed();
             self.predecessor = self.session.take().map(|it| it.backend).or(self.predecessor);
-            // Whether it was written isn't known.
+            // The failed attempt may have committed.
             again = true;
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// What the fence must find: the epochs of when the records were made.
+    /// The epochs that the fence must find: those at which the records were made.
     fn expected(&self, batch: &Batch, rows: &Rows<'_>) -> Result<Vec<(i16, i64)>, Lost> {
         if self.ownership.by_slot() {
             return Ok(batch.expected(&rows.slots));
@@ -113,14 +114,14 @@ impl Writer {
         self.ownership.expected(rows.slots.iter().copied()).map_err(|_not_owner| Lost)
     }
 
-    /// Drops what of a batch is known to be lost before it is begun.
+    /// Drops the records of tenures that are known to be lost.
     fn drop_lost(&self, batch: &mut Batch) {
         let lost: Vec<Slot> = batch.tenures.values().filter(|it| it.is_lost()).map(|it| it.slot()).collect();
         self.drop_slots(batch, &lost);
     }
 
-    /// Drops what of a batch is in lost slots. Their tenures are marked before: an ack of such a record must not
-    /// take the end of the batch for its own.
+    /// Drops the records of lost slots. Marks their tenures first: the end of the batch must not
+    /// acknowledge such a record.
     fn drop_slots(&self, batch: &mut Batch, slots: &[Slot]) {
         if slots.is_empty() {
             return;
@@ -146,7 +147,7 @@ impl Writer {
             none => none.insert(JournalSession::open(&self.url, self.predecessor).await?),
         };
         if again {
-            // The fence fails like everything else does: here it is told apart.
+            // A failure doesn't show whether the fence refused the batch; this comparison does.
             let lost = self.ownership.compare(expected, session.owners(expected).await?);
             if !lost.is_empty() {
                 return Err(Failure::Lost(lost));
@@ -156,5 +157,5 @@ impl Writer {
     }
 }
 
-/// All of the data is another process's.
+/// Another process owns all of the data.
 struct Lost;

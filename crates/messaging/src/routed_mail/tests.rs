@@ -152,7 +152,7 @@ fn recorder(case: &Case) -> Arc<Recorder> {
     Arc::new(Recorder { calls, entries, position: case.position, refuses: case.refuses })
 }
 
-/// A router for tests that don't ask who owns the slot.
+/// A router for tests that don't depend on the slot's owner.
 struct AnySlot(Loopback);
 
 impl Router for AnySlot {

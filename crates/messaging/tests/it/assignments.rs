@@ -1,4 +1,4 @@
-//! Where a client stands: assignments, upgrades, and those who follow them.
+//! A client's assignments and upgrades, and the watchers of its assignment status.
 
 use omgservers_api::{ClientId, RuntimeId, ids::Id as _, interchange::message};
 use omgservers_messaging::{AssignmentStatus, Entry, Mailbox, Messaging as _, Op};

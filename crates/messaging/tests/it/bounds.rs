@@ -1,4 +1,4 @@
-//! What doesn't fit.
+//! Messages that don't fit.
 
 use omgservers_api::{Kind, interchange::message, roles::Delivery};
 use omgservers_messaging::{Bounds, Mailbox, Messaging as _, Op, To, problems};
@@ -27,11 +27,11 @@ async fn a_full_mailbox_refuses_the_whole_request_but_takes_the_consumption() {
     assert!(problem.pause().is_some() && problem.sentence().contains("3 messages"), "{problem}");
     assert!(fixture.fetch(client).await.is_empty(), "consumption counts");
     assert_eq!(fixture.fetch_runtime(runtime).await.len(), 2, "nothing was taken");
-    // A repeated one needs no room, and one fits.
+    // A repeated message needs no capacity, and one more fits.
     fixture.send(client, 1, &["2", "3"]).await.unwrap();
     let got = fixture.fetch_runtime(runtime).await;
     assert_eq!(bodies(&got), ["1", "2", "3"].map(|text| handled(client, text)));
-    // The counters of what was refused are free again.
+    // The counters of refused messages can be used again.
     fixture.consume_runtime(runtime, &ids(&got)).await;
     fixture.send(client, 3, &["4"]).await.unwrap();
     fixture.crash().await;

@@ -1,4 +1,4 @@
-//! What a runtime's own counter promises.
+//! The promises of a runtime's own counter.
 
 use std::sync::{
     Arc,
@@ -86,7 +86,7 @@ async fn what_a_runtime_repeats_after_a_crash_is_sent_exactly_once() {
         fixture.crash().await;
         for (runtime, clients, sent) in &lobbies {
             let sent = sent.load(Ordering::Relaxed);
-            // The last one may have been taken or not: the runtime can't know.
+            // The backend may have accepted the last command or not: the runtime can't know.
             for number in sent.saturating_sub(2)..sent + 2 {
                 let text = raw(&number.to_string());
                 let (_commit, missed) = fixture

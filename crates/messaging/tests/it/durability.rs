@@ -172,7 +172,7 @@ async fn a_consumed_message_is_not_acknowledged_before_what_its_sender_received_
     let (client, runtime) = (fixture.client().await, fixture.runtime().await);
     let sql = fixture.sql().await;
     cut_off(&fixture, &sql).await;
-    // Both hear of each other, and nobody would know after a crash.
+    // The client and the runtime receive their route, which a crash would undo.
     let ops = vec![init(runtime), Op::Route { client, to: Some(runtime) }, welcome(client)];
     let routed = fixture.mailboxes.apply(ops).unwrap();
     let text = raw("1");
@@ -300,13 +300,13 @@ async fn a_crash_in_the_middle_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// Nobody gets into the database any more, and the writer is put out.
+/// Refuses new connections to the database, and ends that of the writer.
 async fn cut_off(fixture: &Fixture, sql: &Client) {
     set_open(fixture, false).await;
     kill(sql).await;
 }
 
-/// Whether anybody gets in. It has to be said from another database.
+/// Allows or refuses new connections. Only a session of another database can change that.
 async fn set_open(fixture: &Fixture, open: bool) {
     let (server, database) = fixture.foundation.test_db.url().rsplit_once('/').unwrap();
     let (admin, connection) = tokio_postgres::connect(&format!("{server}/postgres"), NoTls).await.unwrap();
@@ -327,14 +327,15 @@ async fn kill(sql: &Client) -> usize {
     ended.len()
 }
 
-/// Players who say numbered messages, each the next one when the last is acknowledged.
+/// Players that send numbered messages: each sends the next one after the acknowledgement of the
+/// last.
 struct Load {
     players: JoinSet<()>,
     stop: Arc<AtomicBool>,
     pairs: Vec<(ClientId, RuntimeId, Arc<AtomicU64>)>,
 }
 
-/// What each player knows to be taken.
+/// The messages that each player has an acknowledgement of.
 struct Acknowledged(Vec<(ClientId, RuntimeId, u64)>);
 
 impl Load {
@@ -387,7 +388,8 @@ impl Load {
 }
 
 impl Acknowledged {
-    /// Each message once and in order; `exactly` what is acknowledged, or one more that was on its way.
+    /// Each message is there once and in order. `exactly`: the acknowledged ones; otherwise there
+    /// may be one more that was on its way.
     async fn check(&self, fixture: &Fixture, exactly: bool) {
         for (client, runtime, sent) in &self.0 {
             let mine = format!("{{\"client_id\":\"{client}\",");
@@ -414,7 +416,7 @@ fn large() -> Bounds {
     }
 }
 
-/// Everything that waits, without consuming it.
+/// All entries that wait, without consuming them.
 async fn drain(fixture: &Fixture, runtime: RuntimeId) -> Vec<String> {
     fixture.fetch_runtime(runtime).await.iter().map(|it| it.body.to_string()).collect()
 }

@@ -1,4 +1,4 @@
-//! What players and runtimes notice.
+//! What players and runtimes send and receive.
 
 use std::{
     sync::Arc,

@@ -164,7 +164,8 @@ async fn a_frozen_slot_leaves_nothing_behind_its_flush() {
         let fixture = Arc::clone(&fixture);
         senders.spawn(async move {
             let mut accepted = 0;
-            // What the mailbox has accepted must be in the database after the freeze, acknowledged or not.
+            // What the mailbox has accepted must be in the database after the freeze, acknowledged
+            // or not.
             loop {
                 match fixture.one.send(session, &format!("{sender}{accepted}")) {
                     Ok(_ack) => accepted += 1,

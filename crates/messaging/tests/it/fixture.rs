@@ -52,7 +52,8 @@ impl Fixture {
         Self { foundation, mailboxes, bounds, user, deployment }
     }
 
-    /// What a crash and a new start of the process are: nothing is flushed, slots and ids are taken again.
+    /// Simulates a crash and a new start of the process: nothing is flushed, slots and ids are
+    /// acquired again.
     pub(crate) async fn crash(&mut self) {
         self.mailboxes.0 = None;
         self.foundation.ownership = Ownership::take(&self.foundation.db, "test").await.unwrap();
@@ -95,7 +96,7 @@ impl Fixture {
         self.mailboxes.apply(ops).unwrap().wait().await.unwrap();
     }
 
-    /// A client sends messages with counters from `first` on, waits until they are safe, and receives.
+    /// A client sends messages with counters from `first` on, waits for the ack, and receives.
     pub(crate) async fn send(
         &self,
         client: ClientId,
@@ -125,7 +126,7 @@ impl Fixture {
         self.fetch_runtime(runtime).await
     }
 
-    /// A runtime sends a message and waits until it is safe; the clients that got none.
+    /// A runtime sends a message and waits until it is safe. Answers the clients that got none.
     pub(crate) async fn respond(&self, runtime: RuntimeId, to: To<'_>, text: &str) -> Vec<ClientId> {
         let (ack, missed) = self.mailboxes.runtime_send(runtime, None, to, &raw(text)).unwrap();
         ack.wait().await.unwrap();
@@ -200,12 +201,12 @@ pub(crate) fn ids(entries: &[Entry]) -> Vec<EntryId> {
     entries.iter().map(|it| it.id).collect()
 }
 
-/// As a runtime gets what a client says.
+/// The body of a client's message at its runtime.
 pub(crate) fn handled(client: ClientId, text: &str) -> String {
     format!("{{\"client_id\":\"{client}\",\"message\":{text}}}")
 }
 
-/// Waits until something is so; a test that waits too long fails.
+/// Waits until a condition holds; a test that waits too long fails.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let start = Instant::now();
     while !is_so().await {

@@ -41,13 +41,13 @@ enum Action {
     },
     RemoveClient(usize),
     RemoveRuntime(usize),
-    /// A client says some messages, the first of which may be ones that it has said before.
+    /// A client sends messages; the first of them may be repeated ones.
     Send {
         client: usize,
         repeated: u64,
         fresh: u64,
     },
-    /// A runtime says something, perhaps with its counter, which may be one that it has used before.
+    /// A runtime sends a message, perhaps with its counter, which may be a repeated one.
     RuntimeSend {
         runtime: usize,
         to: Option<usize>,
@@ -113,10 +113,10 @@ struct Kept<I> {
     durable: bool,
     closed: bool,
     waits: Vec<Item>,
-    /// What a crash may bring back.
+    /// Consumed entries that a crash may bring back.
     consumed: Vec<String>,
     last_seq: Option<u64>,
-    /// What a crash leaves of it.
+    /// The part of it that survives a crash.
     durable_seq: Option<u64>,
     route: Option<usize>,
     pending: Vec<Item>,
@@ -150,7 +150,7 @@ impl<I> Kept<I> {
         at.iter().map(|at| got[*at]).collect()
     }
 
-    /// After a crash: what is there is what has to be, and perhaps what was consumed last.
+    /// After a crash all durable entries are there, and perhaps those that were consumed last.
     fn recover(&mut self, found: Vec<String>) {
         self.waits.retain(|it| it.durable);
         let (known, again): (Vec<&String>, Vec<&String>) =
@@ -365,7 +365,7 @@ impl Model {
         }
     }
 
-    /// What the runtime never got waits with its clients again.
+    /// Messages that the runtime never received wait with its clients again.
     fn close(&mut self, runtime: usize) {
         let closing = self.runtimes.get_mut(&runtime).unwrap();
         let waits = std::mem::take(&mut closing.waits);
@@ -453,7 +453,7 @@ fn owned(entries: &[omgservers_messaging::Entry]) -> Vec<String> {
     entries.iter().map(|it| it.body.to_string()).collect()
 }
 
-/// What routes say is the same from both sides, in the model and in the mailboxes.
+/// Routes are the same from both sides, in the model and in the mailboxes.
 fn check_routes(fixture: &Fixture, model: &Model) {
     for known in model.clients.values() {
         let info = fixture.mailboxes.client(known.id).unwrap();

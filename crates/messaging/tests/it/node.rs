@@ -36,7 +36,7 @@ impl Node {
         Self { db: db.clone(), ownership, mint, mailboxes }
     }
 
-    /// Acquires a slot, whoever has it, and serves it.
+    /// Acquires a slot from its present owner, and serves it.
     pub(crate) async fn take(&self, slot: Slot) -> Result<Arc<Tenure>, Problem> {
         let tenure = self.ownership.acquire(&self.db, &self.mint, &[slot]).await?.pop().unwrap();
         self.mailboxes.load(&tenure).await?;
@@ -66,7 +66,7 @@ impl Node {
         Ok(self.mailboxes.client_send(session.user, session.client, &[message], &[])?.unwrap())
     }
 
-    /// What waits for the runtime.
+    /// The entries that wait for the runtime.
     pub(crate) async fn fetch(&self, session: Session) -> Result<Vec<Entry>, Problem> {
         self.mailboxes.runtime_receive(session.runtime, NOW).await
     }

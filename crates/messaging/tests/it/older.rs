@@ -1,4 +1,4 @@
-//! What becomes of mailboxes that an older release wrote.
+//! Mailboxes that an older release wrote.
 
 use omgservers_api::{ClientId, DeploymentId, RuntimeId, UserId, ids::Id as _};
 use omgservers_core::{Db, ManualClock, Mint, Ownership};
@@ -18,7 +18,8 @@ async fn sessions_of_the_first_release_go_on_in_the_slots_that_they_are_in() {
     test_db.migrate_as_before("messaging", &[FIRST]).await;
     let db = test_db.pool(1).await;
     let before = Mint::take(&db).await.unwrap();
-    // As the first release made ids: a client in its user's slot, a runtime and a deployment in slots of their own.
+    // The first release made a client in its user's slot, and a runtime and a deployment in slots
+    // of their own.
     let (user, deployment): (UserId, DeploymentId) = (before.root().unwrap(), before.root().unwrap());
     let (client, runtime): (ClientId, RuntimeId) = (before.child(user).unwrap(), before.root().unwrap());
     let entry: ClientId = before.child(runtime).unwrap();

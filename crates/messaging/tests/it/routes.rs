@@ -1,4 +1,4 @@
-//! Who is with whom.
+//! Routes between clients and runtimes.
 
 use omgservers_api::{
     ClientId, EntryId, RuntimeId,

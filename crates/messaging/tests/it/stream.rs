@@ -1,4 +1,4 @@
-//! What somebody notices who follows a mailbox instead of asking again and again.
+//! What a stream receives from a mailbox.
 
 use std::time::{Duration, Instant};
 
