@@ -1,9 +1,5 @@
 //! The words of the code: the glossary's rules for names, read from the sources themselves.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that can't go on must fail at once; what is wrong is printed line by line"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that can't go on must fail at once")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
