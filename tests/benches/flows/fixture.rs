@@ -77,7 +77,7 @@ impl FlowFixture {
     pub(crate) fn fetch(&self, guests: &mut [Guest], wanted: &'static str) -> anyhow::Result<Vec<String>> {
         let mut fetches: Vec<_> = guests.iter_mut().map(|it| Fetch::new(self.address, it, wanted)).collect();
         finish(self.address, &mut fetches, AT_ONCE)?;
-        fetches.into_iter().map(|it| it.found.context("it wasn't told")).collect()
+        fetches.into_iter().map(|it| it.found.context("it wasn't received")).collect()
     }
 
     /// Invites players into their game server's room: the tokens for their WebSockets.

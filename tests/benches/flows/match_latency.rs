@@ -37,7 +37,7 @@ pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Ve
     let (p50, p99) = (percentile(times.clone(), 50), percentile(times.clone(), 99));
     eprintln!("{MATCHES} matches, one after the other: p50 {p50:.1} ms, p99 {p99:.1} ms");
     Ok(vec![
-        Measurement::new("match_latency_p50", "Last needed ticket to both players told, warm match", "ms")
+        Measurement::new("match_latency_p50", "Last needed ticket to both assignments, warm match", "ms")
             .absolute(p50, Bar::AtMost(10.0)),
         Measurement::new("match_latency_p99", "The same, p99 of 250", "ms").absolute(p99, Bar::AtMost(50.0)),
     ])

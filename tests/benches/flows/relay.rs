@@ -22,6 +22,9 @@ const PLAYERS: usize = 64;
 pub(crate) const PAYLOAD: &str =
     "move 12.5 88.1 heading 271.0 fire 0 jump 1 weapon 3 seed 99120391 at 1700000000123";
 
+/// µs. With quicker commits the processor bounds the 99th percentile, not the commit.
+const QUICK_COMMIT: f64 = 1_000.0;
+
 /// Whether messages are durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
@@ -230,6 +233,9 @@ pub(crate) async fn measure(
             .compared(compared.ours.per_second, "bare relay, same commits", compared.baseline.per_second)
             .ratio(compared.throughput, Bar::AtLeast(0.5)),
             in_commits(&written),
+            Measurement::new("relay_http_p99_relay", "The same p99, against that of the baseline", "µs")
+                .compared(compared.ours.p99, "bare relay, same commits", compared.baseline.p99)
+                .ratio(compared.p99, Bar::AtMost(1.5)),
             Measurement::new("relay_http_cpu", "Durable round trip, time of a core in the server", "µs")
                 .compared(compared.ours.cpu, "bare relay, same commits", compared.baseline.cpu)
                 .ratio(compared.ours.cpu / compared.baseline.cpu, Bar::None),
@@ -253,6 +259,7 @@ pub(crate) async fn measure(
 }
 
 /// The 99th percentile against the time of a commit in the same round. The first round warmed up.
+/// There is no bar for quick commits: a faster commit would miss it.
 fn in_commits(written: &[(Commits, Outcome)]) -> Measurement {
     let written = written.get(1..).unwrap_or_default();
     let p99 = |it: &(Commits, Outcome)| it.1.p99.as_secs_f64() * 1e6;
@@ -269,7 +276,9 @@ fn in_commits(written: &[(Commits, Outcome)]) -> Measurement {
         );
     }
     let ratio = median(written.iter().map(|it| p99(it) / commit(it)));
+    let mean = median(written.iter().map(commit));
+    let bar = if mean < QUICK_COMMIT { Bar::None } else { Bar::AtMost(4.0) };
     Measurement::new("relay_http_p99", "Durable round trips by interchange, 64 players, p99", "µs")
-        .compared(median(written.iter().map(p99)), "a commit", median(written.iter().map(commit)))
-        .ratio(ratio, Bar::AtMost(4.0))
+        .compared(median(written.iter().map(p99)), "a commit", mean)
+        .ratio(ratio, bar)
 }

@@ -156,7 +156,7 @@ impl Report {
         table.insert_str(end_of_head, &line(&rule));
         let machine = &self.machine;
         format!(
-            "Measured on: {}, {} cores, {}, {}, {}, PostgreSQL {}, Docker {}.\n\n{table}",
+            "Measured on: {}, {} cores, {}, {},\n{},\nPostgreSQL {}, Docker {}.\n\n{table}",
             machine.cpu,
             machine.cores,
             machine.memory,

@@ -31,7 +31,7 @@ pub(crate) async fn measure(backend: &Backend, host: &Host) -> anyhow::Result<Ve
     Ok(vec![
         Measurement::new(
             "tickets",
-            "10,000 tickets asked at once, 1,000 warm matches of ten, until all are told",
+            "10,000 tickets at once, 1,000 warm matches of ten, until all are assigned",
             "s",
         )
         .absolute(median(seconds), Bar::AtMost(1.5)),
