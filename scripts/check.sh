@@ -39,6 +39,6 @@ step cargo test --locked --quiet --workspace --tests checked_in
 step cargo check --quiet --manifest-path fuzz/Cargo.toml --no-default-features --locked --target-dir target
 step cargo fmt --manifest-path fuzz/Cargo.toml --check
 if have cargo-deny; then step cargo deny --offline check bans licenses sources; else echo "cargo-deny isn't installed: licences aren't checked"; fi
-# Unused dependencies. Code that only macros see is listed in the metadata of its package.
-step cargo shear --locked
+# Unused dependencies and files. What cargo doesn't compile is listed in the metadata of its package.
+step cargo shear --locked --deny-warnings
 if have systemd-analyze; then step units; else echo "systemd-analyze isn't there: the units in deploy/ aren't verified"; fi
