@@ -225,9 +225,9 @@ pub(crate) fn walk(folder: &Path) -> Vec<String> {
 /// Codes that clients know from before their crate had this name.
 const OLDER_CODES: &[&str] = &["player.no_direct_connection"];
 
-#[test]
-fn codes_of_problems_are_unique_and_begin_with_their_crate() {
-    let all: &[(&str, &[omgservers_api::Code])] = &[
+/// The codes of each crate, behind its prefix.
+fn codes_by_crate() -> [(&'static str, &'static [omgservers_api::Code]); 13] {
+    [
         ("accounts.", omgservers_accounts::problems::ALL),
         ("tenants.", omgservers_tenants::problems::ALL),
         ("projects.", omgservers_projects::problems::ALL),
@@ -241,10 +241,18 @@ fn codes_of_problems_are_unique_and_begin_with_their_crate() {
         ("client.", omgservers_client::problems::ALL),
         ("core.", &[omgservers_core::ownership::NOT_OWNER, omgservers_core::mint::NO_IDS]),
         ("", omgservers_api::problem::ALL),
-    ];
+    ]
+}
+
+fn codes() -> BTreeSet<&'static str> {
+    codes_by_crate().iter().flat_map(|it| it.1).map(|it| it.code).collect()
+}
+
+#[test]
+fn codes_of_problems_are_unique_and_begin_with_their_crate() {
     let mut known = BTreeSet::new();
-    for (prefix, codes) in all {
-        for code in *codes {
+    for (prefix, codes) in codes_by_crate() {
+        for code in codes {
             assert!(code.code.starts_with(prefix) || OLDER_CODES.contains(&code.code), "{}", code.code);
             assert!(known.insert(code.code), "{} is there twice", code.code);
         }
@@ -261,6 +269,34 @@ fn codes_of_problems_are_unique_and_begin_with_their_crate() {
             );
         }
     }
+}
+
+/// A test that compares with a code that doesn't exist would never find what it looks for.
+#[test]
+fn tests_name_only_codes_that_exist() {
+    let prefixes: BTreeSet<&str> = codes().iter().filter_map(|it| Some(it.split_once('.')?.0)).collect();
+    let root = omgservers_tests::root();
+    let mut compared = 0;
+    for file in ["crates", "bins", "tests"].iter().flat_map(|it| walk(&root.join(it))) {
+        if !file.ends_with(".rs") || !file.contains("/tests/") {
+            continue;
+        }
+        let source = std::fs::read_to_string(&file).unwrap();
+        for text in compared_texts(&source) {
+            let is_code = text.split_once('.').is_some_and(|it| prefixes.contains(it.0));
+            let is_word = |it: char| it.is_ascii_lowercase() || it == '_' || it == '.';
+            if is_code && text.chars().all(is_word) {
+                compared += 1;
+                assert!(codes().contains(text), "{file} compares with {text}, which is no code");
+            }
+        }
+    }
+    assert!(compared > 0, "tests compare codes");
+}
+
+/// The texts on the lines of a source file that read the code of a problem.
+fn compared_texts(source: &str) -> impl Iterator<Item = &str> {
+    source.lines().filter(|it| it.contains(".code()")).flat_map(|it| it.split('"').skip(1).step_by(2))
 }
 
 /// The codes that a source file declares with `Code::new`.

@@ -31,7 +31,7 @@ impl PlayedFixture {
         };
         match self.studio.developer.get_match_details(&request).await {
             Ok(found) => Some(found.details),
-            Err(problem) if problem.code() == "matchmaking.match_not_found" => None,
+            Err(problem) if problem.code() == "matchmaking.no_match" => None,
             Err(problem) => panic!("deployment {}, match {match_id}: {problem:?}", self.deployment),
         }
     }
@@ -45,7 +45,7 @@ fn clients(details: &MatchDetails) -> Vec<ClientId> {
 #[ignore = "needs Docker; scripts/test.sh runs it"]
 async fn who_waits_keeps_its_place_and_who_is_next_takes_a_seat_that_gets_free() {
     let mut fixture =
-        PlayedFixture::new(&[("OMGSERVERS__MATCHES__START_TIMEOUT_SECONDS", "10")], MODES).await;
+        PlayedFixture::new(&[("OMGSERVERS__MATCHES__START_TIMEOUT_SECONDS", "20")], MODES).await;
 
     // A match is kept warm, before anybody comes, and whoever asks first gets into it at once.
     let mut warm = fixture.next(Match).await;
