@@ -47,6 +47,13 @@ const QUALIFIER: &str = "omgservers.qualifier";
 
 /// How much of a log is read to find what is worth keeping.
 const LOG_READ_LINES: usize = 400;
+/// The exit code of a program that was ended by SIGKILL.
+const KILLED: i64 = 137;
+/// How often a killed container is read again. Docker learns of the kill and of a lack of memory by
+/// two events, in any order, and on a busy machine with a second between them.
+const OOM_READS: usize = 20;
+/// The pauses between these.
+const OOM_PAUSE: Duration = Duration::from_millis(50);
 const LOG_READ_BYTES: usize = 256 * 1024;
 
 /// Where hosts take images from.
@@ -233,6 +240,21 @@ impl DockerHost {
         }
     }
 
+    /// The state of an ended container when Docker had the time to record why it was killed.
+    async fn with_reason(&self, name: &str, mut state: ContainerState) -> Result<ContainerState, HostError> {
+        for _ in 0..OOM_READS {
+            if state.exit_code != Some(KILLED) || state.oom_killed == Some(true) {
+                break;
+            }
+            tokio::time::sleep(OOM_PAUSE).await;
+            match self.read_container(name).await?.and_then(|it| it.state) {
+                Some(newer) => state = newer,
+                None => break,
+            }
+        }
+        Ok(state)
+    }
+
     async fn exit(&self, name: &str, state: &ContainerState) -> Exit {
         let options =
             LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&LOG_READ_LINES.to_string()).build();
@@ -338,6 +360,7 @@ impl ContainerHost for DockerHost {
         Ok(match state.status {
             Some(Now::CREATED) => ContainerStatus::Created.into(),
             Some(Now::EXITED | Now::DEAD | Now::REMOVING) => {
+                let state = self.with_reason(&name, state).await?;
                 Inspection::ended(self.exit(&name, &state).await)
             }
             _ => ContainerStatus::Running.into(),
