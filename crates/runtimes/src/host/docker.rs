@@ -50,7 +50,7 @@ const LOG_READ_LINES: usize = 400;
 /// The exit code of a program that was ended by SIGKILL.
 const KILLED: i64 = 137;
 /// How often a killed container is read again. Docker learns of the kill and of a lack of memory by
-/// two events, in any order, and on a busy machine with a second between them.
+/// two events. They come in any order, on a busy machine with a pause between them.
 const OOM_READS: usize = 20;
 /// The pauses between these.
 const OOM_PAUSE: Duration = Duration::from_millis(50);
