@@ -11,6 +11,8 @@ use super::{Recovery, Run};
 use crate::workload::Mode;
 
 const FILLED: Duration = Duration::from_secs(300);
+/// How often what is missing is sent.
+const TOP_UPS: usize = 3;
 
 impl Run {
     /// Fills the mailboxes of players and of game servers, kills the server, and lets everybody go
@@ -24,7 +26,7 @@ impl Run {
         self.fill(Mode::FillPlayers).await?;
         self.fill(Mode::FillGames).await?;
         self.workload.set_mode(Mode::Still);
-        let count = self.stored().await?;
+        let count = self.top_up(players).await?;
         ensure!(count >= self.options.entries, "only {count} entries are stored");
         self.server.kill(&self.workload);
         let launched = self.server.launched().unwrap_or_else(Instant::now);
@@ -40,6 +42,22 @@ impl Run {
         let name = format!("server killed with {count} entries in mailboxes ({after} afterwards)");
         self.report.step(name, true, recovery, &self.judge);
         Ok(())
+    }
+
+    /// Lets game servers send what is missing; answers how many entries are stored. A game server
+    /// that was receiving when the mailboxes were filled consumes a part of what was meant to wait.
+    async fn top_up(&mut self, players: u64) -> anyhow::Result<u64> {
+        for _ in 0..TOP_UPS {
+            let missing = self.options.entries.saturating_sub(self.stored().await?);
+            if missing == 0 {
+                break;
+            }
+            self.workload.fill.store(missing.saturating_mul(2).div_ceil(players), Ordering::Relaxed);
+            self.workload.seats().iter().for_each(|it| it.filled.store(false, Ordering::Release));
+            self.fill(Mode::FillPlayers).await?;
+            self.workload.set_mode(Mode::Still);
+        }
+        self.stored().await
     }
 
     /// Lets one side say so much, and waits until it has been taken.
