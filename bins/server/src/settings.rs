@@ -52,6 +52,7 @@ fn bounds(config: &Config) -> Bounds {
     Bounds {
         most_entries: messaging.mailbox_entries,
         most_bytes: messaging.mailbox_bytes,
+        most_pending_bytes: messaging.pending_bytes,
         most_entries_per_answer: messaging.answer_entries,
         most_bytes_per_answer: messaging.answer_bytes,
         ..Bounds::default()

@@ -107,7 +107,14 @@ mod tests {
             published: None,
         };
         ObservedRuntime {
-            mailbox: Some(RuntimeInfo { deployment, clients: 0, opened: 1, last_seen, last_seq: None }),
+            mailbox: Some(RuntimeInfo {
+                deployment,
+                clients: 0,
+                opened: 1,
+                last_seen,
+                last_seq: None,
+                unconsumed_bytes: 0,
+            }),
             state: running.map(started),
         }
     }

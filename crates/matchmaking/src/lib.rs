@@ -2,6 +2,7 @@
 
 mod bodies;
 mod commands;
+mod commits;
 mod details;
 mod direct;
 mod effects;

@@ -16,8 +16,8 @@ use smallvec::{SmallVec, smallvec};
 
 use self::change::Change;
 use crate::{
-    AckHandle, Body, Mailbox, Mailboxes, Op, client_box::ClientBox, problems, qualifier::Qualifier,
-    runtime_box::RuntimeBox, shard::Locked,
+    AckHandle, Body, Bounds, Mailbox, Mailboxes, Op, client_box::ClientBox, problems, qualifier::Qualifier,
+    runtime_box::RuntimeBox, service::MOST_BYTES_OF_OPS, shard::Locked,
 };
 
 /// An op that was checked, with the ids that it needs.
@@ -130,6 +130,7 @@ impl Mailboxes {
             match op {
                 Op::OpenClient { client, .. }
                 | Op::Push { to: Mailbox::Client(client), .. }
+                | Op::Inform { client, .. }
                 | Op::PushAssigned { client, .. }
                 | Op::Close(Mailbox::Client(client))
                 | Op::Remove(Mailbox::Client(client)) => clients.push(*client),
@@ -164,6 +165,9 @@ impl Mailboxes {
         // What the mailboxes are after the ops that were checked.
         let mut after: HashMap<Mailbox, Status> = HashMap::new();
         let mut given_back: HashMap<ClientId, usize> = HashMap::new();
+        check_bytes(&ops)?;
+        // What the checked ops put into clients' mailboxes.
+        let mut added: HashMap<ClientId, (usize, usize)> = HashMap::new();
         for op in ops {
             let status = |it: Mailbox| after.get(&it).copied().unwrap_or_else(|| locked.status(it));
             match op {
@@ -189,7 +193,22 @@ impl Mailboxes {
                     let mailbox = Mailbox::Client(client);
                     let still = locked.clients.get(client).is_some_and(|it| it.assignment == assignment);
                     if still && status(mailbox) == Status::Open {
+                        if !self.fits(locked, client, body.len(), &mut added) {
+                            return Err(problems::MAILBOX_FULL.detail(format!(
+                                "client {client} has not consumed what it was sent before"
+                            )));
+                        }
                         checked.push(self.check_push(mailbox, qualifier, body)?);
+                    }
+                }
+                Op::Inform { client, qualifier, body } => {
+                    let mailbox = Mailbox::Client(client);
+                    if status(mailbox) == Status::Open {
+                        if self.fits(locked, client, body.len(), &mut added) {
+                            checked.push(self.check_push(mailbox, qualifier, body)?);
+                        } else {
+                            self.meters.refused(1);
+                        }
                     }
                 }
                 Op::Route { client, to: Some(runtime) } => {
@@ -240,6 +259,21 @@ impl Mailboxes {
         Ok(checked)
     }
 
+    /// Whether one more entry fits into a client's mailbox after those that were `added`.
+    fn fits(
+        &self,
+        locked: &LockedMailboxes<'_>,
+        client: ClientId,
+        bytes: usize,
+        added: &mut HashMap<ClientId, (usize, usize)>,
+    ) -> bool {
+        let (entries, more) = added.entry(client).or_default();
+        (*entries, *more) = (entries.saturating_add(1), more.saturating_add(bytes));
+        let Bounds { most_entries, most_bytes, .. } = self.bounds;
+        let mailbox = locked.clients.get(client);
+        mailbox.is_none_or(|it| it.inbox.queue.fits(*entries, *more, most_entries, most_bytes))
+    }
+
     fn check_push(&self, to: Mailbox, qualifier: &'static str, body: Body) -> Result<CheckedOp, Problem> {
         let unknown = || Problem::internal(format!("{qualifier} is no qualifier of a mailbox"));
         let qualifier = Qualifier::of(qualifier).ok_or_else(unknown)?;
@@ -270,10 +304,26 @@ impl Mailboxes {
     }
 }
 
+/// Checks the size of the commit. Problems: `internal`.
+fn check_bytes(ops: &[Op]) -> Result<(), Problem> {
+    let bytes = ops.iter().fold(0_usize, |sum, op| match op {
+        Op::Push { body, .. } | Op::Inform { body, .. } | Op::PushAssigned { body, .. } => {
+            sum.saturating_add(body.len())
+        }
+        _ => sum,
+    });
+    if bytes <= MOST_BYTES_OF_OPS {
+        return Ok(());
+    }
+    Err(Problem::internal(format!("ops with {bytes} bytes of bodies: at most {MOST_BYTES_OF_OPS}")))
+}
+
 /// The mailboxes that an op names, as ids of entries.
 fn named(op: &Op) -> SmallVec<[EntryId; 2]> {
     let ids: SmallVec<[i64; 2]> = match op {
-        Op::OpenClient { client, .. } | Op::PushAssigned { client, .. } => smallvec![client.get()],
+        Op::OpenClient { client, .. } | Op::Inform { client, .. } | Op::PushAssigned { client, .. } => {
+            smallvec![client.get()]
+        }
         Op::OpenRuntime { runtime, .. } => smallvec![runtime.get()],
         Op::Push { to: mailbox, .. } | Op::Close(mailbox) | Op::Remove(mailbox) => match mailbox {
             Mailbox::Client(client) => smallvec![client.get()],

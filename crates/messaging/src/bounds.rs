@@ -15,6 +15,9 @@ pub struct Bounds {
     pub most_bytes_per_answer: usize,
     /// Most messages of one client that wait for its first runtime.
     pub pending: usize,
+    /// Most bytes of their bodies. Clients are anonymous, and those of a whole lobby are moved at
+    /// once.
+    pub most_pending_bytes: usize,
     /// How long a sender waits for its change. A timeout doesn't cancel the change: it becomes
     /// durable later.
     pub commit_timeout: Duration,
@@ -30,6 +33,7 @@ impl Default for Bounds {
             most_entries_per_answer: 1_000,
             most_bytes_per_answer: 1 << 20,
             pending: 1_000,
+            most_pending_bytes: 256 << 10,
             commit_timeout: Duration::from_secs(15),
             most_unwritten: 500_000,
         }

@@ -120,6 +120,8 @@ impl ClientBox {
             assignment: self.assignment,
             closed: self.inbox.closed,
             last_seen: self.last_seen,
+            unconsumed_bytes: self.inbox.queue.bytes(),
+            pending_bytes: self.pending.as_ref().map_or(0, |it| it.bytes()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use omgservers_api::{ClientId, EntryId, Problem, RuntimeId, UserId, ids::Id, roles::Delivery};
 
 use crate::{
-    AckHandle, Body, ClientMessage, Mailboxes, StreamPosition,
+    AckHandle, Body, Bounds, ClientMessage, Mailboxes, StreamPosition,
     ack::Completion,
     client_box::{self, ClientBox},
     deferred::DeferredWakeups,
@@ -72,8 +72,10 @@ impl Mailboxes {
         if let Some(position) = position {
             mailbox.check_turn(position)?;
         }
-        mailbox.last_seen = self.clock.ticks();
         self.client_consumed(client, mailbox, consumed, &mut deferred);
+        if !mailbox.inbox.is_over() {
+            mailbox.last_seen = self.clock.ticks();
+        }
         let accepted = if mailbox.inbox.closed {
             None
         } else if messages.is_empty() {
@@ -139,7 +141,8 @@ impl Mailboxes {
         let (count, bytes) = fresh.size();
         if !to.inbox.queue.fits(count, bytes, self.bounds.most_entries, self.bounds.most_bytes) {
             self.meters.refused(count);
-            return Err(self.full("the runtime's mailbox", self.bounds.most_entries));
+            let Bounds { most_entries, most_bytes, .. } = self.bounds;
+            return Err(full("the runtime's mailbox", most_entries, most_bytes));
         }
         let enqueued =
             self.enqueue(runtime, EntryKind::Inbox, to.delivery, &mut to.inbox.queue, fresh, deferred)?;
@@ -156,9 +159,10 @@ impl Mailboxes {
     ) -> Result<Enqueued, Problem> {
         let (count, bytes) = fresh.size();
         let pending = from.pending.get_or_insert_default();
-        if !pending.fits(count, bytes, self.bounds.pending, self.bounds.most_bytes) {
+        let Bounds { pending: most_entries, most_pending_bytes, .. } = self.bounds;
+        if !pending.fits(count, bytes, most_entries, most_pending_bytes) {
             self.meters.refused(count);
-            return Err(self.full("the queue for the client's first runtime", self.bounds.pending));
+            return Err(full("the queue for the client's first runtime", most_entries, most_pending_bytes));
         }
         self.enqueue(fresh.client, EntryKind::Pending, from.delivery, pending, fresh, deferred)
     }
@@ -206,14 +210,13 @@ impl Mailboxes {
         };
         Ok((ack, batch))
     }
+}
 
-    fn full(&self, what: &str, most_entries: usize) -> Problem {
-        let most_bytes = self.bounds.most_bytes;
-        problems::MAILBOX_FULL
-            .detail(format!(
-                "{what} has at most {most_entries} messages and {most_bytes} bytes; nothing of this request was \
-                 accepted, send it again later"
-            ))
-            .retry_after(Duration::from_secs(1))
-    }
+fn full(what: &str, most_entries: usize, most_bytes: usize) -> Problem {
+    problems::MAILBOX_FULL
+        .detail(format!(
+            "{what} has at most {most_entries} messages and {most_bytes} bytes; nothing of this request was \
+             accepted, send it again later"
+        ))
+        .retry_after(Duration::from_secs(1))
 }

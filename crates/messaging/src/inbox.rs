@@ -23,6 +23,11 @@ impl Queue {
         self.entries.len()
     }
 
+    /// The bytes of all bodies.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -176,6 +181,11 @@ pub(crate) enum Received {
 }
 
 impl Inbox {
+    /// Whether the mailbox is closed and its owner has consumed everything.
+    pub(crate) fn is_over(&self) -> bool {
+        self.closed && self.queue.is_empty()
+    }
+
     /// Receives the entries after `after`, or all that aren't consumed. `waits`: the caller waits
     /// for an arrival when there is nothing.
     pub(crate) fn receive(&mut self, after: Option<EntryId>, bounds: &Bounds, waits: bool) -> Received {

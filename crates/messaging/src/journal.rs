@@ -187,6 +187,7 @@ impl Journal {
     fn written(&self) {
         let (taken, completions) = {
             let mut state = self.lock();
+            state.taken_since = None;
             (Arc::clone(&state.taken), std::mem::take(&mut state.completions_in_taken))
         };
         taken.finish(BatchOutcome::Safe);
@@ -250,8 +251,16 @@ impl Journal {
         };
         state.taken = Arc::clone(&batch.completion);
         state.completions_in_taken = std::mem::take(&mut batch.completions);
+        state.taken_since = batch.since;
         self.unwritten.fetch_sub(batch.records.len(), Ordering::Relaxed);
         Ok(batch)
+    }
+
+    /// How long the oldest sender waits that waits for a commit.
+    pub(crate) fn delay(&self) -> Duration {
+        let state = self.lock();
+        let since = state.taken_since.or_else(|| state.full.front()?.since).or(state.open.since);
+        since.map_or(Duration::ZERO, |it| it.elapsed())
     }
 
     /// How many records wait for the writer.

@@ -30,8 +30,8 @@ pub use mail::{Mail, Sending, StreamPosition};
 pub use mailboxes::Mailboxes;
 pub use routed_mail::{MailHandler, RoutedMail};
 pub use service::{
-    AssignmentStatus, Body, ClientInfo, ClientMessage, Entry, Mailbox, MailboxDepths, Messaging, Op,
-    RuntimeInfo, To,
+    AssignmentStatus, Body, ClientInfo, ClientMessage, Entry, MOST_BYTES_OF_OPS, Mailbox, MailboxDepths,
+    Messaging, Op, RuntimeInfo, To,
 };
 
 omgservers_core::schema!("messaging", "../../migrations/messaging");

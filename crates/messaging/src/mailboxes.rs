@@ -115,6 +115,11 @@ impl Mailboxes {
         }
     }
 
+    /// How long the oldest sender waits that waits for a commit.
+    pub fn commit_delay(&self) -> Duration {
+        self.journal.delay()
+    }
+
     /// Stops serving a slot and writes all its changes. When this returns, the database has all of
     /// the slot, and no call changes it any more. Problems:
     ///

@@ -53,6 +53,7 @@ impl RuntimeBox {
             opened: self.opened,
             last_seen: self.last_seen,
             last_seq: self.last_seq.map(SenderSeq),
+            unconsumed_bytes: self.inbox.queue.bytes(),
         }
     }
 

@@ -70,8 +70,19 @@ pub enum Op {
         /// Its fields.
         body: Body,
     },
+    /// Puts an entry into a client's mailbox if the mailbox is open and has capacity; else nothing
+    /// is put. For what a client may miss.
+    Inform {
+        /// Where to.
+        client: ClientId,
+        /// What it is.
+        qualifier: &'static str,
+        /// Its fields.
+        body: Body,
+    },
     /// Puts an entry into a client's mailbox if the client's [assignment](ClientInfo::assignment)
-    /// is still this one when the ops are checked; else nothing is put.
+    /// is still this one when the ops are checked; else nothing is put. The mailbox must have
+    /// capacity.
     PushAssigned {
         /// Where to.
         client: ClientId,
@@ -135,6 +146,10 @@ pub struct ClientInfo {
     /// The client's last sign of life. The start of this process counts as one, and so does the
     /// close of the client.
     pub last_seen: Ticks,
+    /// The bytes of the messages that it hasn't consumed.
+    pub unconsumed_bytes: usize,
+    /// The bytes of its own messages that wait for its next runtime.
+    pub pending_bytes: usize,
 }
 
 /// The assignment of a client, and whether the client knows of it.
@@ -161,6 +176,8 @@ pub struct RuntimeInfo {
     pub last_seen: Option<Ticks>,
     /// Its own counter of the last command that was [accepted](Messaging::runtime_accept).
     pub last_seq: Option<SenderSeq>,
+    /// The bytes of the commands that it hasn't consumed.
+    pub unconsumed_bytes: usize,
 }
 
 /// The number of mailboxes, and of the entries in them.
@@ -178,6 +195,9 @@ pub struct MailboxDepths {
     pub pending: usize,
 }
 
+/// Most bytes of bodies in one call of [`Messaging::apply`]. One commit writes them.
+pub const MOST_BYTES_OF_OPS: usize = 64 << 20;
+
 /// Mailboxes of the slots that this node serves.
 ///
 /// A method that changes a mailbox does so in memory at once, in the order of the calls, and
@@ -192,8 +212,9 @@ pub struct MailboxDepths {
 pub trait Messaging: Send + Sync {
     /// Applies `ops` in order: all of them or, when there is a problem, none. They become visible
     /// together, and durable in one commit. Problems: `messaging.runtime_not_found` and
-    /// `messaging.client_not_found` for a route whose ends aren't open, `core.no_ids`,
-    /// `core.not_owner`.
+    /// `messaging.client_not_found` for a route whose ends aren't open, `messaging.mailbox_full`
+    /// for a [`PushAssigned`](Op::PushAssigned), `internal` for more than
+    /// [`MOST_BYTES_OF_OPS`] of bodies, `core.no_ids`, `core.not_owner`.
     fn apply(&self, ops: Vec<Op>) -> Result<AckHandle, Problem>;
 
     /// Drops the entries that the client has consumed and enqueues its messages, in the order of

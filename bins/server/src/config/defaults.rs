@@ -126,6 +126,7 @@ impl Default for MessagingConfig {
         Self {
             mailbox_entries: 10_000,
             mailbox_bytes: 8 * 1024 * 1024,
+            pending_bytes: 256 * 1024,
             answer_entries: 1000,
             answer_bytes: 1024 * 1024,
         }

@@ -245,6 +245,8 @@ pub struct MessagingConfig {
     pub mailbox_entries: usize,
     /// Most bytes of them.
     pub mailbox_bytes: usize,
+    /// Most bytes of messages that wait because their player has no lobby yet.
+    pub pending_bytes: usize,
     /// Most messages in one answer; the rest comes with the next.
     pub answer_entries: usize,
     /// Most bytes of them.

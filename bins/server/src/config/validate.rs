@@ -228,6 +228,7 @@ impl ConfigCheck<'_> {
         for (key, value) in [
             ("messaging.mailbox_entries", messaging.mailbox_entries),
             ("messaging.mailbox_bytes", messaging.mailbox_bytes),
+            ("messaging.pending_bytes", messaging.pending_bytes),
             ("matches.max_tickets", config.matches.max_tickets),
             ("messaging.answer_entries", messaging.answer_entries),
             ("messaging.answer_bytes", messaging.answer_bytes),
@@ -258,12 +259,13 @@ impl ConfigCheck<'_> {
     }
 
     fn tops(&mut self, config: &Config) {
-        let at_most: [(&str, usize, usize); 4] = [
+        let at_most: [(&str, usize, usize); 5] = [
             // PostgreSQL of our own is started with room for this many.
             ("database.pool_size", wide(config.database.pool_size), 200),
             // What a version may ask for itself.
             ("runtimes.default_cpu", wide(config.runtimes.default_cpu), wide(MOST_CPU)),
             ("runtimes.default_memory_mb", wide(config.runtimes.default_memory_mb), wide(MOST_MEMORY)),
+            ("messaging.pending_bytes", config.messaging.pending_bytes, config.messaging.mailbox_bytes),
             // A runtime's mailbox must hold the commands for all players of a match.
             (
                 "clients.max_profile_bytes",

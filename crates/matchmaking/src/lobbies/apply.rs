@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     PgMatchmaking, bodies,
+    commits::apply_groups,
     effects::disconnect_ops,
     state::{DeploymentHandle, DeploymentState},
     store::{self, LobbyRow},
@@ -165,7 +166,7 @@ impl PgMatchmaking {
         let users: Vec<UserId> = who.iter().map(|it| it.1).collect();
         let profiles = self.parts.players.profiles(full.deployment.stage_id, &users).await?;
         let mut announcements = HashMap::new();
-        let mut ops = Vec::with_capacity(who.len() * 3);
+        let mut groups = Vec::with_capacity(who.len());
         for (client, user, lobby) in who {
             let Some(entry) = state.lobbies.all.get(&lobby) else { continue };
             let runtime = entry.runtime;
@@ -180,12 +181,14 @@ impl PgMatchmaking {
             };
             let profile = profiles.get(&user).map_or("{}", |it| it);
             let added = bodies::add_client(user, client, None, profile)?;
-            ops.push(Op::Push { to: Mailbox::Runtime(runtime), qualifier: command::ADD_CLIENT, body: added });
-            ops.push(Op::Route { client, to: Some(runtime) });
             let qualifier = message::RUNTIME_ASSIGNMENT;
-            ops.push(Op::Push { to: Mailbox::Client(client), qualifier, body: announced });
+            groups.push(vec![
+                Op::Push { to: Mailbox::Runtime(runtime), qualifier: command::ADD_CLIENT, body: added },
+                Op::Route { client, to: Some(runtime) },
+                Op::Push { to: Mailbox::Client(client), qualifier, body: announced },
+            ]);
         }
-        self.parts.messaging.apply(ops)?.wait().await
+        apply_groups(&*self.parts.messaging, groups)?.wait().await
     }
 
     /// Closes a lobby; `false` when there is none. Repeating it after a failure or a crash finishes

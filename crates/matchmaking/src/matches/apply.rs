@@ -21,6 +21,7 @@ use super::{
 use crate::{
     PgMatchmaking,
     bodies::{self, MatchRef},
+    commits::{CommitOps, apply_groups, bytes_of},
     lobbies::state::WaitingClient,
     problems::is_own_fault,
     state::{DeploymentHandle, DeploymentState},
@@ -73,17 +74,17 @@ impl PgMatchmaking {
         if failures.is_empty() {
             return Ok(());
         }
-        let mut ops = Vec::new();
+        let mut groups = Vec::new();
         for (clients, failure) in failures {
             let body = bodies::matchmaking_failure(failure)?;
             let known = clients.iter().filter(|it| self.parts.messaging.client(**it).is_some());
-            ops.extend(known.map(|client| Op::Push {
-                to: Mailbox::Client(*client),
-                qualifier: message::MATCHMAKING_FAILURE,
-                body: body.clone(),
+            // A game server may cause any number of them: a full mailbox takes no more.
+            groups.extend(known.map(|client| {
+                let qualifier = message::MATCHMAKING_FAILURE;
+                vec![Op::Inform { client: *client, qualifier, body: body.clone() }]
             }));
         }
-        self.parts.messaging.apply(ops)?.wait().await?;
+        apply_groups(&*self.parts.messaging, groups)?.wait().await?;
         let slots = [handle.id.slot()];
         self.parts
             .db
@@ -175,7 +176,7 @@ impl PgMatchmaking {
             new.iter().filter_map(|it| state.queues.matches.get(it)).map(|it| it.runtime).collect();
         // Those that were read from the database may be wanted already.
         let states = self.parts.runtimes.states(&runtimes).await?;
-        let mut ops = Vec::with_capacity(new.len().saturating_mul(2));
+        let mut groups = Vec::with_capacity(new.len());
         for id in &new {
             let Some(opened) = state.queues.matches.get(id) else { continue };
             let (runtime, queue) = (opened.runtime, opened.queue);
@@ -186,10 +187,12 @@ impl PgMatchmaking {
             let (matchmaker_id, match_id) = (queue.0, *id);
             let init = MatchRef { matchmaker_id, match_id, mode, version: &version }.init()?;
             let to = Mailbox::Runtime(runtime);
-            ops.push(Op::OpenRuntime { runtime, deployment, delivery });
-            ops.push(Op::Push { to, qualifier: command::INIT_RUNTIME, body: init });
+            groups.push(vec![
+                Op::OpenRuntime { runtime, deployment, delivery },
+                Op::Push { to, qualifier: command::INIT_RUNTIME, body: init },
+            ]);
         }
-        self.parts.messaging.apply(ops)?.wait().await?;
+        apply_groups(&*self.parts.messaging, groups)?.wait().await?;
         let wanted: Vec<RuntimeId> = runtimes.into_iter().filter(|it| !states.contains_key(it)).collect();
         self.start_runtimes(full, &wanted, RuntimeQualifier::Match).await?;
         for id in new {
@@ -215,62 +218,78 @@ impl PgMatchmaking {
             joining.iter().flat_map(|it| &it.clients).map(|(_, info)| info.user).collect();
         let profiles = self.parts.players.profiles(full.deployment.stage_id, &users).await?;
         let version = self.parts.versions.config(full.deployment.version_id).await?;
-        let now = self.parts.clock.now();
-        let mut ack = AckHandle::none();
-        for tickets in joining.chunks(MOST_JOINED) {
-            let ops = self.join_ops(state, &version, &profiles, tickets)?;
-            ack = ack.join(self.parts.messaging.apply(ops)?);
-            // Without a pause in between: a call that is broken off leaves no client in a match
-            // that its ticket hasn't joined.
-            for ticket in tickets {
-                self.meters.matched((now - ticket.created).to_std().unwrap_or_default());
-                state.queues.join(ticket.id, ticket.match_id);
+        let mut announcements = HashMap::new();
+        let (mut ack, mut commit, mut joined) = (AckHandle::none(), CommitOps::default(), Vec::new());
+        for ticket in &joining {
+            let ops = self.join_ops(state, &version, &profiles, ticket, &mut announcements)?;
+            let bytes = bytes_of(&*self.parts.messaging, &ops);
+            if joined.len() >= MOST_JOINED || !commit.fits(bytes) {
+                ack = ack.join(self.join(state, &mut commit, &mut joined)?);
             }
+            commit.add(ops, bytes);
+            joined.push(ticket);
+        }
+        Ok(ack.join(self.join(state, &mut commit, &mut joined)?))
+    }
+
+    /// Moves the clients of tickets. Without a pause: a call that is broken off leaves no client in
+    /// a match that its ticket hasn't joined.
+    fn join(
+        &self,
+        state: &mut DeploymentState,
+        commit: &mut CommitOps,
+        joined: &mut Vec<&JoiningTicket>,
+    ) -> Result<AckHandle, Problem> {
+        let ack = commit.apply(&*self.parts.messaging)?;
+        let now = self.parts.clock.now();
+        for ticket in joined.drain(..) {
+            self.meters.matched((now - ticket.created).to_std().unwrap_or_default());
+            state.queues.join(ticket.id, ticket.match_id);
         }
         Ok(ack)
     }
 
+    /// What moves the clients of a ticket. `announcements` has the assignments that the clients of
+    /// a match share.
     fn join_ops(
         &self,
         state: &DeploymentState,
         version: &VersionFull,
         profiles: &HashMap<UserId, Arc<str>>,
-        joining: &[JoiningTicket],
+        ticket: &JoiningTicket,
+        announcements: &mut HashMap<MatchId, Body>,
     ) -> Result<Vec<Op>, Problem> {
-        let mut announcements = HashMap::new();
-        let mut ops = Vec::with_capacity(joining.len().saturating_mul(4));
-        for ticket in joining {
-            let Some(joined) = state.queues.matches.get(&ticket.match_id) else { continue };
-            let mode = version.config.modes.get(joined.queue.1);
-            let group = mode.and_then(|mode| mode.groups.get(ticket.group)).map_or("", |it| it.name.as_str());
-            let mode = mode.map_or("", |it| it.name.as_str());
-            let (matchmaker_id, match_id) = (joined.queue.0, ticket.match_id);
-            let named = MatchRef { matchmaker_id, match_id, mode, version };
-            for (client, info) in &ticket.clients {
-                if info.route == Some(joined.runtime) {
-                    continue;
+        let mut ops = Vec::with_capacity(ticket.clients.len().saturating_mul(4));
+        let Some(joined) = state.queues.matches.get(&ticket.match_id) else { return Ok(ops) };
+        let mode = version.config.modes.get(joined.queue.1);
+        let group = mode.and_then(|mode| mode.groups.get(ticket.group)).map_or("", |it| it.name.as_str());
+        let mode = mode.map_or("", |it| it.name.as_str());
+        let (matchmaker_id, match_id) = (joined.queue.0, ticket.match_id);
+        let named = MatchRef { matchmaker_id, match_id, mode, version };
+        for (client, info) in &ticket.clients {
+            if info.route == Some(joined.runtime) {
+                continue;
+            }
+            let (client, user) = (*client, info.user);
+            let profile = profiles.get(&user).map_or("{}", |it| it);
+            let added = bodies::add_client(user, client, Some(group), profile)?;
+            let direct = self.direct(joined.published.as_deref(), joined.runtime, client, user)?;
+            let announced = match announcements.get(&match_id).filter(|_| direct.is_none()) {
+                Some(body) => Body::clone(body),
+                None => {
+                    let body = named.assignment(joined.runtime, direct)?;
+                    announcements.insert(match_id, body.clone());
+                    body
                 }
-                let (client, user) = (*client, info.user);
-                let profile = profiles.get(&user).map_or("{}", |it| it);
-                let added = bodies::add_client(user, client, Some(group), profile)?;
-                let direct = self.direct(joined.published.as_deref(), joined.runtime, client, user)?;
-                let announced = match announcements.get(&match_id).filter(|_| direct.is_none()) {
-                    Some(body) => Body::clone(body),
-                    None => {
-                        let body = named.assignment(joined.runtime, direct)?;
-                        announcements.insert(match_id, body.clone());
-                        body
-                    }
-                };
-                let to = Mailbox::Runtime(joined.runtime);
-                ops.push(Op::Push { to, qualifier: command::ADD_MATCH_CLIENT, body: added });
-                ops.push(Op::Route { client, to: Some(joined.runtime) });
-                let (to, qualifier) = (Mailbox::Client(client), message::RUNTIME_ASSIGNMENT);
-                ops.push(Op::Push { to, qualifier, body: announced });
-                if let Some(former) = info.route {
-                    let (to, body) = (Mailbox::Runtime(former), bodies::client(client)?);
-                    ops.push(Op::Push { to, qualifier: command::DELETE_CLIENT, body });
-                }
+            };
+            let to = Mailbox::Runtime(joined.runtime);
+            ops.push(Op::Push { to, qualifier: command::ADD_MATCH_CLIENT, body: added });
+            ops.push(Op::Route { client, to: Some(joined.runtime) });
+            let (to, qualifier) = (Mailbox::Client(client), message::RUNTIME_ASSIGNMENT);
+            ops.push(Op::Push { to, qualifier, body: announced });
+            if let Some(former) = info.route {
+                let (to, body) = (Mailbox::Runtime(former), bodies::client(client)?);
+                ops.push(Op::Push { to, qualifier: command::DELETE_CLIENT, body });
             }
         }
         Ok(ops)
@@ -309,7 +328,8 @@ impl PgMatchmaking {
         let clients: Vec<ClientId> =
             runtimes.iter().flat_map(|it| self.parts.messaging.clients_of(*it)).collect();
         let end = |it: &RuntimeId| [Op::Close(Mailbox::Runtime(*it)), Op::Remove(Mailbox::Runtime(*it))];
-        self.parts.messaging.apply(runtimes.iter().flat_map(end).collect())?.wait().await?;
+        let groups = runtimes.iter().map(|it| end(it).into());
+        apply_groups(&*self.parts.messaging, groups)?.wait().await?;
         let since = self.parts.clock.ticks();
         let known: HashSet<ClientId> = state.lobbies.waiting.iter().map(|it| it.client).collect();
         for client in clients.into_iter().rev().filter(|it| !known.contains(it)) {

@@ -90,6 +90,8 @@ pub(super) struct JournalState {
     pub(super) open: Batch,
     /// The completion of the batch that the writer took last.
     pub(super) taken: Arc<Completion>,
+    /// Since when a sender waits for that batch.
+    pub(super) taken_since: Option<Instant>,
     /// The completions of the messages in that batch.
     pub(super) completions_in_taken: Vec<Arc<Completion>>,
     /// Whether a sender waits for the open batch.
@@ -110,6 +112,7 @@ impl JournalState {
             full: VecDeque::new(),
             open: Batch::new(1, 0),
             taken: nothing,
+            taken_since: None,
             completions_in_taken: Vec::new(),
             urgent: false,
             lazy_since: None,

@@ -1,6 +1,6 @@
 //! The writer's own session with PostgreSQL, and one transaction in it.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::join;
@@ -9,9 +9,13 @@ use omgservers_core::ownership::NOT_OWNER;
 use tokio_postgres::{Client, Config, Error, NoTls, Statement, types::ToSql};
 
 use super::{
-    record::{ClientRow, Consumed, Entries, Rows, RuntimeRow, Seqs},
+    record::{ClientRow, Consumed, Entries, EntriesPiece, Rows, RuntimeRow, Seqs},
     sql,
 };
+
+/// Most bytes of bodies in one statement. PostgreSQL takes no message above 1 GiB, and a statement
+/// must end within its timeout on a slow disk.
+const MOST_BYTES_OF_A_STATEMENT: usize = 16 << 20;
 
 /// A backend of PostgreSQL: its process and when it was started.
 pub(crate) type Backend = (i32, DateTime<Utc>);
@@ -104,17 +108,62 @@ impl JournalSession {
         rows.iter().map(|it| Ok((it.try_get(0)?, it.try_get(1)?))).collect()
     }
 
-    /// Writes all rows in one transaction and one round trip: all statements are sent before the
-    /// first answer comes. `again`: the rows may have been written before.
+    /// How many statements the entries of these rows need.
+    pub(crate) fn pieces(rows: &Rows<'_>) -> Vec<Range<usize>> {
+        rows.entries.pieces(MOST_BYTES_OF_A_STATEMENT)
+    }
+
+    /// Writes all rows in one transaction. `again`: the rows may have been written before.
     pub(crate) async fn write(
         &self,
         rows: &Rows<'_>,
+        pieces: &[Range<usize>],
         fence: &[(i16, i64)],
         again: bool,
     ) -> Result<(), Error> {
+        let insert = if again { &self.statements.insert_again } else { &self.statements.insert };
+        if pieces.len() > 1 {
+            self.write_pieces(rows, pieces, fence, insert).await
+        } else {
+            self.write_at_once(rows, fence, insert).await
+        }
+    }
+
+    /// Writes rows in many statements, one after the other: together they don't fit into memory a
+    /// second time.
+    async fn write_pieces(
+        &self,
+        rows: &Rows<'_>,
+        pieces: &[Range<usize>],
+        fence: &[(i16, i64)],
+        insert: &Statement,
+    ) -> Result<(), Error> {
         let statements = &self.statements;
         let (numbers, epochs): (Vec<i16>, Vec<i64>) = fence.iter().copied().unzip();
-        let insert = if again { &statements.insert_again } else { &statements.insert };
+        self.client.batch_execute("begin").await?;
+        self.run(&statements.fence, &[&numbers, &epochs], false).await?;
+        self.gone(&statements.client_gone, &rows.clients_gone).await?;
+        self.gone(&statements.runtime_gone, &rows.runtimes_gone).await?;
+        self.gone(&statements.seq_gone, &rows.senders_gone).await?;
+        self.clients(&rows.clients).await?;
+        self.runtimes(&rows.runtimes).await?;
+        self.consume(&rows.consumed).await?;
+        for piece in pieces {
+            self.entries(insert, &rows.entries, piece.clone()).await?;
+        }
+        self.seqs(&rows.seqs).await?;
+        self.client.batch_execute("commit").await
+    }
+
+    /// Writes rows in one round trip: all statements are sent before the first answer comes.
+    async fn write_at_once(
+        &self,
+        rows: &Rows<'_>,
+        fence: &[(i16, i64)],
+        insert: &Statement,
+    ) -> Result<(), Error> {
+        let statements = &self.statements;
+        let (numbers, epochs): (Vec<i16>, Vec<i64>) = fence.iter().copied().unzip();
         let results = join!(
             async { self.client.batch_execute("begin").await.map(|()| 0) },
             async { self.run(&statements.fence, &[&numbers, &epochs], false).await },
@@ -124,7 +173,7 @@ impl JournalSession {
             self.clients(&rows.clients),
             self.runtimes(&rows.runtimes),
             self.consume(&rows.consumed),
-            self.entries(insert, &rows.entries),
+            self.entries(insert, &rows.entries, 0..rows.entries.id.len()),
             self.seqs(&rows.seqs),
             async { self.client.batch_execute("commit").await.map(|()| 0) },
         );
@@ -145,10 +194,15 @@ impl JournalSession {
         if skip { Ok(0) } else { self.client.execute(statement, parameters).await }
     }
 
-    async fn entries(&self, insert: &Statement, rows: &Entries<'_>) -> Result<u64, Error> {
-        let parameters: [&(dyn ToSql + Sync); 5] =
-            [&rows.mailbox, &rows.id, &rows.kind, &rows.qualifier, &rows.body];
-        self.run(insert, &parameters, rows.id.is_empty()).await
+    async fn entries(
+        &self,
+        insert: &Statement,
+        rows: &Entries<'_>,
+        piece: Range<usize>,
+    ) -> Result<u64, Error> {
+        let EntriesPiece { mailbox, id, kind, qualifier, body } = rows.piece(piece);
+        let parameters: [&(dyn ToSql + Sync); 5] = [&mailbox, &id, &kind, &qualifier, &body];
+        self.run(insert, &parameters, id.is_empty()).await
     }
 
     async fn gone(&self, statement: &Statement, ids: &Vec<i64>) -> Result<u64, Error> {

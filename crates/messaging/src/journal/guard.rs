@@ -144,7 +144,8 @@ impl JournalGuard<'_> {
     fn urgently(mut self, deferred: &mut DeferredWakeups<'_>) {
         let state = &mut *self.state;
         state.open.commits = state.open.commits.saturating_add(1);
-        if state.open.commits == 1 {
+        // An empty batch stays open, and nobody waits for it.
+        if state.open.since.is_none() && !state.open.records.is_empty() {
             state.open.since = Some(Instant::now());
         }
         if !state.urgent && !state.open.records.is_empty() {

@@ -1,5 +1,7 @@
 //! The records of the journal, one for each change, and the columns that they are folded into.
 
+use std::ops::Range;
+
 use foldhash::{HashMap, HashMapExt as _};
 use omgservers_api::{
     ClientId, DeploymentId, RuntimeId, Slot, UserId,
@@ -115,6 +117,45 @@ pub(crate) struct Entries<'a> {
     pub(crate) kind: Vec<i16>,
     pub(crate) qualifier: Vec<i16>,
     pub(crate) body: Vec<&'a str>,
+}
+
+/// The columns of a range of entries.
+pub(crate) struct EntriesPiece<'a> {
+    pub(crate) mailbox: &'a [i64],
+    pub(crate) id: &'a [i64],
+    pub(crate) kind: &'a [i16],
+    pub(crate) qualifier: &'a [i16],
+    pub(crate) body: &'a [&'a str],
+}
+
+impl Entries<'_> {
+    /// The entries in a range.
+    pub(crate) fn piece(&self, range: Range<usize>) -> EntriesPiece<'_> {
+        EntriesPiece {
+            mailbox: self.mailbox.get(range.clone()).unwrap_or_default(),
+            id: self.id.get(range.clone()).unwrap_or_default(),
+            kind: self.kind.get(range.clone()).unwrap_or_default(),
+            qualifier: self.qualifier.get(range.clone()).unwrap_or_default(),
+            body: self.body.get(range).unwrap_or_default(),
+        }
+    }
+
+    /// Cuts the entries into ranges with at most `most` bytes of bodies each. A larger body has a
+    /// range of its own.
+    pub(crate) fn pieces(&self, most: usize) -> Vec<Range<usize>> {
+        let (mut pieces, mut start, mut bytes) = (Vec::new(), 0, 0_usize);
+        for (index, body) in self.body.iter().enumerate() {
+            if index > start && bytes.saturating_add(body.len()) > most {
+                pieces.push(start..index);
+                (start, bytes) = (index, 0);
+            }
+            bytes = bytes.saturating_add(body.len());
+        }
+        if start < self.body.len() {
+            pieces.push(start..self.body.len());
+        }
+        pieces
+    }
 }
 
 #[derive(Debug, Default)]
@@ -281,6 +322,18 @@ mod tests {
         let rows = Rows::fold(&records);
         assert_eq!((rows.clients.len(), rows.clients_gone.len()), (1, 1));
         assert_eq!(rows.seqs.seq, [0]);
+    }
+
+    #[test]
+    fn entries_are_cut_into_pieces_by_the_bytes_of_their_bodies() {
+        let pieces = |bodies: &[&str]| {
+            let entries = Entries { body: bodies.to_vec(), ..Entries::default() };
+            entries.pieces(4).into_iter().map(|it| (it.start, it.end)).collect::<Vec<_>>()
+        };
+        assert!(pieces(&[]).is_empty());
+        assert_eq!(pieces(&["ab", "cd"]), [(0, 2)]);
+        assert_eq!(pieces(&["ab", "cd", "e", "fghijk", "l", ""]), [(0, 2), (2, 3), (3, 4), (4, 6)]);
+        assert_eq!(pieces(&["abcdefgh"]), [(0, 1)], "a large body isn't lost");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The task that writes the journal's batches.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use omgservers_api::Slot;
 use omgservers_core::{Backoff, Ownership, Tenure};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{ack::BatchOutcome, meters::Meters};
 
-/// An attempt that takes longer has lost its connection.
+/// An attempt that takes longer for each of its statements has lost its connection.
 const ATTEMPT: Duration = Duration::from_secs(40);
 /// The pauses between attempts. The longest one bounds how late the writer notices that the
 /// database is back.
@@ -81,7 +81,9 @@ impl Writer {
                 return Ok(0);
             }
             let expected = self.expected(batch, &rows)?;
-            let attempt = tokio::time::timeout(ATTEMPT, self.attempt(&rows, &expected, again)).await;
+            let pieces = JournalSession::pieces(&rows);
+            let most = ATTEMPT.saturating_mul(u32::try_from(pieces.len()).unwrap_or(u32::MAX).max(1));
+            let attempt = tokio::time::timeout(most, self.attempt(&rows, &pieces, &expected, again)).await;
             let count = rows.count();
             let reason = match attempt {
                 Ok(Ok(())) => return Ok(count),
@@ -136,6 +138,7 @@ impl Writer {
     async fn attempt(
         &mut self,
         rows: &Rows<'_>,
+        pieces: &[Range<usize>],
         expected: &[(i16, i64)],
         again: bool,
     ) -> Result<(), Failure> {
@@ -153,7 +156,7 @@ impl Writer {
                 return Err(Failure::Lost(lost));
             }
         }
-        Ok(session.write(rows, expected, again).await?)
+        Ok(session.write(rows, pieces, expected, again).await?)
     }
 }
 

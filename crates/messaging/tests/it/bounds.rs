@@ -1,9 +1,17 @@
 //! Messages that don't fit.
 
-use omgservers_api::{Kind, interchange::message, roles::Delivery};
-use omgservers_messaging::{Bounds, Mailbox, Messaging as _, Op, To, problems};
+use std::time::Duration;
 
-use crate::fixture::{Fixture, bodies, handled, ids, push, raw, welcome};
+use omgservers_api::{
+    Kind,
+    interchange::{command, message},
+    roles::Delivery,
+};
+use omgservers_messaging::{
+    Bounds, ClientMessage, MOST_BYTES_OF_OPS, Mailbox, Messaging as _, Op, To, problems,
+};
+
+use crate::fixture::{Fixture, bodies, eventually, handled, ids, push, raw, welcome};
 
 fn small() -> Bounds {
     Bounds { most_entries: 3, pending: 2, ..Bounds::default() }
@@ -119,4 +127,81 @@ async fn when_the_database_is_far_behind_players_are_refused_and_ephemeral_ones_
     fixture.send(quick, 0, &["1"]).await.unwrap();
     assert!(fixture.fetch_runtime(runtime).await.is_empty());
     assert_eq!(fixture.fetch_runtime(arena).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_commit_of_many_bytes_is_written_in_pieces_and_whole() {
+    let mut fixture = Fixture::new().await;
+    let runtime = fixture.runtime().await;
+    let large = |marker: &str| format!("\"{}\"", marker.repeat(12 << 20));
+    let markers = ["a", "b", "c", "d"];
+    let ops = markers.map(|it| push(Mailbox::Runtime(runtime), command::INIT_RUNTIME, &large(it)));
+    fixture.apply(ops.into()).await;
+    fixture.crash().await;
+    for marker in markers {
+        let got = fixture.fetch_runtime(runtime).await;
+        assert_eq!((got.len(), got[0].body.len()), (1, (12 << 20) + 2));
+        assert_eq!(&got[0].body[1..2], marker);
+        fixture.consume_runtime(runtime, &ids(&got)).await;
+    }
+}
+
+#[tokio::test]
+async fn ops_with_more_bytes_than_a_commit_takes_change_nothing() {
+    let fixture = Fixture::new().await;
+    let runtime = fixture.runtime().await;
+    let body = "1".repeat(MOST_BYTES_OF_OPS / 4);
+    let ops = (0..5).map(|_| push(Mailbox::Runtime(runtime), command::INIT_RUNTIME, &body)).collect();
+    let problem = fixture.mailboxes.apply(ops).unwrap_err();
+    assert!(problem.kind() == Kind::Internal, "{problem}");
+    assert!(fixture.fetch_runtime(runtime).await.is_empty());
+}
+
+#[tokio::test]
+async fn messages_that_wait_for_a_runtime_are_bounded_in_bytes() {
+    let fixture = Fixture::with(Bounds { most_pending_bytes: 200, ..Bounds::default() }).await;
+    let client = fixture.client().await;
+    let long = format!("\"{}\"", "x".repeat(100));
+    fixture.send(client, 0, &[&long]).await.unwrap();
+    let problem = fixture.send(client, 1, &[&long]).await.unwrap_err();
+    assert!(problem.is(problems::MAILBOX_FULL) && problem.sentence().contains("200 bytes"), "{problem}");
+    let runtime = fixture.runtime().await;
+    fixture.apply(vec![Op::Route { client, to: Some(runtime) }]).await;
+    fixture.send(client, 1, &[&long, &long]).await.unwrap();
+    assert_eq!(fixture.fetch_runtime(runtime).await.len(), 3, "a runtime's mailbox has its own bound");
+}
+
+#[tokio::test]
+async fn a_full_mailbox_refuses_upgrades_and_leaves_information_out() {
+    let fixture = Fixture::with(small()).await;
+    let (client, _runtime) = fixture.pair().await;
+    let assignment = fixture.mailboxes.client(client).unwrap().assignment;
+    let upgrade =
+        || Op::PushAssigned { client, assignment, qualifier: message::CONNECTION_UPGRADE, body: "{}".into() };
+    let inform = || Op::Inform { client, qualifier: message::MATCHMAKING_FAILURE, body: "{}".into() };
+    // Of those that come together only the fitting ones are accepted.
+    fixture.apply((0..5).map(|_| inform()).collect()).await;
+    assert_eq!(fixture.fetch(client).await.len(), 3);
+    let problem = fixture.mailboxes.apply(vec![upgrade()]).unwrap_err();
+    assert!(problem.is(problems::MAILBOX_FULL) && problem.sentence().contains("consumed"), "{problem}");
+    let got = fixture.fetch(client).await;
+    fixture.consume(client, &ids(&got)).await;
+    fixture.apply(vec![upgrade()]).await;
+    assert_eq!(fixture.fetch(client).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_commit_that_hangs_is_seen_by_its_delay() {
+    let fixture = Fixture::new().await;
+    let (client, _runtime) = fixture.pair().await;
+    assert_eq!(fixture.mailboxes.commit_delay(), Duration::ZERO);
+    let sql = fixture.sql().await;
+    sql.batch_execute("begin; lock table messaging.entry in access exclusive mode").await.unwrap();
+    let (data, mailboxes) = (raw("1"), &fixture.mailboxes);
+    let message = ClientMessage { seq: None, data: &data };
+    let ack = mailboxes.client_send(fixture.user, client, &[message], &[]).unwrap().unwrap();
+    eventually("the delay grows", || async { mailboxes.commit_delay() > Duration::from_millis(50) }).await;
+    sql.batch_execute("commit").await.unwrap();
+    ack.wait().await.unwrap();
+    assert_eq!(mailboxes.commit_delay(), Duration::ZERO);
 }

@@ -156,6 +156,8 @@ impl Model {
             assignment: 1,
             closed: false,
             last_seen: Ticks(0),
+            unconsumed_bytes: 0,
+            pending_bytes: 0,
         };
         self.clients.insert(client, info);
         client
@@ -411,8 +413,14 @@ impl Model {
 }
 
 fn observed(health: GameServerHealth, now: Ticks) -> ObservedRuntime {
-    let polled =
-        |last_seen| RuntimeInfo { deployment: id(5), clients: 0, opened: 1, last_seen, last_seq: None };
+    let polled = |last_seen| RuntimeInfo {
+        deployment: id(5),
+        clients: 0,
+        opened: 1,
+        last_seen,
+        last_seq: None,
+        unconsumed_bytes: 0,
+    };
     let running = RuntimeState::Running { started: DateTime::UNIX_EPOCH, since: now, published: None };
     let (mailbox, state) = match health {
         GameServerHealth::Starting => (Some(polled(None)), RuntimeState::Starting { failures: 0 }),
