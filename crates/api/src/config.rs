@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Problem, Validate,
+    interchange::MAX_MODE,
     validate::{invalid, text, within},
 };
 
@@ -41,7 +42,7 @@ pub struct VersionConfig {
     pub modes: Vec<ModeConfig>,
     /// Anything; handed to runtimes byte for byte.
     #[serde(default)]
-    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<serde_json::Value>))]
     pub user_data: Option<Box<RawValue>>,
     /// How its deployments run; defaults where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,7 +113,7 @@ impl Validate for VersionConfig {
 }
 
 fn check_mode(field: &str, mode: &ModeConfig) -> Result<(), Problem> {
-    text(&format!("{field}.name"), &mode.name, 64)?;
+    text(&format!("{field}.name"), &mode.name, MAX_MODE)?;
     sizes(field, mode.min_players, mode.max_players)?;
     if mode.groups.is_empty() || mode.groups.len() > MOST_MODES {
         return Err(invalid(&format!("{field}.groups"), &format!("must have 1 to {MOST_MODES} entries")));

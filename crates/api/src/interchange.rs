@@ -20,6 +20,8 @@ use crate::{
 pub const MAX_WAIT_MS: u32 = 25_000;
 /// Most messages or commands, and most consumed ids, of one request.
 pub const MAX_ENTRIES: usize = 10_000;
+/// Most characters of a mode's name.
+pub const MAX_MODE: usize = 64;
 
 /// A player's exchange.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,7 +36,8 @@ pub struct PlayerInterchangeRequest<'a> {
     /// What the player has received.
     #[serde(deserialize_with = "list")]
     pub consumed_messages: Vec<EntryId>,
-    /// Milliseconds to wait for something to arrive when nothing waits; at most [`MAX_WAIT_MS`].
+    /// Milliseconds to wait for something to arrive when nothing waits; 25,000 at most, and
+    /// a larger number counts as that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<u32>,
 }
@@ -61,7 +64,8 @@ pub struct RuntimeInterchangeRequest<'a> {
     /// What the runtime has received.
     #[serde(deserialize_with = "list")]
     pub consumed_commands: Vec<EntryId>,
-    /// Milliseconds to wait for something to arrive when nothing waits; at most [`MAX_WAIT_MS`].
+    /// Milliseconds to wait for something to arrive when nothing waits; 25,000 at most, and
+    /// a larger number counts as that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<u32>,
 }
@@ -298,7 +302,7 @@ pub struct RuntimeVersionConfig {
 pub struct ConnectionUpgrade {
     /// Who may connect.
     pub client_id: ClientId,
-    /// Always [`DISPATCHER`].
+    /// Always `DISPATCHER`.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub protocol: Cow<'static, str>,
     /// With what.
@@ -509,7 +513,7 @@ pub const DISPATCHER: &str = "DISPATCHER";
 pub struct UpgradeConnection<'a> {
     /// The session.
     pub client_id: ClientId,
-    /// [`DISPATCHER`].
+    /// Always `DISPATCHER`.
     #[serde(borrow)]
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub protocol: Cow<'a, str>,

@@ -26,6 +26,19 @@ use crate::{
 /// Most clients that a problem names.
 const MOST_NAMED: usize = 20;
 
+/// Most characters of a rejected command's qualifier, in the answer and in the log. A game server
+/// chooses it.
+const MAX_QUALIFIER: usize = 64;
+/// Most characters of the reason of a rejection.
+const MAX_DETAIL: usize = 500;
+/// Most lines in the log about the rejected commands of one request.
+const MOST_LOGGED: usize = 3;
+
+/// The first `most` characters of a text.
+fn short(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
 /// The commands of one request that were carried out so far.
 #[derive(Default)]
 struct CommandProgress {
@@ -50,12 +63,16 @@ impl CommandProgress {
     }
 
     fn reject(&mut self, runtime: RuntimeId, index: usize, qualifier: &str, problem: &Problem) {
-        tracing::info!(runtime.id = %runtime, command = %qualifier, %problem, "a command was not carried out");
+        let (command, code) = (short(qualifier, MAX_QUALIFIER), problem.code());
+        let detail = short(problem.sentence(), MAX_DETAIL);
+        if self.rejected.len() < MOST_LOGGED {
+            tracing::info!(runtime.id = %runtime, command, code, detail, "a command was not carried out");
+        }
         self.rejected.push(RejectedCommand {
             index,
-            qualifier: qualifier.to_owned(),
-            code: problem.code().to_owned(),
-            detail: problem.sentence().to_owned(),
+            qualifier: command.to_owned(),
+            code: code.to_owned(),
+            detail: detail.to_owned(),
         });
     }
 }
@@ -81,6 +98,10 @@ impl PgMatchmaking {
             self.carry_out_one(runtime, next, commands.as_slice(), &mut progress).await?;
         }
         self.finish_tickets(runtime, &mut progress).await?;
+        let unlogged = progress.rejected.len().saturating_sub(MOST_LOGGED);
+        if unlogged > 0 {
+            tracing::info!(runtime.id = %runtime, unlogged, "more commands of the request were not carried out");
+        }
         Ok((progress.rejected, progress.ack))
     }
 

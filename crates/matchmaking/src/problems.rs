@@ -45,7 +45,7 @@ pub const TICKET_REFUSED: Code = Code::new(
     "matchmaking.ticket_refused",
     "WRONG_REQUEST",
     Kind::Invalid,
-    "the request doesn't fulfil what the mode requests for",
+    "the request doesn't fit the rules of its mode",
 );
 /// So many wait already that one more is refused.
 pub const QUEUE_FULL: Code =

@@ -1,11 +1,13 @@
 //! The commands that runtimes send, each decoded once.
 
+use std::collections::HashSet;
+
 use omgservers_api::{
     ClientId, Problem,
     ids::SenderSeq,
     interchange::{
-        ClientRef, Outgoing, RequestMatchmaking, SetProfile, ToAll, ToClient, ToClients, UpgradeConnection,
-        command,
+        ClientRef, MAX_MODE, Outgoing, RequestMatchmaking, SetProfile, ToAll, ToClient, ToClients,
+        UpgradeConnection, command,
     },
 };
 use omgservers_messaging::To;
@@ -128,11 +130,30 @@ fn decode_one<'a>(outgoing: &'a Outgoing<'_>) -> RuntimeCommand<'a> {
         ),
         command::SET_PROFILE => RuntimeCommand::SetProfile(body(outgoing)),
         command::KICK_CLIENT => RuntimeCommand::KickClient(body(outgoing)),
-        command::REQUEST_MATCHMAKING => RuntimeCommand::RequestMatchmaking(body(outgoing)),
+        command::REQUEST_MATCHMAKING => {
+            RuntimeCommand::RequestMatchmaking(body(outgoing).and_then(check_request))
+        }
         command::CANCEL_MATCHMAKING => RuntimeCommand::CancelMatchmaking(body(outgoing)),
         command::STOP_MATCHMAKING => RuntimeCommand::StopMatchmaking,
         command::UPGRADE_CONNECTION => RuntimeCommand::UpgradeConnection(body(outgoing)),
         _ => RuntimeCommand::Unknown,
+    }
+}
+
+/// Checks what costs nothing before any work is done for it: a long list of one client would
+/// become as many messages.
+fn check_request(request: RequestMatchmaking<'_>) -> Decoded<RequestMatchmaking<'_>> {
+    let length = request.mode.chars().count();
+    if length > MAX_MODE {
+        return Err(problems::WRONG_BODY
+            .detail(format!("`mode` of REQUEST_MATCHMAKING has {length} characters: at most {MAX_MODE}")));
+    }
+    let mut seen = HashSet::with_capacity(request.clients.len());
+    match request.clients.iter().find(|it| !seen.insert(**it)) {
+        Some(client) => {
+            Err(problems::TICKET_REFUSED.detail(format!("client {client} is in `clients` twice")))
+        }
+        None => Ok(request),
     }
 }
 
@@ -181,6 +202,33 @@ mod tests {
                 panic!("it lacks its client")
             };
             assert!(problem.is(problems::WRONG_BODY) && problem.sentence().contains("KICK_CLIENT"));
+        });
+    }
+
+    #[test]
+    fn a_request_with_a_long_mode_or_a_client_twice_is_rejected_at_once() {
+        let long = "m".repeat(65);
+        let request = |mode: &str, clients: &str| {
+            format!(
+                r#"[{{"qualifier":"REQUEST_MATCHMAKING","body":{{"client_id":"7","mode":"{mode}","clients":[{clients}]}}}}]"#
+            )
+        };
+        decoded(&request(&long, ""), |decoded| {
+            let RuntimeCommand::RequestMatchmaking(Err(problem)) = &decoded.command else {
+                panic!("its mode is too long")
+            };
+            assert!(problem.is(problems::WRONG_BODY), "{problem}");
+            assert!(problem.sentence().contains("`mode`") && problem.sentence().contains("65"), "{problem}");
+        });
+        decoded(&request(&long[1..], r#""8","9","8""#), |decoded| {
+            let RuntimeCommand::RequestMatchmaking(Err(problem)) = &decoded.command else {
+                panic!("a client is named twice")
+            };
+            assert!(problem.is(problems::TICKET_REFUSED), "{problem}");
+            assert!(problem.sentence().contains("client 8"), "{problem}");
+        });
+        decoded(&request(&long[1..], r#""8","9""#), |decoded| {
+            assert!(matches!(decoded.command, RuntimeCommand::RequestMatchmaking(Ok(_))));
         });
     }
 

@@ -45,6 +45,8 @@ async fn every_request_of_a_lobby_is_answered_and_its_player_gets_the_outcome() 
     // What a lobby can't ask for.
     let stop = lobby.runtime.stop_matchmaking().unwrap();
     assert_eq!(lobby.exchange().await, [(Some(stop), "matchmaking.not_for_lobbies".to_owned())]);
+    let long = lobby.runtime.request_matchmaking(players[0].client_id(), &"m".repeat(60_000)).unwrap();
+    assert_eq!(lobby.exchange().await, [(Some(long), "matchmaking.wrong_body".to_owned())]);
 
     // One player has gone: the others still receive it.
     let gone = players.remove(2);

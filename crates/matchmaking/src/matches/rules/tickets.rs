@@ -1,6 +1,6 @@
 //! The part of a round that is about tickets: which wait, and which go into which match.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use omgservers_api::{
     ClientId, MatchId, Problem, RuntimeId, TicketId,
@@ -107,7 +107,7 @@ impl Round<'_> {
         };
         // The clients of a match leave it first.
         if self.queues.by_runtime.contains_key(&request.lobby) {
-            let problem = problems::NOT_FOR_MATCHES.detail("only a lobby requests for players to be matched");
+            let problem = problems::NOT_FOR_MATCHES.detail("only a lobby requests matches for its players");
             return Err((Reason::Refused, problem));
         }
         let mut seen = HashSet::new();
@@ -149,7 +149,8 @@ impl Round<'_> {
         self.changes.events.push(TicketEvent::Refused);
         let known = self.facts.clients;
         let here = |it: &ClientId| known.get(it).is_some_and(|it| it.route == Some(request.lobby));
-        let clients = request.clients.iter().copied().filter(here).collect();
+        let clients: BTreeSet<ClientId> = request.clients.iter().copied().filter(here).collect();
+        let clients = clients.into_iter().collect();
         let (mode, detail) = (request.mode.clone(), problem.sentence().to_owned());
         self.changes.failures.push((clients, MatchmakingFailure { mode, reason, detail }));
         problem
