@@ -14,6 +14,7 @@ use omgservers_api::{
     interchange::PlayerInterchangeRequest,
 };
 use omgservers_core::Caller;
+use omgservers_messaging::problems::CLIENT_NOT_FOUND;
 
 use crate::{
     Api,
@@ -100,7 +101,8 @@ pub(crate) async fn interchange(
         tokio::select! {
             biased;
             received = api.mail.client_receive(user, client, None, consumed, wait.unwrap_or_default()) => {
-                incoming = received?.unwrap_or_default();
+                // A session that is over, and whose client knows it, is gone.
+                incoming = received?.ok_or(CLIENT_NOT_FOUND).map_err(Problem::from)?;
             }
             () = api.draining.cancelled() => {}
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AckHandle, ClientMessage, Entry, Mailboxes,
     client_box::{self, ClientBox},
-    runtime_box,
+    problems, runtime_box,
 };
 
 /// The mailboxes as a process sees them that may not own their slots: the calls that HTTP and
@@ -54,7 +54,8 @@ pub trait Mail: Send + Sync {
 
     /// Sends, waits until the messages are safe, and answers what the mailbox then holds, in one
     /// call. It doesn't wait for an entry to arrive: a caller that gives up a wait must still learn
-    /// that its messages are safe. Problems: those of
+    /// that its messages are safe. A closed mailbox accepts no messages; it answers its last
+    /// entries, and then `messaging.client_not_found`. Problems: those of
     /// [`Messaging::client_send`](crate::Messaging::client_send) and of [`AckHandle::wait`].
     async fn client_exchange(
         &self,
@@ -162,7 +163,7 @@ impl Mail for Mailboxes {
             ack.wait().await?;
         }
         let received = self.client_receive(user, client, None, &[], Duration::ZERO).await?;
-        Ok(received.unwrap_or_default())
+        received.ok_or_else(|| problems::CLIENT_NOT_FOUND.into())
     }
 
     async fn runtime_opened(&self, runtime: RuntimeId) -> Result<u64, Problem> {

@@ -62,9 +62,12 @@ impl Mailboxes {
         let mut shard = self.clients.lock(client);
         self.must_serve(client)?;
         let mailbox = client_box::owned(shard.get_mut(&client), user)?;
-        // A client that still waits for its answer is alive.
-        mailbox.last_seen = self.clock.ticks();
         self.client_consumed(client, mailbox, consumed, &mut deferred);
+        // A client that still waits for its answer is alive. One that knows that its session is
+        // over keeps nothing.
+        if !mailbox.inbox.is_over() {
+            mailbox.last_seen = self.clock.ticks();
+        }
         Ok(mailbox.inbox.receive(after, &self.bounds, waits))
     }
 

@@ -40,10 +40,26 @@ impl<'a> Poller<'a> {
         Self { backend, token, client, consumed: Vec::new(), sent: 0 }
     }
 
-    async fn poll(&mut self, outgoing: Value) -> Vec<Value> {
-        let request = json!({
+    fn request(&self, outgoing: &Value) -> Value {
+        json!({
             "client_id": self.client, "outgoing_messages": outgoing, "consumed_messages": self.consumed, "wait": 2000,
-        });
+        })
+    }
+
+    /// Consumes why the session has ended. Then it is unknown, and takes no message.
+    async fn ends(&mut self) {
+        let url = format!("{}/service/v1/entrypoint/player/request/interchange", self.backend.url());
+        for _ in 0..2 {
+            let message =
+                json!([{"qualifier": "CLIENT_OUTGOING_MESSAGE", "body": {"data": "after the end"}}]);
+            let request = reqwest::Client::new().post(&url).bearer_auth(&self.token);
+            let answer = request.json(&self.request(&message)).send().await.unwrap();
+            assert_eq!(answer.status(), 404, "{}", answer.text().await.unwrap());
+        }
+    }
+
+    async fn poll(&mut self, outgoing: Value) -> Vec<Value> {
+        let request = self.request(&outgoing);
         let answer = post(self.backend, "player", "interchange", Some(&self.token), request).await;
         let incoming = answer["incoming_messages"].as_array().unwrap().clone();
         let qualifiers: Vec<&str> = incoming.iter().map(|it| text(&it["qualifier"])).collect();
@@ -179,7 +195,7 @@ async fn a_lobby_upgrades_its_players_and_frames_go_both_ways() {
         assert_eq!(connect(&backend, &token).await.unwrap_err(), 401, "void");
         tokens.push(token);
         assert_eq!(two.wait_for("DISCONNECTION_REASON_MESSAGE").await["reason"], "CLIENT_KICKED");
-        two.poll(json!([])).await;
+        two.ends().await;
         let mut last = room.pop().unwrap();
         while let Some(message) = next(&mut last).await {
             if let Message::Close(frame) = message {

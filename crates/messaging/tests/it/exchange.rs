@@ -306,7 +306,7 @@ async fn idle_clients_are_found_with_a_route_or_without_and_the_others_are_not()
     let before = |ms| omgservers_core::Ticks(ms);
     fixture.foundation.clock.advance(Duration::from_millis(1_000));
     fixture.fetch(lively).await;
-    fixture.apply(vec![Op::Close(Mailbox::Client(closed))]).await;
+    fixture.apply(vec![welcome(closed), Op::Close(Mailbox::Client(closed))]).await;
     let sorted = |mut list: Vec<ClientId>| {
         list.sort();
         list
@@ -320,16 +320,24 @@ async fn idle_clients_are_found_with_a_route_or_without_and_the_others_are_not()
     );
     assert_eq!(fixture.mailboxes.abandoned_clients(before(1_500), 10), [closed]);
     fixture.foundation.clock.advance(Duration::from_millis(1_000));
-    fixture.fetch(closed).await;
+    let got = fixture.fetch(closed).await;
     assert!(fixture.mailboxes.abandoned_clients(before(1_500), 10).is_empty());
+    assert_eq!(
+        sorted(fixture.mailboxes.idle_clients(before(1_500), 10)),
+        sorted(vec![routed, unrouted, lively])
+    );
+    // What has received everything isn't kept by receiving again.
+    fixture.foundation.clock.advance(Duration::from_millis(1_000));
+    fixture.consume(closed, &ids(&got)).await;
+    assert_eq!(fixture.mailboxes.abandoned_clients(before(2_500), 10), [closed]);
     fixture.apply(vec![Op::Remove(Mailbox::Client(closed)), Op::Remove(Mailbox::Client(routed))]).await;
     assert_eq!(sorted(fixture.mailboxes.idle_clients(before(1_500), 10)), sorted(vec![unrouted, lively]));
     assert!(fixture.mailboxes.abandoned_clients(before(9_000), 10).is_empty());
 
     // That the backend was away is no fault of the players.
     fixture.crash().await;
-    assert!(fixture.mailboxes.idle_clients(before(2_000), 10).is_empty());
-    assert_eq!(fixture.mailboxes.idle_clients(before(2_001), 10).len(), 2);
+    assert!(fixture.mailboxes.idle_clients(before(3_000), 10).is_empty());
+    assert_eq!(fixture.mailboxes.idle_clients(before(3_001), 10).len(), 2);
 }
 
 #[tokio::test]
