@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use omgservers_core::Db;
+use omgservers_messaging::Mailboxes;
 
 use crate::{
     config::{Config, Secret},
@@ -13,6 +14,9 @@ use crate::{
 
 /// Connections besides the pool's: migrations, the group commit, an operator.
 const BESIDES: u32 = 20;
+
+/// A message that waits longer for its commit shows that the writer is stuck.
+const MAX_COMMIT_DELAY: Duration = Duration::from_secs(5);
 
 /// Where the data is.
 pub struct Database {
@@ -44,16 +48,35 @@ impl Database {
     }
 }
 
-/// Whether the database answers.
+/// Whether the database answers and can be written.
 pub fn check(db: &Db) -> Check {
     let db = db.clone();
     Arc::new(move || {
         let db = db.clone();
         Box::pin(async move {
-            db.ping().await.map_err(|problem| {
-                tracing::warn!(?problem, "the database doesn't answer");
-                "the database doesn't answer".to_owned()
-            })
+            match db.is_read_only().await {
+                Ok(false) => Ok(()),
+                Ok(true) => Err("the database is read-only".to_owned()),
+                Err(problem) => {
+                    tracing::warn!(?problem, "the database doesn't answer");
+                    Err("the database doesn't answer".to_owned())
+                }
+            }
         })
+    })
+}
+
+/// Whether messages become durable in time. Without this check a server whose writer is stuck would
+/// get the traffic of a healthy one.
+pub fn check_writer(mailboxes: &Arc<Mailboxes>) -> Check {
+    let mailboxes = Arc::clone(mailboxes);
+    Arc::new(move || {
+        let delay = mailboxes.commit_delay();
+        let answer = if delay < MAX_COMMIT_DELAY {
+            Ok(())
+        } else {
+            Err(format!("a message waits for its commit since {} s", delay.as_secs()))
+        };
+        Box::pin(std::future::ready(answer))
     })
 }

@@ -99,7 +99,11 @@ impl Server {
         // The face.
         let (drain, metrics) = (Drain::default(), process.metrics);
         let gauges = services.gauges(&infrastructure);
-        let health = Health::new(vec![("database", database::check(&infrastructure.db))], move || {
+        let checks = vec![
+            ("database", database::check(&infrastructure.db)),
+            ("messages", database::check_writer(&services.mailboxes)),
+        ];
+        let health = Health::new(checks, move || {
             gauges.refresh();
             metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default()
         });

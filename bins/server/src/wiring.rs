@@ -133,6 +133,8 @@ pub struct Services {
     deployments: PgDeployments,
     /// Mailboxes.
     pub messaging: Arc<dyn Messaging>,
+    /// The same, of this process.
+    pub mailboxes: Arc<Mailboxes>,
     runtimes: PgRuntimes,
     /// Players' profiles.
     pub players: Arc<dyn Players>,
@@ -245,7 +247,7 @@ impl Services {
             config: settings.matchmaking,
             changed,
         });
-        let facades = Facades::new(settings.router, mailboxes, matchmaking.clone(), ownership);
+        let facades = Facades::new(settings.router, mailboxes.clone(), matchmaking.clone(), ownership);
         let registry = Registry::new(RegistryParts {
             db: db.clone(),
             clock: Arc::clone(clock),
@@ -261,6 +263,7 @@ impl Services {
             versions,
             deployments,
             messaging,
+            mailboxes,
             runtimes,
             players,
             matchmaking,

@@ -97,6 +97,9 @@ impl Code {
     }
 }
 
+/// After which a request is worth another try when something outside of us doesn't answer.
+const UNAVAILABLE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Something that the caller asked for did not happen.
 ///
 /// Serialised, it is for another process of the backend and has everything but its cause. A caller
@@ -140,9 +143,10 @@ impl Problem {
         INTERNAL.detail("see the server's log").because(source)
     }
 
-    /// Something outside of us doesn't answer now; the cause is logged and never shown.
+    /// Something outside of us doesn't answer now; the cause is logged and never shown. The caller
+    /// may ask again after a second.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::from(UNAVAILABLE).because(source)
+        Self::from(UNAVAILABLE).because(source).retry_after(UNAVAILABLE_PAUSE)
     }
 
     /// The problem that an error answer tells of.
@@ -265,6 +269,8 @@ impl From<diesel::result::Error> for Problem {
                 _,
             )
             | E::BrokenTransactionManager => Self::unavailable(error),
+            // After a failover, or as a provider's answer to a full disk. It passes.
+            E::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _) => Self::unavailable(error),
             _ => Self::internal(error),
         }
     }
@@ -392,6 +398,7 @@ mod tests {
         let failed = |kind| Problem::from(Error::DatabaseError(kind, Box::new("said so".to_owned()))).kind();
         assert_eq!(failed(DatabaseErrorKind::UnableToSendCommand), Kind::Unavailable);
         assert_eq!(failed(DatabaseErrorKind::ClosedConnection), Kind::Unavailable);
+        assert_eq!(failed(DatabaseErrorKind::ReadOnlyTransaction), Kind::Unavailable);
         assert_eq!(failed(DatabaseErrorKind::CheckViolation), Kind::Internal);
     }
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use metrics::{Gauge, Histogram, describe_gauge, describe_histogram, gauge, histogram};
-use omgservers_api::{Kind, Problem, problem};
+use omgservers_api::{Kind, Problem};
 use tokio::sync::{mpsc, oneshot};
 
 type Work<T, R> =
@@ -132,6 +132,6 @@ impl Meters {
 
 /// Copies a problem for one of its waiters.
 fn again(problem: &Arc<Problem>) -> Problem {
-    let code = if problem.kind() == Kind::Unavailable { problem::UNAVAILABLE } else { problem::INTERNAL };
-    Problem::from(code).because(Arc::clone(problem))
+    let cause = Arc::clone(problem);
+    if problem.kind() == Kind::Unavailable { Problem::unavailable(cause) } else { Problem::internal(cause) }
 }

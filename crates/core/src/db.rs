@@ -4,10 +4,13 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use diesel::{
     ConnectionError, OptionalExtension as _,
+    dsl::sql,
     result::{DatabaseErrorKind, Error::DatabaseError},
+    sql_types::Text,
 };
 use diesel_async::{
-    AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
+    AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+    TransactionManager as _,
     async_connection_wrapper::AsyncConnectionWrapper,
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, bb8},
 };
@@ -170,9 +173,12 @@ impl Db {
         }
     }
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), Problem> {
-        Ok(self.read().await?.batch_execute("select 1").await?)
+    /// Whether the database refuses writes: after a failover, or as a provider's answer to a full
+    /// disk. Problems: `unavailable` when it doesn't answer.
+    pub async fn is_read_only(&self) -> Result<bool, Problem> {
+        let setting = diesel::select(sql::<Text>("current_setting('transaction_read_only')"));
+        let setting: String = setting.get_result(&mut *self.read().await?).await?;
+        Ok(setting == "on")
     }
 
     /// Runs `work` in one transaction: commits on `Ok`, rolls back on `Err`. When the caller is

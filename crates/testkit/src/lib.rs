@@ -59,6 +59,15 @@ impl Foundation {
 }
 
 impl TestDb {
+    /// Makes the database read-only, or ends that. Its sessions end: they would keep what they had.
+    pub async fn read_only(&self, on: bool) {
+        let (admin, name) = (cluster::admin().await, &self.name);
+        let setting = format!("alter database {name} set default_transaction_read_only = {on}");
+        admin.batch_execute(&setting).await.expect("set it read-only");
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
+        admin.execute(end, &[name]).await.expect("end its sessions");
+    }
+
     /// A clone of the template for `schemas`.
     pub async fn new(schemas: &[Schema]) -> Self {
         let admin = cluster::admin().await;
