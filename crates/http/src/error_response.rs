@@ -6,7 +6,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::header::HeaderName,
 };
-use omgservers_api::Kind;
+use omgservers_api::{Kind, Problem};
 use omgservers_core::{
     Context, RequestId, TraceParent,
     context::{self, Origin},
@@ -36,6 +36,11 @@ pub fn finish<B: MessageBody>(response: ServiceResponse<B>) -> ServiceResponse<E
     metrics::counter!("omgservers_http_problems_total", "code" => problem.code().to_owned()).increment(1);
     let answered = answer(problem, &id);
     response.into_response(answered).map_into_right_body()
+}
+
+/// Refuses a request before any handler, in the same way as a handler's problem.
+pub fn refuse(request: ServiceRequest, problem: Problem) -> ServiceResponse<EitherBody<BoxBody, BoxBody>> {
+    finish(request.error_response(HttpProblem(problem)))
 }
 
 /// The context that `request` runs in: its id, which is the client's or a random one, and the

@@ -32,7 +32,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 pub use auth::remember_token;
 pub use body::decode;
 pub use document::{code, openapi};
-pub use error_response::{REQUEST_ID, finish, request_context, request_id};
+pub use error_response::{REQUEST_ID, finish, refuse, request_context, request_id};
 use omgservers_accounts::Accounts;
 use omgservers_api::entrypoint::{EndpointAccess, endpoint};
 use omgservers_auth::{Passwords, Tokens};
@@ -45,6 +45,7 @@ use omgservers_registry::{Registry, RegistryTokens};
 use omgservers_runtimes::Runtimes;
 use omgservers_tenants::Tenants;
 use omgservers_versions::Versions;
+pub use problem::wrong_method;
 use tokio_util::sync::CancellationToken;
 
 /// What a handler gets.

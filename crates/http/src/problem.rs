@@ -55,6 +55,11 @@ pub(crate) async fn unknown_path(request: HttpRequest) -> Result<HttpResponse, H
     Err(codes::UNKNOWN_PATH.detail(format!("there is nothing at {}", request.path())).into())
 }
 
+/// Answers 405 to every method.
+pub fn wrong_method() -> actix_web::Route {
+    actix_web::web::to(method_not_allowed)
+}
+
 pub(crate) async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, HttpProblem> {
     Err(codes::METHOD_NOT_ALLOWED
         .detail(format!("{} is not a method of this endpoint", request.method()))

@@ -27,6 +27,10 @@ async fn what_is_no_json_of_the_right_kind_is_refused_everywhere_and_nothing_is_
     }
     let (status, answer) = fixture.send(Method::POST, "/nowhere", None, "application/json", "{}").await;
     assert_error(status, &answer, 404, "OBJECT_NOT_FOUND");
+    for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"] {
+        let (status, answer) = fixture.send(Method::POST, path, None, "application/json", "{}").await;
+        assert_error(status, &answer, 405, "WRONG_REQUEST");
+    }
     assert_eq!(fixture.rows().await, before);
     fixture.ok("player", "ping-service", None, json!({"message": "ping"})).await;
     fixture.stop().await;

@@ -45,13 +45,13 @@ impl Health {
 
     pub(super) fn configure(&self, app: &mut web::ServiceConfig) {
         app.app_data(web::Data::new(self.clone()))
-            .service(web::resource("/healthz").route(web::get().to(healthz)))
-            .service(web::resource("/readyz").route(web::get().to(readyz)));
+            .service(readable("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
+            .service(readable("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
     }
 
     pub(super) fn configure_metrics(&self, app: &mut web::ServiceConfig) {
         app.app_data(web::Data::new(self.clone()))
-            .service(web::resource("/metrics").route(web::get().to(metrics)));
+            .service(readable("/metrics").route(web::get().to(metrics)));
     }
 
     /// What keeps the server from being ready.
@@ -69,6 +69,11 @@ impl Health {
         }
         problems
     }
+}
+
+/// A path that is only read: other methods get the answer of every endpoint.
+fn readable(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(omgservers_http::wrong_method())
 }
 
 async fn healthz() -> HttpResponse {

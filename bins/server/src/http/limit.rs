@@ -2,7 +2,7 @@
 //! each.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
     time::Duration,
 };
@@ -81,12 +81,22 @@ fn client<'a>(
     let mut last = peer.to_canonical();
     let mut hops = forwarded.rev().flat_map(|it| it.rsplit(',')).map(str::trim);
     while ours(&last) {
-        match hops.next().and_then(|it| it.parse::<IpAddr>().ok()) {
+        match hops.next().and_then(address_of) {
             Some(before) => last = before.to_canonical(),
             None => break,
         }
     }
     last
+}
+
+/// The address that a proxy forwards. Some write the port behind it, and some write an IPv6 address
+/// in brackets. Without this all players behind such a proxy would share one bucket.
+fn address_of(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim_matches('"');
+    if let Ok(with_port) = hop.parse::<SocketAddr>() {
+        return Some(with_port.ip());
+    }
+    hop.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(hop).parse().ok()
 }
 
 /// A household has 2^64 addresses of the newer kind.
@@ -107,6 +117,18 @@ mod tests {
 
     fn from(peer: &str, lines: &[&str], trusted: &[IpNet]) -> IpAddr {
         client(ip(peer), lines.iter().copied(), trusted)
+    }
+
+    #[test]
+    fn a_forwarded_address_may_have_a_port_or_brackets() {
+        let proxy: IpNet = "10.0.0.0/8".parse().unwrap();
+        let of = |hop: &str| from("10.0.0.1", &[hop], &[proxy]);
+        assert_eq!(of("198.51.100.7:4711"), ip("198.51.100.7"));
+        assert_eq!(of("[2001:db8::1]:443"), ip("2001:db8::1"));
+        assert_eq!(of("[2001:db8::1]"), ip("2001:db8::1"));
+        assert_eq!(of("\"[2001:db8::1]:443\""), ip("2001:db8::1"));
+        assert_eq!(of("2001:db8::1"), ip("2001:db8::1"));
+        assert_eq!(of("unknown"), ip("10.0.0.1"), "what is no address ends the way back");
     }
 
     #[test]

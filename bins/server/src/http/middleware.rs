@@ -2,13 +2,17 @@
 //! It is on the path of each message, so it allocates nothing and logs nothing: a handler's problem
 //! is logged where it is answered.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
-    Error, HttpResponse,
+    Error,
     body::{BoxBody, EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::{ConnectionType, StatusCode, header, header::HeaderValue},
+    http::{ConnectionType, StatusCode, header::HeaderValue},
     middleware::Next,
 };
 use omgservers_api::problem::codes::RATE_LIMITED;
@@ -59,7 +63,11 @@ async fn answer<B: MessageBody>(
     });
     if let Some(pause) = refused {
         middleware.meters.limited.increment(1);
-        return Ok(request.into_response(too_many(pause.as_secs() + 1)).map_into_right_body());
+        let problem = RATE_LIMITED
+            .detail("too many requests without a token from this address")
+            .retry_after(Duration::from_secs(pause.as_secs() + 1));
+        let refused = omgservers_http::refuse(request, problem);
+        return Ok(refused.map_into_boxed_body().map_into_right_body());
     }
     // An interchange waits for as long as its request says, so its time is no measure of the
     // server.
@@ -73,11 +81,4 @@ async fn answer<B: MessageBody>(
         response.headers_mut().insert(omgservers_http::REQUEST_ID, id);
     }
     Ok(response)
-}
-
-fn too_many(seconds: u64) -> HttpResponse {
-    let problem = RATE_LIMITED.detail("too many requests without a token from this address");
-    HttpResponse::TooManyRequests()
-        .insert_header((header::RETRY_AFTER, seconds.to_string()))
-        .json(problem.body(&omgservers_http::request_id()))
 }
