@@ -10,6 +10,7 @@ pub mod data_dir;
 pub mod database;
 mod gauges;
 pub mod http;
+pub mod open_files;
 pub mod postgres;
 mod server;
 mod settings;

@@ -5,7 +5,7 @@ mod cli;
 mod replay;
 
 use std::{
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     net::TcpListener,
     process::ExitCode,
     time::Duration,
@@ -16,8 +16,8 @@ use clap::Parser as _;
 use omgservers_auth::Keys;
 use omgservers_core::Db;
 use omgservers_server::{
-    Config, Process, Running, SCHEMAS, Server, config, data_dir::DataDir, database::Database, systemd,
-    telemetry,
+    Config, Process, Running, SCHEMAS, Server, config, data_dir::DataDir, database::Database, open_files,
+    systemd, telemetry,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -63,7 +63,7 @@ fn run(command: Command, socket: anyhow::Result<Option<TcpListener>>) -> anyhow:
             runtime()?.block_on(migrate(&config))
         }
         Command::Config(ConfigCommand::Print(sources)) => {
-            print!("{}", read(&sources)?.to_toml()?);
+            print(&read(&sources)?.to_toml()?)?;
             Ok(())
         }
         Command::Config(ConfigCommand::Check(sources)) => {
@@ -72,7 +72,7 @@ fn run(command: Command, socket: anyhow::Result<Option<TcpListener>>) -> anyhow:
             Ok(())
         }
         Command::Config(ConfigCommand::Example) => {
-            print!("{}", config::example());
+            print(&config::example())?;
             Ok(())
         }
         Command::Keys(KeysCommand::Rotate(sources)) => {
@@ -81,11 +81,11 @@ fn run(command: Command, socket: anyhow::Result<Option<TcpListener>>) -> anyhow:
             Ok(())
         }
         Command::Matchmaking(MatchmakingCommand::Replay(options)) => {
-            print!("{}", replay::run(&options)?);
+            print(&replay::run(&options)?)?;
             Ok(())
         }
         Command::Openapi => {
-            print!("{}", omgservers_http::openapi());
+            print(&omgservers_http::openapi())?;
             Ok(())
         }
         Command::Version => {
@@ -124,6 +124,7 @@ async fn serve(config: Config, socket: Option<TcpListener>) -> anyhow::Result<()
     // From here on a signal is kept until it is asked for: one that comes in the middle of a start
     // counts.
     let mut signals = Signals::new()?;
+    open_files::raise(config.server.max_connections);
     let process = Process { socket, metrics: Some(telemetry::metrics()?) };
     let running = tokio::select! {
         started = Server::start(config, process) => started?,
@@ -169,6 +170,14 @@ fn welcome(running: &Running) {
             println!("  {:8} {}", user.alias, user.password.expose());
         }
         println!();
+    }
+}
+
+/// Prints a text. A reader that closes early, as `head` does, ends the output and is no error.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
     }
 }
 

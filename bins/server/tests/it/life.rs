@@ -7,7 +7,7 @@ use std::{
 use omgservers_testkit::TestDb;
 use rustix::process::Signal;
 
-use crate::program::{Serve, client, folder, status};
+use crate::program::{Serve, client, folder, status, until_async};
 
 #[tokio::test]
 async fn the_server_uses_a_database_that_is_there_and_answers_for_it() {
@@ -19,6 +19,46 @@ async fn the_server_uses_a_database_that_is_there_and_answers_for_it() {
     assert_eq!(answer.text().await.unwrap(), r#"{"status":"ok"}"#);
     let metrics = client().get(format!("{}/metrics", server.url)).send().await.unwrap();
     assert!(metrics.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_may_open_as_many_files_as_the_hard_limit_allows() {
+    let (folder, db) = (folder(), TestDb::new(&[]).await);
+    let data = folder.path().join("data");
+    let url = db.url();
+    let mut server = Serve::new(&data).set("OMGSERVERS__DATABASE__URL", url).open_files(256).start().await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let line = limits.lines().find(|it| it.starts_with("Max open files")).unwrap();
+    let values: Vec<&str> = line.split_whitespace().rev().skip(1).take(2).collect();
+    assert_eq!(values[0], values[1], "{line}");
+    assert_ne!(values[1], "256", "{line}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_only_database_is_not_ready_and_refuses_writes_for_a_time() {
+    let (folder, db) = (folder(), TestDb::new(&[]).await);
+    let data = folder.path().join("data");
+    let mut server = Serve::new(&data).set("OMGSERVERS__DATABASE__URL", db.url()).start().await;
+    let sign_up = || {
+        let url = format!("{}/service/v1/entrypoint/player/request/create-user", server.url);
+        client().post(url).header("content-type", "application/json").body("{}").send()
+    };
+    assert_eq!(sign_up().await.unwrap().status(), 200);
+    db.read_only(true).await;
+    // Connections of the pool that have ended answer first.
+    until_async("it isn't ready", async || {
+        let answer = client().get(format!("{}/readyz", server.url)).send().await.unwrap();
+        answer.status() == 503 && answer.text().await.unwrap().contains("read-only")
+    })
+    .await;
+    let refused = sign_up().await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    db.read_only(false).await;
+    until_async("it writes again", async || sign_up().await.unwrap().status() == 200).await;
+    let ready = format!("{}/readyz", server.url);
+    until_async("it is ready again", async || status(&ready).await.unwrap() == 200).await;
     server.stop().await;
 }
 

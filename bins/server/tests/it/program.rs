@@ -46,15 +46,22 @@ pub(crate) struct Serve<'a> {
     pub(crate) data: &'a Path,
     pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) socket: Option<&'a TcpListener>,
+    pub(crate) open_files: Option<u32>,
 }
 
 impl<'a> Serve<'a> {
     pub(crate) fn new(data: &'a Path) -> Self {
-        Self { data, settings: Vec::new(), socket: None }
+        Self { data, settings: Vec::new(), socket: None, open_files: None }
     }
 
     pub(crate) fn set(mut self, key: &'static str, value: impl ToString) -> Self {
         self.settings.push((key, value.to_string()));
+        self
+    }
+
+    /// The soft limit of open files that it starts with.
+    pub(crate) fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
         self
     }
 
@@ -71,7 +78,10 @@ impl<'a> Serve<'a> {
             None => {
                 // The port is free a moment later; a clash shows as a failed start.
                 let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-                let mut command = omgservers();
+                let mut command = match self.open_files {
+                    None => omgservers(),
+                    Some(most) => limited(most),
+                };
                 command.args(["serve", "--data-dir"]).arg(self.data);
                 command.env("OMGSERVERS__SERVER__BIND", format!("127.0.0.1:{port}"));
                 (command, format!("http://127.0.0.1:{port}"))
@@ -89,6 +99,13 @@ impl<'a> Serve<'a> {
         served.ready().await;
         served
     }
+}
+
+/// The program under a soft limit of open files.
+fn limited(most: u32) -> Command {
+    let mut command = clean(Command::new("/bin/sh"));
+    command.args(["-c", &format!(r#"ulimit -Sn {most}; exec "$0" "$@""#), BINARY]);
+    command
 }
 
 /// As systemd hands a socket over: the descriptor 3, and the process' own id in a variable.
@@ -178,6 +195,14 @@ pub(crate) fn postmaster(data: &Path) -> Option<i32> {
 pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
+        assert!(start.elapsed() < TIMEOUT, "{what}: not within {TIMEOUT:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub(crate) async fn until_async(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !done().await {
         assert!(start.elapsed() < TIMEOUT, "{what}: not within {TIMEOUT:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
